@@ -25,7 +25,8 @@ def elastic_net(g: Tensor, rho: float, alpha: float) -> Tensor:
 
 def build_edit(scores: ComponentScores, directions: SteeringDirections, settings: EditSettings) -> WeightEdit:
     """dW_i = lambda_i * u_i * k_i^T for every component, all of a site in one outer product (method, steps 1 to 3)."""
-    strengths = tuple(_site_strength(scores, site, settings) for site in range(len(scores.spec.sites)))
+    masks = _site_masks(settings.selection, [site.n_components for site in scores.spec.sites])
+    strengths = tuple(_site_strength(scores, site, settings, mask) for site, mask in enumerate(masks))
     right = tuple((s.unsqueeze(1) * keys).flatten() for s, keys in zip(strengths, scores.keys, strict=True))
     return WeightEdit(scores.spec, directions.unit, right, strengths, settings, scores.provenance)
 
@@ -36,7 +37,9 @@ def edited_weight(weight: Tensor, left: Tensor, right: Tensor) -> Tensor:
     `weight` is (d, n_inputs) in (out, in) order, `left` (d,), `right` (n_inputs,). Columns whose `right` is zero keep
     every bit.
     """
-    return torch.addr(weight.float(), left.to(weight.device), right.to(weight.device)).to(weight.dtype)
+    left, right = left.to(weight.device), right.to(weight.device)
+    changed = torch.addr(weight.float(), left, right).to(weight.dtype)
+    return torch.where(right != 0, changed, weight)  # adding 0 would turn a stored -0 into +0
 
 
 def rho_for_count(scores: ComponentScores, kind: Kind, count: int, alpha: float) -> float:
@@ -47,14 +50,11 @@ def rho_for_count(scores: ComponentScores, kind: Kind, count: int, alpha: float)
     """
     if not 0 < alpha < 1:
         raise SettingsError("With alpha = 0 every component passes; choose an alpha above 0 to limit their number.")
-    sizes = [scores.g[i] for i in scores.spec.of_kind(kind)]
-    strongest = torch.cat(sizes).abs().sort(descending=True).values if sizes else torch.zeros(1)
-    inside = float(strongest[count - 1]) if count > 0 else 1.0
-    outside = float(strongest[count]) if count < len(strongest) else 0.0
-    if count == 0:
-        inside = max(1.0, outside)
-    # Never exactly zero: a rho must be positive, and all-zero scores pass nothing anyway.
-    return max((inside + outside) / 2, 1e-6) / alpha
+    g = torch.cat([scores.g[i] for i in scores.spec.of_kind(kind)]).abs()
+    count = min(count, len(g))
+    strongest = [1.0, *g.topk(min(count + 1, len(g))).values.tolist(), 0.0]  # |g| never exceeds 1
+    # Never exactly zero: a rho must be positive, and components with g = 0 pass no threshold anyway.
+    return max((strongest[count] + strongest[count + 1]) / 2, 1e-6) / alpha
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,14 +92,29 @@ def summarize(scores: ComponentScores, edit: WeightEdit) -> EditSummary:
     )
 
 
-def _site_strength(scores: ComponentScores, site: int, settings: EditSettings) -> Tensor:
+@dataclass(frozen=True, eq=False)
+class _SiteMask:
+    """One site's part of a selection, each (n_components,) and bool; None where it restricts nothing."""
+
+    only: Tensor | None
+    included: Tensor
+    excluded: Tensor
+
+
+def _site_strength(scores: ComponentScores, site: int, settings: EditSettings, mask: _SiteMask) -> Tensor:
     """lambda_i of one site (n_components,), with selection and multipliers applied."""
-    g, keys = scores.g[site], scores.keys[site]
+    g, keys, layer = scores.g[site], scores.keys[site], scores.spec.sites[site].layer
     rho = settings.rho(scores.spec.sites[site].kind)
     if rho is None:
         return torch.zeros_like(g)
     lam = elastic_net(g, rho, settings.alpha)
-    lam = _select(lam, g / (rho * (1 - settings.alpha)), site, scores.spec.sites[site].layer, settings.selection)
+    layers = settings.selection.layers
+    if layers is not None and not layers[0] <= layer <= layers[1]:
+        lam = torch.zeros_like(lam)
+    if mask.only is not None:
+        lam = torch.where(mask.only, lam, 0.0)
+    lam = torch.where(mask.included, g / (rho * (1 - settings.alpha)), lam)  # chosen by hand: no threshold
+    lam = torch.where(mask.excluded, 0.0, lam)
     for component, factor in settings.strengths.items():
         if component.site == site:
             lam[component.index] *= factor
@@ -107,17 +122,14 @@ def _site_strength(scores: ComponentScores, site: int, settings: EditSettings) -
     return torch.where(keys.any(dim=1), lam * settings.strength, 0.0)
 
 
-def _select(lam: Tensor, waived: Tensor, site: int, layer: int, selection: Selection) -> Tensor:
-    """`lam` where the selection leaves the threshold in force, `waived` where a person chose the component."""
-    if selection.layers is not None and not selection.layers[0] <= layer <= selection.layers[1]:
-        lam = torch.zeros_like(lam)
-    if selection.only is not None:
-        lam = torch.where(_mask(selection.only, site, len(lam)), lam, 0.0)
-    lam = torch.where(_mask(selection.included, site, len(lam)), waived, lam)
-    return torch.where(_mask(selection.excluded, site, len(lam)), 0.0, lam)
+def _site_masks(selection: Selection, sizes: list[int]) -> list[_SiteMask]:
+    only = [None] * len(sizes) if selection.only is None else _membership(selection.only, sizes)
+    included, excluded = _membership(selection.included, sizes), _membership(selection.excluded, sizes)
+    return [_SiteMask(*masks) for masks in zip(only, included, excluded, strict=True)]
 
 
-def _mask(components: frozenset[Component], site: int, size: int) -> Tensor:
-    mask = torch.zeros(size, dtype=torch.bool)
-    mask[[c.index for c in components if c.site == site]] = True
-    return mask
+def _membership(components: frozenset[Component], sizes: list[int]) -> list[Tensor]:
+    masks = [torch.zeros(size, dtype=torch.bool) for size in sizes]
+    for component in components:
+        masks[component.site][component.index] = True
+    return masks

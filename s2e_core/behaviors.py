@@ -1,0 +1,104 @@
+"""The bundled behaviours: one folder each, with a description and the prompts that show and measure it.
+
+Knows the folder layout (`behavior.json`, `contrast.jsonl`, `attribute.jsonl`, `utility.jsonl`), not models.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .contrast import load_contrast_set
+from .errors import BehaviorError, ContrastDataError
+from .types import ContrastSet, EditSettings
+
+BUNDLED_BEHAVIORS = Path(__file__).resolve().parent.parent / "assets" / "behaviors"
+
+
+@dataclass(frozen=True, eq=False)
+class Behavior:
+    """One behaviour, ready to be extracted, tried and measured."""
+
+    name: str
+    title: str
+    summary: str
+    """What the behaviour means, in a sentence or two."""
+    positive: str
+    """What the model does on the wanted side, as a short label."""
+    negative: str
+    lesson: str
+    """What to try and what one sees."""
+    settings: EditSettings
+    gamma: float
+    """A steering strength to compare with."""
+    examples: tuple[str, ...]
+    """Prompts on which the effect can be seen; the first is the page's default."""
+    max_new_tokens: int
+    source: str
+    """Where the data comes from."""
+    contrast: ContrastSet
+    attribute: tuple[Mapping[str, Any], ...]
+    """Held-out prompts that measure the behaviour; each row has "prompt" and "split"."""
+    utility: tuple[Mapping[str, Any], ...]
+    """Held-out prompts that measure what must not break."""
+
+
+def list_behaviors(folder: Path | None = None) -> tuple[str, ...]:
+    """Names of the behaviours in `folder` (by default the bundled ones), in the order of their lessons."""
+    folder = folder or BUNDLED_BEHAVIORS
+    if not folder.is_dir():
+        raise BehaviorError(f"There is no folder of behaviours named {folder.name}.")
+    found = [(_description(path)["order"], path.parent.name) for path in folder.glob("*/behavior.json")]
+    return tuple(name for _, name in sorted(found))
+
+
+def load_behavior(name: str, folder: Path | None = None) -> Behavior:
+    """Read one behaviour. Raises BehaviorError naming what is missing or malformed."""
+    folder = (folder or BUNDLED_BEHAVIORS) / name
+    if name != Path(name).name or not (folder / "behavior.json").is_file():
+        raise BehaviorError(f'There is no behaviour named "{name}". Known: {", ".join(list_behaviors(folder.parent))}.')
+    described = _description(folder / "behavior.json")
+    settings = described["settings"]
+    try:
+        contrast = load_contrast_set(folder / "contrast.jsonl")
+        return Behavior(
+            name=name,
+            title=described["title"],
+            summary=described["summary"],
+            positive=described["positive"],
+            negative=described["negative"],
+            lesson=described["lesson"],
+            settings=EditSettings(
+                settings["rho_attn"], settings["rho_mlp"], settings["alpha"], strength=settings["strength"]
+            ),
+            gamma=described["gamma"],
+            examples=tuple(described["examples"]),
+            max_new_tokens=described["max_new_tokens"],
+            source=described["source"],
+            contrast=_named(contrast, name),
+            attribute=_rows(folder / "attribute.jsonl"),
+            utility=_rows(folder / "utility.jsonl"),
+        )
+    except KeyError as error:
+        raise BehaviorError(f"The description of the behaviour {name} has no entry {error}.") from error
+    except ContrastDataError as error:
+        raise BehaviorError(f"The contrast set of the behaviour {name} cannot be used: {error}") from error
+
+
+def _named(contrast: ContrastSet, name: str) -> ContrastSet:
+    return ContrastSet(contrast.positive, contrast.negative, name, contrast.notes, contrast.content_hash)
+
+
+def _description(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise BehaviorError(f"{path.parent.name}/{path.name} is not a readable description ({error}).") from error
+
+
+def _rows(path: Path) -> tuple[Mapping[str, Any], ...]:
+    try:
+        return tuple(json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    except (OSError, ValueError) as error:
+        raise BehaviorError(f"{path.parent.name}/{path.name} is not readable JSONL ({error}).") from error
