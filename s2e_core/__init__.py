@@ -1,0 +1,103 @@
+"""Steer2Edit: turn a steering direction into closed-form rank-1 edits of attention heads and MLP neurons.
+
+Sun, Yan, Wang, Weng: "Steer2Edit: From Activation Steering to Component-Level Editing", arXiv 2602.09870.
+"""
+
+from .behaviors import Behavior, list_behaviors, load_behavior
+from .capture import capture_means
+from .contrast import contrast_set, load_contrast_set, parse_contrast_set, swapped
+from .directions import steering_directions
+from .edit import (
+    EditSummary,
+    build_edit,
+    edited_weight,
+    elastic_net,
+    relative_changes,
+    rho_for_count,
+    summarize,
+)
+from .errors import (
+    BehaviorError,
+    Cancelled,
+    ContrastDataError,
+    ExportError,
+    ModelLoadError,
+    RecipeError,
+    S2EError,
+    SettingsError,
+    UnsupportedModelError,
+)
+from .generate import compare, generate_responses
+from .intervene import intervening, preview_logits
+from .loading import load_model
+from .scores import component_scores
+from .types import (
+    ActivationMeans,
+    Component,
+    ComponentScores,
+    ContrastSet,
+    Edited,
+    EditSettings,
+    Example,
+    LoadedModel,
+    ModelSpec,
+    Original,
+    Provenance,
+    Selection,
+    Site,
+    Steered,
+    SteeringDirections,
+    Variant,
+    WeightEdit,
+)
+
+__all__ = [
+    "ActivationMeans",
+    "Behavior",
+    "BehaviorError",
+    "Cancelled",
+    "Component",
+    "ComponentScores",
+    "ContrastDataError",
+    "ContrastSet",
+    "EditSettings",
+    "EditSummary",
+    "Edited",
+    "Example",
+    "ExportError",
+    "LoadedModel",
+    "ModelLoadError",
+    "ModelSpec",
+    "Original",
+    "Provenance",
+    "RecipeError",
+    "S2EError",
+    "Selection",
+    "SettingsError",
+    "Site",
+    "Steered",
+    "SteeringDirections",
+    "UnsupportedModelError",
+    "Variant",
+    "WeightEdit",
+    "build_edit",
+    "capture_means",
+    "compare",
+    "component_scores",
+    "contrast_set",
+    "edited_weight",
+    "elastic_net",
+    "generate_responses",
+    "intervening",
+    "list_behaviors",
+    "load_behavior",
+    "load_contrast_set",
+    "load_model",
+    "parse_contrast_set",
+    "preview_logits",
+    "relative_changes",
+    "rho_for_count",
+    "steering_directions",
+    "summarize",
+    "swapped",
+]

@@ -99,6 +99,6 @@ def _description(path: Path) -> dict[str, Any]:
 
 def _rows(path: Path) -> tuple[Mapping[str, Any], ...]:
     try:
-        return tuple(json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+        return tuple(json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip())
     except (OSError, ValueError) as error:
         raise BehaviorError(f"{path.parent.name}/{path.name} is not readable JSONL ({error}).") from error

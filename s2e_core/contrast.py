@@ -92,7 +92,7 @@ def _overlap_notes(positive: Sequence[Example], negative: Sequence[Example]) -> 
 
 
 def _jsonl_rows(text: str) -> Iterable[tuple[int, Mapping[str, object]]]:
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):  # splitlines would also split inside strings
         if line.strip():
             yield number, _mapping(_json(line, f"Line {number}"), number)
 

@@ -1,0 +1,143 @@
+"""Capture the mean input of every projection over the response spans of a contrast set.
+
+Knows forward passes. Activations are reduced inside the hooks and never kept; examples of similar length share a batch;
+batches are added up in fp64 (fp32 where a device has none): a steering direction is a small difference of large means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .chat import example_ids
+from .errors import ContrastDataError
+from .types import ActivationMeans, ContrastSet, LoadedModel, Progress, Provenance
+
+MAX_BATCH_TOKENS = 4096  # padded tokens per forward pass
+
+
+@dataclass(frozen=True, eq=False)
+class _Span:
+    ids: list[int]
+    start: int
+    """Number of prompt tokens; the positions start-1 .. len(ids)-2 predict the response."""
+    is_positive: bool
+
+
+def capture_means(
+    loaded: LoadedModel, contrast: ContrastSet, *, progress: Progress | None = None
+) -> ActivationMeans:
+    """Mean input of every site over the positions that predict the response (method, step 0), per side.
+
+    Every example weighs the same, whatever its length. `progress` is called with (examples done, examples in all)
+    after each batch. Raises ContrastDataError when a side has no response left after tokenisation.
+    """
+    spans = _spans(loaded, contrast)
+    n_positive = sum(span.is_positive for span in spans)
+    sums = _zero_sums(loaded)
+    done = 0
+    with loaded.lock, torch.inference_mode():
+        for batch in _batches(spans):
+            _run_batch(loaded, batch, sums)
+            done += len(batch)
+            if progress is not None:
+                progress(done, len(spans))
+    counts = torch.tensor([n_positive, len(spans) - n_positive])
+    means = [(total.cpu().double() / counts.unsqueeze(1)).float() for total in sums]  # per site (2, n_inputs)
+    return ActivationMeans(
+        spec=loaded.spec,
+        positive=tuple(mean[0].clone() for mean in means),
+        negative=tuple(mean[1].clone() for mean in means),
+        n_positive=n_positive,
+        n_negative=len(spans) - n_positive,
+        n_tokens=sum(len(span.ids) - span.start for span in spans),
+        provenance=Provenance(
+            loaded.model_id, loaded.revision, loaded.fingerprint, contrast.name, contrast.content_hash
+        ),
+    )
+
+
+def _spans(loaded: LoadedModel, contrast: ContrastSet) -> list[_Span]:
+    spans = []
+    for is_positive, examples in ((True, contrast.positive), (False, contrast.negative)):
+        encoded = [example_ids(loaded.tokenizer, example) for example in examples]
+        usable = [_Span(ids, start, is_positive) for ids, start in encoded if len(ids) > start > 0]
+        if not usable:
+            side = "positive" if is_positive else "negative"
+            raise ContrastDataError(
+                f"No example of the {side} side of {contrast.name} has both a prompt and a response of at least one token."
+            )
+        spans += usable
+    _check_lengths(loaded, spans)
+    return spans
+
+
+def _check_lengths(loaded: LoadedModel, spans: Sequence[_Span]) -> None:
+    limit = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
+    longest = max(len(span.ids) for span in spans)
+    if isinstance(limit, int) and longest > limit:
+        raise ContrastDataError(
+            f"The longest example has {longest} tokens and the model reads at most {limit}. Shorten or remove it."
+        )
+
+
+def _batches(spans: Sequence[_Span]) -> Iterator[list[_Span]]:
+    """Batches of similar length, longest first, each of at most MAX_BATCH_TOKENS padded tokens."""
+    batch: list[_Span] = []
+    for span in sorted(spans, key=lambda span: len(span.ids), reverse=True):
+        if batch and (len(batch) + 1) * len(batch[0].ids) > MAX_BATCH_TOKENS:
+            yield batch
+            batch = []
+        batch.append(span)
+    yield batch
+
+
+def _zero_sums(loaded: LoadedModel) -> list[Tensor]:
+    dtype = torch.float32 if loaded.device.type == "mps" else torch.float64
+    return [torch.zeros(2, site.n_inputs, dtype=dtype, device=loaded.device) for site in loaded.spec.sites]
+
+
+def _run_batch(loaded: LoadedModel, batch: Sequence[_Span], sums: Sequence[Tensor]) -> None:
+    width = max(len(span.ids) for span in batch)
+    ids = torch.zeros(len(batch), width, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    weights = torch.zeros(2, len(batch), width)  # (side, example, position): 1 / span length inside the span
+    for row, span in enumerate(batch):
+        n, side = len(span.ids), 0 if span.is_positive else 1
+        ids[row, :n] = torch.tensor(span.ids)
+        mask[row, :n] = 1
+        weights[side, row, span.start - 1 : n - 1] = 1 / (n - span.start)
+    with _reducing(loaded, weights.flatten(1).to(loaded.device), sums):
+        # The body without the language-model head: its logits would be the largest tensor of all.
+        loaded.model.base_model(
+            input_ids=ids.to(loaded.device), attention_mask=mask.to(loaded.device), use_cache=False
+        )
+
+
+@contextmanager
+def _reducing(loaded: LoadedModel, weights: Tensor, sums: Sequence[Tensor]) -> Iterator[None]:
+    """While the context lasts, add the weighted sum of every site's inputs to `sums`; `weights` is (2, B * T)."""
+    used = weights.any(dim=0).nonzero().squeeze(1)  # positions inside a span
+    weights = weights[:, used]
+    handles = []
+    try:
+        for site, total in zip(loaded.spec.sites, sums, strict=True):
+            module = loaded.model.get_submodule(site.name)
+            handles.append(module.register_forward_pre_hook(_reducer(weights, used, total)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _reducer(weights: Tensor, used: Tensor, total: Tensor) -> Any:
+    def add(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        x = inputs[0].reshape(-1, inputs[0].shape[-1])[used]  # (positions in spans, n_inputs)
+        total.add_((weights @ x.float()).to(total.dtype))
+
+    return add

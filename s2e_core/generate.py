@@ -1,0 +1,248 @@
+"""Generate text under several variants of one model: side by side and streamed, or in batches for many prompts.
+
+Knows decoding. The untouched model runs once for all variants, each batch row with its own factors; sampling uses the
+same dice for every variant, so that texts differ only through the edit.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
+from transformers.generation import BaseStreamer
+
+from .chat import prompt_ids
+from .errors import SettingsError
+from .intervene import intervening
+from .types import LoadedModel, Original, Progress, Variant
+
+
+def compare(
+    loaded: LoadedModel,
+    prompt: str,
+    variants: Sequence[Variant],
+    *,
+    system: str | None = None,
+    max_new_tokens: int = 64,
+    temperature: float = 0.0,
+    seed: int = 0,
+    stop: threading.Event | None = None,
+) -> Iterator[tuple[str, ...]]:
+    """Stream the texts so far, one per variant, all variants in one batch on one copy of the weights.
+
+    Temperature 0 is greedy; above 0 every step adds the same Gumbel noise to every variant's logits. Setting `stop`, or
+    closing the iterator, ends the run within one token. Raises S2EError for settings out of range or a variant made
+    for another model.
+    """
+    ids = _checked_prompt(loaded, prompt, system, max_new_tokens, temperature)
+    stop = stop or threading.Event()
+    channel: queue.Queue[list[int] | BaseException | None] = queue.Queue()
+
+    def work() -> None:
+        # The lock, the hooks and inference mode live in this one thread: an iterator may be resumed on any thread.
+        try:
+            dice = _Dice([seed] * len(variants), temperature)
+            with loaded.lock, torch.inference_mode(), intervening(loaded, variants, range(len(variants))):
+                batch = torch.tensor([ids] * len(variants))
+                _decode(loaded, batch, torch.ones_like(batch), max_new_tokens, dice, stop, channel.put)
+            channel.put(None)
+        except BaseException as error:  # handed to the reader, who raises it
+            channel.put(error)
+
+    threading.Thread(target=work, daemon=True, name="compare").start()
+    return _texts(loaded, len(variants), channel, stop)
+
+
+def generate_responses(
+    loaded: LoadedModel,
+    prompts: Sequence[str],
+    *,
+    variant: Variant = Original(),  # noqa: B008 - a frozen value
+    system: str | None = None,
+    max_new_tokens: int = 64,
+    temperature: float = 1.0,
+    seed: int = 0,
+    batch_size: int = 32,
+    progress: Progress | None = None,
+) -> tuple[str, ...]:
+    """One response per prompt under one variant, in batches of prompts of similar length.
+
+    Each prompt has its own dice, made from `seed` and its position, so that the result does not depend on the batches.
+    `progress` is called with (prompts done, prompts in all); raising `Cancelled` in it stops the run.
+    """
+    encoded = [_checked_prompt(loaded, prompt, system, max_new_tokens, temperature) for prompt in prompts]
+    order = sorted(range(len(prompts)), key=lambda i: len(encoded[i]), reverse=True)
+    responses = [""] * len(prompts)
+    for first in range(0, len(order), batch_size):
+        batch = order[first : first + batch_size]
+        tokens = _run_batch(
+            loaded, [encoded[i] for i in batch], variant, max_new_tokens, _Dice([seed + i for i in batch], temperature)
+        )
+        for i, row in zip(batch, tokens, strict=True):
+            responses[i] = loaded.tokenizer.decode(row, skip_special_tokens=True)
+        if progress is not None:
+            progress(first + len(batch), len(prompts))
+    return tuple(responses)
+
+
+def _run_batch(
+    loaded: LoadedModel, encoded: Sequence[list[int]], variant: Variant, max_new_tokens: int, dice: _Dice
+) -> list[list[int]]:
+    """New token ids of each prompt, up to its end of text."""
+    width = max(len(ids) for ids in encoded)
+    batch = torch.tensor([[0] * (width - len(ids)) + ids for ids in encoded])
+    mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in encoded])
+    steps: list[list[int]] = []
+    with loaded.lock, torch.inference_mode(), intervening(loaded, [variant], [0] * len(encoded)):
+        _decode(loaded, batch, mask, max_new_tokens, dice, threading.Event(), steps.append)
+    ends = _end_ids(loaded)
+    return [_until_end(row, ends) for row in zip(*steps, strict=True)]
+
+
+def _decode(
+    loaded: LoadedModel,
+    ids: Tensor,
+    mask: Tensor,
+    max_new_tokens: int,
+    dice: _Dice,
+    stop: threading.Event,
+    emit: Callable[[list[int]], None],
+) -> None:
+    """Run the model's own generation loop, greedily over the logits that `dice` has shaken; emit every step's tokens.
+
+    Every option of the model's own generation config that would bend the logits is switched off: what is compared is
+    the model, not a repetition penalty.
+    """
+    ends = _end_ids(loaded)
+    config = GenerationConfig(
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        num_beams=1,
+        repetition_penalty=1.0,
+        no_repeat_ngram_size=0,
+        eos_token_id=ends or None,
+        pad_token_id=ends[0] if ends else 0,
+        bos_token_id=loaded.tokenizer.bos_token_id,
+    )
+    loaded.model.generate(
+        input_ids=ids.to(loaded.device),
+        attention_mask=mask.to(loaded.device),
+        generation_config=config,
+        logits_processor=LogitsProcessorList([dice]),
+        stopping_criteria=StoppingCriteriaList([_StopOn(stop)]),
+        streamer=_StepStreamer(emit),
+    )
+
+
+def _texts(
+    loaded: LoadedModel,
+    n_variants: int,
+    channel: queue.Queue[list[int] | BaseException | None],
+    stop: threading.Event,
+) -> Iterator[tuple[str, ...]]:
+    tokens: list[list[int]] = [[] for _ in range(n_variants)]
+    ends = _end_ids(loaded)
+    try:
+        while (step := channel.get()) is not None:
+            if isinstance(step, BaseException):
+                raise step
+            for row, token in zip(tokens, step, strict=True):
+                row.append(token)
+            yield tuple(_decoded(loaded, _until_end(row, ends), held=True) for row in tokens)
+        yield tuple(_decoded(loaded, _until_end(row, ends), held=False) for row in tokens)
+    finally:
+        stop.set()
+
+
+def _decoded(loaded: LoadedModel, row: list[int], *, held: bool) -> str:
+    text = str(loaded.tokenizer.decode(row, skip_special_tokens=True))
+    # Half a multi-byte character decodes to a replacement sign; while streaming it waits for the rest.
+    return text.rstrip("\N{REPLACEMENT CHARACTER}") if held else text
+
+
+def _until_end(row: Sequence[int], ends: Sequence[int]) -> list[int]:
+    return list(row[: next((i for i, token in enumerate(row) if token in ends), len(row))])
+
+
+def _end_ids(loaded: LoadedModel) -> list[int]:
+    found = loaded.model.generation_config.eos_token_id
+    found = loaded.tokenizer.eos_token_id if found is None else found
+    return [] if found is None else [found] if isinstance(found, int) else list(found)
+
+
+def _checked_prompt(
+    loaded: LoadedModel, prompt: str, system: str | None, max_new_tokens: int, temperature: float
+) -> list[int]:
+    if not 0 <= temperature <= 10:
+        raise SettingsError(f"The temperature is {temperature}; it must lie between 0 (greedy) and 10.")
+    if max_new_tokens < 1:
+        raise SettingsError(f"The length is {max_new_tokens} tokens; it must be at least 1.")
+    ids = prompt_ids(loaded.tokenizer, prompt, system)
+    if not ids:
+        raise SettingsError("The prompt is empty. Type a prompt, or choose one of the examples.")
+    limit = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
+    if isinstance(limit, int) and len(ids) + max_new_tokens > limit:
+        raise SettingsError(
+            f"The prompt has {len(ids)} tokens and {max_new_tokens} more are asked for; the model reads at most {limit} "
+            "in all. Shorten one of them."
+        )
+    return ids
+
+
+class _Dice(LogitsProcessor):
+    """Adds Gumbel noise to logits / temperature, so that the largest one is a fair sample (the Gumbel-max trick).
+
+    Rows with the same seed get the same noise in the same step, on every device.
+    """
+
+    def __init__(self, seeds: Sequence[int], temperature: float) -> None:
+        self.temperature = temperature
+        self.seeds = list(seeds)
+        self.generators = {seed: torch.Generator().manual_seed(seed) for seed in seeds}
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        if self.temperature == 0:
+            return scores
+        noise = {seed: self._gumbel(generator, scores.shape[-1]) for seed, generator in self.generators.items()}
+        return scores.float() / self.temperature + torch.stack([noise[seed] for seed in self.seeds]).to(scores.device)
+
+    @staticmethod
+    def _gumbel(generator: torch.Generator, size: int) -> Tensor:
+        return -torch.empty(size).exponential_(generator=generator).log()
+
+
+class _StopOn(StoppingCriteria):
+    """Ends generation after the current token once the event is set."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self.stop = stop
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        return torch.full((len(input_ids),), self.stop.is_set(), dtype=torch.bool, device=input_ids.device)
+
+
+class _StepStreamer(BaseStreamer):
+    """Hands every step's new tokens, one per batch row, to a function."""
+
+    def __init__(self, emit: Callable[[list[int]], None]) -> None:
+        self.emit = emit
+        self.seen_prompt = False
+
+    def put(self, value: Tensor) -> None:
+        if self.seen_prompt:
+            self.emit(value.flatten().tolist())
+        self.seen_prompt = True
+
+    def end(self) -> None:
+        pass
