@@ -46,7 +46,8 @@ def compare(
     for another model.
     """
     ids = _checked_prompt(loaded, prompt, system, max_new_tokens, temperature)
-    stop = stop or threading.Event()
+    closed = threading.Event()
+    stops = [closed] if stop is None else [closed, stop]
     channel: queue.Queue[list[int] | BaseException | None] = queue.Queue()
 
     def work() -> None:
@@ -55,13 +56,13 @@ def compare(
             dice = _Dice([seed] * len(variants), temperature)
             with loaded.lock, torch.inference_mode(), intervening(loaded, variants, range(len(variants))):
                 batch = torch.tensor([ids] * len(variants))
-                _decode(loaded, batch, torch.ones_like(batch), max_new_tokens, dice, stop, channel.put)
+                _decode(loaded, batch, torch.ones_like(batch), max_new_tokens, dice, stops, channel.put)
             channel.put(None)
         except BaseException as error:  # handed to the reader, who raises it
             channel.put(error)
 
     threading.Thread(target=work, daemon=True, name="compare").start()
-    return _texts(loaded, len(variants), channel, stop)
+    return _texts(loaded, len(variants), channel, closed)
 
 
 def generate_responses(
@@ -105,7 +106,7 @@ def _run_batch(
     mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in encoded])
     steps: list[list[int]] = []
     with loaded.lock, torch.inference_mode(), intervening(loaded, [variant], [0] * len(encoded)):
-        _decode(loaded, batch, mask, max_new_tokens, dice, threading.Event(), steps.append)
+        _decode(loaded, batch, mask, max_new_tokens, dice, [], steps.append)
     ends = _end_ids(loaded)
     return [_until_end(row, ends) for row in zip(*steps, strict=True)]
 
@@ -116,7 +117,7 @@ def _decode(
     mask: Tensor,
     max_new_tokens: int,
     dice: _Dice,
-    stop: threading.Event,
+    stops: Sequence[threading.Event],
     emit: Callable[[list[int]], None],
 ) -> None:
     """Run the model's own generation loop, greedily over the logits that `dice` has shaken; emit every step's tokens.
@@ -127,8 +128,12 @@ def _decode(
     ends = _end_ids(loaded)
     config = GenerationConfig(
         max_new_tokens=max_new_tokens,
+        min_new_tokens=0,
         do_sample=False,
         num_beams=1,
+        temperature=1.0,
+        top_k=50,  # unused without sampling: the default keeps transformers from warning
+        top_p=1.0,
         repetition_penalty=1.0,
         no_repeat_ngram_size=0,
         eos_token_id=ends or None,
@@ -140,7 +145,7 @@ def _decode(
         attention_mask=mask.to(loaded.device),
         generation_config=config,
         logits_processor=LogitsProcessorList([dice]),
-        stopping_criteria=StoppingCriteriaList([_StopOn(stop)]),
+        stopping_criteria=StoppingCriteriaList([_StopOn(stops)]),
         streamer=_StepStreamer(emit),
     )
 
@@ -149,7 +154,7 @@ def _texts(
     loaded: LoadedModel,
     n_variants: int,
     channel: queue.Queue[list[int] | BaseException | None],
-    stop: threading.Event,
+    closed: threading.Event,
 ) -> Iterator[tuple[str, ...]]:
     tokens: list[list[int]] = [[] for _ in range(n_variants)]
     ends = _end_ids(loaded)
@@ -162,7 +167,7 @@ def _texts(
             yield tuple(_decoded(loaded, _until_end(row, ends), held=True) for row in tokens)
         yield tuple(_decoded(loaded, _until_end(row, ends), held=False) for row in tokens)
     finally:
-        stop.set()
+        closed.set()
 
 
 def _decoded(loaded: LoadedModel, row: list[int], *, held: bool) -> str:
@@ -223,13 +228,14 @@ class _Dice(LogitsProcessor):
 
 
 class _StopOn(StoppingCriteria):
-    """Ends generation after the current token once the event is set."""
+    """Ends generation after the current token once one of the events is set."""
 
-    def __init__(self, stop: threading.Event) -> None:
-        self.stop = stop
+    def __init__(self, stops: Sequence[threading.Event]) -> None:
+        self.stops = stops
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        return torch.full((len(input_ids),), self.stop.is_set(), dtype=torch.bool, device=input_ids.device)
+        stopped = any(stop.is_set() for stop in self.stops)
+        return torch.full((len(input_ids),), stopped, dtype=torch.bool, device=input_ids.device)
 
 
 class _StepStreamer(BaseStreamer):
