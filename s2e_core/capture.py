@@ -29,9 +29,7 @@ class _Span:
     is_positive: bool
 
 
-def capture_means(
-    loaded: LoadedModel, contrast: ContrastSet, *, progress: Progress | None = None
-) -> ActivationMeans:
+def capture_means(loaded: LoadedModel, contrast: ContrastSet, *, progress: Progress | None = None) -> ActivationMeans:
     """Mean input of every site over the positions that predict the response (method, step 0), per side.
 
     Every example weighs the same, whatever its length. `progress` is called with (examples done, examples in all)
@@ -70,7 +68,7 @@ def _spans(loaded: LoadedModel, contrast: ContrastSet) -> list[_Span]:
         if not usable:
             side = "positive" if is_positive else "negative"
             raise ContrastDataError(
-                f"No example of the {side} side of {contrast.name} has both a prompt and a response of at least one token."
+                f"No example of the {side} side of {contrast.name} has a prompt and a response of at least one token."
             )
         spans += usable
     _check_lengths(loaded, spans)
@@ -114,9 +112,7 @@ def _run_batch(loaded: LoadedModel, batch: Sequence[_Span], sums: Sequence[Tenso
         weights[side, row, span.start - 1 : n - 1] = 1 / (n - span.start)
     with _reducing(loaded, weights.flatten(1).to(loaded.device), sums):
         # The body without the language-model head: its logits would be the largest tensor of all.
-        loaded.model.base_model(
-            input_ids=ids.to(loaded.device), attention_mask=mask.to(loaded.device), use_cache=False
-        )
+        loaded.model.base_model(input_ids=ids.to(loaded.device), attention_mask=mask.to(loaded.device), use_cache=False)
 
 
 @contextmanager

@@ -22,6 +22,4 @@ def steering_directions(loaded: WeightSource, means: ActivationMeans) -> Steerin
         norm = torch.linalg.vector_norm(v)
         units.append(torch.where(norm > 0, v / norm, torch.zeros_like(v)).cpu())
         norms.append(norm.cpu())
-    return SteeringDirections(
-        spec=means.spec, unit=tuple(units), norm=torch.stack(norms), provenance=means.provenance
-    )
+    return SteeringDirections(spec=means.spec, unit=tuple(units), norm=torch.stack(norms), provenance=means.provenance)

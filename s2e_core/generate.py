@@ -9,7 +9,6 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -199,8 +198,8 @@ def _checked_prompt(
     limit = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
     if isinstance(limit, int) and len(ids) + max_new_tokens > limit:
         raise SettingsError(
-            f"The prompt has {len(ids)} tokens and {max_new_tokens} more are asked for; the model reads at most {limit} "
-            "in all. Shorten one of them."
+            f"The prompt has {len(ids)} tokens and {max_new_tokens} more are asked for; the model reads at most "
+            f"{limit} in all. Shorten one of them."
         )
     return ids
 

@@ -117,7 +117,7 @@ def _download(model_id: str, revision: str | None) -> str:
             f"{model_id} is gated: accept its licence on the Hub and set HF_TOKEN on this machine."
         ) from None
     except RevisionNotFoundError:
-        raise ModelLoadError(f"{model_id} has no revision {revision}. Check the name of the branch or commit.") from None
+        raise ModelLoadError(f"{model_id} has no revision {revision}. Check the branch or commit.") from None
     except RepositoryNotFoundError:
         raise ModelLoadError(
             f"There is no model {model_id} on the Hub, or it is private. Check the name, or set HF_TOKEN."

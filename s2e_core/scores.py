@@ -11,9 +11,7 @@ from .types import ActivationMeans, ComponentScores, SteeringDirections, WeightS
 
 
 @torch.no_grad()
-def component_scores(
-    loaded: WeightSource, means: ActivationMeans, directions: SteeringDirections
-) -> ComponentScores:
+def component_scores(loaded: WeightSource, means: ActivationMeans, directions: SteeringDirections) -> ComponentScores:
     """g_i = cos(v, W_i xbar_i) and k_i = W_i^T v / |W_i^T v| for every component (method, steps 2 and 3).
 
     xbar is the mean of both sides' means. Where W_i xbar_i or W_i^T v is zero, g or k is zero: no edit, never NaN.

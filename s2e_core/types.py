@@ -8,7 +8,7 @@ is a tuple aligned with `ModelSpec.sites`. This file knows no formula, no file a
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -32,7 +32,7 @@ class Component(NamedTuple):
     """One head or one neuron: its site's position in `ModelSpec.sites` and its index within that site."""
 
     site: int
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which has no use here
 
 
 @dataclass(frozen=True, eq=False)
@@ -322,7 +322,7 @@ class LoadedModel:
 
 
 def layer_grid(spec: ModelSpec, kind: Kind, values: tuple[Tensor, ...]) -> Tensor:
-    """Per-site values as (L, widest layer), NaN where a layer has no component; sites of one layer stand side by side."""
+    """Per-site values as (L, widest layer), NaN where a layer has no component; sites of a layer stand side by side."""
     rows = [torch.cat([torch.empty(0), *(values[i] for i in _in_layer(spec, kind, n))]) for n in range(spec.n_layers)]
     return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=float("nan"))
 
@@ -340,10 +340,11 @@ def _in_layer(spec: ModelSpec, kind: Kind, layer: int) -> Iterator[int]:
     return (i for i, site in enumerate(spec.sites) if site.kind == kind and site.layer == layer)
 
 
-def check_shapes(name: str, tensors: tuple[Tensor, ...], shapes: list[tuple[int, ...]]) -> None:
+def check_shapes(name: str, tensors: tuple[Tensor, ...], shapes: Sequence[tuple[int, ...]]) -> None:
     """Raise ValueError with both shapes where a tuple of tensors does not fit its sites."""
     found = [tuple(tensor.shape) for tensor in tensors]
-    if found != shapes:
+    if found != list(shapes):
         wrong = [(i, f, s) for i, (f, s) in enumerate(zip(found, shapes, strict=False)) if f != s]
-        detail = "entry {}: got {}, expected {}".format(*wrong[0]) if wrong else f"got {len(found)}, expected {len(shapes)}"
+        counts = f"got {len(found)} entries, expected {len(shapes)}"
+        detail = "entry {}: got {}, expected {}".format(*wrong[0]) if wrong else counts
         raise ValueError(f"{name} does not fit the model: {detail}")

@@ -1,0 +1,292 @@
+"""The command line: `python -m s2e_core info | scores | edit | compare | export | verify`.
+
+Knows arguments and the terminal; every computation is the core's public functions. Results go to standard output,
+progress to standard error; bad input ends with one sentence and exit status 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal, TextIO
+
+import torch
+from transformers.utils import logging as transformers_logging
+
+from . import (
+    BehaviorError,
+    ComponentScores,
+    ContrastSet,
+    Edited,
+    EditSettings,
+    LoadedModel,
+    Original,
+    S2EError,
+    SettingsError,
+    Steered,
+    SteeringDirections,
+    Variant,
+    WeightEdit,
+    build_edit,
+    capture_means,
+    compare,
+    component_scores,
+    export_adapter,
+    export_checkpoint,
+    export_size,
+    list_behaviors,
+    load_behavior,
+    load_contrast_set,
+    load_edit,
+    load_model,
+    relative_changes,
+    rho_for_count,
+    save_edit,
+    steering_directions,
+    summarize,
+    verify_export,
+)
+from .arguments import PROGRAM, parse
+from .types import KINDS, Kind, Progress
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status (0 done, 1 a verification failed, 2 bad input, 130 interrupted)."""
+    options = parse(arguments, {name: str(run.__doc__) for name, run in COMMANDS.items()})
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        return int(COMMANDS[options.command](options) or 0)
+    except S2EError as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
+
+
+def info(options: argparse.Namespace) -> None:
+    """What the model is and where its components are."""
+    loaded = _model(options)
+    spec = loaded.spec
+    layers = {kind: len({spec.sites[i].layer for i in spec.of_kind(kind)}) for kind in KINDS}
+    rows = {
+        "model": loaded.model_id,
+        "revision": loaded.revision or "local",
+        "type": spec.model_type,
+        "parameters": f"{loaded.model.num_parameters():,}",
+        "device, dtype": f"{loaded.device}, {str(loaded.dtype).removeprefix('torch.')}",
+        "layers": str(spec.n_layers),
+        "residual width": str(spec.d_model),
+        "heads": f"{spec.n_components('heads'):,} in {layers['heads']} layers",
+        "neurons": f"{spec.n_components('neurons'):,} in {layers['neurons']} layers",
+        "norm after": ", ".join(sorted({site.kind for site in spec.sites if site.post_norm})) or "none",
+        "chat template": "yes" if loaded.tokenizer.chat_template else "no",
+        "fingerprint": loaded.fingerprint,
+    }
+    for label, value in rows.items():
+        print(f"{label:<15} {value}")
+    for sentence in (*spec.unreachable, *loaded.warnings):
+        print(f"note            {sentence}")
+    if options.model == "bundled":
+        print(f"behaviors       {', '.join(list_behaviors())}")
+
+
+def scores(options: argparse.Namespace) -> None:
+    """A ranked table of components, or all of them as CSV."""
+    loaded = _model(options)
+    computed, directions = _scores(loaded, _contrast(options))
+    edit = build_edit(computed, directions, _settings(options, computed))
+    kinds = KINDS if options.kind == "all" else (options.kind,)
+    rows = sorted(_component_rows(computed, edit, kinds), key=lambda row: -abs(float(row[3])))
+    header = ("kind", "layer", "index", "g", "lambda", "relative_change", "mean_contribution")
+    if options.csv is not None:
+        with _output(options.csv) as file:
+            csv.writer(file).writerows([header, *rows])
+        return
+    for row in (header, *rows[: options.top]):
+        cells = [f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in row]
+        print("  ".join(cell.rjust(width) for cell, width in zip(cells, (7, 5, 6, 8, 8, 15, 17), strict=True)))
+
+
+def edit(options: argparse.Namespace) -> None:
+    """A recipe from a contrast set and settings."""
+    loaded = _model(options)
+    computed, directions = _scores(loaded, _contrast(options))
+    made = build_edit(computed, directions, _settings(options, computed))
+    summary = summarize(computed, made)
+    path = save_edit(made, options.output)
+    print(
+        f"{summary.n_heads} heads and {summary.n_neurons} neurons in {summary.n_layers} layers, "
+        f"|dW|/|W| = {summary.relative_size:.4f}, largest component change {summary.largest_change:.4f}: {path}"
+    )
+
+
+def compare_texts(options: argparse.Namespace) -> None:
+    """Original, edited and steered answers to the prompts."""
+    loaded = _model(options)
+    variants: dict[str, Variant] = {"original": Original()}
+    if options.recipe:
+        variants["edited"] = Edited(load_edit(options.recipe, base=loaded))
+    if options.gamma is not None:
+        variants["steered"] = Steered(_scores(loaded, _contrast(options))[1], options.gamma)
+    for prompt in options.prompts:
+        print(f"> {prompt}")
+        stream = compare(
+            loaded,
+            prompt,
+            tuple(variants.values()),
+            max_new_tokens=options.max_new_tokens,
+            temperature=options.temperature,
+            seed=options.seed,
+        )
+        *_, texts = stream
+        for label, text in zip(variants, texts, strict=True):
+            print(f"[{label}] {text.strip()}")
+
+
+def export(options: argparse.Namespace) -> int:
+    """A folder with the edited checkpoint or with the adapter, verified after writing."""
+    loaded = _model(options)
+    made = load_edit(options.recipe, base=loaded)
+    kind = {"adapter": "adapter", "float32": "checkpoint-float32"}.get(options.format, "checkpoint")
+    print(f"about {export_size(loaded, made, kind) / 1e6:,.1f} MB", file=sys.stderr)
+    with _progress("writing") as progress:
+        if options.format == "adapter":
+            folder = export_adapter(loaded, made, options.output, progress=progress)
+        else:
+            dtype = "float32" if options.format == "float32" else "stored"
+            folder = export_checkpoint(loaded, made, options.output, dtype=dtype, progress=progress)
+    print(folder)
+    return _verified(loaded, made, folder)
+
+
+def verify(options: argparse.Namespace) -> int:
+    """Whether a written folder holds the recipe's edit."""
+    loaded = _model(options)
+    return _verified(loaded, load_edit(options.recipe, base=loaded), options.folder)
+
+
+def _verified(loaded: LoadedModel, made: WeightEdit, folder: Path) -> int:
+    with _progress("verifying") as progress:
+        verification = verify_export(loaded, made, folder, progress=progress)
+    print("\n".join(verification.lines()))
+    return 0 if verification.passed else 1
+
+
+def _model(options: argparse.Namespace) -> LoadedModel:
+    dtype = getattr(torch, options.dtype) if options.dtype else None
+    return load_model(options.model, device=options.device, dtype=dtype, revision=options.revision)
+
+
+def _contrast(options: argparse.Namespace) -> ContrastSet:
+    if options.contrast:
+        return load_contrast_set(options.contrast)
+    if not options.behavior:
+        raise BehaviorError("No examples were named. Give --behavior NAME or --contrast FILE.")
+    return load_behavior(options.behavior).contrast
+
+
+def _scores(loaded: LoadedModel, contrast: ContrastSet) -> tuple[ComponentScores, SteeringDirections]:
+    for note in contrast.notes:
+        print(f"note: {note}", file=sys.stderr)
+    with _progress("extracting") as progress:
+        means = capture_means(loaded, contrast, progress=progress)
+    directions = steering_directions(loaded, means)
+    return component_scores(loaded, means, directions), directions
+
+
+def _settings(options: argparse.Namespace, computed: ComponentScores) -> EditSettings:
+    """The behaviour's suggested settings with every dial replaced that was given; counts become a rho."""
+    if options.behavior:
+        suggested = load_behavior(options.behavior).settings
+    else:
+        suggested = EditSettings(rho_attn=0.3, rho_mlp=0.8, alpha=0.5)
+    alpha = suggested.alpha if options.alpha is None else options.alpha
+    return EditSettings(
+        rho_attn=_given_rho(computed, "heads", suggested.rho_attn, options.rho_attn, options.heads, alpha),
+        rho_mlp=_given_rho(computed, "neurons", suggested.rho_mlp, options.rho_mlp, options.neurons, alpha),
+        alpha=alpha,
+        strength=suggested.strength if options.strength is None else options.strength,
+    )
+
+
+def _given_rho(
+    computed: ComponentScores,
+    kind: Kind,
+    suggested: float | None,
+    rho: float | Literal["off"] | None,
+    count: int | None,
+    alpha: float,
+) -> float | None:
+    if rho is not None and count is not None:
+        raise SettingsError(f"Both a rho and a number of {kind} were given; they set the same dial. Give one of them.")
+    if count is not None:
+        return rho_for_count(computed, kind, count, alpha) if count else None
+    if rho is None:
+        return suggested
+    return None if rho == "off" else rho
+
+
+def _component_rows(
+    computed: ComponentScores, made: WeightEdit, kinds: Sequence[str]
+) -> Iterator[tuple[str, int, int, float, float, float, float]]:
+    changes = relative_changes(computed, made)
+    for i, site in enumerate(computed.spec.sites):
+        if site.kind in kinds:
+            columns = (computed.g[i], made.strength[i], changes[i], computed.contributions[i])
+            for index, values in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
+                yield site.kind.removesuffix("s"), site.layer, index, *values
+
+
+class _progress:
+    """A line on standard error that counts while the context lasts."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+
+    def __enter__(self) -> Progress:
+        return self.show
+
+    def show(self, done: int, total: int) -> None:
+        print(f"\r{self.label} {done}/{total}", end="", file=sys.stderr, flush=True)
+
+    def __exit__(self, *error: object) -> None:
+        print(file=sys.stderr)
+
+
+class _output:
+    """A file to write text to; "-" is standard output, which stays open."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.file: TextIO = sys.stdout
+
+    def __enter__(self) -> TextIO:
+        if self.path != "-":
+            try:
+                self.file = open(self.path, "w", newline="", encoding="utf-8")  # noqa: SIM115 - closed in __exit__
+            except OSError as error:
+                raise SettingsError(f"{self.path} cannot be written ({error.strerror}). Choose another file.") from None
+        return self.file
+
+    def __exit__(self, *error: object) -> None:
+        if self.file is not sys.stdout:
+            self.file.close()
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
+    "info": info,
+    "scores": scores,
+    "edit": edit,
+    "compare": compare_texts,
+    "export": export,
+    "verify": verify,
+}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,110 @@
+"""The arguments of the command line: what every command takes, its defaults and its help.
+
+Knows argparse only; what the commands do is in `__main__.py`.
+"""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from .types import KINDS
+
+PROGRAM = "python -m s2e_core"
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+def parse(arguments: Sequence[str] | None, commands: Mapping[str, str]) -> argparse.Namespace:
+    """The options of one command line; `commands` maps each command's name to its one-line description."""
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM, description="Steer2Edit: turn a steering direction into rank-1 weight edits."
+    )
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="command")
+    for name, description in commands.items():
+        sub = subparsers.add_parser(name, help=description, description=description)
+        _add_model(sub)
+        ADDITIONS[name](sub)
+    return parser.parse_args(arguments)
+
+
+def _rho(text: str) -> float | str:
+    return "off" if text == "off" else float(text)
+
+
+def _count(text: str) -> int:
+    if int(text) < 0:
+        raise ValueError
+    return int(text)
+
+
+def _add_scores(sub: argparse.ArgumentParser) -> None:
+    _add_contrast(sub)
+    _add_settings(sub)
+    sub.add_argument("--kind", choices=("all", *KINDS), default="all")
+    sub.add_argument("--top", type=_count, default=20, help="rows of the table (default 20)")
+    sub.add_argument("--csv", metavar="FILE", help="write all components as CSV instead; - is standard output")
+
+
+def _add_edit(sub: argparse.ArgumentParser) -> None:
+    _add_contrast(sub)
+    _add_settings(sub)
+    sub.add_argument("-o", "--output", type=Path, required=True, metavar="RECIPE", help="safetensors file to write")
+
+
+def _add_compare(sub: argparse.ArgumentParser) -> None:
+    _add_contrast(sub)
+    sub.add_argument("prompts", nargs="+", metavar="PROMPT")
+    sub.add_argument("--recipe", type=Path, help="show the edited model's answer")
+    sub.add_argument("--gamma", type=float, help="show the steered model's answer at this strength")
+    sub.add_argument("--max-new-tokens", type=int, default=64)
+    sub.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default)")
+    sub.add_argument("--seed", type=int, default=0)
+
+
+def _add_export(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("recipe", type=Path)
+    sub.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FOLDER", help="a folder that does not exist yet"
+    )
+    sub.add_argument(
+        "--format",
+        choices=("checkpoint", "float32", "adapter"),
+        default="checkpoint",
+        help="the checkpoint in its stored dtype (default) or as fp32, or a rank-1 LoRA adapter",
+    )
+
+
+def _add_verify(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("recipe", type=Path)
+    sub.add_argument("folder", type=Path, help="an exported checkpoint or adapter")
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", default="bundled", help='"bundled" (default), a local folder or a Hub id')
+    parser.add_argument("--revision", help="branch, tag or commit of a Hub model")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: the fastest there is)")
+    parser.add_argument("--dtype", choices=DTYPES, help="default: fp32 on a CPU, else as stored")
+
+
+def _add_contrast(parser: argparse.ArgumentParser) -> None:
+    examples = parser.add_mutually_exclusive_group()
+    examples.add_argument("--behavior", metavar="NAME", help="a bundled behaviour; `info` lists them")
+    examples.add_argument("--contrast", type=Path, metavar="FILE", help="your own examples, as JSONL or CSV")
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rho-attn", type=_rho, metavar="RHO", help="budget of the heads, or off")
+    parser.add_argument("--rho-mlp", type=_rho, metavar="RHO", help="budget of the neurons, or off")
+    parser.add_argument("--alpha", type=float, help="L1 share of the budget, 0 <= alpha < 1")
+    parser.add_argument("--strength", type=float, help="multiplies every lambda")
+    parser.add_argument("--heads", type=_count, metavar="N", help="the N strongest heads, instead of --rho-attn")
+    parser.add_argument("--neurons", type=_count, metavar="N", help="the N strongest neurons, instead of --rho-mlp")
+
+
+ADDITIONS = {
+    "info": lambda sub: None,
+    "scores": _add_scores,
+    "edit": _add_edit,
+    "compare": _add_compare,
+    "export": _add_export,
+    "verify": _add_verify,
+}
