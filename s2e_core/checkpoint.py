@@ -1,0 +1,247 @@
+"""A checkpoint on disk, tensor by tensor: which file holds it, at which bytes, and which one is a site's weight.
+
+Knows the safetensors layout (8 bytes of length, a JSON header, then the data) and reads by seek, in blocks of rows, so
+that memory does not grow with the checkpoint. Writes nothing and never opens a pickle.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .errors import ExportError
+from .staging import CHUNK
+from .types import LoadedModel
+
+FLOATS: Mapping[str, torch.dtype] = MappingProxyType(
+    {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+)
+"""The number formats an edit can be written in; the others are integers, masks and quantised weights."""
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+_HEADER_LIMIT = 100_000_000  # of the safetensors format itself
+
+
+@dataclass(frozen=True, eq=False)
+class StoredTensor:
+    """Where the bytes of one tensor are."""
+
+    path: Path
+    name: str
+    dtype: str
+    """As safetensors writes it: F32, BF16, ..."""
+    shape: tuple[int, ...]
+    start: int
+    """First byte, from the beginning of the file."""
+    end: int
+
+    @property
+    def numel(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def n_bytes(self) -> int:
+        return self.end - self.start
+
+
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """One safetensors file; its tensors in the order of their bytes."""
+
+    path: Path
+    metadata: Mapping[str, str] | None
+    tensors: tuple[StoredTensor, ...]
+    size: int
+    """Bytes of the whole file."""
+    data: int
+    """First byte behind the header."""
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A folder with `model.safetensors`, or with an index and its shards."""
+
+    folder: Path
+    shards: tuple[Shard, ...]
+    index: Path | None
+
+    def tensors(self) -> dict[str, StoredTensor]:
+        return {tensor.name: tensor for shard in self.shards for tensor in shard.tensors}
+
+
+@dataclass(frozen=True, eq=False)
+class Location:
+    """The stored tensor that is a site's weight."""
+
+    tensor: StoredTensor
+    transposed: bool
+    """It is stored (in, out)."""
+
+
+def open_checkpoint(folder: Path) -> Checkpoint:
+    """Read the headers of a checkpoint, in transformers' order: the single file, else the index and its shards.
+
+    Raises ExportError for a missing folder, weights in another format, a missing shard, or a file that is cut off.
+    """
+    if not folder.is_dir():
+        raise ExportError(f"The model's folder {folder.name} is gone; load the model again.")
+    if (folder / SINGLE).is_file():
+        return Checkpoint(folder, (read_shard(folder / SINGLE),), None)
+    index = folder / INDEX
+    if not index.is_file():
+        found = "only pickled weights (.bin)" if any(folder.glob("*.bin")) else "no model.safetensors"
+        raise ExportError(
+            f"The folder {folder.name} holds {found}; an export needs safetensors. Save the model once with "
+            "save_pretrained, or export the adapter instead."
+        )
+    weight_map = _weight_map(index)
+    shards = tuple(read_shard(folder / name) for name in sorted(set(weight_map.values())))
+    stored = {(shard.path.name, tensor.name) for shard in shards for tensor in shard.tensors}
+    for name, file in weight_map.items():
+        if (file, name) not in stored:
+            raise ExportError(f"{INDEX} places {name} in {file}, which does not hold it; download the model again.")
+    return Checkpoint(folder, shards, index)
+
+
+def read_shard(path: Path) -> Shard:
+    """Read and check the header of one safetensors file. Raises ExportError when it is missing or not complete."""
+    if not path.is_file():
+        raise ExportError(f"The model's file {path.name} is missing in {path.parent.name}; download the model again.")
+    with _open(path) as file:
+        size = path.stat().st_size
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or length > min(size - 8, _HEADER_LIMIT):
+            raise _broken(path, "its header is cut off")
+        raw = file.read(length)
+    try:
+        header = json.loads(raw)
+        metadata = header.pop("__metadata__", None)
+        tensors = [_stored(path, name, entry, 8 + length) for name, entry in header.items()]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _broken(path, "its header cannot be read") from error
+    tensors.sort(key=lambda tensor: (tensor.start, tensor.end))
+    expected = max((tensor.end for tensor in tensors), default=8 + length)
+    if expected != size:
+        raise _broken(path, f"it has {size} bytes where its header promises {expected}")
+    return Shard(path, metadata, tuple(tensors), size, 8 + length)
+
+
+def read_rows(tensor: StoredTensor) -> Iterator[tuple[int, Tensor]]:
+    """(first row, block of rows (n, row length)) of a float tensor, at most about CHUNK bytes at a time, by seek.
+
+    A tensor of one dimension has rows of length 1; of three or more, its last dimension is the row. Blocks depend on the
+    shape alone, so that two tensors of the same shape can be read side by side.
+    """
+    if tensor.numel == 0:
+        return
+    dtype = FLOATS[tensor.dtype]
+    length = tensor.shape[-1] if len(tensor.shape) > 1 else 1
+    n_rows = tensor.numel // length
+    step = max(1, CHUNK // (length * torch.float64.itemsize))
+    with _open(tensor.path) as file:
+        file.seek(tensor.start)
+        for first in range(0, n_rows, step):
+            buffer = bytearray(min(step, n_rows - first) * length * dtype.itemsize)
+            if file.readinto(buffer) != len(buffer):
+                raise _broken(tensor.path, f"it ends within {tensor.name}")
+            yield first, torch.frombuffer(buffer, dtype=dtype).view(-1, length)
+
+
+def locate(checkpoint: Checkpoint, loaded: LoadedModel, sites: Sequence[int]) -> dict[int, Location]:
+    """The stored tensor of every site, found by name and proven by content; names on disk often differ from memory.
+
+    Raises ExportError naming the tensor where none of the same shape holds the loaded weight.
+    """
+    stored = checkpoint.tensors()
+    found = {site: _locate_one(stored, loaded, site) for site in sites}
+    owners: dict[str, int] = {}
+    for site, location in found.items():
+        other = owners.setdefault(location.tensor.name, site)
+        if other != site:
+            names = loaded.spec.sites[other].name, loaded.spec.sites[site].name
+            raise ExportError(
+                f"{names[0]} and {names[1]} share the stored tensor {location.tensor.name}, so that a checkpoint "
+                "cannot hold both edits; export the adapter instead."
+            )
+    return found
+
+
+def _locate_one(stored: Mapping[str, StoredTensor], loaded: LoadedModel, index: int) -> Location:
+    site = loaded.spec.sites[index]
+    name = f"{site.name}.weight"
+    weight = loaded.model.get_submodule(site.name).weight.detach()  # as the module holds it
+    for tensor in sorted(stored.values(), key=lambda tensor: -_likeness(tensor.name, name)):
+        for flipped in (False, True):
+            shape = tuple(weight.T.shape if flipped else weight.shape)
+            if tensor.shape == shape and tensor.dtype in FLOATS and _holds(tensor, weight.T if flipped else weight):
+                return Location(tensor, site.transposed != flipped)
+    raise ExportError(_not_found(stored.get(name), weight, name, loaded))
+
+
+def _likeness(stored: str, name: str) -> float:
+    """How many parts at the end two dotted names have in common; the same name beats everything."""
+    pairs = zip(reversed(stored.split(".")), reversed(name.split(".")), strict=False)
+    same = [a == b for a, b in pairs]
+    return math.inf if stored == name else (same + [False]).index(False)
+
+
+def _holds(tensor: StoredTensor, weight: Tensor) -> bool:
+    """Whether a stored tensor is the loaded weight, which may have been cast to another dtype at load."""
+    return all(
+        torch.equal(block.to(weight.dtype), weight[first : first + len(block)].cpu())
+        for first, block in read_rows(tensor)
+    )
+
+
+def _not_found(named: StoredTensor | None, weight: Tensor, name: str, loaded: LoadedModel) -> str:
+    if named is not None and named.dtype not in FLOATS:
+        return (
+            f"{name} is stored quantised ({named.dtype}), so that an edit cannot be written into it; export the "
+            "adapter instead."
+        )
+    if not bool(weight.isfinite().all()):
+        return f"{name} holds values that are not finite numbers (NaN or infinity); download the model again."
+    return (
+        f"No tensor in {loaded.source.name} holds the loaded weight {name}; the files may have changed since they were "
+        "loaded. Load the model again, or export the adapter instead."
+    )
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    try:
+        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        plain = all(file.endswith(".safetensors") and file == os.path.basename(file) for file in weight_map.values())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _broken(index, "it is not an index of shards") from error
+    if not plain or not weight_map:
+        raise _broken(index, "it names no shards in its own folder")
+    return dict(weight_map)
+
+
+def _stored(path: Path, name: str, entry: Mapping[str, Any], data: int) -> StoredTensor:
+    start, end = (data + int(offset) for offset in entry["data_offsets"])
+    tensor = StoredTensor(path, name, str(entry["dtype"]), tuple(int(n) for n in entry["shape"]), start, end)
+    itemsize = FLOATS[tensor.dtype].itemsize if tensor.dtype in FLOATS else None
+    if not data <= start <= end or (itemsize is not None and tensor.numel * itemsize != tensor.n_bytes):
+        raise ValueError(name)
+    return tensor
+
+
+def _open(path: Path) -> BufferedReader:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise _broken(path, f"it cannot be read ({error.strerror})") from error
+
+
+def _broken(path: Path, reason: str) -> ExportError:
+    return ExportError(f"{path.name} in {path.parent.name} is not complete: {reason}; download the model again.")

@@ -1,0 +1,243 @@
+"""The edited checkpoint, streamed from disk to disk: only the bytes of edited tensors change.
+
+Knows how to write shards; the loaded model is compared with, never written. Memory stays at a few blocks of rows,
+whatever the size of the checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import torch
+from torch import Tensor
+
+from .adapter import adapter_files, check_edit
+from .checkpoint import FLOATS, Checkpoint, Shard, StoredTensor, locate, open_checkpoint, read_rows
+from .edit import edited_weight
+from .errors import ExportError
+from .model_card import CARD_FILE, own_files
+from .recipe import recipe_bytes
+from .staging import CHUNK, Meter, copy_file, staged, write_files
+from .types import LoadedModel, Progress, WeightEdit
+
+ExportDtype = Literal["stored", "float32"]
+ExportFormat = Literal["checkpoint", "checkpoint-float32", "adapter", "recipe"]
+
+_BASE_CARD = "README_base.md"
+_WEIGHT_SUFFIXES = (
+    (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".ot", ".gguf", ".onnx", ".onnx_data", ".npz")
+    + (".index.json",)
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class _Change:
+    """What happens to one stored tensor."""
+
+    left: Tensor
+    """(d,)"""
+    right: Tensor
+    """(n_inputs,)"""
+    transposed: bool
+
+    def applied(self, first: int, rows: Tensor) -> Tensor:
+        """A block of stored rows, starting with row `first`, with the edit in it."""
+        part = slice(first, first + len(rows))
+        if self.transposed:
+            return edited_weight(rows.T, self.left, self.right[part]).T
+        return edited_weight(rows, self.left[part], self.right)
+
+
+def export_checkpoint(
+    loaded: LoadedModel,
+    edit: WeightEdit,
+    folder: str | Path,
+    *,
+    dtype: ExportDtype = "stored",
+    progress: Progress | None = None,
+) -> Path:
+    """Copy the model's checkpoint into `folder`, which must be new or empty, with the edit in its weights.
+
+    `dtype` "stored" keeps every tensor's dtype and every other byte; "float32" writes all weights as fp32, twice the
+    size of bf16, so that no small change is lost to rounding. Adds a model card and the recipe; files that hold the
+    unedited weights in other formats are left out. `progress` counts bytes. Raises ExportError; then, as after
+    `Cancelled`, nothing is left behind.
+    """
+    check_edit(loaded, edit)
+    checkpoint = open_checkpoint(loaded.source)
+    if Path(folder).resolve().is_relative_to(checkpoint.folder.resolve()):
+        raise ExportError("The export would lie inside the folder of the model it is made from; choose another folder.")
+    changes = _changes(checkpoint, loaded, edit)
+    files = own_files(loaded, edit, "checkpoint")
+    total = _checkpoint_size(checkpoint, files, dtype)
+    with staged(folder, total) as target:
+        meter = Meter(total, progress)
+        if not sum(_write_shard(shard, target / shard.path.name, changes, dtype, meter) for shard in checkpoint.shards):
+            raise ExportError(
+                "The edit is too small for the stored number format: after rounding, nothing would change. Export it "
+                "as float32 or as an adapter, or raise the strength."
+            )
+        _copy_companions(checkpoint, target, dtype, meter)
+        write_files(target, files, meter)
+    return Path(folder)
+
+
+def export_size(loaded: LoadedModel, edit: WeightEdit, format: ExportFormat) -> int:
+    """Bytes that an export will take on disk, within 1 %. Raises ExportError as the export itself would."""
+    if format == "recipe":
+        return len(recipe_bytes(edit))
+    check_edit(loaded, edit)
+    if format == "adapter":
+        return sum(len(content) for content in adapter_files(loaded, edit).values())
+    dtype: ExportDtype = "float32" if format == "checkpoint-float32" else "stored"
+    return _checkpoint_size(open_checkpoint(loaded.source), own_files(loaded, edit, "checkpoint"), dtype)
+
+
+def _checkpoint_size(checkpoint: Checkpoint, files: Mapping[str, bytes], dtype: ExportDtype) -> int:
+    shards = sum(_converted_size(shard) if dtype == "float32" else shard.size for shard in checkpoint.shards)
+    companions = sum(path.stat().st_size for path in _companions(checkpoint))
+    return shards + companions + sum(len(content) for content in files.values())
+
+
+def _changes(checkpoint: Checkpoint, loaded: LoadedModel, edit: WeightEdit) -> dict[str, _Change]:
+    """Stored tensor name -> its change. Raises ExportError where other modules use an edited weight too."""
+    sites = edit.edited_sites()
+    users: dict[int, int] = {}
+    for module in loaded.model.modules():
+        for parameter in module.parameters(recurse=False):
+            users[parameter.data_ptr()] = users.get(parameter.data_ptr(), 0) + 1
+    for i in sites:
+        name = edit.spec.sites[i].name
+        if users[loaded.model.get_submodule(name).get_parameter("weight").data_ptr()] > 1:
+            raise ExportError(
+                f"The weight of {name} is also used by another part of the model, which a checkpoint would change as "
+                "well; export the adapter instead."
+            )
+    located = locate(checkpoint, loaded, sites)
+    return {at.tensor.name: _Change(edit.left[i], edit.right[i], at.transposed) for i, at in located.items()}
+
+
+def _write_shard(shard: Shard, target: Path, changes: Mapping[str, _Change], dtype: ExportDtype, meter: Meter) -> int:
+    """Write one shard and return how many of its values differ from the source's."""
+    n_changed = 0
+    with shard.path.open("rb") as reader, target.open("wb") as writer:
+        if dtype == "float32":
+            writer.write(_converted_header(shard))
+            reader.seek(shard.data)
+        for tensor in shard.tensors:
+            change = changes.get(tensor.name)
+            if change is None and not (dtype == "float32" and _is_converted(tensor)):
+                continue  # goes along with the next span that is copied as it is
+            _copy_until(tensor.start, reader, writer, meter)
+            for before, after in _new_rows(tensor, change, dtype):
+                writer.write(after.contiguous().view(torch.uint8).numpy())
+                n_changed += int((before != after).sum()) if change is not None else 0
+                meter.add(after.nbytes)
+            reader.seek(tensor.end)
+        _copy_until(shard.size, reader, writer, meter)
+    shutil.copymode(shard.path, target)
+    return n_changed
+
+
+def _new_rows(tensor: StoredTensor, change: _Change | None, dtype: ExportDtype) -> Iterator[tuple[Tensor, Tensor]]:
+    """(rows before, rows after), both in the dtype that is written."""
+    for first, stored in read_rows(tensor):
+        before = stored.float() if dtype == "float32" else stored
+        after = before if change is None else change.applied(first, before)
+        if change is not None and not bool(after.isfinite().all()):
+            raise ExportError(
+                f"{tensor.name} would hold values that are not finite numbers in its format ({tensor.dtype}); export "
+                "it as float32 or as an adapter, or lower the strength."
+            )
+        yield before, after
+
+
+def _copy_until(end: int, reader: BinaryIO, writer: BinaryIO, meter: Meter) -> None:
+    """Copy the bytes from the reader's position to `end` as they are."""
+    while (left := end - reader.tell()) > 0:
+        chunk = reader.read(min(left, CHUNK))
+        if not chunk:
+            raise ExportError("A file of the model became shorter while it was read; download the model again.")
+        writer.write(chunk)
+        meter.add(len(chunk))
+
+
+def _is_converted(tensor: StoredTensor) -> bool:
+    return tensor.dtype in FLOATS and tensor.dtype != "F32"
+
+
+def _converted_header(shard: Shard) -> bytes:
+    """The header of a shard whose floats are all fp32, padded to a multiple of 8 bytes as safetensors does."""
+    entries: dict[str, Any] = {} if shard.metadata is None else {"__metadata__": shard.metadata}
+    position = 0
+    for tensor in shard.tensors:
+        if tensor.dtype.startswith(("F8", "F4", "F6")):
+            raise ExportError(
+                f"{tensor.name} is stored quantised ({tensor.dtype}) and cannot become float32; export the adapter "
+                "instead."
+            )
+        end = position + (4 * tensor.numel if tensor.dtype in FLOATS else tensor.n_bytes)
+        dtype = "F32" if tensor.dtype in FLOATS else tensor.dtype
+        entries[tensor.name] = {"dtype": dtype, "shape": tensor.shape, "data_offsets": (position, end)}
+        position = end
+    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _converted_size(shard: Shard) -> int:
+    data = sum(4 * tensor.numel if tensor.dtype in FLOATS else tensor.n_bytes for tensor in shard.tensors)
+    return len(_converted_header(shard)) + data
+
+
+def _companions(checkpoint: Checkpoint) -> list[Path]:
+    """Every file that goes along: configs, tokenizer, templates, licence; not the weights in other formats."""
+    files = []
+    for path in sorted(checkpoint.folder.rglob("*")):
+        inside = path.relative_to(checkpoint.folder)
+        hidden = any(part.startswith(".") for part in inside.parts[:-1])  # .git, .cache
+        other_weights = path != checkpoint.index and path.name.endswith(_WEIGHT_SUFFIXES)
+        if path.is_file() and not hidden and not other_weights and inside != Path(_BASE_CARD):
+            files.append(path)
+    return files
+
+
+def _copy_companions(checkpoint: Checkpoint, target: Path, dtype: ExportDtype, meter: Meter) -> None:
+    for path in _companions(checkpoint):
+        inside = path.relative_to(checkpoint.folder)
+        # The base model's card stays beside the new one.
+        copied = target / (_BASE_CARD if inside == Path(CARD_FILE) else inside)
+        copy_file(path, copied, meter)
+        if dtype == "float32" and (path == checkpoint.index or inside == Path("config.json")):
+            size = sum(_converted_size(s) - len(_converted_header(s)) for s in checkpoint.shards)
+            _rewrite_json(copied, size if path == checkpoint.index else None)
+
+
+def _rewrite_json(path: Path, total_size: int | None) -> None:
+    """Make a copied index or config say float32."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if total_size is None:
+        content = {**_float32_everywhere(content), "dtype": "float32"}
+    else:
+        content["metadata"] = {**content.get("metadata", {}), "total_size": total_size}
+    mode = path.stat().st_mode
+    path.chmod(0o600)  # a read-only source gives a read-only copy
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.chmod(mode)
+
+
+def _float32_everywhere(config: dict[str, Any]) -> dict[str, Any]:
+    """A config whose `dtype` and `torch_dtype`, nested ones too, say float32."""
+    return {
+        key: "float32"
+        if key in ("dtype", "torch_dtype")
+        else _float32_everywhere(value)
+        if isinstance(value, dict)
+        else value
+        for key, value in config.items()
+    }
