@@ -1,0 +1,97 @@
+"""A real browser for the tests, and pages that report what a visitor would never see: foreign requests and errors.
+
+Knows Chromium and a running app's address; nothing of what is on the page.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import gradio as gr
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--no-first-run",
+)  # fmt: skip
+NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+DESKTOP = {"width": 1280, "height": 900}
+PHONE = {"width": 390, "height": 844}
+
+
+@contextmanager
+def open_browser() -> Iterator[Browser]:
+    """The system's Chromium, headless; skips without one, or fails where S2E_REQUIRE_BROWSER=1 asks for it."""
+    path = next((found for name in NAMES if (found := shutil.which(name))), None)
+    if path is None:
+        if os.environ.get("S2E_REQUIRE_BROWSER") == "1":
+            pytest.fail("S2E_REQUIRE_BROWSER=1, but no Chromium is installed; install the package chromium.")
+        pytest.skip("No Chromium on this machine; install the package chromium to run the browser tests.")
+    with sync_playwright() as playwright:
+        browser = _launch(playwright, path)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def _launch(playwright: Playwright, path: str) -> Browser:
+    return playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+
+
+@dataclass(eq=False)
+class Watch:
+    """What went wrong on the pages of one context so far, as sentences."""
+
+    complaints: list[str] = field(default_factory=list)
+
+    def attach(self, page: Page) -> None:
+        page.on("request", lambda request: self._request(request.url))
+        page.on("pageerror", lambda error: self.complaints.append(f"page error: {error}"))
+        page.on("console", lambda m: m.type == "error" and self.complaints.append(f"console error: {m.text}"))
+
+    def _request(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("data", "blob") and parts.hostname not in ("127.0.0.1", "localhost"):
+            self.complaints.append(f"foreign request: {url}")
+
+
+@contextmanager
+def watched_page(browser: Browser, **options: Any) -> Iterator[Page]:
+    """A page in a context of its own; raises AssertionError at the end if it asked for a foreign host or had errors.
+
+    `options` are those of playwright's `new_context`, such as `viewport`, `has_touch` or `color_scheme`.
+    """
+    context: BrowserContext = browser.new_context(**{"viewport": DESKTOP, **options})
+    watch = Watch()
+    context.on("page", watch.attach)
+    context.set_default_timeout(20_000)
+    try:
+        yield context.new_page()
+    finally:
+        context.close()
+    assert not watch.complaints, "\n".join(watch.complaints)
+
+
+@contextmanager
+def served(demo: gr.Blocks, *, app_kwargs: Mapping[str, Any] | None = None) -> Iterator[str]:
+    """The address of an app that runs in this process until the context ends."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    demo.launch(
+        prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", server_port=port, run_history=False,
+        ssr_mode=False, app_kwargs=dict(app_kwargs or {}),
+    )  # fmt: skip
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        demo.close(verbose=False)

@@ -1,0 +1,27 @@
+"""Fixtures of the browser tests: one browser for all of them, and a fresh watched page for each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is first imported
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+import pytest  # noqa: E402
+from playwright.sync_api import Browser, Page  # noqa: E402
+
+from tests.ui.browser import open_browser, watched_page  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with open_browser() as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """Fails its test on any request to a foreign host, any page error and any console error."""
+    with watched_page(browser) as opened:
+        yield opened

@@ -1,0 +1,97 @@
+"""A page with nothing but heatmaps, driven by the real edit formulas on made-up scores, for the browser tests."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import gradio as gr
+import torch
+
+from components.heatmap import heatmap
+from components.heatmap_value import InvalidPick, Mode, heatmap_value, read_pick, shown_columns
+from s2e_core.edit import build_edit
+from s2e_core.types import (
+    ComponentScores, EditSettings, Kind, ModelSpec, Provenance, Selection, Site, SteeringDirections, WeightEdit,
+)  # fmt: skip
+
+HERE = Provenance("made up", None, "0", "made up", "0")
+
+
+def made_up(n_layers: int, n_heads: int, n_neurons: int, *, without_heads: tuple[int, ...] = ()) -> ComponentScores:
+    """Scores as a small model might have them: mostly luck, a few components that matter, in the later layers."""
+    draw = torch.Generator().manual_seed(n_layers)
+    sites = []
+    for layer in range(n_layers):
+        if layer not in without_heads:
+            sites.append(Site(layer, "heads", f"layers.{layer}.o", n_heads, 4))
+        sites.append(Site(layer, "neurons", f"layers.{layer}.down", n_neurons, 1))
+    spec = ModelSpec("made up", n_layers, 16, tuple(sites))
+    g = []
+    for site in sites:
+        luck = torch.randn(site.n_components, generator=draw) * (0.02 + 0.06 * site.layer / n_layers)
+        rare = torch.rand(site.n_components, generator=draw) < 0.12
+        g.append((luck * torch.where(rare, 4.0, 1.0)).clamp(-1, 1))
+    keys = [torch.nn.functional.normalize(torch.randn(s.n_components, s.width, generator=draw), dim=1) for s in sites]
+    ones = tuple(torch.ones(site.n_components) for site in sites)
+    return ComponentScores(spec, tuple(g), tuple(keys), ones, tuple(g), HERE)
+
+
+def edit_of(scores: ComponentScores, tau: float, selection: Selection | None = None) -> WeightEdit:
+    """Every component with |g| > tau, and the selection by hand."""
+    unit = torch.ones(scores.spec.d_model) / scores.spec.d_model**0.5
+    n = len(scores.spec.sites)
+    directions = SteeringDirections(scores.spec, (unit,) * n, torch.ones(n), HERE)
+    settings = EditSettings(tau / 0.5, tau / 0.5, 0.5, selection=selection or Selection())
+    return build_edit(scores, directions, settings)
+
+
+def picked_selection(edit: WeightEdit, pick: Any, kind: Kind) -> Selection:
+    """A toggle includes what is not edited and excludes what is; the other actions say it themselves."""
+    selection = edit.settings.selection
+    included, excluded = set(selection.included), set(selection.excluded)
+    for component in pick.components(edit.spec, kind):
+        on = not bool(edit.strength[component.site][component.index]) if pick.action == "toggle" else pick.action == "include"
+        (included if on else excluded).add(component)
+        (excluded if on else included).discard(component)
+    return replace(selection, included=frozenset(included), excluded=frozenset(excluded))
+
+
+def demo_page(scores: ComponentScores, kind: Kind, *, tau: float = 0.1, limit: int | None = 1000) -> gr.Blocks:
+    """One heatmap with a threshold slider and a log of picks, in a tab beside an empty one."""
+    columns = shown_columns(scores, kind, limit=limit)
+    titles = {"heads": "Attention heads", "neurons": "MLP neurons"}
+
+    def value(edit: WeightEdit, mode: Mode = "g", seq: int = 0) -> dict[str, Any]:
+        return heatmap_value(kind, scores, edit, columns=columns, mode=mode, title=titles[kind], seq=seq)
+
+    def picked(selection: Selection, past: str, event: gr.EventData) -> tuple[Any, ...]:
+        try:
+            pick = read_pick(event._data, kind, columns)
+        except InvalidPick as error:
+            return selection, gr.skip(), past, f"refused: {error}"
+        edit = edit_of(scores, tau, picked_selection(edit_of(scores, tau, selection), pick, kind))
+        log = f"{past}{pick.action} {list(pick.cells[:2])} of {len(pick.cells)}\n"
+        return edit.settings.selection, value(edit, seq=pick.seq), log, log
+
+    def moved(selection: Selection, threshold: float, mode: Mode) -> dict[str, Any]:
+        return value(edit_of(scores, threshold, selection), mode)
+
+    with gr.Blocks() as demo:
+        state, past = gr.State(Selection()), gr.State("")
+        with gr.Tabs():
+            with gr.Tab("Map"):
+                grid = heatmap(kind, elem_id="grid", label="Attention heads by layer")
+            with gr.Tab("Other"):
+                gr.Textbox("nothing here", label="empty")
+        threshold = gr.Slider(0.01, 0.4, tau, step=0.005, label="threshold", elem_id="tau", interactive=True)
+        mode = gr.Radio(["g", "lambda"], value="g", label="colour", elem_id="mode", interactive=True)
+        log = gr.Textbox("", lines=8, max_lines=30, label="log", elem_id="log")
+        grid.pick(
+            picked, [state, past], [state, grid, past, log], trigger_mode="multiple", concurrency_limit=1,
+            show_progress="hidden", api_visibility="private",
+        )  # fmt: skip
+        for dial in (threshold.change, mode.change):
+            dial(moved, [state, threshold, mode], grid, show_progress="hidden", queue=False)
+        demo.load(moved, [state, threshold, mode], grid, show_progress="hidden")
+    return demo
