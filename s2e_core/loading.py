@@ -25,7 +25,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 
 from .architecture import find_sites, verify_sites
 from .chat import has_chat_template, prompt_ids
-from .errors import ModelLoadError, UnsupportedModelError
+from .errors import ModelLoadError
 from .types import LoadedModel, ModelSpec
 
 BUNDLED = "bundled"
@@ -48,7 +48,7 @@ def load_model(
     and UnsupportedModelError for a model whose components cannot be located.
     """
     folder, model_id, found_revision = _resolve(source, revision)
-    device = torch.device(device) if device is not None else default_device()
+    device = default_device() if device is None else _device(device)
     model, tokenizer = _read(folder, model_id, device, dtype)
     spec = verify_sites(model, find_sites(model))
     return LoadedModel(
@@ -68,6 +68,13 @@ def default_device() -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _device(device: str | torch.device) -> torch.device:
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError):  # an unknown name, or a kind of device this build of torch lacks
+        raise ModelLoadError(f"This machine has no device {device}. Use cpu, or the name of an existing GPU.") from None
 
 
 def fingerprint(model: PreTrainedModel, spec: ModelSpec) -> str:
@@ -138,13 +145,22 @@ def _read(
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         chosen = dtype or (torch.float32 if device.type == "cpu" else "auto")
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, config=config, dtype=chosen, use_safetensors=True, trust_remote_code=False
+        model, report = AutoModelForCausalLM.from_pretrained(
+            folder,
+            config=config,
+            dtype=chosen,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300].replace(str(folder) + os.sep, "").replace(str(folder), model_id)
         raise ModelLoadError(f"{model_id} could not be loaded: {reason}") from error
+    if report["missing_keys"]:  # transformers would go on with random numbers
+        raise ModelLoadError(
+            f"{model_id} lacks the weights {', '.join(sorted(report['missing_keys'])[:3])}. Download or save it again."
+        )
     try:
         return model.eval().requires_grad_(False).to(device), tokenizer
     except torch.OutOfMemoryError:
@@ -165,6 +181,3 @@ def _tokenizer_warnings(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
     if prompt_ids(tokenizer, probe).count(tokenizer.bos_token_id) > 1:
         warnings.append("Prompts start with more than one BOS token.")
     return tuple(warnings)
-
-
-__all__ = ["BUNDLED", "LoadedModel", "UnsupportedModelError", "default_device", "fingerprint", "load_model"]
