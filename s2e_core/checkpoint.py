@@ -138,8 +138,8 @@ def read_shard(path: Path) -> Shard:
 def read_rows(tensor: StoredTensor) -> Iterator[tuple[int, Tensor]]:
     """(first row, block of rows (n, row length)) of a float tensor, at most about CHUNK bytes at a time, by seek.
 
-    A tensor of one dimension has rows of length 1; of three or more, its last dimension is the row. Blocks depend on the
-    shape alone, so that two tensors of the same shape can be read side by side.
+    A tensor of one dimension has rows of length 1, any other rows along its last dimension. Blocks depend on the shape
+    alone, so that two tensors of the same shape can be read side by side.
     """
     if tensor.numel == 0:
         return
@@ -154,6 +154,17 @@ def read_rows(tensor: StoredTensor) -> Iterator[tuple[int, Tensor]]:
             if file.readinto(buffer) != len(buffer):
                 raise _broken(tensor.path, f"it ends within {tensor.name}")
             yield first, torch.frombuffer(buffer, dtype=dtype).view(-1, length)
+
+
+def read_bytes(tensor: StoredTensor) -> Iterator[bytes]:
+    """The bytes of a tensor of any format, at most CHUNK at a time."""
+    with _open(tensor.path) as file:
+        file.seek(tensor.start)
+        while (left := tensor.end - file.tell()) > 0:
+            chunk = file.read(min(left, CHUNK))
+            if not chunk:
+                raise _broken(tensor.path, f"it ends within {tensor.name}")
+            yield chunk
 
 
 def locate(checkpoint: Checkpoint, loaded: LoadedModel, sites: Sequence[int]) -> dict[int, Location]:

@@ -1,0 +1,204 @@
+"""Reload what was written and compare it with the base on disk and with the preview.
+
+Knows transformers and PEFT as anybody would use them, and the bytes on disk; the loaded model only gives the preview
+to compare with. Everything a `Verification` says was measured on the written files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from peft import PeftModel, get_peft_model_state_dict
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM
+
+from .adapter import CONFIG_FILE, WEIGHTS_FILE, adapter_factors, check_edit
+from .chat import prompt_ids
+from .checkpoint import FLOATS, Location, StoredTensor, locate, open_checkpoint, read_bytes, read_rows, read_shard
+from .errors import ExportError
+from .intervene import preview_logits
+from .model_card import CardKind
+from .staging import Meter
+from .types import Edited, LoadedModel, Original, Progress, WeightEdit
+from .verification import Verification
+
+PROMPTS = ("Once upon a time", "How are you today?", "The most important thing about a good answer is")
+PROMPT_TOKENS = 48
+EXACT_TOLERANCE = 1e-4
+"""Of the largest logit (at least 1), where nothing is rounded: fp32 sums in another order."""
+ROUNDED_TOLERANCE = 0.5
+"""Of the edit's own effect, where weights or activations are rounded: nearer to the preview than to the base."""
+
+
+def verify_export(
+    loaded: LoadedModel,
+    edit: WeightEdit,
+    folder: str | Path,
+    *,
+    prompts: Sequence[str] = PROMPTS,
+    progress: Progress | None = None,
+) -> Verification:
+    """Check a written checkpoint, or an adapter where there is an adapter_config.json, against base and preview.
+
+    Reads the files in blocks, then loads a second model with plain transformers (and PEFT). `progress` counts tensors
+    and prompts. Raises ExportError where the folder cannot be read or loaded.
+    """
+    check_edit(loaded, edit)
+    folder = Path(folder)
+    if (folder / CONFIG_FILE).is_file():
+        meter = Meter(len(prompts), progress)
+        found = _adapter_findings(edit, folder)
+    else:
+        meter = Meter(len(open_checkpoint(loaded.source).tensors()) + len(prompts), progress)
+        found = _checkpoint_findings(loaded, edit, folder, meter)
+    dtype = torch.float32 if found.number_format == "F32" else loaded.dtype
+    model = _reload(loaded, folder, found.kind, dtype)
+    if isinstance(model, PeftModel):
+        taken = get_peft_model_state_dict(model).keys()
+        lost = tuple(name for name in found.intended if name not in taken)
+        found = replace(found, missing=(*found.missing, *lost))
+    return _with_logits(found, loaded, edit, model, prompts, meter)
+
+
+def _checkpoint_findings(loaded: LoadedModel, edit: WeightEdit, folder: Path, meter: Meter) -> Verification:
+    """Every tensor of base and export compared, block by block."""
+    base, written = open_checkpoint(loaded.source), open_checkpoint(folder).tensors()
+    located = {at.tensor.name: (i, at) for i, at in locate(base, loaded, edit.edited_sites()).items()}
+    realised, formats = _nothing_realised(edit), set()
+    missing, unexpected = [], list(written.keys() - base.tensors().keys())
+    for name, before in base.tensors().items():
+        after = written.get(name)
+        unchanged = after is not None and _same(before, after)
+        if name not in located:
+            unexpected += [] if unchanged else [name]
+        elif after is None or after.shape != before.shape or unchanged:
+            missing.append(name)
+        else:
+            site, at = located[name]
+            realised[site] = _realised(edit, site, _change_along(edit.left[site], at, after))
+            formats.add(after.dtype)
+        meter.add(1)
+    return Verification(
+        kind="checkpoint",
+        spec=edit.spec,
+        number_format=" and ".join(sorted(formats)),
+        intended=tuple(located),
+        missing=tuple(missing),
+        unexpected=tuple(sorted(unexpected)),
+        realised=tuple(realised),
+    )
+
+
+def _adapter_findings(edit: WeightEdit, folder: Path) -> Verification:
+    """The written factors against the edit's; B A is the change that PEFT adds."""
+    intended = adapter_factors(edit)
+    stored = {tensor.name: tensor for tensor in read_shard(folder / WEIGHTS_FILE).tensors if tensor.dtype in FLOATS}
+    written = {name: torch.cat([rows for _, rows in read_rows(tensor)]) for name, tensor in stored.items()}
+    realised = _nothing_realised(edit)
+    for i in edit.edited_sites():
+        name = f"base_model.model.{edit.spec.sites[i].name}"
+        right, left = written.get(f"{name}.lora_A.weight"), written.get(f"{name}.lora_B.weight")
+        if right is not None and left is not None:
+            realised[i] = _realised(edit, i, (edit.left[i].double() @ left.double()) * right.flatten().double())
+    return Verification(
+        kind="adapter",
+        spec=edit.spec,
+        number_format=" and ".join(sorted({tensor.dtype for tensor in stored.values()})),
+        intended=tuple(intended),
+        missing=tuple(n for n, factor in intended.items() if n not in written or not torch.equal(factor, written[n])),
+        unexpected=tuple(sorted(written.keys() - intended.keys())),
+        realised=tuple(realised),
+    )
+
+
+def _with_logits(
+    found: Verification, loaded: LoadedModel, edit: WeightEdit, model: nn.Module, prompts: Sequence[str], meter: Meter
+) -> Verification:
+    """The findings with what the reloaded model computes, against preview and original."""
+    difference = effect = largest = 0.0
+    same = positions = 0
+    for prompt in prompts:
+        ids = torch.tensor([prompt_ids(loaded.tokenizer, prompt)[:PROMPT_TOKENS]])
+        preview, original = (preview_logits(loaded, variant, ids) for variant in (Edited(edit), Original()))
+        with torch.inference_mode():
+            reloaded = model(input_ids=ids.to(loaded.device), use_cache=False).logits.float().cpu()
+        difference = _larger(difference, reloaded - preview)
+        effect, largest = _larger(effect, preview - original), _larger(largest, preview)
+        same += int((reloaded.argmax(-1) == preview.argmax(-1)).sum())
+        positions += ids.numel()
+        meter.add(1)
+    tolerance = EXACT_TOLERANCE * max(1.0, largest)
+    if found.number_format != "F32" or loaded.dtype != torch.float32:
+        tolerance = max(tolerance, ROUNDED_TOLERANCE * effect)
+    return replace(
+        found,
+        logit_difference=difference,
+        logit_effect=effect,
+        logit_tolerance=tolerance,
+        agreement=same / positions,
+        n_positions=positions,
+    )
+
+
+def _reload(loaded: LoadedModel, folder: Path, kind: CardKind, dtype: torch.dtype) -> nn.Module:
+    """The written model as anybody would load it, on the loaded model's device."""
+    source = loaded.source if kind == "adapter" else folder
+    try:
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, use_safetensors=True, trust_remote_code=False)
+        if kind == "adapter":
+            model = PeftModel.from_pretrained(model, folder)
+    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ExportError(f"What was written to {folder.name} cannot be loaded: {reason}") from error
+    return model.eval().to(loaded.device)
+
+
+def _change_along(left: Tensor, at: Location, after: StoredTensor) -> Tensor:
+    """left . (written - base), (n_inputs,) in fp64, read block by block from both files."""
+    parts, left = [], left.double()
+    for (first, old), (_, new) in zip(read_rows(at.tensor), read_rows(after), strict=True):
+        change = new.double() - old.double()
+        parts.append(change @ left if at.transposed else left[first : first + len(change)] @ change)
+    return torch.cat(parts) if at.transposed else torch.stack(parts).sum(0)
+
+
+def _realised(edit: WeightEdit, site: int, along: Tensor) -> Tensor:
+    """realised . intended / |intended|^2 per component (n_components,), NaN where nothing was intended.
+
+    `along` (n_inputs,) is left . realised; the intended change of component i is outer(left, right_i).
+    """
+    n = edit.spec.sites[site].n_components
+    right = edit.right[site].double()
+    intended = edit.left[site].double().square().sum() * right.square().view(n, -1).sum(1)
+    return ((along * right).view(n, -1).sum(1) / intended).float()  # 0 / 0 is NaN
+
+
+def _nothing_realised(edit: WeightEdit) -> list[Tensor]:
+    """Per site: 0 for every edited component, NaN for the others."""
+    along = [torch.zeros(site.n_inputs, dtype=torch.float64) for site in edit.spec.sites]
+    return [_realised(edit, i, zeros) for i, zeros in enumerate(along)]
+
+
+def _same(before: StoredTensor, after: StoredTensor) -> bool:
+    """Bit for bit; where the dtype was changed, as fp32."""
+    if before.shape != after.shape:
+        return False
+    if before.dtype == after.dtype:
+        return all(a == b for a, b in zip(read_bytes(before), read_bytes(after), strict=True))
+    if before.dtype not in FLOATS or after.dtype not in FLOATS:
+        return False
+    pairs = zip(read_rows(before), read_rows(after), strict=True)
+    return all(torch.equal(_bits(a), _bits(b)) for (_, a), (_, b) in pairs)
+
+
+def _bits(rows: Tensor) -> Tensor:
+    return rows.float().view(torch.int32)  # NaN and -0 count as they are
+
+
+def _larger(so_far: float, values: Tensor) -> float:
+    """The largest absolute value seen; NaN stays NaN."""
+    return float(torch.maximum(torch.tensor(so_far), values.abs().max()))
