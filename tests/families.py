@@ -5,52 +5,63 @@ A generic recipe shrinks whatever size attributes a family's configuration has; 
 
 from __future__ import annotations
 
+import copy
 import inspect
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
     CONFIG_MAPPING,
     MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoModelForCausalLM,
     PreTrainedConfig,
     PreTrainedModel,
-    PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
 
-SIMPLE = tuple(
+from s2e_core.architecture import find_sites, verify_sites
+from s2e_core.loading import fingerprint
+from s2e_core.types import LoadedModel
+
+
+def _words(names: str) -> tuple[str, ...]:
+    return tuple(names.split())
+
+
+SIMPLE = _words(
     """
-    apertus arcee bart bert bert-generation big_bird bigbird_pegasus biogpt bitnet blenderbot blenderbot-small bloom
-    camembert codegen cohere cohere2 cohere_compass_text cpmant ctrl cwm data2vec-text diffllama doge electra emu3 ernie
-    ernie4_5 exaone4 falcon fuyu gemma gemma2 gemma3 gemma3_text gemma3n_text gemma4 gemma4_text gemma4_unified
-    gemma4_unified_text git glm glm4 got_ocr2 gpt-sw3 gpt2 gpt_bigcode gpt_neo gpt_neox gpt_neox_japanese gptj granite
-    granite_swa helium hunyuan_v1_dense hyperclovax internlm3 iquestcoder jais2 llama marian mbart megatron-bert minicpm3
-    ministral ministral3 mistral modernbert-decoder moshi moss_transcribe_diarize mpt musicgen musicgen_melody mvp
-    nanochat nemotron olmo olmo2 olmo3 openai-gpt opt pegasus persimmon phi phi3 phi4_multimodal plbart prophetnet qwen2
-    qwen3 reformer rembert roberta roberta-prelayernorm roc_bert roformer seed_oss smollm3 stablelm starcoder2 trocr
-    vaultgemma whisper xglm xlm-roberta xlm-roberta-xl xmod youtu
-    """.split()
+    apertus arcee bart bert bert-generation big_bird bigbird_pegasus biogpt bitnet blenderbot blenderbot-small
+    bloom camembert codegen cohere cohere2 cohere_compass_text cpmant ctrl cwm data2vec-text diffllama doge
+    electra emu3 ernie ernie4_5 exaone4 falcon fuyu gemma gemma2 gemma3 gemma3_text gemma3n_text gemma4
+    gemma4_text gemma4_unified gemma4_unified_text git glm glm4 got_ocr2 gpt-sw3 gpt2 gpt_bigcode gpt_neo
+    gpt_neox gpt_neox_japanese gptj granite granite_swa helium hunyuan_v1_dense hyperclovax internlm3
+    iquestcoder jais2 llama marian mbart megatron-bert minicpm3 ministral ministral3 mistral modernbert-decoder
+    moshi moss_transcribe_diarize mpt musicgen musicgen_melody mvp nanochat nemotron olmo olmo2 olmo3 openai-gpt
+    opt pegasus persimmon phi phi3 phi4_multimodal plbart prophetnet qwen2 qwen3 reformer rembert roberta
+    roberta-prelayernorm roc_bert roformer seed_oss smollm3 stablelm starcoder2 trocr vaultgemma whisper xglm
+    xlm-roberta xlm-roberta-xl xmod youtu
+    """
 )
 """Model types in which every layer has attention heads and one plain MLP."""
 
-EXPERTS = tuple(
+EXPERTS = _words(
     """
-    afmoe aria_text axk1 axk2 beam cohere2_moe deepseek_v2 deepseek_v3 deepseek_v32 dots1 dots3_note dots3_note_text
-    ernie4_5_moe exaone_moe flex_olmo flint glm4_moe glm4_moe_lite glm_moe_dsa gpt_oss granitemoe granitemoe_swa
-    granitemoeshared hunyuan_v1_moe hy_v3 hy_v4 inkling2_text inkling_text kolibri1 laguna llama4 llama4_text
-    longcat_flash mellum mimo_v2_flash minimax_m2 minimax_m3_vl_text mixtral olmoe phimoe qwen2_moe qwen3_moe solar_open
-    zaya bailing_hybrid granitemoehybrid jamba kimi_linear lfm2_moe minimax nemotron_h qwen3_5_moe qwen3_5_moe_text
-    qwen3_next qwen4_exp qwen4_exp_text dbrx deepseek_v4 jetmoe
-    """.split()
+    afmoe aria_text axk1 axk2 beam cohere2_moe deepseek_v2 deepseek_v3 deepseek_v32 dots1 dots3_note
+    dots3_note_text ernie4_5_moe exaone_moe flex_olmo flint glm4_moe glm4_moe_lite glm_moe_dsa gpt_oss
+    granitemoe granitemoe_swa granitemoeshared hunyuan_v1_moe hy_v3 hy_v4 inkling2_text inkling_text kolibri1
+    laguna llama4 llama4_text longcat_flash mellum mimo_v2_flash minimax_m2 minimax_m3_vl_text mixtral olmoe
+    phimoe qwen2_moe qwen3_moe solar_open zaya bailing_hybrid granitemoehybrid jamba kimi_linear lfm2_moe
+    minimax nemotron_h qwen3_5_moe qwen3_5_moe_text qwen3_next qwen4_exp qwen4_exp_text dbrx deepseek_v4 jetmoe
+    """
 )
 """Model types with fused experts, some of them hybrids as well."""
 
-OTHERS = tuple(
+OTHERS = _words(
     """
     bamba blt falcon_h1 falcon_mamba hrm_text lfm2 lfm3 mamba mamba2 mllama olmo_hybrid qwen3_5 qwen3_5_text
     recurrent_gemma rwkv xlm xlnet xlstm zamba zamba2
-    """.split()
+    """
 )
 """Model types with layers that lack attention heads or an MLP, or with several stacks."""
 
@@ -70,28 +81,90 @@ SMALL = {
     12: "v_head_dim",
     8: "qk_nope_head_dim qk_rope_head_dim rotary_dim",
 }
-DEFAULTS: dict[str, object] = {name: value for value, names in SMALL.items() for name in names.split()}
+DEFAULTS: dict[str, object] = {name: value for value, names in SMALL.items() for name in _words(names)}
 DEFAULTS["is_decoder"] = True
 HEAD_DIM = 24
 """Where a family fixes the head size whatever the hidden size, so that heads * head_dim is not the hidden size."""
 
 ROPE = {"rope_type": "default", "rope_theta": 10000.0}
+SLIDING = {"swa_num_attention_heads": 4, "swa_num_key_value_heads": 2, "swa_head_dim": HEAD_DIM}
+INDEXER = {
+    "hc_lowrank": 8,
+    "ngram_vocab_size_base": 128,
+    "indexer_compress_ratio": 2,
+    "indexer_n_heads": 2,
+    "indexer_kv_heads": 1,
+    "indexer_head_dim": HEAD_DIM,
+    "indexer_budget": 8,
+}
+GATED_DELTA = {
+    "layer_types": ["linear_attention", "full_attention", "linear_attention"],
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "linear_key_head_dim": 16,
+    "linear_value_head_dim": 16,
+}
+DENSE_FIRST = {"num_key_value_heads": 4, "first_k_dense_replace": 1, "mlp_layer_types": ["dense", "sparse", "sparse"]}
+PER_LAYER_INPUT = {
+    "vocab_size_per_layer_input": 128,
+    "hidden_size_per_layer_input": 16,
+    "num_kv_shared_layers": 0,
+    "layer_types": ["sliding_attention", "full_attention", "full_attention"],
+}
 OWN: dict[str, dict[str, object]] = {
+    "beam": DENSE_FIRST | {"num_key_value_heads": 2},
+    "blt": {"vocab_size": 260, "encoder_hash_byte_group_vocab": 100},
     "cohere_compass_text": {"rope_parameters": {"full_attention": ROPE, "sliding_attention": ROPE}},
-    "gpt_neo": {"attention_types": [[["global", "local"], 1], [["global"], 1]]},
-    "gemma3n_text": {"num_hidden_layers": 3, "num_kv_shared_layers": 0, "vocab_size_per_layer_input": 128},
-    "gemma4": {"vocab_size_per_layer_input": 128, "num_kv_shared_layers": 0},
-    "gemma4_text": {"vocab_size_per_layer_input": 128, "num_kv_shared_layers": 0},
-    "hunyuan_v1_dense": {"head_dim": HEAD_DIM},
-    "helium": {"head_dim": 16},
-    "ministral": {"head_dim": HEAD_DIM},
-    "minicpm3": {"num_key_value_heads": 4},
-    "youtu": {"num_key_value_heads": 4},
-    "reformer": {"axial_pos_embds_dim": (32, 32), "axial_pos_shape": (8, 16)},
-    "roc_bert": {"enable_pronunciation": False, "enable_shape": False, "concat_input": False},
-    "xmod": {"languages": ("en_XX",), "default_language": "en_XX"},
-    "xglm": {"attention_heads": 4},
     "cpmant": {"dim_head": HEAD_DIM, "segment_types": 4, "prompt_types": 4, "prompt_length": 4},
+    "dbrx": {"attn_config": {"rope_theta": 10000.0, "kv_n_heads": 2}},
+    "deepseek_v3": DENSE_FIRST,
+    "deepseek_v32": DENSE_FIRST,
+    "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2},
+    "dots3_note": DENSE_FIRST | {"per_layer_config": {0: {"head_dim": 16}}},
+    "dots3_note_text": DENSE_FIRST | {"per_layer_config": {0: {"head_dim": 16}}},
+    "gemma3n_text": PER_LAYER_INPUT,
+    "gemma4": PER_LAYER_INPUT,
+    "gemma4_text": PER_LAYER_INPUT,
+    "gemma4_unified": PER_LAYER_INPUT,
+    "gemma4_unified_text": PER_LAYER_INPUT,
+    "glm_moe_dsa": DENSE_FIRST,
+    "got_ocr2": {"vision_config": {"mlp_dim": 96, "output_channels": 32, "image_size": 64}},
+    "gpt_neo": {"attention_types": [[["global", "local"], 1], [["global"], 1]]},
+    "helium": {"head_dim": 16},
+    "hrm_text": {"num_layers_per_stack": 3, "num_hidden_layers": 3},
+    "hunyuan_v1_dense": {"head_dim": HEAD_DIM},
+    "hunyuan_v1_moe": {"head_dim": HEAD_DIM},
+    "lfm2": {"layer_types": ["conv", "full_attention", "full_attention"]},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention", "full_attention"], "num_dense_layers": 1},
+    "longcat_flash": {"expert_ffn_hidden_size": 32, "zero_expert_num": 2, "num_key_value_heads": 4},
+    "mamba2": {"num_heads": 8, "head_dim": 16},
+    "minicpm3": {"num_key_value_heads": 4},
+    "ministral": {"head_dim": HEAD_DIM},
+    "mllama": {"cross_attention_layers": [1]},
+    "phi4_multimodal": {
+        "vision_config": {"image_size": 56, "crop_size": 56},
+        "audio_config": {"num_blocks": 1, "ext_pw_out_channel": 64, "nemo_conv_channels": 64, "nemo_final_size": 10},
+    },
+    "qwen3_5_moe_text": GATED_DELTA,
+    "qwen3_5_text": GATED_DELTA,
+    "qwen3_5": GATED_DELTA,
+    "qwen3_5_moe": GATED_DELTA,
+    "qwen3_next": GATED_DELTA,
+    "qwen4_exp": GATED_DELTA | INDEXER,
+    "qwen4_exp_text": GATED_DELTA
+    | INDEXER
+    | {"hc_lowrank": 8, "ngram_vocab_size_base": 128, "indexer_compress_ratio": 2},
+    "inkling_text": SLIDING,
+    "inkling2_text": SLIDING,
+    "kimi_linear": DENSE_FIRST | {"linear_head_dim": 16, "linear_num_heads": 4},
+    "reformer": {"axial_pos_embds_dim": (32, 32), "axial_pos_shape": (8, 16)},
+    "roc_bert": {"enable_pronunciation": False, "enable_shape": False, "concat_input": False, "shape_vocab_size": 64},
+    "xglm": {"attention_heads": 4},
+    "xmod": {"languages": ("en_XX",), "default_language": "en_XX"},
+    "youtu": {"num_key_value_heads": 4},
+    "zamba": {"layers_block_type": ["mamba", "hybrid", "hybrid"]},
+    "zamba2": {"layers_block_type": ["mamba", "hybrid", "hybrid"], "layer_types": ["mamba", "hybrid", "hybrid"]},
+    "zaya": {"num_experts_per_tok": 1},
 }
 
 
@@ -100,7 +173,9 @@ def tiny_config(model_type: str, **overrides: object) -> PreTrainedConfig:
     return _shrunk(CONFIG_MAPPING[model_type], OWN.get(model_type, {}) | overrides)
 
 
-def _shrunk(config_class: type[PreTrainedConfig], overrides: dict[str, object]) -> PreTrainedConfig:
+def _shrunk(config_class: type[PreTrainedConfig], own: dict[str, object]) -> PreTrainedConfig:
+    """The family's configuration in small; what its outer configuration does not know goes to the text part."""
+    overrides = dict(own)
     known = inspect.signature(config_class.__init__).parameters
     options = {name: value for name, value in DEFAULTS.items() if name in known}
     if isinstance(getattr(known.get("head_dim"), "default", None), int):
@@ -109,17 +184,19 @@ def _shrunk(config_class: type[PreTrainedConfig], overrides: dict[str, object]) 
     usual = config_class() if parts else None
     for name in parts:
         part = getattr(usual, name)
+        own = overrides.get(name, {})
+        if name == "text_config":
+            own = {k: overrides.pop(k) for k in set(overrides) - set(known)}
         if part is not None:
-            options[name] = _shrunk(type(part), {k: v for k, v in overrides.items() if name == "text_config"})
-    return config_class(**options | {k: v for k, v in overrides.items() if k in known})
+            options[name] = _shrunk(type(part), own)
+    return config_class(**options | {k: v for k, v in overrides.items() if k not in parts})
 
 
 def tiny_model(model_type: str, seed: int = 0, **overrides: object) -> PreTrainedModel:
     """A model with random weights in which every component matters: biases are not 0, norms not 1; in eval mode."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        config = tiny_config(model_type, **overrides)
-        model = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](getattr(config, "decoder", config)).eval()
+        model = _built(tiny_config(model_type, **overrides)).eval()
         with torch.no_grad():
             for parameter in model.parameters():
                 if parameter.dim() > 1:
@@ -127,3 +204,67 @@ def tiny_model(model_type: str, seed: int = 0, **overrides: object) -> PreTraine
                 else:
                     parameter.add_(torch.randn_like(parameter), alpha=0.2)
     return model
+
+
+def _built(config: PreTrainedConfig) -> PreTrainedModel:
+    decoder = getattr(config, "decoder", None)
+    if isinstance(decoder, PreTrainedConfig):
+        return MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](decoder)
+    return AutoModelForCausalLM.from_config(config)
+
+
+def saved(model: PreTrainedModel, folder: Path, dtype: torch.dtype | None = None, **options: object) -> PreTrainedModel:
+    """The model as `save_pretrained` writes it to `folder` and `from_pretrained` reads it back, in a dtype.
+
+    Casting a model in memory would cast its rotary buffers as well, which loading does not do.
+    """
+    dtype = dtype or model.dtype
+    copy.deepcopy(model).to(dtype).save_pretrained(folder, **options)
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
+
+
+CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}<{{ message.role }}>{{ message.content }}</{{ message.role }}>"
+    "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+VOCABULARY = 320
+"""For models that read text: the tokenizer has 259 tokens."""
+
+
+def tiny_tokenizer(chat: bool = True) -> PreTrainedTokenizerFast:
+    """One token a byte after <pad>, <s> and </s> (0, 1, 2); plain text begins with <s>, as Llama's does."""
+    special = ["<pad>", "<s>", "</s>"]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({token: i for i, token in enumerate(special + alphabet)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        chat_template=CHAT_TEMPLATE if chat else None,
+    )
+
+
+def saved_folder(
+    folder: Path,
+    model_type: str = "llama",
+    *,
+    chat: bool = True,
+    dtype: torch.dtype = torch.float32,
+    **overrides: object,
+) -> Path:
+    """A folder with a tiny model and its tokenizer, as `load_model` reads it."""
+    saved(tiny_model(model_type, **{"vocab_size": VOCABULARY} | overrides), folder, dtype)
+    tiny_tokenizer(chat).save_pretrained(folder)
+    return folder
+
+
+def in_memory(model: PreTrainedModel, chat: bool = True) -> LoadedModel:
+    """A model that was never saved, as the value that `load_model` makes."""
+    spec = verify_sites(model, find_sites(model))
+    return LoadedModel(
+        model, tiny_tokenizer(chat), spec, f"tiny {spec.model_type}", None, Path(), fingerprint(model, spec)
+    )

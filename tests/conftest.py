@@ -1,0 +1,37 @@
+"""Fixtures that several test files share: tiny models of different families, saved and loaded as anyone's would be."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is first imported
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+from s2e_core import LoadedModel, load_model  # noqa: E402
+from tests.families import saved_folder  # noqa: E402
+
+torch.set_num_threads(min(2, torch.get_num_threads()))
+
+
+def _loaded(factory: pytest.TempPathFactory, model_type: str) -> LoadedModel:
+    return load_model(saved_folder(factory.mktemp(model_type), model_type))
+
+
+@pytest.fixture(scope="session")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    """Grouped queries, no bias."""
+    return _loaded(tmp_path_factory, "llama")
+
+
+@pytest.fixture(scope="session")
+def gpt2(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    """Conv1D: weights stored (in, out), with biases."""
+    return _loaded(tmp_path_factory, "gpt2")
+
+
+@pytest.fixture(scope="session")
+def opt(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    """Biases, and an MLP that sees (B * T, d)."""
+    return _loaded(tmp_path_factory, "opt")
