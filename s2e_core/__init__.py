@@ -3,6 +3,7 @@
 Sun, Yan, Wang, Weng: "Steer2Edit: From Activation Steering to Component-Level Editing", arXiv 2602.09870.
 """
 
+from .adapter import export_adapter
 from .behaviors import Behavior, list_behaviors, load_behavior
 from .capture import capture_means
 from .contrast import contrast_set, load_contrast_set, parse_contrast_set, swapped
@@ -27,9 +28,11 @@ from .errors import (
     SettingsError,
     UnsupportedModelError,
 )
+from .export import export_checkpoint, export_size
 from .generate import compare, generate_responses
 from .intervene import intervening, preview_logits
 from .loading import load_model
+from .recipe import load_edit, save_edit
 from .scores import component_scores
 from .types import (
     ActivationMeans,
@@ -50,6 +53,7 @@ from .types import (
     Variant,
     WeightEdit,
 )
+from .verify import Verification, verify_export
 
 __all__ = [
     "ActivationMeans",
@@ -79,6 +83,7 @@ __all__ = [
     "SteeringDirections",
     "UnsupportedModelError",
     "Variant",
+    "Verification",
     "WeightEdit",
     "build_edit",
     "capture_means",
@@ -87,17 +92,23 @@ __all__ = [
     "contrast_set",
     "edited_weight",
     "elastic_net",
+    "export_adapter",
+    "export_checkpoint",
+    "export_size",
     "generate_responses",
     "intervening",
     "list_behaviors",
     "load_behavior",
     "load_contrast_set",
+    "load_edit",
     "load_model",
     "parse_contrast_set",
     "preview_logits",
     "relative_changes",
     "rho_for_count",
+    "save_edit",
     "steering_directions",
     "summarize",
     "swapped",
+    "verify_export",
 ]

@@ -52,7 +52,7 @@ def compare(
     def work() -> None:
         # The lock, the hooks and inference mode live in this one thread: an iterator may be resumed on any thread.
         try:
-            dice = _Dice([seed] * len(variants), temperature)
+            dice = SharedDice([seed] * len(variants), temperature)
             with loaded.lock, torch.inference_mode(), intervening(loaded, variants, range(len(variants))):
                 batch = torch.tensor([ids] * len(variants))
                 _decode(loaded, batch, torch.ones_like(batch), max_new_tokens, dice, stops, channel.put)
@@ -87,7 +87,11 @@ def generate_responses(
     for first in range(0, len(order), batch_size):
         batch = order[first : first + batch_size]
         tokens = _run_batch(
-            loaded, [encoded[i] for i in batch], variant, max_new_tokens, _Dice([seed + i for i in batch], temperature)
+            loaded,
+            [encoded[i] for i in batch],
+            variant,
+            max_new_tokens,
+            SharedDice([seed + i for i in batch], temperature),
         )
         for i, row in zip(batch, tokens, strict=True):
             responses[i] = loaded.tokenizer.decode(row, skip_special_tokens=True)
@@ -97,7 +101,7 @@ def generate_responses(
 
 
 def _run_batch(
-    loaded: LoadedModel, encoded: Sequence[list[int]], variant: Variant, max_new_tokens: int, dice: _Dice
+    loaded: LoadedModel, encoded: Sequence[list[int]], variant: Variant, max_new_tokens: int, dice: SharedDice
 ) -> list[list[int]]:
     """New token ids of each prompt, up to its end of text."""
     width = max(len(ids) for ids in encoded)
@@ -115,7 +119,7 @@ def _decode(
     ids: Tensor,
     mask: Tensor,
     max_new_tokens: int,
-    dice: _Dice,
+    dice: SharedDice,
     stops: Sequence[threading.Event],
     emit: Callable[[list[int]], None],
 ) -> None:
@@ -204,7 +208,7 @@ def _checked_prompt(
     return ids
 
 
-class _Dice(LogitsProcessor):
+class SharedDice(LogitsProcessor):
     """Adds Gumbel noise to logits / temperature, so that the largest one is a fair sample (the Gumbel-max trick).
 
     Rows with the same seed get the same noise in the same step, on every device.

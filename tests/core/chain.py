@@ -1,0 +1,38 @@
+"""The chain from examples to edit on a tiny model, for tests that need an edit and do not test how it was made."""
+
+from dataclasses import dataclass
+
+from s2e_core import (
+    ComponentScores,
+    EditSettings,
+    Example,
+    LoadedModel,
+    SteeringDirections,
+    WeightEdit,
+    build_edit,
+    capture_means,
+    component_scores,
+    contrast_set,
+    steering_directions,
+)
+
+EXAMPLES = contrast_set(
+    [Example("How are you?", "Great, thank you!"), Example("And now?", "Wonderful.")],
+    [Example("How are you?", "Awful, go away."), Example("And now?", "Bad, bad.")],
+    name="mood",
+)
+SETTINGS = EditSettings(rho_attn=0.3, rho_mlp=0.3, alpha=0.5)
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    scores: ComponentScores
+    directions: SteeringDirections
+    edit: WeightEdit
+
+
+def chain(loaded: LoadedModel, settings: EditSettings = SETTINGS) -> Chain:
+    means = capture_means(loaded, EXAMPLES)
+    directions = steering_directions(loaded, means)
+    scores = component_scores(loaded, means, directions)
+    return Chain(scores, directions, build_edit(scores, directions, settings))

@@ -1,0 +1,111 @@
+"""The command line, from a behaviour to a verified export, on the bundled model."""
+
+import csv
+import io
+import subprocess
+import sys
+
+import pytest
+from transformers import AutoModelForCausalLM
+
+from s2e_core.__main__ import COMMANDS, main
+
+DIALS = ["--behavior", "tone", "--rho-mlp", "0.5", "--alpha", "0.4"]
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "recipe.safetensors"
+    assert main(["edit", *DIALS, "-o", str(path)]) == 0
+    return path
+
+
+def test_info_says_what_the_model_is(capsys):
+    assert main(["info"]) == 0
+    out = capsys.readouterr().out
+    assert "llama" in out and "heads" in out and "fingerprint" in out and "safety" in out
+
+
+def test_scores_are_a_ranked_table(capsys):
+    assert main(["scores", *DIALS, "--kind", "heads", "--top", "5"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 6
+    strengths = [abs(float(line.split()[3])) for line in lines[1:]]
+    assert strengths == sorted(strengths, reverse=True)
+
+
+def test_scores_as_csv_hold_every_component(capsys):
+    assert main(["scores", *DIALS, "--csv", "-"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert {row["kind"] for row in rows} == {"head", "neuron"}
+    assert all(-1 <= float(row["g"]) <= 1 for row in rows)
+    assert any(float(row["lambda"]) for row in rows)
+
+
+def test_counts_choose_that_many_components(tmp_path, capsys):
+    arguments = ["edit", "--behavior", "tone", "--heads", "3", "--neurons", "20", "--alpha", "0.4"]
+    assert main([*arguments, "-o", str(tmp_path / "a.safetensors")]) == 0
+    assert capsys.readouterr().out.startswith("3 heads and 20 neurons")
+
+
+def test_compare_shows_all_variants(recipe, capsys):
+    arguments = ["compare", "How was your day?", "--recipe", str(recipe), "--behavior", "tone", "--gamma", "0.5"]
+    assert main([*arguments, "--max-new-tokens", "8"]) == 0
+    out = capsys.readouterr().out
+    assert all(label in out for label in ("> How was", "[original]", "[edited]", "[steered]"))
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "float32", "adapter"])
+def test_an_export_is_verified_and_verifies_again(recipe, tmp_path, capsys, kind):
+    folder = tmp_path / "out"
+    assert main(["export", str(recipe), "-o", str(folder), "--format", kind]) == 0
+    assert main(["verify", str(recipe), str(folder)]) == 0
+    if kind != "adapter":
+        AutoModelForCausalLM.from_pretrained(folder)
+
+
+def test_verify_fails_for_a_folder_that_does_not_hold_the_edit(recipe, tmp_path):
+    other = tmp_path / "other.safetensors"
+    assert main(["edit", "--behavior", "tone", "--rho-mlp", "0.3", "--alpha", "0.2", "-o", str(other)]) == 0
+    assert main(["export", str(other), "-o", str(tmp_path / "out")]) == 0
+    assert main(["verify", str(recipe), str(tmp_path / "out")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["info", "--model", "/no/such/model"], "no model folder"),
+        (["scores"], "--behavior NAME or --contrast FILE"),
+        (["scores", "--behavior", "nothing"], "no behaviour named"),
+        (["scores", "--contrast", "gone.jsonl"], "no file gone.jsonl"),
+        (["scores", "--behavior", "tone", "--alpha", "1.5"], "alpha is 1.5"),
+        (["scores", "--behavior", "tone", "--rho-mlp", "-1"], "rho_mlp is -1"),
+        (["scores", "--behavior", "tone", "--rho-mlp", "1", "--neurons", "3"], "Give one of them"),
+        (["compare", "Hi", "--recipe", "gone.safetensors"], "gone.safetensors"),
+        (["info", "--device", "toaster"], "toaster"),
+        (["info", "--device", "cuda:99"], "cuda:99"),
+    ],
+)
+def test_bad_input_ends_with_one_sentence_and_a_status(arguments, said, capsys):
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert said in error and "Traceback" not in error
+
+
+def test_every_command_has_help():
+    for command in COMMANDS:
+        shown = subprocess.run(
+            [sys.executable, "-m", "s2e_core", command, "--help"], capture_output=True, text=True, check=True
+        )
+        assert str(COMMANDS[command].__doc__)[:30] in " ".join(shown.stdout.split())
+        break  # importing torch for each takes seconds; the parser builds all of them at once
+    for command in COMMANDS:
+        with pytest.raises(SystemExit) as left:
+            main([command, "--help"])
+        assert left.value.code == 0
+
+
+def test_unknown_arguments_are_refused():
+    with pytest.raises(SystemExit) as left:
+        main(["scores", "--nonsense"])
+    assert left.value.code == 2
