@@ -50,6 +50,7 @@ from . import (
     verify_export,
 )
 from .arguments import PROGRAM, parse
+from .export import ExportFormat
 from .types import KINDS, Kind, Progress
 
 
@@ -152,14 +153,14 @@ def export(options: argparse.Namespace) -> int:
     """A folder with the edited checkpoint or with the adapter, verified after writing."""
     loaded = _model(options)
     made = load_edit(options.recipe, base=loaded)
-    kind = {"adapter": "adapter", "float32": "checkpoint-float32"}.get(options.format, "checkpoint")
+    kinds: dict[str, ExportFormat] = {"adapter": "adapter", "float32": "checkpoint-float32", "stored": "checkpoint"}
+    kind = kinds[options.format]
     print(f"about {export_size(loaded, made, kind) / 1e6:,.1f} MB", file=sys.stderr)
     with _progress("writing") as progress:
         if options.format == "adapter":
             folder = export_adapter(loaded, made, options.output, progress=progress)
         else:
-            dtype = "float32" if options.format == "float32" else "stored"
-            folder = export_checkpoint(loaded, made, options.output, dtype=dtype, progress=progress)
+            folder = export_checkpoint(loaded, made, options.output, dtype=options.format, progress=progress)
     print(folder)
     return _verified(loaded, made, folder)
 

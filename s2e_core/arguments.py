@@ -67,8 +67,8 @@ def _add_export(sub: argparse.ArgumentParser) -> None:
     )
     sub.add_argument(
         "--format",
-        choices=("checkpoint", "float32", "adapter"),
-        default="checkpoint",
+        choices=("stored", "float32", "adapter"),
+        default="stored",
         help="the checkpoint in its stored dtype (default) or as fp32, or a rank-1 LoRA adapter",
     )
 

@@ -86,13 +86,8 @@ def generate_responses(
     responses = [""] * len(prompts)
     for first in range(0, len(order), batch_size):
         batch = order[first : first + batch_size]
-        tokens = _run_batch(
-            loaded,
-            [encoded[i] for i in batch],
-            variant,
-            max_new_tokens,
-            SharedDice([seed + i for i in batch], temperature),
-        )
+        dice = SharedDice([seed + i for i in batch], temperature)
+        tokens = _run_batch(loaded, [encoded[i] for i in batch], variant, max_new_tokens, dice)
         for i, row in zip(batch, tokens, strict=True):
             responses[i] = loaded.tokenizer.decode(row, skip_special_tokens=True)
         if progress is not None:

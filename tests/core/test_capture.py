@@ -26,7 +26,7 @@ def means_one_by_one(loaded, examples):
         kept = {}
         handles = [
             loaded.model.get_submodule(site.name).register_forward_hook(
-                lambda module, x, y, name=site.name: kept.update({name: x[0].clone()})
+                lambda module, x, y, name=site.name, kept=kept: kept.update({name: x[0].clone()})
             )
             for site in loaded.spec.sites
         ]

@@ -55,7 +55,7 @@ def test_compare_shows_all_variants(recipe, capsys):
     assert all(label in out for label in ("> How was", "[original]", "[edited]", "[steered]"))
 
 
-@pytest.mark.parametrize("kind", ["checkpoint", "float32", "adapter"])
+@pytest.mark.parametrize("kind", ["stored", "float32", "adapter"])
 def test_an_export_is_verified_and_verifies_again(recipe, tmp_path, capsys, kind):
     folder = tmp_path / "out"
     assert main(["export", str(recipe), "-o", str(folder), "--format", kind]) == 0
