@@ -78,6 +78,8 @@ class ModelSpec:
 
 @dataclass(frozen=True, eq=False)
 class Example:
+    """One prompt with the response that shows, or lacks, the behaviour."""
+
     prompt: str
     response: str
     system: str | None = None
