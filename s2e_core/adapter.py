@@ -17,7 +17,7 @@ from .errors import ExportError
 from .model_card import licence_files, own_files
 from .recipe import other_base
 from .staging import Meter, staged, write_files
-from .types import LoadedModel, Progress, Site, WeightEdit
+from .types import LoadedModel, Progress, WeightEdit
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 
@@ -74,7 +74,6 @@ def check_edit(loaded: LoadedModel, edit: WeightEdit) -> None:
 
 def _config(loaded: LoadedModel, edit: WeightEdit) -> dict[str, Any]:
     sites = [edit.spec.sites[i] for i in edit.edited_sites()]
-    as_parameters = [site for site in sites if _is_parameter_target(loaded, site)]
     return {
         "base_model_name_or_path": loaded.model_id,
         "bias": "none",
@@ -85,16 +84,6 @@ def _config(loaded: LoadedModel, edit: WeightEdit) -> dict[str, Any]:
         "peft_type": "LORA",
         "r": 1,
         "revision": loaded.revision,
-        "target_modules": [site.name for site in sites if site not in as_parameters],
-        "target_parameters": [f"{site.name}.weight" for site in as_parameters] or None,
+        "target_modules": [site.name for site in sites],
         "task_type": "CAUSAL_LM",
     }
-
-
-def _is_parameter_target(loaded: LoadedModel, site: Site) -> bool:
-    """Whether PEFT must be given the weight's name instead of the module's.
-
-    On models with fused experts PEFT rewrites module targets that end like an expert's projection, and the edit of a
-    dense or shared MLP would be dropped with no more than a warning.
-    """
-    return site.kind == "neurons" and any(parameter.dim() == 3 for parameter in loaded.model.parameters())
