@@ -1,0 +1,261 @@
+"""The page: builds the panels, wires every event, and launches. What an event does is in components/dials.py and
+components/*_handlers.py; what the page then shows is components/page_view.py."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+
+from components import dials, look, pick_handlers, texts
+from components.choose_handlers import Choice, extract, is_ready, opened
+from components.choose_panel import ChoosePanel, choose_panel
+from components.compare_handlers import Request, compared
+from components.compare_panel import ComparePanel, compare_panel
+from components.detail_panel import DetailPanel, detail_panel
+from components.handlers import guarded
+from components.options import options, store_of
+from components.page_view import opening_view, page_view, resting_view
+from components.see_panel import SeePanel, see_panel
+from components.session import OWN, Session
+from components.set_panel import SetPanel, set_panel
+from components.store import ModelStore
+from components.take_home_handlers import exported, uploaded
+from components.take_home_panel import TakeHomePanel, take_home_panel
+from s2e_core import S2EError
+
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+# Changes of a session come one after the other, or they would overwrite each other; so do runs of the model.
+SESSION: dict[str, Any] = {**QUIET, "concurrency_id": "session", "concurrency_limit": 1}
+MODEL: dict[str, Any] = {**QUIET, "concurrency_id": "model", "concurrency_limit": 1}
+CHANGED = "() => window.steer2edit.changed()"
+DOWNLOAD = "() => window.steer2edit.download()"
+RUN = "() => document.querySelector('#run').click()"
+
+
+@dataclass(frozen=True, eq=False)
+class Page:
+    store: ModelStore
+    session: gr.State
+    choose: ChoosePanel
+    see: SeePanel
+    dials: SetPanel
+    compare: ComparePanel
+    details: DetailPanel
+    take: TakeHomePanel
+    refresh: gr.Button
+
+    def named(self) -> dict[str, Any]:
+        """The components that a view's names stand for."""
+        panels = (self.choose, self.compare, self.take, self.details, self.see, self.dials)
+        return {name: component for panel in panels for name, component in vars(panel).items()}
+
+
+def build(store: ModelStore) -> gr.Blocks:
+    """The page with the first behaviour already extracted and its first example already run."""
+    behavior = store.behavior_list[0]
+    scored = store.scored(store.first_model, behavior.contrast)
+    first = opened(store, Choice(store.first_model, behavior.name), scored)
+    *_, columns = compared(store, first, Request(behavior.examples[0], behavior.max_new_tokens))
+    with gr.Blocks(title=texts.TITLE, fill_width=True, delete_cache=(3600, 86400)) as demo:
+        look.header()
+        titles = [*((b.title, b.name) for b in store.behavior_list), (texts.OWN_EXAMPLES, OWN)]
+        choose = choose_panel(list(store.sources), titles, store.limits, any_model=store.hub)
+        see = see_panel(first.scored.scores.spec.n_layers)
+        with gr.Row(elem_id="work"):
+            dial_panel = set_panel([texts.SUGGESTED, *dials.PUBLISHED])
+            compare = compare_panel(behavior, columns, store.limits)
+        details, take = detail_panel(), take_home_panel()
+        refresh = gr.Button(visible="hidden", elem_id="refresh")
+        look.footer()
+        page = Page(store, gr.State(lambda: first), choose, see, dial_panel, compare, details, take, refresh)
+        wire_opening(demo, page, first)
+        wire_dials(page, first)
+        wire_selection(page, first)
+        wire_compare(page)
+        wire_take_home(page, first)
+    return demo.queue(max_size=store.limits.waiting, api_open=False)
+
+
+class Changes:
+    """Wires (session, inputs) -> session, followed by the view of the whole page."""
+
+    def __init__(self, page: Page, first: Session) -> None:
+        self.page, self.components = page, page.named()
+        self.names = list(page_view(first))
+
+    def on(
+        self, trigger: Any, change: Callable[..., Session], inputs: Sequence[Any] = (), *, moved: Any = None
+    ) -> None:
+        """`moved` is the dial under the visitor's hand, which must not be set while it moves."""
+        names = [name for name in self.names if self.components[name] is not moved]
+
+        def handle(session: Session, *values: Any) -> tuple[Any, ...]:
+            changed = change(session, *values)
+            view = page_view(changed)
+            return changed, *(view[name] for name in names)
+
+        outputs = [self.page.session, *(self.components[name] for name in names)]
+        gr.on(
+            trigger, guarded(handle), [self.page.session, *inputs], outputs, trigger_mode="always_last", **SESSION
+        ).success(None, js=CHANGED)
+
+    def on_event(self, trigger: Any, change: Callable[..., Session], inputs: Sequence[Any] = ()) -> None:
+        """(session, event data, inputs) -> session; every event counts, so none is dropped for a later one."""
+
+        def handle(session: Session, *values: Any, event: gr.EventData) -> tuple[Any, ...]:
+            changed = change(session, event._data, *values)
+            view = page_view(changed)
+            return changed, *(view[name] for name in self.names)
+
+        outputs = [self.page.session, *(self.components[name] for name in self.names)]
+        run = trigger(guarded(handle), [self.page.session, *inputs], outputs, trigger_mode="multiple", **SESSION)
+        run.success(None, js=CHANGED)
+
+    def dial(self, dial: Any, change: Callable[..., Session]) -> None:
+        """`.input` and not `.change`: what the page sets by itself must not come back as a move."""
+        self.on(dial.input, change, [dial], moved=dial)
+
+
+def wire_opening(demo: gr.Blocks, page: Page, first: Session) -> None:
+    """A choice of model and behaviour, and what the page shows of it; a new tab starts with the first."""
+    store, choose, components = page.store, page.choose, page.named()
+    pending = gr.State(None)  # the session an extraction has made, until the page turns to it
+    inputs = [choose.model, choose.behavior, choose.swap, choose.own_positive, choose.own_negative, choose.own_file]
+    names = [*opening_view(store, first), *page_view(first), *resting_view(store, first, "all", "stored")]
+    names = list(dict.fromkeys(names))
+
+    def show(session: Session) -> tuple[Any, ...]:
+        view = {**page_view(session), **opening_view(store, session), **resting_view(store, session, "all", "stored")}
+        return session, *(view[name] for name in names)
+
+    def prepare(*values: Any) -> Iterator[tuple[Any, Any]]:
+        for step in extract(store, Choice(*values)):
+            yield (step, None) if isinstance(step, str) else (gr.skip(), step)
+
+    def prepare_ready(*values: Any) -> Iterator[tuple[Any, Any]]:
+        if is_ready(store, Choice(*values)):
+            yield from prepare(*values)
+
+    def adopt(session: Session, prepared: Session | None) -> tuple[Any, ...]:
+        return show(prepared or session) if prepared else (gr.skip(),) * (1 + len(names))
+
+    outputs = [page.session, *(components[name] for name in names)]
+    demo.load(guarded(show), page.session, outputs, **SESSION)
+    choose.behavior.input(
+        lambda name: gr.update(visible=True if name == OWN else "hidden"), choose.behavior, choose.own, **QUIET
+    )
+    runs = [
+        gr.on(trigger, guarded(handler), inputs, [choose.status, pending], trigger_mode="once", **MODEL)
+        for trigger, handler in (
+            (choose.extract.click, prepare),
+            ([choose.behavior.input, choose.swap.input, choose.model.input], prepare_ready),
+        )
+    ]
+    for run in runs:
+        run.success(guarded(adopt), [page.session, pending], outputs, **SESSION).success(None, js=CHANGED)
+    choose.stop.click(lambda: texts.STOPPED, None, choose.status, cancels=runs, **QUIET)
+
+
+def wire_dials(page: Page, first: Session) -> None:
+    changes, panel, details = Changes(page, first), page.dials, page.details
+    changes.dial(panel.heads_count, lambda session, value: dials.set_count(session, "heads", value))
+    changes.dial(panel.neurons_count, lambda session, value: dials.set_count(session, "neurons", value))
+    changes.dial(panel.rho_attn, lambda session, value: dials.set_rho(session, "heads", value))
+    changes.dial(panel.rho_mlp, lambda session, value: dials.set_rho(session, "neurons", value))
+    changes.dial(panel.alpha, dials.set_alpha)
+    changes.dial(panel.strength, dials.set_strength)
+    changes.dial(details.own_strength, dials.set_component_strength)
+    changes.on(panel.heads_on.input, lambda session, on: dials.set_kind(session, "heads", on), [panel.heads_on])
+    changes.on(panel.neurons_on.input, lambda session, on: dials.set_kind(session, "neurons", on), [panel.neurons_on])
+    changes.on(panel.preset.input, dials.set_preset, [panel.preset])
+
+
+def wire_selection(page: Page, first: Session) -> None:
+    changes, see, details, rows = Changes(page, first), page.see, page.details, page.store.limits.table_rows
+    changes.on(see.above.click, dials.select_all)
+    changes.on(see.none.click, dials.select_none)
+    changes.on(see.heads_only.click, lambda session: dials.only_kind(session, "heads"))
+    changes.on(see.neurons_only.click, lambda session: dials.only_kind(session, "neurons"))
+    changes.on([see.first_layer.input, see.last_layer.input], dials.set_layers, [see.first_layer, see.last_layer])
+    changes.on(see.undo.click, Session.undo)
+    changes.on(see.redo.click, Session.redo)
+    changes.on(see.color.input, Session.with_mode, [see.color])
+    changes.on(see.all_columns.input, Session.with_all_columns, [see.all_columns])
+    changes.on_event(see.heads.pick, lambda session, data: pick_handlers.picked(session, "heads", data))
+    changes.on_event(see.neurons.pick, lambda session, data: pick_handlers.picked(session, "neurons", data))
+    changes.on_event(
+        details.table.edit,
+        lambda session, data, shown: pick_handlers.ticked(session, shown, rows, data), [details.shown],
+    )  # fmt: skip
+    changes.on_event(
+        details.table.select,
+        lambda session, data, shown: pick_handlers.inspected(session, shown, rows, data), [details.shown],
+    )  # fmt: skip
+    changes.on(details.switch.click, dials.toggle_focus)
+    changes.on(details.keep_only.click, dials.keep_focus)
+
+
+def wire_compare(page: Page) -> None:
+    compare, store = page.compare, page.store
+
+    def run(session: Session, *values: Any) -> Iterator[Any]:
+        yield from compared(store, session, Request(*values))
+
+    inputs = [compare.prompt, compare.length, compare.temperature, compare.seed, compare.steered, compare.gamma]
+    runs = gr.on(
+        [compare.run.click, compare.prompt.submit], guarded(run), [page.session, *inputs], compare.columns,
+        trigger_mode="always_last", **MODEL,
+    )  # fmt: skip
+    compare.stop.click(None, None, None, cancels=[runs], **QUIET)
+    compare.examples.click(lambda row: row[0], compare.examples, compare.prompt, **QUIET).success(None, js=RUN)
+    compare.steered.input(None, js=RUN)
+
+
+def wire_take_home(page: Page, first: Session) -> None:
+    take, store, components = page.take, page.store, page.named()
+    names = list(resting_view(store, first, "all", "stored"))
+
+    def rest(session: Session, shown: Any, dtype: Any) -> tuple[Any, ...]:
+        view = resting_view(store, session, shown, dtype)
+        return tuple(view[name] for name in names)
+
+    def send(kind: str, session: Session, dtype: str) -> Iterator[tuple[Any, Any]]:
+        for step in exported(store, session, kind, dtype):
+            yield (step, gr.skip()) if isinstance(step, str) else (step.report, str(step.path))
+
+    gr.on(
+        [page.refresh.click, page.details.shown.input, take.dtype.input], guarded(rest),
+        [page.session, page.details.shown, take.dtype], [components[name] for name in names],
+        trigger_mode="always_last", **SESSION,
+    )  # fmt: skip
+    sends = []
+    for button, kind in ((take.checkpoint, "checkpoint"), (take.adapter, "adapter"), (take.recipe, "recipe")):
+        sent = button.click(guarded(partial(send, kind)), [page.session, take.dtype], [take.report, take.file], **MODEL)
+        sent.success(None, js=DOWNLOAD)
+        sends.append(sent)
+    take.stop.click(lambda: texts.STOPPED, None, take.report, cancels=sends, **QUIET)
+    Changes(page, first).on(take.upload.upload, lambda session, path: uploaded(store, session, path), [take.upload])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    chosen = options(arguments)
+    try:
+        store = store_of(chosen, Path(get_upload_folder()) / "steer2edit")
+        demo = build(store)
+    except S2EError as error:
+        raise SystemExit(str(error)) from error
+    demo.launch(server_name=chosen.host, server_port=chosen.port, **look.launch_options(store.limits))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+// The page's own small behaviours: undo by keyboard, and what follows a change of the edit once the dials rest.
+() => {
+  const RESTING_MS = 250;
+  let timer = 0;
+  const click = id => document.querySelector(`#${id}`)?.click();
+
+  // Called by the page after every change of the edit. The table is large, so it follows when the dials rest.
+  window.steer2edit = {
+    changed: () => {
+      document.querySelector('#texts .texts')?.classList.add('outdated');
+      clearTimeout(timer);
+      timer = setTimeout(() => {
+        click('refresh');
+        if (document.querySelector('#follow input')?.checked) click('run');
+      }, RESTING_MS);
+    },
+  };
+
+  document.addEventListener('keydown', event => {
+    const typing = event.target.closest?.('textarea, input[type=text], input[type=number], [contenteditable=true]');
+    if (typing || !(event.ctrlKey || event.metaKey)) return;
+    const key = event.key.toLowerCase();
+    if (key !== 'z' && key !== 'y') return;
+    event.preventDefault();
+    click(key === 'y' || event.shiftKey ? 'redo' : 'undo');
+  });
+}

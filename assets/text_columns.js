@@ -1,0 +1,52 @@
+// Draws {busy, columns: [{title, note, segments: [[text, differs]]}]} as columns of text. All text enters the page
+// through textContent; the elements of a column are kept while it streams, so that its scroll position stays.
+const root = element.querySelector('.texts');
+
+const make = (tag, className, parent) => {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  parent.append(node);
+  return node;
+};
+
+const build = count => {
+  root.replaceChildren();
+  for (let i = 0; i < count; i++) {
+    const column = make('section', 'text-column', root);
+    const head = make('header', '', column);
+    make('h3', '', head);
+    make('span', 'note', head);
+    const text = make('div', 'text', column);
+    text.tabIndex = 0;
+  }
+};
+
+const fill = (node, segments) => {
+  const parts = segments.map(([text, differs]) => {
+    const part = document.createElement(differs ? 'mark' : 'span');
+    part.textContent = text;
+    return part;
+  });
+  node.replaceChildren(...parts);
+};
+
+const draw = () => {
+  const value = props.value;
+  if (!value || !Array.isArray(value.columns)) return;
+  if (root.children.length !== value.columns.length) build(value.columns.length);
+  root.setAttribute('aria-busy', String(Boolean(value.busy)));
+  root.classList.remove('outdated');
+  value.columns.forEach((data, i) => {
+    const column = root.children[i];
+    column.querySelector('h3').textContent = data.title;
+    column.querySelector('.note').textContent = data.note;
+    const text = column.querySelector('.text');
+    const atEnd = text.scrollTop + text.clientHeight >= text.scrollHeight - 4;
+    fill(text, data.segments);
+    text.setAttribute('aria-label', data.title);
+    if (value.busy && atEnd) text.scrollTop = text.scrollHeight;
+  });
+};
+
+watch('value', draw);
+draw();

@@ -1,0 +1,126 @@
+"""From a choice of model and examples to a fresh session: (store, choice) to progress and, at the end, the session.
+
+Knows the store and the core's stages. The long part runs in a `Work`, so that closing the generator stops it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+from s2e_core import (
+    ComponentScores,
+    ContrastDataError,
+    ContrastSet,
+    EditSettings,
+    Example,
+    contrast_set,
+    load_contrast_set,
+    rho_for_count,
+    swapped,
+)
+
+from .limits import Limits
+from .session import OWN, Scored, Session
+from .store import BUNDLED, ModelStore
+from .work import Work
+
+ALPHA = 0.7
+HEADS_SHARE, NEURONS_SHARE = 0.1, 0.01
+"""Where the dials start for examples that come without suggested settings."""
+OWN_NAME = "your examples"
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What the first panel says."""
+
+    model: str
+    behavior: str
+    swap: bool = False
+    positive: str = ""
+    negative: str = ""
+    file: str | None = None
+
+
+def extract(store: ModelStore, choice: Choice) -> Iterator[str | Session]:
+    """Status lines while the model is loaded and the examples are read, then the finished session."""
+    contrast = chosen_contrast(store, choice)
+    yield f"Reading {len(contrast.positive) + len(contrast.negative):,} examples …"
+    work = Work(lambda progress: store.scored(choice.model, contrast, progress=progress))
+    with closing(iter(work)) as ticks:
+        for done, total in ticks:
+            yield f"Reading examples: {done:,} of {total:,}" if total else "Getting the model ready …"
+    yield opened(store, choice, work.result)
+
+
+def is_ready(store: ModelStore, choice: Choice) -> bool:
+    """Whether a choice can be extracted at once; own examples and models from the Hub wait for the button."""
+    return choice.behavior != OWN and choice.model in store.sources
+
+
+def opened(store: ModelStore, choice: Choice, scored: Scored) -> Session:
+    """A session at the start of its dials."""
+    behavior = store.named_behavior(choice.behavior)
+    known = behavior is not None and not choice.swap and store.sources.get(choice.model) == BUNDLED
+    suggested = behavior.settings if behavior is not None and known else strongest_few(scored.scores)
+    return Session.start(choice.model, choice.behavior, scored, suggested, swapped=choice.swap)
+
+
+def strongest_few(scores: ComponentScores) -> EditSettings:
+    """Settings for examples that nobody has tuned: a small share of the heads and of the neurons."""
+
+    def rho(kind: str, share: float) -> float | None:
+        total = scores.spec.n_components(kind)  # type: ignore[arg-type]
+        return rho_for_count(scores, kind, max(1, round(share * total)), ALPHA) if total else None  # type: ignore[arg-type]
+
+    return EditSettings(rho("heads", HEADS_SHARE), rho("neurons", NEURONS_SHARE), ALPHA)
+
+
+def chosen_contrast(store: ModelStore, choice: Choice) -> ContrastSet:
+    """The examples the visitor chose, checked against the limits, sides swapped where asked."""
+    if choice.behavior != OWN:
+        contrast = store.behavior(choice.behavior).contrast
+    elif choice.file:
+        contrast = load_contrast_set(choice.file)
+        contrast = contrast_set(contrast.positive, contrast.negative, name=OWN_NAME)
+    else:
+        contrast = typed_contrast(choice.positive, choice.negative)
+    _check_size(contrast, store.limits)
+    return swapped(contrast) if choice.swap else contrast
+
+
+def typed_contrast(positive: str, negative: str) -> ContrastSet:
+    """Examples typed one a line. Raises ContrastDataError for an empty side."""
+    for text, side in ((positive, "behaviour you want"), (negative, "opposite")):
+        if not text.strip():
+            raise ContrastDataError(f"The side of the {side} is empty. Type one example a line, or upload a file.")
+    return contrast_set(_lines(positive), _lines(negative), name=OWN_NAME)
+
+
+def _lines(text: str) -> list[Example]:
+    return [_example(line.strip(), number) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+
+
+def _example(line: str, number: int) -> Example:
+    for separator in ("\t", " | "):
+        prompt, found, response = line.partition(separator)
+        if found and response.strip():
+            return Example(prompt.strip(), response.strip())
+    raise ContrastDataError(
+        f'Line {number} has no prompt and response: "{line[:40]}". Write the prompt, a tab or " | ", and the response.'
+    )
+
+
+def _check_size(contrast: ContrastSet, limits: Limits) -> None:
+    most = max(len(contrast.positive), len(contrast.negative))
+    if most > limits.examples:
+        raise ContrastDataError(f"One side has {most:,} examples; at most {limits.examples:,} are read. Leave some out.")
+    longest = max(len(e.prompt) + len(e.response) for e in (*contrast.positive, *contrast.negative))
+    if longest > limits.example_chars:
+        raise ContrastDataError(
+            f"One example has {longest:,} characters; at most {limits.example_chars:,} are read. Shorten or remove it."
+        )
+
+

@@ -1,0 +1,57 @@
+"""Layout of the first panel: model, behaviour, own examples, extraction. No logic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import gradio as gr
+
+from . import texts
+from .limits import Limits
+
+
+@dataclass(frozen=True, eq=False)
+class ChoosePanel:
+    model: gr.Dropdown
+    behavior: gr.Dropdown
+    swap: gr.Checkbox
+    extract: gr.Button
+    stop: gr.Button
+    status: gr.Markdown
+    own: gr.Column
+    own_positive: gr.Textbox
+    own_negative: gr.Textbox
+    own_file: gr.File
+
+
+def choose_panel(
+    models: Sequence[str], behaviors: Sequence[tuple[str, str]], limits: Limits, *, any_model: bool
+) -> ChoosePanel:
+    with gr.Row(elem_id="choose", elem_classes="bar"):
+        model = gr.Dropdown(
+            models, value=models[0], label=texts.MODEL, allow_custom_value=any_model, interactive=True,
+            elem_id="model", scale=2, min_width=180,
+        )  # fmt: skip
+        behavior = gr.Dropdown(
+            behaviors, value=behaviors[0][1], label=texts.BEHAVIOR, interactive=True, elem_id="behavior", scale=2,
+            min_width=180, filterable=False,
+        )  # fmt: skip
+        status = gr.Markdown(elem_id="status", elem_classes="status")
+        swap = gr.Checkbox(False, label=texts.SWAP, interactive=True, elem_id="swap", scale=1, min_width=170)
+        extract = gr.Button(texts.EXTRACT, elem_id="extract", size="sm", scale=0, min_width=84)
+        stop = gr.Button(texts.STOP, elem_id="stop-extract", size="sm", scale=0, min_width=64, variant="secondary")
+    with gr.Column(visible="hidden", elem_id="own") as own:
+        gr.Markdown(texts.OWN_HELP + " " + limits.sentence())
+        with gr.Row():
+            positive = gr.Textbox(
+                label=texts.OWN_POSITIVE, lines=6, max_lines=12, elem_id="own-positive", interactive=True, min_width=280
+            )
+            negative = gr.Textbox(
+                label=texts.OWN_NEGATIVE, lines=6, max_lines=12, elem_id="own-negative", interactive=True, min_width=280
+            )
+            file = gr.File(
+                label=texts.OWN_FILE, file_types=[".jsonl", ".json", ".csv"], elem_id="own-file", height=180,
+                interactive=True, min_width=240,
+            )  # fmt: skip
+    return ChoosePanel(model, behavior, swap, extract, stop, status, own, positive, negative, file)

@@ -1,0 +1,26 @@
+"""What one visitor may ask of a shared machine, in one place; shown on the page and set on the command line."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    prompt_chars: int = 2000
+    new_tokens: int = 256
+    examples: int = 2000
+    """Per side of a contrast set."""
+    example_chars: int = 4000
+    file_megabytes: int = 20
+    table_rows: int = 300
+    waiting: int = 32
+    """Requests in the queue before new ones are refused."""
+    scored_sets: int = 32
+    """Finished extractions kept in memory."""
+    models: int = 2
+    """Models kept in memory."""
+
+    def sentence(self) -> str:
+        return (
+            f"Limits: prompts of {self.prompt_chars:,} characters, answers of {self.new_tokens} tokens, "
+            f"{self.examples:,} examples a side, files of {self.file_megabytes} MB."
+        )

@@ -1,0 +1,59 @@
+"""What the operator sets on the command line: models, limits, host. Knows the store, no page."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from .limits import Limits
+from .store import BUNDLED, ModelStore, model_sources
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    limits = Limits()
+    parser = argparse.ArgumentParser(prog="app.py", description="Steer2Edit in the browser.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (0.0.0.0 for the whole network)")
+    parser.add_argument("--port", type=int, default=7860)
+    parser.add_argument("--model", default=BUNDLED, help='"bundled", a model folder or a Hub id; loaded at the start')
+    parser.add_argument(
+        "--allow-folder", action="append", default=[], type=_folder, metavar="DIR",
+        help="let visitors choose this model folder, or any model folder in it (may be repeated)",
+    )  # fmt: skip
+    parser.add_argument("--allow-hub", action="store_true", help="let visitors load any model of the Hub by its id")
+    parser.add_argument("--behaviors", type=_folder, metavar="DIR", help="a folder of behaviours of your own")
+    parser.add_argument("--device", help="cpu, cuda, mps; by default the fastest there is")
+    parser.add_argument("--dtype", choices=DTYPES, help="by default float32 on a CPU, else as stored")
+    parser.add_argument("--max-tokens", type=int, default=limits.new_tokens, help="longest answer")
+    parser.add_argument("--max-prompt", type=int, default=limits.prompt_chars, help="longest prompt, in characters")
+    parser.add_argument("--max-examples", type=int, default=limits.examples, help="most examples a side")
+    parser.add_argument("--max-file", type=int, default=limits.file_megabytes, metavar="MB", help="largest upload")
+    return parser.parse_args(arguments)
+
+
+def store_of(chosen: argparse.Namespace, work: Path) -> ModelStore:
+    return ModelStore(
+        sources=model_sources(chosen.model, chosen.allow_folder),
+        work=work,
+        limits=Limits(
+            prompt_chars=chosen.max_prompt,
+            new_tokens=chosen.max_tokens,
+            examples=chosen.max_examples,
+            file_megabytes=chosen.max_file,
+        ),
+        hub=chosen.allow_hub,
+        device=chosen.device,
+        dtype=DTYPES[chosen.dtype] if chosen.dtype else None,
+        behaviors=chosen.behaviors,
+    )
+
+
+def _folder(text: str) -> Path:
+    path = Path(text)
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is not a folder")
+    return path

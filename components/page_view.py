@@ -1,0 +1,126 @@
+"""The whole page as a function of the session: one update per component, by name.
+
+Knows sessions, readouts and gradio's updates; no event. Because every change of the session is followed by the same
+view, no handler has to know what else on the page depends on it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import gradio as gr
+
+from s2e_core import LoadedModel
+from s2e_core.export import ExportDtype, ExportFormat, export_size
+from s2e_core.types import Kind
+
+from . import readouts, texts
+from .dials import count_above
+from .heatmap_value import heatmap_value
+from .session import Session
+from .store import ModelStore
+from .tables import Shown, ranked_table
+
+COUNT_STEPS = 1000
+"""A count slider ends here where a model has more components, and grows with the count."""
+
+
+def page_view(session: Session) -> dict[str, Any]:
+    """What follows every move of a dial: heatmaps, dials, figures, inspector."""
+    settings = session.settings
+    return {
+        "heads": _map(session, "heads"),
+        "neurons": _map(session, "neurons"),
+        "summary": readouts.summary(session),
+        "heads_on": settings.rho_attn is not None,
+        "neurons_on": settings.rho_mlp is not None,
+        "heads_count": _count(session, "heads"),
+        "neurons_count": _count(session, "neurons"),
+        "rho_attn": _rho(settings.rho_attn),
+        "rho_mlp": _rho(settings.rho_mlp),
+        "alpha": round(settings.alpha, 4),
+        "strength": round(settings.strength, 4),
+        "first_layer": _layers(session)[0],
+        "last_layer": _layers(session)[1],
+        "inspector": readouts.inspector(session),
+        "own_strength": _own_strength(session),
+        "undo": gr.update(interactive=bool(session.past)),
+        "redo": gr.update(interactive=bool(session.future)),
+    }
+
+
+def resting_view(store: ModelStore, session: Session, shown: Shown, dtype: ExportDtype) -> dict[str, Any]:
+    """What follows when the dials rest: the table and the sizes of the downloads."""
+    loaded = store.model(session.model)
+    checkpoint: ExportFormat = "checkpoint" if dtype == "stored" else "checkpoint-float32"
+    return {
+        "table": ranked_table(session, shown, store.limits.table_rows),
+        "checkpoint": _sized(texts.CHECKPOINT, loaded, session, checkpoint),
+        "adapter": _sized(texts.ADAPTER, loaded, session, "adapter"),
+        "recipe": _sized(texts.RECIPE, loaded, session, "recipe"),
+    }
+
+
+def opening_view(store: ModelStore, session: Session) -> dict[str, Any]:
+    """What changes with the behaviour or the model alone."""
+    last, behavior = session.scored.scores.spec.n_layers - 1, store.named_behavior(session.behavior)
+    return {
+        "status": readouts.opening(session, behavior, store.model(session.model)),
+        "first_layer": gr.update(value=0, maximum=last),
+        "last_layer": gr.update(value=last, maximum=last),
+        "prompt": behavior.examples[0] if behavior else gr.skip(),
+        "examples": gr.Dataset(samples=[[example] for example in behavior.examples]) if behavior else gr.skip(),
+        "length": behavior.max_new_tokens if behavior else gr.skip(),
+        "gamma": behavior.gamma if behavior else gr.skip(),
+        "all_columns": gr.update(value=False, visible=True if wide(session) else "hidden"),
+        "preset": texts.SUGGESTED,
+        "swap": session.swapped,
+        "color": session.mode,
+    }
+
+
+def wide(session: Session) -> bool:
+    """Whether the heatmap of the neurons leaves some out."""
+    scores = session.scored.scores
+    return session.columns["neurons"].shape[1] < scores.grid("neurons").shape[1]
+
+
+def _sized(label: str, loaded: LoadedModel, session: Session, format: ExportFormat) -> dict[str, Any]:
+    """A download button with the size of its file; an empty edit has no file to offer."""
+    if session.edit.is_empty:
+        return gr.update(value=label, interactive=False)
+    size = readouts.megabytes(export_size(loaded, session.edit, format))
+    return gr.update(value=f"{label} · {size}", interactive=True)
+
+
+def _map(session: Session, kind: Kind) -> dict[str, Any]:
+    return heatmap_value(
+        kind,
+        session.scored.scores,
+        session.edit,
+        columns=session.columns[kind],
+        mode=session.mode,
+        title=texts.HEADS_MAP if kind == "heads" else texts.NEURONS_MAP,
+        seq=session.picks.get(kind, 0),
+    )
+
+
+def _count(session: Session, kind: Kind) -> dict[str, Any]:
+    count, total = count_above(session, kind), session.scored.scores.spec.n_components(kind)
+    grown = 10 ** math.ceil(math.log10(max(count, 1)))
+    return gr.update(value=count, maximum=min(total, max(COUNT_STEPS, grown)))
+
+
+def _rho(rho: float | None) -> dict[str, Any]:
+    """A kind that is off keeps the slider where it was; the switch beside it says that it is off."""
+    return gr.skip() if rho is None else gr.update(value=round(rho, 4), maximum=max(1.5, math.ceil(rho * 2) / 2))
+
+
+def _layers(session: Session) -> tuple[int, int]:
+    return session.settings.selection.layers or (0, session.scored.scores.spec.n_layers - 1)
+
+
+def _own_strength(session: Session) -> dict[str, Any]:
+    factor = 1.0 if session.focus is None else session.settings.strengths.get(session.focus, 1.0)
+    return gr.update(value=factor, interactive=session.focus is not None)

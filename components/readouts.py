@@ -1,0 +1,133 @@
+"""Figures in words: the summary of an edit, one component in detail, the sizes of the downloads.
+
+Knows the core's values and formats numbers; no page, and no text that a visitor typed. The strings are HTML.
+"""
+
+from __future__ import annotations
+
+from s2e_core import Behavior, Component, LoadedModel, relative_changes, summarize
+
+from .dials import is_on, threshold
+from .session import Session
+from .tables import column_of
+
+CHANCE_SDS = 3
+LARGE_EDIT = 0.1
+"""|dW| / |W| over the whole model from which an edit usually costs fluency."""
+LARGE_CHANGE = 1.0
+"""|dW_i| / |W_i| from which a component is more edit than weight."""
+
+
+def chance_level(session: Session) -> float:
+    """Three standard deviations of g for random directions: 3 / sqrt(d)."""
+    return float(CHANCE_SDS / session.scored.scores.spec.d_model**0.5)
+
+
+def beyond_chance(session: Session) -> tuple[int, int]:
+    """(edited components with |g| above the chance level, edited components)."""
+    level, pairs = chance_level(session), zip(session.edit.strength, session.scored.scores.g, strict=True)
+    edited = [g[strength != 0].abs() for strength, g in pairs]
+    return sum(int((g > level).sum()) for g in edited), sum(len(g) for g in edited)
+
+
+def summary(session: Session) -> str:
+    """Counts, size and chance as four figures, and one sentence that says what they mean."""
+    figures = summarize(session.scored.scores, session.edit)
+    beyond, edited = beyond_chance(session)
+    spec = session.edit.spec
+    cells = (
+        _figure(f"{figures.n_heads:,}", f"of {spec.n_components('heads'):,} heads"),
+        _figure(f"{figures.n_neurons:,}", f"of {spec.n_components('neurons'):,} neurons"),
+        _figure(f"{figures.relative_size:.1%}", "of the weights' size"),
+        _figure(f"{beyond:,} / {edited:,}", f"beyond chance, |g| &gt; {chance_level(session):.2f}"),
+    )
+    level, sentence = _verdict(session, figures.relative_size, figures.largest_change)
+    return f'<div class="figures">{"".join(cells)}</div><p class="verdict {level}">{sentence}</p>'
+
+
+def _verdict(session: Session, size: float, largest: float) -> tuple[str, str]:
+    if session.recipe:
+        return "note", "This is the edit of the recipe you uploaded. Move a dial to return to your own."
+    if session.edit.is_empty:
+        return "note", "Nothing is edited: the edited model is the original. Raise a count or lower ρ."
+    if size > LARGE_EDIT or largest > LARGE_CHANGE:
+        return "warning", (
+            f"A large edit: the strongest component changes by {largest:.1f} times its own weight. "
+            "Expect damage; lower the strength or edit fewer components."
+        )
+    layers = summarize(session.scored.scores, session.edit).n_layers
+    return "calm", (
+        f"In {layers} of {session.edit.spec.n_layers} layers. The strongest component changes by {largest:.0%} of its weight."
+    )
+
+
+def _figure(number: str, label: str) -> str:
+    return f'<div class="figure"><b>{number}</b><span>{label}</span></div>'
+
+
+def component_title(session: Session, component: Component) -> str:
+    site = session.scored.scores.spec.sites[component.site]
+    return f"{site.kind.removesuffix('s').capitalize()} {column_of(session.scored.scores, component)} of layer {site.layer}"
+
+
+def inspector(session: Session) -> str:
+    """The component in focus: its place, scores, edit, and why it is or isn't edited."""
+    if session.focus is None:
+        return "<p>Click a cell of a heatmap or a row of the table.</p>"
+    site, i = session.focus
+    scores, edit = session.scored.scores, session.edit
+    g, lam = float(scores.g[site][i]), float(edit.strength[site][i]) + 0.0
+    sds = abs(g) * scores.spec.d_model**0.5
+    rows = (
+        ("g", f"{g:+.3f}", f"works {'for' if g > 0 else 'against'} the behaviour; {sds:.1f} standard deviations of luck"),
+        ("λ", f"{lam:+.3f}", _effect(lam)),
+        ("|ΔW| / |W|", f"{float(relative_changes(scores, edit)[site][i]):.1%}", "size of the change beside the weight"),
+        ("mean contribution", f"{float(scores.contributions[site][i]):+.4f}", "written along the direction per token"),
+    )
+    body = "".join(f"<tr><th>{name}</th><td>{value}</td><td>{note}</td></tr>" for name, value, note in rows)
+    title = component_title(session, session.focus)
+    return f"<h4>{title}</h4><p>{_reason(session, session.focus)}</p><table>{body}</table>"
+
+
+def _effect(lam: float) -> str:
+    if lam == 0:
+        return "not edited"
+    return "amplifies a helper" if lam > 0 else "weakens an opponent"
+
+
+def _reason(session: Session, component: Component) -> str:
+    selection = session.settings.selection
+    tau = threshold(session.settings, session.scored.scores.spec.sites[component.site].kind)
+    if session.recipe:
+        return "The uploaded recipe decides about it."
+    if tau is None:
+        return "Components of its kind are switched off."
+    if component in selection.excluded:
+        return "Excluded by hand."
+    if component in selection.included:
+        return f"Included by hand, below the threshold {tau:.3f}."
+    if is_on(session, component):
+        return f"Edited: |g| is above the threshold {tau:.3f}."
+    if abs(float(session.scored.scores.g[component.site][component.index])) > tau:
+        return f"Above the threshold {tau:.3f}, but outside the selection."
+    return f"Not edited: |g| is not above the threshold {tau:.3f}."
+
+
+def megabytes(n_bytes: float) -> str:
+    return f"{n_bytes / 1e6:,.1f} MB" if n_bytes >= 1e5 else f"{max(1, round(n_bytes / 1e3)):,} KB"
+
+
+def opening(session: Session, behavior: Behavior | None, loaded: LoadedModel) -> str:
+    """Markdown: which two sides were compared, from how much text, and what to know about it."""
+    wanted, opposite = (behavior.positive, behavior.negative) if behavior else ("your examples", "their opposite")
+    if session.swapped:
+        wanted, opposite = opposite, wanted
+    means = session.scored.means
+    sentences = [
+        f"**Wanted:** {wanted}. **Opposite:** {opposite}. "
+        f"{means.n_positive:,} + {means.n_negative:,} examples, {means.n_tokens:,} tokens.",
+        *session.scored.contrast.notes,
+        *loaded.warnings,
+        *session.scored.scores.spec.unreachable,
+    ]
+    return " ".join(sentences)

@@ -1,0 +1,64 @@
+"""Values as tables: the components of a model ranked by |g|, with what the current edit does to each.
+
+Knows pandas and the core's values, no page. The ranking depends on the scores alone, so that a row keeps its component
+while dials move.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pandas as pd
+import torch
+
+from s2e_core import Component, ComponentScores, relative_changes
+from s2e_core.types import KINDS
+
+from .dials import is_on
+from .session import Session
+
+Shown = Literal["all", "heads", "neurons"]
+COLUMNS = ("edited", "kind", "layer", "index", "g", "λ", "|ΔW| / |W|", "mean contribution")
+DATATYPES = ("bool", "str", "number", "number", "number", "number", "number", "number")
+
+
+def ranking(scores: ComponentScores, shown: Shown, rows: int) -> list[Component]:
+    """The `rows` components of the shown kinds with the largest |g|, strongest first."""
+    sites = [i for kind in KINDS if shown in ("all", kind) for i in scores.spec.of_kind(kind)]
+    if not sites:
+        return []
+    g = torch.cat([scores.g[i] for i in sites]).abs()
+    site_of = torch.cat([torch.full((len(scores.g[i]),), i) for i in sites])
+    index_of = torch.cat([torch.arange(len(scores.g[i])) for i in sites])
+    order = g.argsort(descending=True, stable=True)[:rows]
+    return [Component(*pair) for pair in zip(site_of[order].tolist(), index_of[order].tolist(), strict=True)]
+
+
+def ranked_table(session: Session, shown: Shown, rows: int) -> pd.DataFrame:
+    """One row per component of the ranking, figures rounded for reading."""
+    scores, edit = session.scored.scores, session.edit
+    changes = relative_changes(scores, edit)
+    records = []
+    for component in ranking(scores, shown, rows):
+        site, i = component
+        where = scores.spec.sites[site]
+        on = bool(edit.strength[site][i]) if session.recipe else is_on(session, component)
+        records.append((
+            on,
+            where.kind.removesuffix("s"),
+            where.layer,
+            column_of(scores, component),
+            round(float(scores.g[site][i]), 3),
+            round(float(edit.strength[site][i]), 3) + 0.0,  # never -0.0
+            round(float(changes[site][i]), 3),
+            round(float(scores.contributions[site][i]), 4),
+        ))  # fmt: skip
+    return pd.DataFrame.from_records(records, columns=list(COLUMNS))
+
+
+def column_of(scores: ComponentScores, component: Component) -> int:
+    """Position of a component in its layer: sites of one kind and layer are counted through, as in the heatmap."""
+    spec = scores.spec
+    here = spec.sites[component.site]
+    before = (s for s in spec.sites[: component.site] if s.kind == here.kind and s.layer == here.layer)
+    return component.index + sum(site.n_components for site in before)

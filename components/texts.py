@@ -1,0 +1,127 @@
+"""Every word on the page: labels, help and lessons. Knows no component and no value."""
+
+TITLE = "Steer2Edit"
+INTRO = (
+    "Find the attention heads and neurons that carry a behaviour, edit just those in closed form, "
+    "watch what the model says, and take the edited model home. No training."
+)
+STEPS = (
+    ("Look", "Blue or red cells write along the behaviour, pale ones don't."),
+    ("Change", "Move a slider or click a cell: the edit follows at once."),
+    ("Compare", "Run a prompt on the original and the edited model."),
+)
+
+MODEL = "Model"
+BEHAVIOR = "Behaviour"
+OWN_EXAMPLES = "Your own examples …"
+SWAP = "Swap the two sides"
+EXTRACT = "Extract"
+STOP = "Stop"
+STOPPED = "Stopped. What was there before is still here."
+OWN_POSITIVE = "The behaviour you want"
+OWN_NEGATIVE = "Its opposite"
+OWN_HELP = (
+    "One example a line: the prompt, a tab or ` | `, and the response as the model would write it. "
+    "Sixteen or more a side work well. Or upload one file for both sides."
+)
+OWN_FILE = "JSONL or CSV with prompt, response and label (positive or negative), or with positive and negative"
+
+HEADS_MAP = "Attention heads"
+NEURONS_MAP = "MLP neurons"
+COLOR = "Colour"
+COLOR_CHOICES = (("g, alignment", "g"), ("λ, the edit", "lambda"))
+LEGEND = (
+    "**g** (−1 to 1) is how well a component's mean output lines up with the behaviour: blue works against it, red for "
+    "it. **λ** is the edit: a positive λ amplifies a helper, a negative λ weakens an opponent; both push the model "
+    "towards the behaviour. For the opposite behaviour, swap the two sides."
+)
+
+HEADS_COUNT = "Heads"
+HEADS_COUNT_HELP = "how many, strongest first"
+NEURONS_COUNT = "Neurons"
+NEURONS_COUNT_HELP = "how many, strongest first"
+STRENGTH = "Strength"
+STRENGTH_HELP = "multiplies every λ; 1 is the paper's edit"
+RHO_ATTN = "ρ heads"
+RHO_MLP = "ρ neurons"
+RHO_HELP = "budget: threshold ρα, gain 1 / ρ(1−α)"
+ALPHA = "α"
+ALPHA_HELP = "sparsity: high spares all but a few"
+EDIT_HEADS = "Edit heads"
+EDIT_NEURONS = "Edit neurons"
+PRESET = "Settings"
+SUGGESTED = "Suggested for this behaviour"
+
+ABOVE = "All above threshold"
+NONE = "None"
+HEADS_ONLY = "Heads only"
+NEURONS_ONLY = "Neurons only"
+UNDO = "Undo"
+REDO = "Redo"
+FIRST_LAYER = "From layer"
+LAST_LAYER = "to layer"
+
+PROMPT = "Prompt"
+RUN = "Run"
+EXAMPLES = "Try"
+LENGTH = "Length"
+TEMPERATURE = "Temperature"
+SEED = "Seed"
+STEERED = "Steering too"
+GAMMA = "γ"
+FOLLOW = "Run on every change"
+ORIGINAL_COLUMN = "Original"
+EDITED_COLUMN = "Edited"
+STEERED_COLUMN = "Steered"
+
+TABLE = "Components, ranked by |g|"
+TABLE_HELP = "Click a row to inspect its component, tick or untick *edited* to include or exclude it."
+TABLE_CHOICES = (("All", "all"), ("Heads", "heads"), ("Neurons", "neurons"))
+INSPECTOR = "One component"
+COMPONENT_STRENGTH = "Its own strength"
+COMPONENT_STRENGTH_HELP = "multiplies the λ of this component alone"
+SWITCH = "Include / exclude"
+KEEP_ONLY = "Edit only this one"
+
+TAKE_HOME = "Take it home"
+TAKE_HOME_HELP = (
+    "The checkpoint is an ordinary model folder, to load without this program. The adapter is the same edit as a rank-1 "
+    "LoRA for PEFT. The recipe is the edit alone: a few vectors that this page and the command line read back."
+)
+CHECKPOINT = "Edited checkpoint"
+ADAPTER = "LoRA adapter"
+RECIPE = "Recipe"
+DTYPE = "Numbers in the checkpoint"
+DTYPE_CHOICES = (("as stored", "stored"), ("float32", "float32"))
+UPLOAD_RECIPE = "Load a recipe (.safetensors)"
+
+HOW = "How it works"
+HOW_TEXT = r"""
+**A steering vector as a diagnosis.** For every layer's attention output and MLP output, the model's mean output over
+the responses of the wanted side minus that of the other side gives a direction $v$. Instead of adding $v$ while the
+model runs, Steer2Edit asks how much each head and each neuron already writes along it:
+
+$$g_i = \cos(v,\; W_i \bar x_i) \in [-1, 1]$$
+
+where $W_i$ is the block of weights through which component $i$ writes and $\bar x_i$ its mean input.
+
+**The edit in closed form.** Each component gets the rank-1 change that fires on the inputs by which it already writes
+along $v$, in the direction $v$ alone:
+
+$$\Delta W_i = \lambda_i\, u\, k_i^\top, \qquad u = v / |v|, \qquad k_i = W_i^\top v / |W_i^\top v|$$
+
+and its size follows from an elastic-net budget:
+
+$$\lambda_i = \frac{\operatorname{sign}(g_i)\,\max(|g_i| - \rho\alpha,\, 0)}{\rho\,(1-\alpha)}$$
+
+So there are two plain dials: the **threshold** $\rho\alpha$ (which components are touched) and the **gain**
+$1/(\rho(1-\alpha))$ (how strongly). *Strength* multiplies every $\lambda$. **γ** belongs to activation steering, the
+method this is compared with: it adds $\gamma v$ to every projection's output at every token.
+
+**Reading the figures.** If directions were random, $g$ would spread by $1/\sqrt d$ around zero: components beyond
+three times that are unlikely to be luck. $\lambda$ is absolute, so $|\Delta W|/|W|$ tells whether it is large for
+*this* weight. The model on this server is never written to; your edit is a few vectors, and only the file you take
+home contains changed weights.
+
+Method: Sun, Yan, Wang, Weng, *Steer2Edit: From Activation Steering to Component-Level Editing*, arXiv 2602.09870.
+"""
