@@ -85,11 +85,11 @@ def readable_size(n_bytes: float) -> str:
 
 
 def _check_empty(target: Path) -> None:
-    if target.is_dir():
-        if any(target.iterdir()):
-            raise ExportError(f"The folder {target.name} already holds files; choose a new or an empty folder.")
-    elif os.path.lexists(target):
-        raise ExportError(f"{target.name} is a file; choose a new or an empty folder.")
+    if target.is_dir() and any(target.iterdir()):
+        raise ExportError(f"The folder {target.name} already holds files; choose a new or an empty folder.")
+    for place in (target, *target.parents):
+        if os.path.lexists(place) and not place.is_dir():
+            raise ExportError(f"{place.name} is a file; choose a new or an empty folder.")
 
 
 def _check_space(anchor: Path, target: Path, n_bytes: int) -> None:

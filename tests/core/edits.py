@@ -17,7 +17,7 @@ IDS = torch.tensor([[1, 40, 77, 12, 99, 5, 23, 61], [1, 9, 8, 7, 6, 5, 4, 3]])
 
 
 def random_edit(loaded: LoadedModel, size: float = 0.5, sites: tuple[int, ...] | None = None) -> WeightEdit:
-    """Every second component of the sites with a lambda of either sign around `size`; the other sites are left alone."""
+    """Every second component of the sites gets a lambda of either sign around `size`; other sites are left alone."""
     dice = torch.Generator().manual_seed(7)
     spec = loaded.spec
     left, right, strength = [], [], []
