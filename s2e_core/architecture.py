@@ -39,8 +39,8 @@ LOOKED_FOR = {
     "neurons": "MLP down projection (mlp.down_proj, fc2, mlp.c_proj or the like)",
 }
 
-# A decoder built from an encoder-decoder's configuration keeps the encoder's numbers under the general names.
 DEPTH_KEYS = ("num_decoder_layers", "decoder_layers", "num_hidden_layers", "n_layer", "n_layers", "num_layers")
+# The decoder's own number comes first: under the general name some families keep their encoder's.
 HEAD_COUNT_KEYS = ("num_decoder_attention_heads", "decoder_attention_heads", "num_attention_heads", "num_heads")
 HEAD_SIZE_KEYS = ("v_head_dim", "head_dim", "attention_head_size")
 WIDTH_KEYS = ("hidden_size", "d_model")
@@ -61,7 +61,7 @@ def find_sites(model: PreTrainedModel) -> ModelSpec:
     """
     config = model.config.get_text_config()
     with _naming(model):
-        path, layers = _decoder_layers(model, _number(config, DEPTH_KEYS))
+        path, layers = _decoder_layers(model, {depth for key in DEPTH_KEYS if (depth := _number(config, (key,)))})
         sites: list[Site] = []
         for index, layer in enumerate(layers):
             _refuse_experts_and_mixers(index, layer)
@@ -115,13 +115,14 @@ def _naming(model: PreTrainedModel) -> Iterator[None]:
         ) from reason
 
 
-def _decoder_layers(model: PreTrainedModel, depth: int | None) -> tuple[str, nn.ModuleList]:
+def _decoder_layers(model: PreTrainedModel, depths: set[int]) -> tuple[str, nn.ModuleList]:
     """The outermost list of as many modules as the configuration has layers; of several, the one with most weights."""
     outer = {name: layers for name, layers in _outer_lists(model).items() if not NOT_TEXT.search(name)}
-    fitting = [name for name, layers in outer.items() if len(layers) == depth]
+    fitting = [name for name, layers in outer.items() if len(layers) in depths]
     if not fitting:
         found = " and ".join(f"{name} with {len(layers)}" for name, layers in outer.items()) or "no list of layers"
-        raise _Unfit(f"a list of {depth} decoder layers was looked for, and {found} was found")
+        wanted = " or ".join(map(str, sorted(depths)))
+        raise _Unfit(f"a list of {wanted} decoder layers was looked for, and {found} was found")
     path = max(fitting, key=lambda name: sum(p.numel() for p in outer[name].parameters()))
     kinds = {type(layer) for layer in outer[path]}
     twins = [n for n, layers in outer.items() if n != path and kinds & {type(layer) for layer in layers}]
@@ -241,6 +242,7 @@ class _Probe:
     site: Site
     module: nn.Module
     calls: int = 0
+    positions: int = 0
     error: float = 0.0
     post_norm: bool = False
     outputs: tuple[Tensor, ...] = ()
@@ -248,8 +250,9 @@ class _Probe:
 
     def record(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         self.calls, self.outputs = self.calls + 1, (output, output.clone())
-        x = inputs[0].reshape(-1, self.site.n_inputs)[:PROBE_TOKENS]  # (tokens, n_inputs)
-        y = output.reshape(-1, output.shape[-1])[:PROBE_TOKENS].float()  # (tokens, d)
+        x = inputs[0].reshape(-1, self.site.n_inputs)  # (tokens, n_inputs)
+        y = output.reshape(-1, output.shape[-1]).float()  # (tokens, d)
+        self.positions = len(x)
         bias = getattr(module, "bias", None)
         written = sum(self._written(x), torch.zeros_like(y) if bias is None else bias.float())  # (tokens, d)
         self.error = float((y - written).abs().max() / y.abs().max().clamp_min(1))
@@ -265,6 +268,8 @@ class _Probe:
     def check(self) -> None:
         if self.calls != 1:
             raise _Unfit(f"{self.site.name} ran {self.calls} times in one forward pass, where once was expected")
+        if self.positions != PROBE_TOKENS:
+            raise _Unfit(f"{self.site.name} sees {self.positions} positions where {PROBE_TOKENS} tokens were given")
         tolerance = TOLERANCE[self.module.weight.dtype]
         if not self.error <= tolerance:  # also when the error is NaN
             wrong = f"off by {self.error:.2g} where {tolerance:g} is allowed"

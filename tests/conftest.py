@@ -12,26 +12,26 @@ import torch  # noqa: E402
 from s2e_core import LoadedModel, load_model  # noqa: E402
 from tests.families import saved_folder  # noqa: E402
 
-torch.set_num_threads(min(2, torch.get_num_threads()))
+torch.set_num_threads(1)  # the models are too small to share their work
 
 
-def _loaded(factory: pytest.TempPathFactory, model_type: str) -> LoadedModel:
-    return load_model(saved_folder(factory.mktemp(model_type), model_type))
+def _loaded(factory: pytest.TempPathFactory, model_type: str, chat: bool) -> LoadedModel:
+    return load_model(saved_folder(factory.mktemp(model_type), model_type, chat=chat))
 
 
 @pytest.fixture(scope="session")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
-    """Grouped queries, no bias."""
-    return _loaded(tmp_path_factory, "llama")
+    """Grouped queries, no bias, a chat template."""
+    return _loaded(tmp_path_factory, "llama", chat=True)
 
 
 @pytest.fixture(scope="session")
 def gpt2(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
-    """Conv1D: weights stored (in, out), with biases."""
-    return _loaded(tmp_path_factory, "gpt2")
+    """Conv1D: weights stored (in, out), with biases; no chat template."""
+    return _loaded(tmp_path_factory, "gpt2", chat=False)
 
 
 @pytest.fixture(scope="session")
 def opt(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
-    """Biases, and an MLP that sees (B * T, d)."""
-    return _loaded(tmp_path_factory, "opt")
+    """Biases, and an MLP that sees (B * T, d); no chat template."""
+    return _loaded(tmp_path_factory, "opt", chat=False)

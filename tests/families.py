@@ -47,12 +47,12 @@ SIMPLE = _words(
 
 EXPERTS = _words(
     """
-    afmoe aria_text axk1 axk2 beam cohere2_moe deepseek_v2 deepseek_v3 deepseek_v32 dots1 dots3_note
-    dots3_note_text ernie4_5_moe exaone_moe flex_olmo flint glm4_moe glm4_moe_lite glm_moe_dsa gpt_oss
-    granitemoe granitemoe_swa granitemoeshared hunyuan_v1_moe hy_v3 hy_v4 inkling2_text inkling_text kolibri1
-    laguna llama4 llama4_text longcat_flash mellum mimo_v2_flash minimax_m2 minimax_m3_vl_text mixtral olmoe
-    phimoe qwen2_moe qwen3_moe solar_open zaya bailing_hybrid granitemoehybrid jamba kimi_linear lfm2_moe
-    minimax nemotron_h qwen3_5_moe qwen3_5_moe_text qwen3_next qwen4_exp qwen4_exp_text dbrx deepseek_v4 jetmoe
+    afmoe aria_text axk1 axk2 beam cohere2_moe deepseek_v2 deepseek_v3 deepseek_v32 dots1 ernie4_5_moe
+    exaone_moe flex_olmo flint glm4_moe glm4_moe_lite glm_moe_dsa gpt_oss granitemoe granitemoe_swa
+    granitemoeshared hunyuan_v1_moe hy_v3 hy_v4 inkling2_text inkling_text kolibri1 laguna llama4 llama4_text
+    longcat_flash mellum mimo_v2_flash minimax_m2 minimax_m3_vl_text mixtral olmoe phimoe qwen2_moe qwen3_moe
+    solar_open zaya bailing_hybrid granitemoehybrid jamba kimi_linear lfm2_moe minimax nemotron_h qwen3_5_moe
+    qwen3_5_moe_text qwen3_next qwen4_exp qwen4_exp_text dbrx deepseek_v4 jetmoe
     """
 )
 """Model types with fused experts, some of them hybrids as well."""
@@ -65,6 +65,14 @@ OTHERS = _words(
 )
 """Model types with layers that lack attention heads or an MLP, or with several stacks."""
 
+NOT_BUILT = {
+    "dots3_note": "its settings per layer belong to 46 layers",
+    "dots3_note_text": "its settings per layer belong to 46 layers",
+    "gemma3n": "its vision tower is a model of the timm package; its text part is gemma3n_text",
+    "gemma4_assistant": "a draft model that reads its target's key-value cache",
+    "gemma4_unified_assistant": "a draft model that reads its target's key-value cache",
+}
+
 SMALL = {
     64: """hidden_size d_model n_embd dim embedding_size dim_model d_embed word_embed_proj_dim hidden_dim
         input_embedding_size output_embedding_size emb_dim""",
@@ -75,7 +83,8 @@ SMALL = {
     4: """num_attention_heads n_head n_heads num_heads decoder_attention_heads encoder_attention_heads
         num_decoder_attention_heads num_encoder_attention_heads num_experts num_local_experts n_routed_experts""",
     2: "num_key_value_heads num_kv_heads num_experts_per_tok eos_token_id sep_token_id depth",
-    128: "vocab_size max_position_embeddings n_positions n_ctx max_target_positions max_source_positions",
+    512: "max_position_embeddings n_positions n_ctx max_target_positions max_source_positions",
+    128: "vocab_size",
     0: "pad_token_id",
     1: "bos_token_id decoder_start_token_id num_codebooks",
     12: "v_head_dim",
@@ -106,64 +115,45 @@ GATED_DELTA = {
 }
 DENSE_FIRST = {"num_key_value_heads": 4, "first_k_dense_replace": 1, "mlp_layer_types": ["dense", "sparse", "sparse"]}
 PER_LAYER_INPUT = {
-    "vocab_size_per_layer_input": 128,
+    "vocab_size_per_layer_input": 320,
     "hidden_size_per_layer_input": 16,
     "num_kv_shared_layers": 0,
     "layer_types": ["sliding_attention", "full_attention", "full_attention"],
 }
+CONV_FIRST = {"layer_types": ["conv", "full_attention", "full_attention"], "num_dense_layers": 1}
+MAMBA_FIRST = {"layers_block_type": ["mamba", "hybrid", "hybrid"], "layer_types": ["mamba", "hybrid", "hybrid"]}
 OWN: dict[str, dict[str, object]] = {
+    **dict.fromkeys(("deepseek_v3", "deepseek_v32", "glm_moe_dsa"), DENSE_FIRST),
+    **dict.fromkeys(_words("gemma3n_text gemma4 gemma4_text gemma4_unified gemma4_unified_text"), PER_LAYER_INPUT),
+    **dict.fromkeys(_words("qwen3_5 qwen3_5_text qwen3_5_moe qwen3_5_moe_text qwen3_next"), GATED_DELTA),
+    **dict.fromkeys(("qwen4_exp", "qwen4_exp_text"), GATED_DELTA | INDEXER),
+    **dict.fromkeys(("hunyuan_v1_dense", "hunyuan_v1_moe", "ministral"), {"head_dim": HEAD_DIM}),
+    **dict.fromkeys(("inkling_text", "inkling2_text"), SLIDING),
+    **dict.fromkeys(("lfm2", "lfm2_moe"), CONV_FIRST),
+    **dict.fromkeys(("minicpm3", "youtu"), {"num_key_value_heads": 4}),
+    **dict.fromkeys(("zamba", "zamba2"), MAMBA_FIRST),
     "beam": DENSE_FIRST | {"num_key_value_heads": 2},
     "blt": {"vocab_size": 260, "encoder_hash_byte_group_vocab": 100},
     "cohere_compass_text": {"rope_parameters": {"full_attention": ROPE, "sliding_attention": ROPE}},
     "cpmant": {"dim_head": HEAD_DIM, "segment_types": 4, "prompt_types": 4, "prompt_length": 4},
     "dbrx": {"attn_config": {"rope_theta": 10000.0, "kv_n_heads": 2}},
-    "deepseek_v3": DENSE_FIRST,
-    "deepseek_v32": DENSE_FIRST,
     "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2},
-    "dots3_note": DENSE_FIRST | {"per_layer_config": {0: {"head_dim": 16}}},
-    "dots3_note_text": DENSE_FIRST | {"per_layer_config": {0: {"head_dim": 16}}},
-    "gemma3n_text": PER_LAYER_INPUT,
-    "gemma4": PER_LAYER_INPUT,
-    "gemma4_text": PER_LAYER_INPUT,
-    "gemma4_unified": PER_LAYER_INPUT,
-    "gemma4_unified_text": PER_LAYER_INPUT,
-    "glm_moe_dsa": DENSE_FIRST,
     "got_ocr2": {"vision_config": {"mlp_dim": 96, "output_channels": 32, "image_size": 64}},
     "gpt_neo": {"attention_types": [[["global", "local"], 1], [["global"], 1]]},
     "helium": {"head_dim": 16},
     "hrm_text": {"num_layers_per_stack": 3, "num_hidden_layers": 3},
-    "hunyuan_v1_dense": {"head_dim": HEAD_DIM},
-    "hunyuan_v1_moe": {"head_dim": HEAD_DIM},
-    "lfm2": {"layer_types": ["conv", "full_attention", "full_attention"]},
-    "lfm2_moe": {"layer_types": ["conv", "full_attention", "full_attention"], "num_dense_layers": 1},
+    "kimi_linear": DENSE_FIRST | {"linear_head_dim": 16, "linear_num_heads": 4},
     "longcat_flash": {"expert_ffn_hidden_size": 32, "zero_expert_num": 2, "num_key_value_heads": 4},
     "mamba2": {"num_heads": 8, "head_dim": 16},
-    "minicpm3": {"num_key_value_heads": 4},
-    "ministral": {"head_dim": HEAD_DIM},
     "mllama": {"cross_attention_layers": [1]},
     "phi4_multimodal": {
         "vision_config": {"image_size": 56, "crop_size": 56},
         "audio_config": {"num_blocks": 1, "ext_pw_out_channel": 64, "nemo_conv_channels": 64, "nemo_final_size": 10},
     },
-    "qwen3_5_moe_text": GATED_DELTA,
-    "qwen3_5_text": GATED_DELTA,
-    "qwen3_5": GATED_DELTA,
-    "qwen3_5_moe": GATED_DELTA,
-    "qwen3_next": GATED_DELTA,
-    "qwen4_exp": GATED_DELTA | INDEXER,
-    "qwen4_exp_text": GATED_DELTA
-    | INDEXER
-    | {"hc_lowrank": 8, "ngram_vocab_size_base": 128, "indexer_compress_ratio": 2},
-    "inkling_text": SLIDING,
-    "inkling2_text": SLIDING,
-    "kimi_linear": DENSE_FIRST | {"linear_head_dim": 16, "linear_num_heads": 4},
-    "reformer": {"axial_pos_embds_dim": (32, 32), "axial_pos_shape": (8, 16)},
+    "reformer": {"axial_pos_embds_dim": (32, 32), "axial_pos_shape": (16, 32)},
     "roc_bert": {"enable_pronunciation": False, "enable_shape": False, "concat_input": False, "shape_vocab_size": 64},
     "xglm": {"attention_heads": 4},
     "xmod": {"languages": ("en_XX",), "default_language": "en_XX"},
-    "youtu": {"num_key_value_heads": 4},
-    "zamba": {"layers_block_type": ["mamba", "hybrid", "hybrid"]},
-    "zamba2": {"layers_block_type": ["mamba", "hybrid", "hybrid"], "layer_types": ["mamba", "hybrid", "hybrid"]},
     "zaya": {"num_experts_per_tok": 1},
 }
 
@@ -185,7 +175,7 @@ def _shrunk(config_class: type[PreTrainedConfig], own: dict[str, object]) -> Pre
     for name in parts:
         part = getattr(usual, name)
         own = overrides.get(name, {})
-        if name == "text_config":
+        if name in ("text_config", "decoder"):
             own = {k: overrides.pop(k) for k in set(overrides) - set(known)}
         if part is not None:
             options[name] = _shrunk(type(part), own)

@@ -1,0 +1,178 @@
+"""Every causal-LM family of transformers: found, checked, scored and edited right, or refused with a sentence."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import AttentionInterface
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from s2e_core import (
+    ActivationMeans,
+    Component,
+    ComponentScores,
+    Edited,
+    EditSettings,
+    Example,
+    LoadedModel,
+    Selection,
+    SteeringDirections,
+    UnsupportedModelError,
+    build_edit,
+    capture_means,
+    component_scores,
+    contrast_set,
+    preview_logits,
+    steering_directions,
+)
+from s2e_core.architecture import find_sites, verify_sites
+from tests.families import EXPERTS, NOT_BUILT, OTHERS, SIMPLE, VOCABULARY, in_memory, tiny_model
+from tests.reference import elastic_net, reference, unit
+
+ODD = {"prophetnet": "self_attn.out_proj ran 2 times", "cpmant": "sees 12 positions"}
+"""Families with plain heads and neurons whose forward pass does not take one position a token, once."""
+SUPPORTED = tuple(model_type for model_type in SIMPLE if model_type not in ODD)
+N_LAYERS, N_HEADS = 3, 4
+NEURONS = {"bloom": 256, "gpt_neox_japanese": 256, "moshi": 48, "mpt": 256, "openai-gpt": 256}
+"""MLP width where the family derives it from the hidden size; else it is the 96 that the configuration asks for."""
+POST_NORM = {
+    *("exaone4", "gemma2", "gemma3", "gemma3_text", "gemma3n_text", "gemma4", "gemma4_text", "gemma4_unified"),
+    *("gemma4_unified_text", "glm4", "hyperclovax", "olmo2", "olmo3"),
+}
+IDS = torch.arange(3, 13).reshape(1, 10)
+POSITIVE = (Example("How are you?", "Great, thanks!"), Example("And you over there", "Fine"))
+NEGATIVE = (Example("How are you?", "Bad."), Example("Hi", "Awful, oh dear, oh no"), Example("So", "No"))
+SETTINGS = EditSettings(rho_attn=0.2, rho_mlp=0.3, alpha=0.4)
+
+
+@pytest.fixture(scope="module", params=SUPPORTED)
+def loaded(request: pytest.FixtureRequest) -> Iterator[LoadedModel]:
+    yield in_memory(tiny_model(request.param, vocab_size=VOCABULARY))
+
+
+@pytest.fixture(scope="module")
+def chain(loaded: LoadedModel) -> tuple[ActivationMeans, SteeringDirections, ComponentScores]:
+    means = capture_means(loaded, contrast_set(POSITIVE, NEGATIVE, name="mood"))
+    directions = steering_directions(loaded, means)
+    return means, directions, component_scores(loaded, means, directions)
+
+
+@pytest.fixture
+def recorded_heads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """(heads, head size) of every attention call that goes through transformers' common interface, in order."""
+    seen: list[tuple[int, int]] = []
+    original = AttentionInterface.get_interface
+
+    def recording(self: AttentionInterface, *args: object, **kwargs: object) -> object:
+        attend = original(self, *args, **kwargs)
+
+        def wrapped(*inputs: object, **options: object) -> tuple[Tensor, object]:
+            output, weights = attend(*inputs, **options)
+            seen.append(tuple(output.shape[-2:]))
+            return output, weights
+
+        return wrapped
+
+    monkeypatch.setattr(AttentionInterface, "get_interface", recording)
+    return seen
+
+
+def test_every_family_of_transformers_is_accounted_for():
+    assert sorted((*SIMPLE, *EXPERTS, *OTHERS, *NOT_BUILT)) == sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+
+
+def test_every_head_and_every_neuron_of_every_layer_is_found(loaded, recorded_heads):
+    spec, family = loaded.spec, loaded.model.config.model_type
+    n_layers = 6 if family == "reformer" else N_LAYERS
+    assert [(site.layer, site.kind) for site in spec.sites] == [
+        (layer, kind) for layer in range(n_layers) for kind in ("heads", "neurons")
+    ]
+    assert {spec.sites[i].n_components for i in spec.of_kind("heads")} == {N_HEADS}
+    assert {spec.sites[i].n_components for i in spec.of_kind("neurons")} == {NEURONS.get(family, 96)}
+    assert {spec.sites[i].width for i in spec.of_kind("neurons")} == {1}
+    with torch.no_grad():
+        loaded.model(input_ids=IDS)
+    if recorded_heads:
+        calls = 2 if family == "diffllama" else 1  # the difference of two attentions
+        expected = [(spec.sites[i].n_components, spec.sites[i].width) for i in spec.of_kind("heads")]
+        assert recorded_heads == [heads for heads in expected for _ in range(calls)]
+
+
+def test_norms_behind_the_projections_are_detected(loaded):
+    family = loaded.model.config.model_type
+    assert {site.post_norm for site in loaded.spec.sites} == {family in POST_NORM}
+
+
+def test_scores_and_edit_equal_the_plain_loops(loaded, chain):
+    means, directions, scores = chain
+    edit = build_edit(scores, directions, SETTINGS)
+    for i, expected in enumerate(reference(loaded, POSITIVE, NEGATIVE)):
+        close(means.positive[i], expected.positive)
+        close(means.negative[i], expected.negative)
+        close(directions.unit[i] * directions.norm[i], expected.v)
+        close(scores.g[i], expected.g)
+        close(scores.keys[i], torch.stack(expected.keys))
+        rho = SETTINGS.rho(loaded.spec.sites[i].kind)
+        strengths = [elastic_net(g, rho, SETTINGS.alpha) for g in expected.g]
+        close(edit.strength[i], strengths)
+        blocks = [s * torch.outer(unit(expected.v), k) for s, k in zip(strengths, expected.keys, strict=True)]
+        close(torch.outer(edit.left[i], edit.right[i]), torch.cat(blocks, dim=1))
+
+
+@pytest.mark.parametrize("kind", ["heads", "neurons"])
+def test_one_component_edited_in_the_weights_is_the_previewed_edit_and_moves_the_logits(loaded, chain, kind):
+    site = loaded.spec.of_kind(kind)[1]
+    component = Component(site, 2)
+    _, directions, scores = chain
+    chosen = Selection(only=frozenset({component}), included=frozenset({component}))
+    edit = build_edit(scores, directions, EditSettings(0.1, 0.1, 0.4, selection=chosen))
+    assert edit.edited_sites() == (site,)
+    assert edit.count(kind) == 1
+    model = copy.deepcopy(loaded.model)
+    where = loaded.spec.sites[site]
+    weight = model.get_submodule(where.name).weight.data
+    columns = slice(2 * where.width, 3 * where.width)
+    block = (weight.T if where.transposed else weight)[:, columns]
+    block += torch.outer(edit.left[site], edit.right[site][columns])
+    with torch.no_grad():
+        written, untouched = model(input_ids=IDS).logits, loaded.model(input_ids=IDS).logits
+    assert (written - untouched).abs().max() > 1e-4
+    torch.testing.assert_close(preview_logits(loaded, Edited(edit), IDS), written, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("model_type", EXPERTS + OTHERS)
+def test_families_with_experts_other_mixers_or_several_stacks_are_refused_with_the_reason(model_type):
+    with pytest.raises(UnsupportedModelError) as refusal:
+        find_sites(tiny_model(model_type))
+    said = str(refusal.value)
+    assert "cannot be edited" in said
+    assert any(reason in said for reason in REASONS[model_type in EXPERTS]), said
+
+
+REASONS = {
+    True: (
+        "mixture of experts",
+        "other than attention heads",
+        "no attention output",
+        "no MLP down",
+        "no list",
+        "more than",
+    ),
+    False: ("other than attention heads", "no attention output", "several stacks", "decoder layers was looked for"),
+}
+
+
+@pytest.mark.parametrize("model_type", ODD)
+def test_families_that_do_not_take_one_position_a_token_once_are_refused_by_the_check(model_type):
+    model = tiny_model(model_type)
+    with pytest.raises(UnsupportedModelError, match=ODD[model_type]):
+        verify_sites(model, find_sites(model))
+
+
+def close(actual: Tensor, expected: Tensor | list[float]) -> None:
+    wanted = torch.as_tensor(expected).double()
+    assert (actual.double() - wanted).abs().max() <= 1e-5 * wanted.abs().max().clamp_min(1)

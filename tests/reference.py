@@ -1,0 +1,123 @@
+"""The paper's formulas as slow, plain loops: the oracle against which the core is compared.
+
+It keeps every activation of one unpadded example at a time and looks at one head or neuron at a time, in float64. It
+shares no code with the core; of the loaded model it takes the modules at the sites and nothing derived.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from s2e_core import Example, LoadedModel, Site
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceSite:
+    """One projection: what the paper computes there, in float64."""
+
+    positive: Tensor
+    """(n_inputs,) mean input of the positive side"""
+    negative: Tensor
+    """(n_inputs,)"""
+    v: Tensor
+    """(d,) steering vector"""
+    g: list[float]
+    keys: list[Tensor]
+    """per component (width,)"""
+    weights: list[Tensor]
+    """per component (d, width)"""
+
+
+def reference(loaded: LoadedModel, positive: Sequence[Example], negative: Sequence[Example]) -> list[ReferenceSite]:
+    """Method, steps 0 to 3 up to g, for every site of a model."""
+    plus = [_example_means(loaded, example) for example in positive]
+    minus = [_example_means(loaded, example) for example in negative]
+    return [
+        _site(loaded, site, [p[site.name] for p in plus], [m[site.name] for m in minus]) for site in loaded.spec.sites
+    ]
+
+
+def elastic_net(g: float, rho: float, alpha: float) -> float:
+    """lambda by its definition: the best of the two smooth branches and of zero."""
+
+    def gain(strength: float) -> float:
+        return g * strength - rho * (alpha * abs(strength) + (1 - alpha) / 2 * strength**2)
+
+    right = max(0.0, (g - rho * alpha) / (rho * (1 - alpha)))  # stationary point for lambda > 0
+    left = min(0.0, (g + rho * alpha) / (rho * (1 - alpha)))  # and for lambda < 0
+    return max((0.0, right, left), key=gain)
+
+
+def cosine(a: Tensor, b: Tensor) -> float:
+    product = sum(x * y for x, y in zip(a.tolist(), b.tolist(), strict=True))
+    lengths = length(a) * length(b)
+    return product / lengths if lengths else 0.0
+
+
+def length(a: Tensor) -> float:
+    return math.sqrt(sum(x**2 for x in a.tolist()))
+
+
+def unit(a: Tensor) -> Tensor:
+    return a / length(a) if length(a) else a
+
+
+def token_ids(loaded: LoadedModel, example: Example) -> tuple[list[int], int]:
+    """Ids of prompt and response, and the number of prompt ids."""
+    tokenizer = loaded.tokenizer
+    if tokenizer.chat_template:
+        messages = [{"role": "user", "content": example.prompt}]
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        prompt = tokenizer(text, add_special_tokens=False)["input_ids"]
+        return prompt + tokenizer(example.response, add_special_tokens=False)["input_ids"], len(prompt)
+    prompt = tokenizer(example.prompt)["input_ids"]
+    whole = tokenizer(example.prompt + example.response)["input_ids"]
+    assert whole[: len(prompt)] == prompt, "the reference needs responses that start a new token"
+    return whole, len(prompt)
+
+
+def _example_means(loaded: LoadedModel, example: Example) -> dict[str, tuple[Tensor, Tensor]]:
+    """By site name, mean input and mean output over the positions that predict the response."""
+    ids, start = token_ids(loaded, example)
+    kept: dict[str, tuple[Tensor, Tensor]] = {}
+    handles = []
+    for site in loaded.spec.sites:
+
+        def keep(module: object, inputs: tuple[Tensor, ...], output: Tensor, name: str = site.name) -> None:
+            kept[name] = (inputs[0].clone(), output.clone())
+
+        handles.append(loaded.model.get_submodule(site.name).register_forward_hook(keep))
+    with torch.no_grad():
+        loaded.model(input_ids=torch.tensor([ids]))
+    for handle in handles:
+        handle.remove()
+    return {name: (_span_mean(x, start, len(ids)), _span_mean(y, start, len(ids))) for name, (x, y) in kept.items()}
+
+
+def _span_mean(activations: Tensor, start: int, end: int) -> Tensor:
+    """Mean over the positions start-1 .. end-2 of one example's activations, (1, T, n) or (T, n)."""
+    rows = activations.reshape(-1, activations.shape[-1]).double()
+    return sum(rows[position] for position in range(start - 1, end - 1)) / (end - start)
+
+
+def _site(
+    loaded: LoadedModel, site: Site, positive: list[tuple[Tensor, Tensor]], negative: list[tuple[Tensor, Tensor]]
+) -> ReferenceSite:
+    pre_positive, post_positive = (sum(means) / len(positive) for means in zip(*positive, strict=True))
+    pre_negative, post_negative = (sum(means) / len(negative) for means in zip(*negative, strict=True))
+    v = post_positive - post_negative
+    mean_input = (pre_positive + pre_negative) / 2
+    weight = loaded.model.get_submodule(site.name).weight.detach().double()
+    weight = weight.T if site.transposed else weight
+    g, keys, weights = [], [], []
+    for i in range(site.n_components):
+        block = weight[:, i * site.width : (i + 1) * site.width]
+        weights.append(block)
+        keys.append(unit(block.T @ v))
+        g.append(cosine(v, block @ mean_input[i * site.width : (i + 1) * site.width]))
+    return ReferenceSite(pre_positive, pre_negative, v, g, keys, weights)
