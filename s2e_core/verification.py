@@ -78,9 +78,9 @@ class Verification:
         if not self.passed:
             return f"The {self.kind} does not do what the preview showed. {' '.join(self.warnings)}"
         return (
-            f"The {self.kind} does what the preview showed: exactly the {len(self.intended)} intended tensors carry "
-            f"the edit, logits differ by at most {self.logit_difference:.1g}, and the next token agrees at "
-            f"{self.agreement:.1%} of {self.n_positions} positions."
+            f"The {self.kind} does what the preview showed: the edit is in all {len(self.intended)} intended "
+            f"tensors and in no other, logits differ by at most {self.logit_difference:.1g}, and the next token "
+            f"agrees at {self.agreement:.1%} of {self.n_positions} positions."
         )
 
     def lines(self) -> tuple[str, ...]:

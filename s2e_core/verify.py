@@ -58,7 +58,7 @@ def verify_export(
     dtype = torch.float32 if found.number_format == "F32" else loaded.dtype
     model = _reload(loaded, folder, found.kind, dtype)
     if isinstance(model, PeftModel):
-        taken = get_peft_model_state_dict(model).keys()
+        taken = get_peft_model_state_dict(model, save_embedding_layers=False)
         lost = tuple(name for name in found.intended if name not in taken)
         found = replace(found, missing=(*found.missing, *lost))
     return _with_logits(found, loaded, edit, model, prompts, meter)
@@ -79,7 +79,7 @@ def _checkpoint_findings(loaded: LoadedModel, edit: WeightEdit, folder: Path, me
             missing.append(name)
         else:
             site, at = located[name]
-            realised[site] = _realised(edit, site, _change_along(edit.left[site], at, after))
+            realised[site] = realised_share(edit, site, _change_along(edit.left[site], at, after))
             formats.add(after.dtype)
         meter.add(1)
     return Verification(
@@ -103,7 +103,7 @@ def _adapter_findings(edit: WeightEdit, folder: Path) -> Verification:
         name = f"base_model.model.{edit.spec.sites[i].name}"
         right, left = written.get(f"{name}.lora_A.weight"), written.get(f"{name}.lora_B.weight")
         if right is not None and left is not None:
-            realised[i] = _realised(edit, i, (edit.left[i].double() @ left.double()) * right.flatten().double())
+            realised[i] = realised_share(edit, i, (edit.left[i].double() @ left.double()) * right.flatten().double())
     return Verification(
         kind="adapter",
         spec=edit.spec,
@@ -166,7 +166,7 @@ def _change_along(left: Tensor, at: Location, after: StoredTensor) -> Tensor:
     return torch.cat(parts) if at.transposed else torch.stack(parts).sum(0)
 
 
-def _realised(edit: WeightEdit, site: int, along: Tensor) -> Tensor:
+def realised_share(edit: WeightEdit, site: int, along: Tensor) -> Tensor:
     """realised . intended / |intended|^2 per component (n_components,), NaN where nothing was intended.
 
     `along` (n_inputs,) is left . realised; the intended change of component i is outer(left, right_i).
@@ -180,7 +180,7 @@ def _realised(edit: WeightEdit, site: int, along: Tensor) -> Tensor:
 def _nothing_realised(edit: WeightEdit) -> list[Tensor]:
     """Per site: 0 for every edited component, NaN for the others."""
     along = [torch.zeros(site.n_inputs, dtype=torch.float64) for site in edit.spec.sites]
-    return [_realised(edit, i, zeros) for i, zeros in enumerate(along)]
+    return [realised_share(edit, i, zeros) for i, zeros in enumerate(along)]
 
 
 def _same(before: StoredTensor, after: StoredTensor) -> bool:
