@@ -24,7 +24,7 @@ from components.compare_panel import ComparePanel, compare_panel
 from components.detail_panel import DetailPanel, detail_panel
 from components.handlers import guarded
 from components.options import options, store_of
-from components.page_view import opening_view, page_view, resting_view
+from components.page_view import page_view, resting_view, whole_view
 from components.see_panel import SeePanel, see_panel
 from components.session import OWN, Session
 from components.set_panel import SetPanel, set_panel
@@ -66,6 +66,7 @@ def build(store: ModelStore) -> gr.Blocks:
     scored = store.scored(store.first_model, behavior.contrast)
     first = opened(store, Choice(store.first_model, behavior.name), scored)
     *_, columns = compared(store, first, Request(behavior.examples[0], behavior.max_new_tokens))
+    names = list(whole_view(store, first))  # made outside the page: its updates are components
     with gr.Blocks(title=texts.TITLE, fill_width=True, delete_cache=(3600, 86400)) as demo:
         look.header()
         titles = [*((b.title, b.name) for b in store.behavior_list), (texts.OWN_EXAMPLES, OWN)]
@@ -78,7 +79,7 @@ def build(store: ModelStore) -> gr.Blocks:
         refresh = gr.Button(visible="hidden", elem_id="refresh")
         look.footer()
         page = Page(store, gr.State(lambda: first), choose, see, dial_panel, compare, details, take, refresh)
-        wire_opening(demo, page, first)
+        wire_opening(demo, page, names)
         wire_dials(page, first)
         wire_selection(page, first)
         wire_compare(page)
@@ -126,16 +127,14 @@ class Changes:
         self.on(dial.input, change, [dial], moved=dial)
 
 
-def wire_opening(demo: gr.Blocks, page: Page, first: Session) -> None:
+def wire_opening(demo: gr.Blocks, page: Page, names: Sequence[str]) -> None:
     """A choice of model and behaviour, and what the page shows of it; a new tab starts with the first."""
     store, choose, components = page.store, page.choose, page.named()
     pending = gr.State(None)  # the session an extraction has made, until the page turns to it
     inputs = [choose.model, choose.behavior, choose.swap, choose.own_positive, choose.own_negative, choose.own_file]
-    names = [*opening_view(store, first), *page_view(first), *resting_view(store, first, "all", "stored")]
-    names = list(dict.fromkeys(names))
 
     def show(session: Session) -> tuple[Any, ...]:
-        view = {**page_view(session), **opening_view(store, session), **resting_view(store, session, "all", "stored")}
+        view = whole_view(store, session)
         return session, *(view[name] for name in names)
 
     def prepare(*values: Any) -> Iterator[tuple[Any, Any]]:
@@ -152,7 +151,7 @@ def wire_opening(demo: gr.Blocks, page: Page, first: Session) -> None:
     outputs = [page.session, *(components[name] for name in names)]
     demo.load(guarded(show), page.session, outputs, **SESSION)
     choose.behavior.input(
-        lambda name: gr.update(visible=True if name == OWN else "hidden"), choose.behavior, choose.own, **QUIET
+        lambda name: gr.update(visible=name == OWN), choose.behavior, choose.own, **QUIET
     )
     runs = [
         gr.on(trigger, guarded(handler), inputs, [choose.status, pending], trigger_mode="once", **MODEL)

@@ -41,7 +41,7 @@ def choose_panel(
         swap = gr.Checkbox(False, label=texts.SWAP, interactive=True, elem_id="swap", scale=1, min_width=170)
         extract = gr.Button(texts.EXTRACT, elem_id="extract", size="sm", scale=0, min_width=84)
         stop = gr.Button(texts.STOP, elem_id="stop-extract", size="sm", scale=0, min_width=64, variant="secondary")
-    with gr.Column(visible="hidden", elem_id="own") as own:
+    with gr.Column(visible=False, elem_id="own") as own:
         gr.Markdown(texts.OWN_HELP + " " + limits.sentence())
         with gr.Row():
             positive = gr.Textbox(

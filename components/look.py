@@ -35,7 +35,7 @@ def footer() -> None:
 def launch_options(limits: Limits) -> dict[str, Any]:
     """Arguments of `launch` that belong to the page, whatever the host and port."""
     return {
-        "theme": gr.themes.Monochrome(font=SANS, font_mono=MONO, spacing_size="sm", radius_size="sm", text_size="sm"),
+        "theme": _theme(),
         "css": (ASSETS / "style.css").read_text(encoding="utf-8"),
         "js": (ASSETS / "page.js").read_text(encoding="utf-8"),
         "app_kwargs": {"routes": heatmap_routes()},
@@ -47,3 +47,38 @@ def launch_options(limits: Limits) -> dict[str, Any]:
         "show_error": False,
         "state_session_capacity": 200,
     }
+
+
+def _theme() -> gr.themes.Base:
+    """Gradio's monochrome theme without its frames; the style sheet draws the few lines that are wanted."""
+    return gr.themes.Monochrome(font=SANS, font_mono=MONO, spacing_size="sm", radius_size="md", text_size="sm").set(
+        body_background_fill="#ffffff",
+        body_background_fill_dark="#12161c",
+        block_background_fill="transparent",
+        block_background_fill_dark="transparent",
+        block_border_width="0px",
+        block_border_width_dark="0px",
+        block_label_text_weight="500",
+        block_title_text_weight="600",
+        button_border_width="1px",
+        button_small_text_weight="500",
+        button_small_padding="5px 11px",
+        button_small_radius="7px",
+        button_large_text_weight="550",
+        button_secondary_border_color="#cfd5dc",
+        button_secondary_border_color_dark="#3a4450",
+        button_secondary_background_fill="#ffffff",
+        button_secondary_background_fill_dark="#1b2129",
+        input_background_fill="#f4f6f8",
+        input_background_fill_dark="#1b2129",
+        button_primary_background_fill="#1c2430",
+        button_primary_background_fill_dark="#dfe6ee",
+        button_primary_background_fill_hover="#33404f",
+        button_primary_background_fill_hover_dark="#ffffff",
+        button_primary_text_color="#ffffff",
+        button_primary_text_color_dark="#12161c",
+        button_primary_border_color="#1c2430",
+        button_primary_border_color_dark="#dfe6ee",
+        slider_color="#1c2430",
+        slider_color_dark="#c9d4e0",
+    )

@@ -62,6 +62,11 @@ def resting_view(store: ModelStore, session: Session, shown: Shown, dtype: Expor
     }
 
 
+def whole_view(store: ModelStore, session: Session) -> dict[str, Any]:
+    """Everything, for a new tab or another behaviour."""
+    return {**page_view(session), **opening_view(store, session), **resting_view(store, session, "all", "stored")}
+
+
 def opening_view(store: ModelStore, session: Session) -> dict[str, Any]:
     """What changes with the behaviour or the model alone."""
     last, behavior = session.scored.scores.spec.n_layers - 1, store.named_behavior(session.behavior)

@@ -5,7 +5,8 @@ Knows the core's values and formats numbers; no page, and no text that a visitor
 
 from __future__ import annotations
 
-from s2e_core import Behavior, Component, LoadedModel, relative_changes, summarize
+from s2e_core import Behavior, Component, EditSettings, LoadedModel, relative_changes, summarize
+from s2e_core.types import KINDS, Kind
 
 from .dials import is_on, threshold
 from .session import Session
@@ -42,7 +43,22 @@ def summary(session: Session) -> str:
         _figure(f"{beyond:,} / {edited:,}", f"beyond chance, |g| &gt; {chance_level(session):.2f}"),
     )
     level, sentence = _verdict(session, figures.relative_size, figures.largest_change)
-    return f'<div class="figures">{"".join(cells)}</div><p class="verdict {level}">{sentence}</p>'
+    return (
+        f'<div class="figures">{"".join(cells)}</div><p class="verdict {level}">{sentence}</p>'
+        f'<p class="formula">λ = strength · sign(g) · (|g| − ρα) / ρ(1−α), where |g| is above ρα: {_rules(session)}</p>'
+    )
+
+
+def _rules(session: Session) -> str:
+    """Threshold and gain of both kinds, in figures."""
+    return "; ".join(f"{kind} {_rule(session.settings, kind)}" for kind in KINDS)
+
+
+def _rule(settings: EditSettings, kind: Kind) -> str:
+    rho, tau = settings.rho(kind), threshold(settings, kind)
+    if rho is None or tau is None:
+        return "off"
+    return f"|g| &gt; {tau:.3f}, gain {1 / (rho * (1 - settings.alpha)):.2f}"
 
 
 def _verdict(session: Session, size: float, largest: float) -> tuple[str, str]:
@@ -125,7 +141,8 @@ def opening(session: Session, behavior: Behavior | None, loaded: LoadedModel) ->
     means = session.scored.means
     sentences = [
         f"**Wanted:** {wanted}. **Opposite:** {opposite}. "
-        f"{means.n_positive:,} + {means.n_negative:,} examples, {means.n_tokens:,} tokens.",
+        f"{means.n_positive:,} + {means.n_negative:,} examples, {means.n_tokens:,} tokens averaged.",
+        *([behavior.lesson] if behavior else []),
         *session.scored.contrast.notes,
         *loaded.warnings,
         *session.scored.scores.spec.unreachable,

@@ -9,7 +9,7 @@ import gradio as gr
 from . import texts
 from .heatmap import heatmap
 
-HEIGHT = 216
+HEIGHT = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,10 +30,11 @@ class SeePanel:
 
 def see_panel(n_layers: int) -> SeePanel:
     with gr.Row(elem_id="maps"):
-        with gr.Column(scale=2, min_width=300):
+        with gr.Column(scale=9, min_width=330):
             heads = heatmap("heads", elem_id="heads", label=texts.HEADS_MAP, height=HEIGHT)
-        with gr.Column(scale=5, min_width=300):
+        with gr.Column(scale=13, min_width=300):
             neurons = heatmap("neurons", elem_id="neurons", label=texts.NEURONS_MAP, height=HEIGHT)
+    gr.Markdown(texts.LEGEND, elem_classes="status legend")
     with gr.Row(elem_id="selection", elem_classes="bar"):
         color = gr.Radio(
             list(texts.COLOR_CHOICES), value="g", show_label=False, container=False, elem_id="color", scale=0,
