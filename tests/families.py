@@ -78,7 +78,7 @@ SMALL = {
         input_embedding_size output_embedding_size emb_dim""",
     96: """intermediate_size ffn_dim d_ff n_inner decoder_ffn_dim encoder_ffn_dim dim_ff dff ffn_hidden_size
         feed_forward_size""",
-    32: "moe_intermediate_size shared_expert_intermediate_size global_head_dim kv_lora_rank q_lora_rank",
+    32: "moe_intermediate_size shared_expert_intermediate_size kv_lora_rank q_lora_rank",
     3: "num_hidden_layers n_layer n_layers num_layers decoder_layers num_decoder_layers encoder_layers",
     4: """num_attention_heads n_head n_heads num_heads decoder_attention_heads encoder_attention_heads
         num_decoder_attention_heads num_encoder_attention_heads num_experts num_local_experts n_routed_experts""",
