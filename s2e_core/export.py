@@ -77,7 +77,9 @@ def export_checkpoint(
     total = _checkpoint_size(checkpoint, files, dtype)
     with staged(folder, total) as target:
         meter = Meter(total, progress)
-        if not sum(_write_shard(shard, target / shard.path.name, changes, dtype, meter) for shard in checkpoint.shards):
+        if not any(
+            [_write_shard(shard, target / shard.path.name, changes, dtype, meter) for shard in checkpoint.shards]
+        ):
             raise ExportError(
                 "The edit is too small for the stored number format: after rounding, nothing would change. Export it "
                 "as float32 or as an adapter, or raise the strength."
@@ -122,9 +124,9 @@ def _changes(checkpoint: Checkpoint, loaded: LoadedModel, edit: WeightEdit) -> d
     return {at.tensor.name: _Change(edit.left[i], edit.right[i], at.transposed) for i, at in located.items()}
 
 
-def _write_shard(shard: Shard, target: Path, changes: Mapping[str, _Change], dtype: ExportDtype, meter: Meter) -> int:
-    """Write one shard and return how many of its values differ from the source's."""
-    n_changed = 0
+def _write_shard(shard: Shard, target: Path, changes: Mapping[str, _Change], dtype: ExportDtype, meter: Meter) -> bool:
+    """Write one shard; returns whether any of its values differs from the source's."""
+    changed = False
     with shard.path.open("rb") as reader, target.open("wb") as writer:
         if dtype == "float32":
             writer.write(_converted_header(shard))
@@ -136,12 +138,12 @@ def _write_shard(shard: Shard, target: Path, changes: Mapping[str, _Change], dty
             _copy_until(tensor.start, reader, writer, meter)
             for before, after in _new_rows(tensor, change, dtype):
                 writer.write(after.contiguous().view(torch.uint8).numpy())
-                n_changed += int((before != after).sum()) if change is not None else 0
+                changed = changed or (change is not None and not torch.equal(before, after))
                 meter.add(after.nbytes)
             reader.seek(tensor.end)
         _copy_until(shard.size, reader, writer, meter)
     shutil.copymode(shard.path, target)
-    return n_changed
+    return changed
 
 
 def _new_rows(tensor: StoredTensor, change: _Change | None, dtype: ExportDtype) -> Iterator[tuple[Tensor, Tensor]]:
