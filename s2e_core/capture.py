@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .chat import example_ids
-from .errors import ContrastDataError
+from .errors import ContrastDataError, UnsupportedModelError
 from .types import ActivationMeans, ContrastSet, LoadedModel, Progress, Provenance
 
 MAX_BATCH_TOKENS = 4096  # padded tokens per forward pass
@@ -119,21 +119,27 @@ def _run_batch(loaded: LoadedModel, batch: Sequence[_Span], sums: Sequence[Tenso
 def _reducing(loaded: LoadedModel, weights: Tensor, sums: Sequence[Tensor]) -> Iterator[None]:
     """While the context lasts, add the weighted sum of every site's inputs to `sums`; `weights` is (2, B * T)."""
     used = weights.any(dim=0).nonzero().squeeze(1)  # positions inside a span
+    n_positions = weights.shape[1]
     weights = weights[:, used]
     handles = []
     try:
         for site, total in zip(loaded.spec.sites, sums, strict=True):
             module = loaded.model.get_submodule(site.name)
-            handles.append(module.register_forward_pre_hook(_reducer(weights, used, total)))
+            handles.append(module.register_forward_pre_hook(_reducer(weights, used, n_positions, total)))
         yield
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _reducer(weights: Tensor, used: Tensor, total: Tensor) -> Any:
+def _reducer(weights: Tensor, used: Tensor, n_positions: int, total: Tensor) -> Any:
     def add(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        x = inputs[0].reshape(-1, inputs[0].shape[-1])[used]  # (positions in spans, n_inputs)
-        total.add_((weights @ x.float()).to(total.dtype))
+        x = inputs[0].reshape(-1, inputs[0].shape[-1])  # (B * T, n_inputs)
+        if len(x) != n_positions:  # block-wise attention that fills its last block would shift the spans
+            raise UnsupportedModelError(
+                f"This model works on {len(x)} positions where {n_positions} tokens were given, so the responses "
+                "cannot be told from the prompts. Use shorter examples, or another model."
+            )
+        total.add_((weights @ x[used].float()).to(total.dtype))
 
     return add

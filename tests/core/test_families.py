@@ -173,6 +173,12 @@ def test_families_that_do_not_take_one_position_a_token_once_are_refused_by_the_
         verify_sites(model, find_sites(model))
 
 
+def test_examples_that_a_family_fills_up_to_whole_blocks_are_refused_not_averaged_askew():
+    loaded = in_memory(tiny_model("reformer", vocab_size=VOCABULARY))
+    with pytest.raises(UnsupportedModelError, match="Use shorter examples"):
+        capture_means(loaded, contrast_set([Example("How are you? " * 8, "Great"), *POSITIVE], NEGATIVE, name="mood"))
+
+
 def close(actual: Tensor, expected: Tensor | list[float]) -> None:
     wanted = torch.as_tensor(expected).double()
     assert (actual.double() - wanted).abs().max() <= 1e-5 * wanted.abs().max().clamp_min(1)
