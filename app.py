@@ -4,8 +4,7 @@ components/*_handlers.py; what the page then shows is components/page_view.py.""
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,46 +17,22 @@ from gradio.utils import get_upload_folder
 
 from components import dials, look, pick_handlers, texts
 from components.choose_handlers import Choice, extract, is_ready, opened
-from components.choose_panel import ChoosePanel, choose_panel
+from components.choose_panel import choose_panel
 from components.compare_handlers import Request, compared
-from components.compare_panel import ComparePanel, compare_panel
-from components.detail_panel import DetailPanel, detail_panel
+from components.compare_panel import compare_panel
+from components.detail_panel import detail_panel
 from components.handlers import guarded
 from components.options import options, store_of
-from components.page_view import page_view, resting_view, whole_view
-from components.see_panel import SeePanel, see_panel
+from components.page_view import resting_view, whole_view
+from components.see_panel import see_panel
 from components.session import OWN, Session
-from components.set_panel import SetPanel, set_panel
+from components.set_panel import set_panel
 from components.store import ModelStore
 from components.take_home_handlers import exported, uploaded
-from components.take_home_panel import TakeHomePanel, take_home_panel
+from components.take_home_panel import take_home_panel
+from components.wiring import CHANGED, DOWNLOAD, MODEL, QUIET, RUN, SESSION, Changes, Page
 from s2e_core import S2EError
-
-QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-# Changes of a session come one after the other, or they would overwrite each other; so do runs of the model.
-SESSION: dict[str, Any] = {**QUIET, "concurrency_id": "session", "concurrency_limit": 1}
-MODEL: dict[str, Any] = {**QUIET, "concurrency_id": "model", "concurrency_limit": 1}
-CHANGED = "() => window.steer2edit.changed()"
-DOWNLOAD = "() => window.steer2edit.download()"
-RUN = "() => document.querySelector('#run').click()"
-
-
-@dataclass(frozen=True, eq=False)
-class Page:
-    store: ModelStore
-    session: gr.State
-    choose: ChoosePanel
-    see: SeePanel
-    dials: SetPanel
-    compare: ComparePanel
-    details: DetailPanel
-    take: TakeHomePanel
-    refresh: gr.Button
-
-    def named(self) -> dict[str, Any]:
-        """The components that a view's names stand for."""
-        panels = (self.choose, self.compare, self.take, self.details, self.see, self.dials)
-        return {name: component for panel in panels for name, component in vars(panel).items()}
+from s2e_core.export import ExportDtype
 
 
 def build(store: ModelStore) -> gr.Blocks:
@@ -87,46 +62,6 @@ def build(store: ModelStore) -> gr.Blocks:
     return demo.queue(max_size=store.limits.waiting, api_open=False)
 
 
-class Changes:
-    """Wires (session, inputs) -> session, followed by the view of the whole page."""
-
-    def __init__(self, page: Page, first: Session) -> None:
-        self.page, self.components = page, page.named()
-        self.names = list(page_view(first))
-
-    def on(
-        self, trigger: Any, change: Callable[..., Session], inputs: Sequence[Any] = (), *, moved: Any = None
-    ) -> None:
-        """`moved` is the dial under the visitor's hand, which must not be set while it moves."""
-        names = [name for name in self.names if self.components[name] is not moved]
-
-        def handle(session: Session, *values: Any) -> tuple[Any, ...]:
-            changed = change(session, *values)
-            view = page_view(changed)
-            return changed, *(view[name] for name in names)
-
-        outputs = [self.page.session, *(self.components[name] for name in names)]
-        gr.on(
-            trigger, guarded(handle), [self.page.session, *inputs], outputs, trigger_mode="always_last", **SESSION
-        ).success(None, js=CHANGED)
-
-    def on_event(self, trigger: Any, change: Callable[..., Session], inputs: Sequence[Any] = ()) -> None:
-        """(session, event data, inputs) -> session; every event counts, so none is dropped for a later one."""
-
-        def handle(session: Session, *values: Any, event: gr.EventData) -> tuple[Any, ...]:
-            changed = change(session, event._data, *values)
-            view = page_view(changed)
-            return changed, *(view[name] for name in self.names)
-
-        outputs = [self.page.session, *(self.components[name] for name in self.names)]
-        run = trigger(guarded(handle), [self.page.session, *inputs], outputs, trigger_mode="multiple", **SESSION)
-        run.success(None, js=CHANGED)
-
-    def dial(self, dial: Any, change: Callable[..., Session]) -> None:
-        """`.input` and not `.change`: what the page sets by itself must not come back as a move."""
-        self.on(dial.input, change, [dial], moved=dial)
-
-
 def wire_opening(demo: gr.Blocks, page: Page, names: Sequence[str]) -> None:
     """A choice of model and behaviour, and what the page shows of it; a new tab starts with the first."""
     store, choose, components = page.store, page.choose, page.named()
@@ -150,9 +85,7 @@ def wire_opening(demo: gr.Blocks, page: Page, names: Sequence[str]) -> None:
 
     outputs = [page.session, *(components[name] for name in names)]
     demo.load(guarded(show), page.session, outputs, **SESSION)
-    choose.behavior.input(
-        lambda name: gr.update(visible=name == OWN), choose.behavior, choose.own, **QUIET
-    )
+    choose.behavior.input(lambda name: gr.update(visible=name == OWN), choose.behavior, choose.own, **QUIET)
     runs = [
         gr.on(trigger, guarded(handler), inputs, [choose.status, pending], trigger_mode="once", **MODEL)
         for trigger, handler in (
@@ -228,7 +161,7 @@ def wire_take_home(page: Page, first: Session) -> None:
         view = resting_view(store, session, shown, dtype)
         return tuple(view[name] for name in names)
 
-    def send(kind: str, session: Session, dtype: str) -> Iterator[tuple[Any, Any]]:
+    def send(kind: str, session: Session, dtype: ExportDtype) -> Iterator[tuple[Any, Any]]:
         for step in exported(store, session, kind, dtype):
             yield (step, gr.skip()) if isinstance(step, str) else (step.report, str(step.path))
 

@@ -14,6 +14,9 @@
         if (document.querySelector('#follow input')?.checked) click('run');
       }, RESTING_MS);
     },
+
+    // A download button takes two clicks: one makes the file, one fetches it. The second is the page's.
+    download: () => setTimeout(() => click('download'), 50),
   };
 
   document.addEventListener('keydown', event => {

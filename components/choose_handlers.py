@@ -7,28 +7,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from s2e_core import (
-    ComponentScores,
     ContrastDataError,
     ContrastSet,
     EditSettings,
     Example,
+    build_edit,
     contrast_set,
     load_contrast_set,
     rho_for_count,
+    summarize,
     swapped,
 )
+from s2e_core.types import Kind
 
 from .limits import Limits
 from .session import OWN, Scored, Session
 from .store import BUNDLED, ModelStore
 from .work import Work
 
-ALPHA = 0.7
+ALPHA = 0.5
 HEADS_SHARE, NEURONS_SHARE = 0.1, 0.01
-"""Where the dials start for examples that come without suggested settings."""
+LARGEST_CHANGE = 0.5
+"""Where the dials start for examples that come without suggested settings; the last is |dW_i| / |W_i|."""
 OWN_NAME = "your examples"
 
 
@@ -49,7 +52,7 @@ def extract(store: ModelStore, choice: Choice) -> Iterator[str | Session]:
     contrast = chosen_contrast(store, choice)
     yield f"Reading {len(contrast.positive) + len(contrast.negative):,} examples …"
     work = Work(lambda progress: store.scored(choice.model, contrast, progress=progress))
-    with closing(iter(work)) as ticks:
+    with closing(work.ticks()) as ticks:
         for done, total in ticks:
             yield f"Reading examples: {done:,} of {total:,}" if total else "Getting the model ready …"
     yield opened(store, choice, work.result)
@@ -63,19 +66,20 @@ def is_ready(store: ModelStore, choice: Choice) -> bool:
 def opened(store: ModelStore, choice: Choice, scored: Scored) -> Session:
     """A session at the start of its dials."""
     behavior = store.named_behavior(choice.behavior)
-    known = behavior is not None and not choice.swap and store.sources.get(choice.model) == BUNDLED
-    suggested = behavior.settings if behavior is not None and known else strongest_few(scored.scores)
+    known = behavior is not None and store.sources.get(choice.model) == BUNDLED
+    suggested = behavior.settings if behavior is not None and known else strongest_few(scored)
     return Session.start(choice.model, choice.behavior, scored, suggested, swapped=choice.swap)
 
 
-def strongest_few(scores: ComponentScores) -> EditSettings:
-    """Settings for examples that nobody has tuned: a small share of the heads and of the neurons."""
-
-    def rho(kind: str, share: float) -> float | None:
-        total = scores.spec.n_components(kind)  # type: ignore[arg-type]
-        return rho_for_count(scores, kind, max(1, round(share * total)), ALPHA) if total else None  # type: ignore[arg-type]
-
-    return EditSettings(rho("heads", HEADS_SHARE), rho("neurons", NEURONS_SHARE), ALPHA)
+def strongest_few(scored: Scored) -> EditSettings:
+    """Settings for examples that nobody has tuned: few components, each changed by a part of its weight."""
+    scores = scored.scores
+    shares: dict[Kind, float] = {"heads": HEADS_SHARE, "neurons": NEURONS_SHARE}
+    counts = {kind: round(share * scores.spec.n_components(kind)) for kind, share in shares.items()}
+    rho = {kind: rho_for_count(scores, kind, max(1, count), ALPHA) if count else None for kind, count in counts.items()}
+    paper = EditSettings(rho["heads"], rho["neurons"], ALPHA)
+    largest = summarize(scores, build_edit(scores, scored.directions, paper)).largest_change
+    return replace(paper, strength=max(0.05, round(min(1.0, LARGEST_CHANGE / max(largest, 1e-9)), 2)))
 
 
 def chosen_contrast(store: ModelStore, choice: Choice) -> ContrastSet:
@@ -116,11 +120,9 @@ def _example(line: str, number: int) -> Example:
 def _check_size(contrast: ContrastSet, limits: Limits) -> None:
     most = max(len(contrast.positive), len(contrast.negative))
     if most > limits.examples:
-        raise ContrastDataError(f"One side has {most:,} examples; at most {limits.examples:,} are read. Leave some out.")
+        raise ContrastDataError(f"One side has {most:,} examples; at most {limits.examples:,} are read. Remove some.")
     longest = max(len(e.prompt) + len(e.response) for e in (*contrast.positive, *contrast.negative))
     if longest > limits.example_chars:
         raise ContrastDataError(
             f"One example has {longest:,} characters; at most {limits.example_chars:,} are read. Shorten or remove it."
         )
-
-

@@ -55,7 +55,7 @@ def compared(store: ModelStore, session: Session, request: Request) -> Iterator[
         for latest in stream:
             if time.monotonic() - shown > UPDATE_SECONDS:
                 shown = time.monotonic()
-                yield columns_value([Column(*pair, [(text, False)]) for *pair, text in _growing(titles, latest)], busy=True)
+                yield columns_value(_growing(titles, latest), busy=True)
     finally:
         stop.set()  # also where the visitor pressed Stop: the model ends within a token
     yield columns_value(_marked(titles, latest))
@@ -81,9 +81,8 @@ def _plural(count: int, word: str) -> str:
     return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
 
-def _growing(titles: list[str], latest: tuple[str, ...]) -> Iterator[tuple[str, str, str]]:
-    for title, text in zip(titles, latest, strict=True):
-        yield title, "writing …", text
+def _growing(titles: list[str], latest: tuple[str, ...]) -> list[Column]:
+    return [Column(title, "writing …", [(text, False)]) for title, text in zip(titles, latest, strict=True)]
 
 
 def _marked(titles: list[str], latest: tuple[str, ...]) -> list[Column]:

@@ -41,8 +41,9 @@ def compare_panel(behavior: Behavior, shown: dict[str, Any], limits: Limits) -> 
             run = gr.Button(texts.RUN, variant="primary", elem_id="run", size="sm", scale=0, min_width=72)
             stop = gr.Button(texts.STOP, elem_id="stop-run", size="sm", scale=0, min_width=64)
         dataset = gr.Dataset(
-            components=[gr.Textbox(visible=False)], samples=[[example] for example in behavior.examples], label=texts.EXAMPLES,
-            elem_id="examples", layout="gallery", show_label=False, container=False, samples_per_page=8,
+            components=[gr.Textbox(visible=False)], samples=[[example] for example in behavior.examples],
+            label=texts.EXAMPLES, elem_id="examples", layout="gallery", show_label=False, container=False,
+            samples_per_page=8,
         )  # fmt: skip
         columns = text_columns(elem_id="texts", label="Texts side by side", value=shown)
         with gr.Row(elem_id="options", elem_classes="bar"):
@@ -52,9 +53,7 @@ def compare_panel(behavior: Behavior, shown: dict[str, Any], limits: Limits) -> 
             steered = _switch(texts.STEERED, "steered", False)
             gamma = _number(behavior.gamma, texts.GAMMA, "gamma", -5, 5, 2)
             follow = _switch(texts.FOLLOW, "follow", True)
-    return ComparePanel(
-        prompt, run, stop, dataset, columns, length, temperature, seed, steered, gamma, follow
-    )
+    return ComparePanel(prompt, run, stop, dataset, columns, length, temperature, seed, steered, gamma, follow)
 
 
 def _number(value: float, label: str, elem_id: str, low: float, high: float, precision: int) -> gr.Number:
@@ -65,6 +64,4 @@ def _number(value: float, label: str, elem_id: str, low: float, high: float, pre
 
 
 def _switch(label: str, elem_id: str, value: bool) -> gr.Checkbox:
-    return gr.Checkbox(
-        value, label=label, elem_id=elem_id, container=False, scale=0, min_width=110, interactive=True
-    )
+    return gr.Checkbox(value, label=label, elem_id=elem_id, container=False, scale=0, min_width=110, interactive=True)

@@ -37,10 +37,11 @@ def detail_panel() -> DetailPanel:
         with gr.Column(scale=4, min_width=300, elem_id="inspector-panel"):
             gr.Markdown(f"### {texts.INSPECTOR}")
             inspector = gr.HTML(elem_id="inspector", apply_default_css=False)
-            strength = gr.Slider(
-                0, 3, 1, step=0.05, label=texts.COMPONENT_STRENGTH, info=texts.COMPONENT_STRENGTH_HELP,
-                elem_id="own-strength", interactive=True, buttons=[],
-            )  # fmt: skip
+            with gr.Row(elem_classes="dials"):
+                strength = gr.Slider(
+                    0, 3, 1, step=0.05, label=texts.COMPONENT_STRENGTH, info=texts.COMPONENT_STRENGTH_HELP,
+                    elem_id="own-strength", interactive=True, buttons=[],
+                )  # fmt: skip
             with gr.Row(elem_classes="bar"):
                 switch = gr.Button(texts.SWITCH, elem_id="switch", size="sm")
                 keep_only = gr.Button(texts.KEEP_ONLY, elem_id="keep-only", size="sm")

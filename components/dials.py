@@ -15,14 +15,16 @@ from s2e_core.types import Kind
 
 from .session import Session
 
-PUBLISHED: Mapping[str, EditSettings] = MappingProxyType({
-    "Llama-2-7B chat, safety": EditSettings(0.18, 0.55, 0.8),
-    "Mistral-7B Instruct, safety": EditSettings(0.42, 0.55, 0.75),
-    "Gemma-2-2B IT, truthfulness": EditSettings(0.3, None, 0.9),
-    "Llama-3-8B Instruct, truthfulness": EditSettings(0.1, 0.3, 0.4),
-    "Qwen3-4B Thinking, reasoning": EditSettings(None, 0.8, 0.05),
-    "Nemotron-7B, reasoning": EditSettings(0.3, 0.9, 0.2),
-})
+PUBLISHED: Mapping[str, EditSettings] = MappingProxyType(
+    {
+        "Llama-2-7B chat, safety": EditSettings(0.18, 0.55, 0.8),
+        "Mistral-7B Instruct, safety": EditSettings(0.42, 0.55, 0.75),
+        "Gemma-2-2B IT, truthfulness": EditSettings(0.3, None, 0.9),
+        "Llama-3-8B Instruct, truthfulness": EditSettings(0.1, 0.3, 0.4),
+        "Qwen3-4B Thinking, reasoning": EditSettings(None, 0.8, 0.05),
+        "Nemotron-7B, reasoning": EditSettings(0.3, 0.9, 0.2),
+    }
+)
 """Best settings printed in the paper, by model and behaviour."""
 DEFAULT_COUNT = 10
 """Components of a kind that is switched on and has no rho to go back to."""
@@ -51,7 +53,7 @@ def set_count(session: Session, kind: Kind, count: float) -> Session:
 
 
 def set_rho(session: Session, kind: Kind, rho: float | None, *, dial: str = "") -> Session:
-    return session.with_settings(replace(session.settings, **{_field(kind): rho}), dial=dial or _field(kind))
+    return session.with_settings(_with_rho(session.settings, kind, rho), dial=dial or f"rho {kind}")
 
 
 def set_kind(session: Session, kind: Kind, on: bool) -> Session:
@@ -113,7 +115,10 @@ def switch(session: Session, components: Iterable[Component], on: bool) -> Sessi
     bare = replace(selection, included=selection.included - components, excluded=selection.excluded - components)
     by_threshold = replace(session, settings=replace(settings, selection=bare))
     exceptions = frozenset(c for c in components if is_on(by_threshold, c) != on)
-    chosen = replace(bare, **{"included" if on else "excluded": (bare.included if on else bare.excluded) | exceptions})
+    if on:
+        chosen = replace(bare, included=bare.included | exceptions)
+    else:
+        chosen = replace(bare, excluded=bare.excluded | exceptions)
     return session.with_settings(replace(settings, selection=chosen)).with_focus(_last(session, components))
 
 
@@ -162,12 +167,12 @@ def _with_kinds_on(session: Session, components: Iterable[Component]) -> EditSet
     for kind in {sites[component.site].kind for component in components}:
         if settings.rho(kind) is None:
             rho = rho_for_count(session.scored.scores, kind, 0, settings.alpha)
-            settings = replace(settings, **{_field(kind): rho})
+            settings = _with_rho(settings, kind, rho)
     return settings
 
 
-def _field(kind: Kind) -> str:
-    return "rho_attn" if kind == "heads" else "rho_mlp"
+def _with_rho(settings: EditSettings, kind: Kind, rho: float | None) -> EditSettings:
+    return replace(settings, rho_attn=rho) if kind == "heads" else replace(settings, rho_mlp=rho)
 
 
 def _focus(session: Session) -> Component:

@@ -36,12 +36,14 @@ def summary(session: Session) -> str:
     figures = summarize(session.scored.scores, session.edit)
     beyond, edited = beyond_chance(session)
     spec = session.edit.spec
-    cells = (
+    scored_here = session.edit.provenance.contrast_hash == session.scored.contrast.content_hash
+    cells = [
         _figure(f"{figures.n_heads:,}", f"of {spec.n_components('heads'):,} heads"),
         _figure(f"{figures.n_neurons:,}", f"of {spec.n_components('neurons'):,} neurons"),
         _figure(f"{figures.relative_size:.1%}", "of the weights' size"),
-        _figure(f"{beyond:,} / {edited:,}", f"beyond chance, |g| &gt; {chance_level(session):.2f}"),
-    )
+    ]
+    if scored_here:
+        cells.append(_figure(f"{beyond:,} / {edited:,}", f"beyond chance, |g| &gt; {chance_level(session):.2f}"))
     level, sentence = _verdict(session, figures.relative_size, figures.largest_change)
     return (
         f'<div class="figures">{"".join(cells)}</div><p class="verdict {level}">{sentence}</p>'
@@ -71,10 +73,8 @@ def _verdict(session: Session, size: float, largest: float) -> tuple[str, str]:
             f"A large edit: the strongest component changes by {largest:.1f} times its own weight. "
             "Expect damage; lower the strength or edit fewer components."
         )
-    layers = summarize(session.scored.scores, session.edit).n_layers
-    return "calm", (
-        f"In {layers} of {session.edit.spec.n_layers} layers. The strongest component changes by {largest:.0%} of its weight."
-    )
+    layers = f"{summarize(session.scored.scores, session.edit).n_layers} of {session.edit.spec.n_layers} layers"
+    return "calm", f"In {layers}. The strongest component changes by {largest:.0%} of its weight."
 
 
 def _figure(number: str, label: str) -> str:
@@ -83,7 +83,8 @@ def _figure(number: str, label: str) -> str:
 
 def component_title(session: Session, component: Component) -> str:
     site = session.scored.scores.spec.sites[component.site]
-    return f"{site.kind.removesuffix('s').capitalize()} {column_of(session.scored.scores, component)} of layer {site.layer}"
+    name = site.kind.removesuffix("s").capitalize()
+    return f"{name} {column_of(session.scored.scores, component)} of layer {site.layer}"
 
 
 def inspector(session: Session) -> str:
@@ -93,9 +94,9 @@ def inspector(session: Session) -> str:
     site, i = session.focus
     scores, edit = session.scored.scores, session.edit
     g, lam = float(scores.g[site][i]), float(edit.strength[site][i]) + 0.0
-    sds = abs(g) * scores.spec.d_model**0.5
+    sds, side = abs(g) * scores.spec.d_model**0.5, "for" if g > 0 else "against"
     rows = (
-        ("g", f"{g:+.3f}", f"works {'for' if g > 0 else 'against'} the behaviour; {sds:.1f} standard deviations of luck"),
+        ("g", f"{g:+.3f}", f"works {side} the behaviour; {sds:.1f} standard deviations of luck"),
         ("λ", f"{lam:+.3f}", _effect(lam)),
         ("|ΔW| / |W|", f"{float(relative_changes(scores, edit)[site][i]):.1%}", "size of the change beside the weight"),
         ("mean contribution", f"{float(scores.contributions[site][i]):+.4f}", "written along the direction per token"),

@@ -84,9 +84,8 @@ class Session:
         """A fresh chain: nothing of an earlier behaviour or model survives."""
         edit = build_edit(scored.scores, scored.directions, suggested)
         columns = _columns(scored.scores, MOST_COLUMNS)
-        return cls(
-            model, behavior, scored, suggested, edit, suggested, swapped, focus=_strongest(scored.scores, edit), columns=columns
-        )
+        focus = _strongest(scored.scores, edit)
+        return cls(model, behavior, scored, suggested, edit, suggested, swapped, focus=focus, columns=columns)
 
     def with_settings(self, settings: EditSettings, *, dial: str = "") -> Session:
         """Other settings and the edit that follows from them; moves of one and the same dial make one step of undo."""

@@ -42,8 +42,9 @@ def set_panel(presets: Sequence[str]) -> SetPanel:
                 filterable=False, scale=2, container=False, show_label=False,
             )  # fmt: skip
             heads_on = gr.Checkbox(
-                True, label=texts.EDIT_HEADS, elem_id="heads-on", container=False, scale=0, min_width=100, interactive=True
-            )
+                True, label=texts.EDIT_HEADS, elem_id="heads-on", container=False, scale=0, min_width=100,
+                interactive=True,
+            )  # fmt: skip
             neurons_on = gr.Checkbox(
                 True, label=texts.EDIT_NEURONS, elem_id="neurons-on", container=False, scale=0, min_width=110,
                 interactive=True,

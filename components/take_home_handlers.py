@@ -35,10 +35,8 @@ class Parcel:
     report: str
 
 
-def exported(
-    store: ModelStore, session: Session, kind: str, dtype: ExportDtype = "stored"
-) -> Iterator[str | Parcel]:
-    """`kind` is checkpoint, adapter or recipe. Status lines while the files are written and checked, then the parcel."""
+def exported(store: ModelStore, session: Session, kind: str, dtype: ExportDtype = "stored") -> Iterator[str | Parcel]:
+    """Status lines while a checkpoint, adapter or recipe is written and checked, then the parcel."""
     loaded, edit = store.model(session.model), session.edit
     formats: dict[str, ExportFormat] = {
         "checkpoint": "checkpoint" if dtype == "stored" else "checkpoint-float32",
@@ -60,7 +58,7 @@ def exported(
             raise
 
     work = Work(stage)
-    with closing(iter(work)) as ticks:
+    with closing(work.ticks()) as ticks:
         for done, total in ticks:
             yield f"Writing and checking: {done / total:.0%}" if total else "Writing …"
     yield work.result

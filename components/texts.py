@@ -85,8 +85,8 @@ KEEP_ONLY = "Edit only this one"
 
 TAKE_HOME = "Take it home"
 TAKE_HOME_HELP = (
-    "The checkpoint is an ordinary model folder, to load without this program. The adapter is the same edit as a rank-1 "
-    "LoRA for PEFT. The recipe is the edit alone: a few vectors that this page and the command line read back."
+    "The checkpoint is an ordinary model folder, to load without this program. The adapter is the same edit as a "
+    "rank-1 LoRA for PEFT. The recipe is the edit alone: a few vectors that this page and the command line read back."
 )
 CHECKPOINT = "Edited checkpoint"
 ADAPTER = "LoRA adapter"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Generic, TypeVar
 
 from s2e_core import Cancelled
@@ -19,7 +19,7 @@ POLL_SECONDS = 0.25
 
 
 class Work(Generic[Result]):
-    """Iterate to get (done, total) until the stage is finished, then read `result`; closing the iterator stops it."""
+    """`ticks()` gives (done, total) until the stage is finished, then `result` is there; closing it stops the stage."""
 
     def __init__(self, stage: Callable[[Progress], Result]) -> None:
         self._stage = stage
@@ -28,7 +28,7 @@ class Work(Generic[Result]):
         self._results: list[Result] = []
         self._error: BaseException | None = None
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    def ticks(self) -> Generator[tuple[int, int], None, None]:
         threading.Thread(target=self._run, daemon=True).start()
         last = (0, 0)
         try:

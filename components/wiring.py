@@ -1,0 +1,89 @@
+"""What all wiring shares: the panels of a page by name, and how a change of the session reaches the whole page.
+
+Knows gradio's events. A change is (session, inputs) -> session; what the page then shows is components/page_view.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from .choose_panel import ChoosePanel
+from .compare_panel import ComparePanel
+from .detail_panel import DetailPanel
+from .handlers import guarded
+from .page_view import page_view
+from .see_panel import SeePanel
+from .session import Session
+from .set_panel import SetPanel
+from .store import ModelStore
+from .take_home_panel import TakeHomePanel
+
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+# Changes of a session come one after the other, or they would overwrite each other; so do runs of the model.
+SESSION: dict[str, Any] = {**QUIET, "concurrency_id": "session", "concurrency_limit": 1}
+MODEL: dict[str, Any] = {**QUIET, "concurrency_id": "model", "concurrency_limit": 1}
+CHANGED = "() => window.steer2edit.changed()"
+DOWNLOAD = "() => window.steer2edit.download()"
+RUN = "() => document.querySelector('#run').click()"
+
+
+@dataclass(frozen=True, eq=False)
+class Page:
+    store: ModelStore
+    session: gr.State
+    choose: ChoosePanel
+    see: SeePanel
+    dials: SetPanel
+    compare: ComparePanel
+    details: DetailPanel
+    take: TakeHomePanel
+    refresh: gr.Button
+
+    def named(self) -> dict[str, Any]:
+        """The components that a view's names stand for."""
+        panels = (self.choose, self.compare, self.take, self.details, self.see, self.dials)
+        return {name: component for panel in panels for name, component in vars(panel).items()}
+
+
+class Changes:
+    """Wires (session, inputs) -> session, followed by the view of the whole page."""
+
+    def __init__(self, page: Page, first: Session) -> None:
+        self.page, self.components = page, page.named()
+        self.names = list(page_view(first))
+
+    def on(
+        self, trigger: Any, change: Callable[..., Session], inputs: Sequence[Any] = (), *, moved: Any = None
+    ) -> None:
+        """`moved` is the dial under the visitor's hand, which must not be set while it moves."""
+        names = [name for name in self.names if self.components[name] is not moved]
+
+        def handle(session: Session, *values: Any) -> tuple[Any, ...]:
+            changed = change(session, *values)
+            view = page_view(changed)
+            return changed, *(view[name] for name in names)
+
+        outputs = [self.page.session, *(self.components[name] for name in names)]
+        gr.on(
+            trigger, guarded(handle), [self.page.session, *inputs], outputs, trigger_mode="always_last", **SESSION
+        ).success(None, js=CHANGED)
+
+    def on_event(self, trigger: Any, change: Callable[..., Session], inputs: Sequence[Any] = ()) -> None:
+        """(session, event data, inputs) -> session; every event counts, so none is dropped for a later one."""
+
+        def handle(session: Session, event: gr.EventData, *values: Any) -> tuple[Any, ...]:
+            changed = change(session, event._data, *values)
+            view = page_view(changed)
+            return changed, *(view[name] for name in self.names)
+
+        outputs = [self.page.session, *(self.components[name] for name in self.names)]
+        run = trigger(guarded(handle), [self.page.session, *inputs], outputs, trigger_mode="multiple", **SESSION)
+        run.success(None, js=CHANGED)
+
+    def dial(self, dial: Any, change: Callable[..., Session]) -> None:
+        """`.input` and not `.change`: what the page sets by itself must not come back as a move."""
+        self.on(dial.input, change, [dial], moved=dial)

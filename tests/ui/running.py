@@ -1,0 +1,51 @@
+"""The real app on the bundled model, running in this process; and the store it is built on.
+
+Knows how `main` launches the page. Made once for all tests: models are read-only, and every tab has its own session.
+"""
+
+from __future__ import annotations
+
+import functools
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import app
+from components import look
+from components.choose_handlers import Choice, opened
+from components.options import options, store_of
+from components.session import Session
+from components.store import ModelStore
+
+
+@functools.cache
+def shared_store() -> ModelStore:
+    return store_of(options([]), Path(tempfile.mkdtemp(prefix="steer2edit-tests-")))
+
+
+@functools.cache
+def first_session() -> Session:
+    """A new visitor's session; a value, so that tests can share it."""
+    store = shared_store()
+    behavior = store.behavior_list[0]
+    choice = Choice(store.first_model, behavior.name)
+    return opened(store, choice, store.scored(store.first_model, behavior.contrast))
+
+
+@contextmanager
+def running_app(store: ModelStore) -> Iterator[str]:
+    """The address of the page until the context ends."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    demo = app.build(store)
+    demo.launch(
+        prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", server_port=port,
+        **look.launch_options(store.limits),
+    )  # fmt: skip
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        demo.close(verbose=False)
