@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from .errors import ExportError
-from .model_card import licence_files, own_files
+from .model_card import licence_files, own_files, relative_size
 from .recipe import other_base
 from .staging import Meter, staged, write_files
 from .types import LoadedModel, Progress, WeightEdit
@@ -31,20 +31,20 @@ def export_adapter(
     of another model, and where the folder cannot be written; then nothing is left behind.
     """
     check_edit(loaded, edit)
-    files = adapter_files(loaded, edit)
+    files = adapter_files(loaded, edit, relative_size(loaded, edit))
     total = sum(len(content) for content in files.values())
     with staged(folder, total) as target:
         write_files(target, files, Meter(total, progress))
     return Path(folder)
 
 
-def adapter_files(loaded: LoadedModel, edit: WeightEdit) -> dict[str, bytes]:
-    """Every file of the adapter folder, by name."""
+def adapter_files(loaded: LoadedModel, edit: WeightEdit, size: float) -> dict[str, bytes]:
+    """Every file of the adapter folder, by name; `size` is the edit's `relative_size`, for the model card."""
     config = json.dumps(_config(loaded, edit), indent=2) + "\n"
     licence = {path.name: path.read_bytes() for path in licence_files(loaded.source)}
     # The format key is what tells older readers that these are torch tensors.
     weights = save(adapter_factors(edit), {"format": "pt"})
-    return {CONFIG_FILE: config.encode(), WEIGHTS_FILE: weights, **own_files(loaded, edit, "adapter"), **licence}
+    return {CONFIG_FILE: config.encode(), WEIGHTS_FILE: weights, **own_files(loaded, edit, "adapter", size), **licence}
 
 
 def adapter_factors(edit: WeightEdit) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ from .adapter import adapter_files, check_edit
 from .checkpoint import FLOATS, Checkpoint, Shard, StoredTensor, locate, open_checkpoint, read_rows
 from .edit import edited_weight
 from .errors import ExportError
-from .model_card import CARD_FILE, own_files
+from .model_card import CARD_FILE, own_files, relative_size
 from .recipe import recipe_bytes
 from .staging import CHUNK, Meter, copy_file, staged, write_files
 from .types import LoadedModel, Progress, WeightEdit
@@ -73,7 +73,7 @@ def export_checkpoint(
     if Path(folder).resolve().is_relative_to(checkpoint.folder.resolve()):
         raise ExportError("The export would lie inside the folder of the model it is made from; choose another folder.")
     changes = _changes(checkpoint, loaded, edit)
-    files = own_files(loaded, edit, "checkpoint")
+    files = own_files(loaded, edit, "checkpoint", relative_size(loaded, edit))
     total = _checkpoint_size(checkpoint, files, dtype)
     with staged(folder, total) as target:
         meter = Meter(total, progress)
@@ -90,14 +90,17 @@ def export_checkpoint(
 
 
 def export_size(loaded: LoadedModel, edit: WeightEdit, format: ExportFormat) -> int:
-    """Bytes that an export will take on disk, within 1 %. Raises ExportError as the export itself would."""
+    """Bytes that an export will take on disk, within 1 %, without reading a weight.
+
+    Raises ExportError for an edit or a source that cannot be exported.
+    """
     if format == "recipe":
         return len(recipe_bytes(edit))
     check_edit(loaded, edit)
     if format == "adapter":
-        return sum(len(content) for content in adapter_files(loaded, edit).values())
+        return sum(len(content) for content in adapter_files(loaded, edit, size=0.0).values())
     dtype: ExportDtype = "float32" if format == "checkpoint-float32" else "stored"
-    return _checkpoint_size(open_checkpoint(loaded.source), own_files(loaded, edit, "checkpoint"), dtype)
+    return _checkpoint_size(open_checkpoint(loaded.source), own_files(loaded, edit, "checkpoint", size=0.0), dtype)
 
 
 def _checkpoint_size(checkpoint: Checkpoint, files: Mapping[str, bytes], dtype: ExportDtype) -> int:

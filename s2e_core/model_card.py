@@ -58,19 +58,19 @@ model = PeftModel.from_pretrained(base, "path/to/this/folder")
 tokenizer = AutoTokenizer.from_pretrained({base!r}{revision})"""
 
 
-def own_files(loaded: LoadedModel, edit: WeightEdit, kind: CardKind) -> dict[str, bytes]:
-    """Model card and recipe, by file name: what an export adds to the weights."""
-    return {CARD_FILE: model_card(loaded, edit, kind).encode(), RECIPE_FILE: recipe_bytes(edit)}
+def own_files(loaded: LoadedModel, edit: WeightEdit, kind: CardKind, size: float) -> dict[str, bytes]:
+    """Model card and recipe, by file name: what an export adds to the weights. `size` is the `relative_size`."""
+    return {CARD_FILE: model_card(loaded, edit, kind, size).encode(), RECIPE_FILE: recipe_bytes(edit)}
 
 
-def model_card(loaded: LoadedModel, edit: WeightEdit, kind: CardKind) -> str:
-    """The text of README.md."""
+def model_card(loaded: LoadedModel, edit: WeightEdit, kind: CardKind, size: float) -> str:
+    """The text of README.md; `size` is the `relative_size` of the edit."""
     revision = f", revision={loaded.revision!r}" if loaded.revision else ""
     adapter = _ADAPTER_SNIPPET.format(base=loaded.model_id, revision=revision)
     return _CARD.format(
         front=yaml.safe_dump(_front_matter(loaded, kind), sort_keys=False, allow_unicode=True),
         title=f"{_line(loaded.model_id)}, edited with Steer2Edit",
-        change=_change(loaded, edit),
+        change=_change(loaded, edit, size),
         rows="\n".join(f"| {name} | {value} |" for name, value in _rows(loaded, edit)),
         paper=PAPER,
         recipe=RECIPE_FILE,
@@ -79,7 +79,7 @@ def model_card(loaded: LoadedModel, edit: WeightEdit, kind: CardKind) -> str:
 
 
 def relative_size(loaded: LoadedModel, edit: WeightEdit) -> float:
-    """|dW| / |W| in Frobenius norms over the edited matrices; |outer(u, a)| = |u| |a|."""
+    """|dW| / |W| in Frobenius norms over the edited matrices, all of which it reads; |outer(u, a)| = |u| |a|."""
     sites = edit.edited_sites()
     change = sum(float(edit.left[i].norm() * edit.right[i].norm()) ** 2 for i in sites)
     weight = sum(float(loaded.weight(i).norm()) ** 2 for i in sites)
@@ -124,7 +124,7 @@ def _base_metadata(card: Path) -> Mapping[str, Any]:
         return {}
 
 
-def _change(loaded: LoadedModel, edit: WeightEdit) -> str:
+def _change(loaded: LoadedModel, edit: WeightEdit, size: float) -> str:
     layers = {edit.spec.sites[i].layer for i in edit.edited_sites()}
     counts = " and ".join(
         f"{edit.count(kind)} of {edit.spec.n_components(kind)} {'attention ' if kind == 'heads' else 'MLP '}{kind}"
@@ -133,7 +133,7 @@ def _change(loaded: LoadedModel, edit: WeightEdit) -> str:
     return (
         f"{counts} of `{_line(loaded.model_id)}` were changed, each by a rank-1 weight edit towards a steering "
         f"direction, in {len(layers)} of {edit.spec.n_layers} layers ({layer_ranges(layers)}, counted from 0). The "
-        f"change is {relative_size(loaded, edit):.2%} of the edited matrices' size (Frobenius norm). Everything else "
+        f"change is {size:.2%} of the edited matrices' size (Frobenius norm). Everything else "
         "is the base model, unchanged."
     )
 

@@ -60,6 +60,19 @@ def test_what_is_not_rounded_is_exact(bf16, tmp_path, kind):
     assert found.agreement == 1.0 and not found.warnings
 
 
+@pytest.mark.parametrize("kind", ["stored", "float32", "adapter"])
+def test_a_preview_that_runs_in_bf16_is_compared_with_the_room_its_rounding_needs(bf16, tmp_path, kind):
+    loaded = load_model(bf16.source, device="cpu", dtype=BF16)
+    edit = random_edit(loaded)
+    if kind == "adapter":
+        out = export_adapter(loaded, edit, tmp_path / "out")
+    else:
+        out = export_checkpoint(loaded, edit, tmp_path / "out", dtype=kind)
+    found = verify_export(loaded, edit, out)
+    assert found.passed and found.logit_difference < 0.1 * found.logit_effect
+    assert not verify_export(loaded, edit, shutil.copytree(loaded.source, tmp_path / "base")).passed
+
+
 # What is wrong is found
 
 
