@@ -7,6 +7,8 @@ let cursor = null;         // [row, column] the pointer or the keys are on
 let anchor = null;         // where a range begins
 let start = null;          // a pointer that is down
 let seq = 0;
+let waiting = [];          // picks that Python has not answered yet, each with its overlay
+let keyRange = false;      // Shift with arrows has marked anchor..cursor
 
 // ---- overlays in pixels: the cell pointed at, the range, the card with the figures ---------------------------------
 
@@ -45,10 +47,10 @@ const card = () => {
 };
 const place = () => {
   put(mark, cursor, cursor);
-  put(box, anchor && start && start.moved ? anchor : anchor && keyRange ? anchor : null, cursor || anchor);
+  put(box, anchor && (keyRange || (start && start.moved)) ? anchor : null, cursor || anchor);
+  for (const {a, b, overlay} of waiting) put(overlay, a, b);
   card();
 };
-let keyRange = false;      // Shift with arrows has marked anchor..cursor
 const say = cell => {
   const id = cellId(cell);
   live.textContent = nameOf(cell) + (exists(id) ? ': ' + lines(id).map(line => line.join(' ')).join(', ') : '');
@@ -62,16 +64,16 @@ const pick = (action, a, b) => {   // report one cell (a = b) or the range betwe
   if (single && !exists(cellId(a))) return;
   seq = Math.max(seq + 1, Date.now());   // grows across remounts, too
   const cells = single ? {cells: [[r0, real(cellId(a))]]} : {box: [[r0, c0], [r1, c1]]};
-  for (let r = r0; r <= r1; r++) for (let c = c0; c <= c1; c++) if (exists(cellId([r, c]))) pending.set(cellId([r, c]), seq);
+  const overlay = Object.assign(document.createElement('div'), {className: 's2e-map-wait'}), mine = seq;
+  stage.append(overlay);
+  waiting.push({seq, a, b, overlay});
   trigger('pick', {seq, view: v.view, action, ...cells});
-  draw();
-  const mine = seq;
-  setTimeout(() => forget(n => n === mine) && draw(), 8000);   // no answer: stop pretending
+  place();
+  setTimeout(() => forget(n => n === mine), 8000);   // no answer: stop pretending
 };
 const forget = answered => {
-  const before = pending.size;
-  for (const [id, n] of pending) if (answered(n)) pending.delete(id);
-  return pending.size < before;
+  for (const {seq: n, overlay} of waiting) if (answered(n)) overlay.remove();
+  waiting = waiting.filter(one => !answered(one.seq));
 };
 const rangeAction = event => event.altKey || tool === 'exclude' ? 'exclude' : 'include';
 const clickAction = event => event.altKey ? 'exclude' : tool === 'zoom' ? 'toggle' : tool;
@@ -175,7 +177,7 @@ const save = format => {   // always on white, with title and colour bar
       tickvals: [-largest, 0, largest], ticktext: [v.words[0], '0', v.words[2]].map((w, i) => [signed(-largest), '', signed(largest)][i] + ' ' + w)}}};
   const safe = v.title.replace(/[<>&]/g, ' ');
   return P.downloadImage({data: [...data, bar], layout: {...layout, title: {text: safe, font: {size: 15}}, paper_bgcolor: '#ffffff',
-    margin: {...MARGIN, t: 48, r: 150}}}, {format, filename: `steer2edit-${v.kind}`, width: layout.width, height: layout.height,
+    margin: {...margin(), t: 48, r: 150}}}, {format, filename: `steer2edit-${v.kind}`, width: layout.width, height: layout.height,
     scale: format === 'png' ? 2 : 1});
 };
 const ACTIONS = {in: () => zoom(0.5), out: () => zoom(2), reset: () => { view = whole(); draw(); }, png: () => save('png'), svg: () => save('svg')};
@@ -222,7 +224,7 @@ const load = () => {
   const another = !v || v.view !== value.view;
   v = decode(value);
   seq = Math.max(seq, v.seq);
-  if (another) { view = whole(); cursor = anchor = null; keyRange = false; pending.clear(); }
+  if (another) { view = whole(); cursor = anchor = null; keyRange = false; forget(() => true); }
   forget(n => !v.seq || n <= v.seq);
   find('-title').textContent = v.title;
   draw();
@@ -233,7 +235,7 @@ choose(tool);
 load();
 const onWidth = new ResizeObserver(() => {
   if (!element.isConnected) return onWidth.disconnect();
-  if (v && gd.clientWidth && gd.clientWidth !== (gd._fullLayout || {}).width) draw();
+  if (v && gd.clientWidth && (stale || gd.clientWidth !== (gd._fullLayout || {}).width)) draw();
 });
 onWidth.observe(stage);
 const onTheme = new MutationObserver(() => element.isConnected ? draw() : onTheme.disconnect());

@@ -12,8 +12,8 @@ const PALETTES = {  // from "works against" over 0 to "writes along"; blue and o
 };
 let v = null;              // the value on show, decoded
 let view = null;           // axis ranges on show: {x: [left, right], y: [bottom, top]}
+let stale = false;         // a draw was left out because the widget is hidden
 let tool = 'toggle';       // what a click or a drag does
-const pending = new Map(); // cell -> seq of a pick that Python has not answered yet
 
 // ---- decoding ------------------------------------------------------------------------------------------------------
 
@@ -90,11 +90,11 @@ const textColor = (id, name) => {
 
 // ---- drawing -------------------------------------------------------------------------------------------------------
 
-const MARGIN = {l: 42, r: 8, t: 6, b: 42};
 const whole = () => ({x: [-0.5, v.shown - 0.5], y: [v.layers - 0.5, -0.5]});
-const plotHeight = () => +root.dataset.height || clamp(v.layers * 34, 200, 460) + MARGIN.t + MARGIN.b;
+const margin = () => ({l: 42, r: 8, t: 6, b: v.columns ? 28 : 42});   // no numbers where columns differ by row
+const plotHeight = () => +root.dataset.height || clamp(v.layers * 34, 200, 460) + margin().t + margin().b;
 const cellSize = (width, height) => ({
-  w: (width - MARGIN.l - MARGIN.r) / (view.x[1] - view.x[0]), h: (height - MARGIN.t - MARGIN.b) / (view.y[0] - view.y[1]),
+  w: (width - margin().l - margin().r) / (view.x[1] - view.x[0]), h: (height - margin().t - margin().b) / (view.y[0] - view.y[1]),
 });
 const visible = visit => {   // every cell in the zoomed window, row by row
   const [x0, x1] = [Math.max(0, Math.ceil(view.x[0] - 0.5)), Math.min(v.shown - 1, Math.floor(view.x[1] + 0.5))];
@@ -138,8 +138,8 @@ const numbers = (size, name) => {
   });
   return out;
 };
-const SYMBOLS = {included: 'circle', excluded: 'x-thin', pending: 'circle-open'};
-const byHand = id => pending.has(id) ? 'pending' : v.states[id] & INCLUDED ? 'included' : v.states[id] & EXCLUDED ? 'excluded' : '';
+const SYMBOLS = {included: 'circle', excluded: 'x-thin'};
+const byHand = id => v.states[id] & INCLUDED ? 'included' : v.states[id] & EXCLUDED ? 'excluded' : '';
 const handMarks = (size, colors) => {   // a sign in every cell, or one for a run of cells too narrow for it
   const dot = clamp(Math.min(size.w, size.h) * 0.3, 5, 9), corner = size.w >= 44 && size.h >= 20;
   const each = size.w >= dot + 1;
@@ -168,10 +168,11 @@ const figure = (name, width, height) => {
     data: [
       {type: 'heatmap', z: codes(), zmin: -1, zmax: 4, colorscale: scale(name), showscale: false, hoverinfo: 'skip',
         xgap: size.w >= 14 ? gap : 0, ygap: gap},
-      absent(colors), outlines(size, colors), numbers(size, name), ...handMarks(size, colors),
+      ...[absent(colors), outlines(size, colors), numbers(size, name), ...handMarks(size, colors)]
+        .map(trace => ({...trace, visible: trace.x.length > 0})),
     ],
     layout: {
-      width, height, margin: MARGIN, showlegend: false, hovermode: false, dragmode: tool === 'zoom' ? 'zoom' : false,
+      width, height, margin: margin(), showlegend: false, hovermode: false, dragmode: tool === 'zoom' ? 'zoom' : false,
       paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)',
       font: {family: getComputedStyle(element).fontFamily, color: colors.fg},
       xaxis: {...axis, range: [...view.x], title: title(axisTitle(), 8), showticklabels: !v.columns,
@@ -184,7 +185,8 @@ const figure = (name, width, height) => {
 const CONFIG = {displayModeBar: false, displaylogo: false, showSendToCloud: false, plotlyServerURL: '', doubleClick: false,
   showTips: false, responsive: false};
 const draw = async () => {
-  if (!v || !gd.clientWidth) return;
+  stale = !!v && !gd.clientWidth;
+  if (!v || stale) return;
   const began = performance.now(), {data, layout} = figure(theme(), gd.clientWidth, plotHeight());
   await P.react(gd, data, layout, CONFIG);
   if (!gd.dataset.wired) { gd.dataset.wired = 1; gd.on('plotly_relayout', zoomed); }
