@@ -1,4 +1,4 @@
-"""Random edits of any size, and slow plain oracles of what a written edit must look like."""
+"""What tests of written edits share: models on disk, random edits, and plain oracles of what must come out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from torch.nn.functional import normalize
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from s2e_core import EditSettings, LoadedModel, Provenance, WeightEdit
+from tests.families import VOCABULARY, saved, tiny_model, tiny_tokenizer
 
+BF16, FP16, FP32 = torch.bfloat16, torch.float16, torch.float32
 IDS = torch.tensor([[1, 40, 77, 12, 99, 5, 23, 61], [1, 9, 8, 7, 6, 5, 4, 3]])
 
 
@@ -54,3 +56,45 @@ def stored_tensors(folder: Path) -> dict[str, Tensor]:
 def files_of(folder: Path) -> dict[str, bytes]:
     """Path inside the folder -> content."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def folder_of(folder, model_type, dtype, **overrides):
+    """A saved model in one file, or in many shards for "sharded", with the files that surround a published model."""
+    shards = {"max_shard_size": "60KB"} if overrides.pop("sharded", False) else {}
+    saved(tiny_model(model_type, vocab_size=VOCABULARY, **overrides), folder, dtype, **shards)
+    tiny_tokenizer().save_pretrained(folder)
+    (folder / "LICENSE").write_text("Do what you like.")
+    return folder
+
+
+def without_prefix(folder, dtype=BF16):
+    """GPT-2 as published: saved from the base model, so that names lack `transformer.`"""
+    model = tiny_model("gpt2", vocab_size=VOCABULARY).to(dtype)
+    model.transformer.save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return folder
+
+
+CASES = {
+    "llama in shards, bf16": lambda f: folder_of(f, "llama", BF16, sharded=True),
+    "llama tied, fp16": lambda f: folder_of(f, "llama", FP16, tie_word_embeddings=True),
+    "gpt2 in shards, fp32": lambda f: folder_of(f, "gpt2", FP32, sharded=True),
+    "gpt2 without prefix, bf16": without_prefix,
+    "gemma2, bf16": lambda f: folder_of(f, "gemma2", BF16),
+    "gemma3 with a wrapper, bf16": lambda f: folder_of(f, "gemma3", BF16),
+}
+
+
+def plain(folder, **options):
+    return AutoModelForCausalLM.from_pretrained(folder, **options).eval()
+
+
+@torch.inference_mode()
+def logits(model):
+    return model(input_ids=IDS, use_cache=False).logits
+
+
+def assert_rounded_sum(stored, expected):
+    """Equal after the one rounding; fp32 may differ in the last bit, where the sum is one fused operation."""
+    last_bit = 1e-6 if stored.dtype == FP32 else 0.0
+    torch.testing.assert_close(stored, expected.to(stored.dtype), rtol=last_bit, atol=last_bit)

@@ -1,0 +1,72 @@
+"""The card beside an export: what was changed, from which base, under which licence."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+from huggingface_hub import metadata_load
+
+from s2e_core import load_model
+from s2e_core.export import export_checkpoint
+from s2e_core.model_card import RECIPE_FILE, layer_ranges
+from s2e_core.recipe import load_edit
+from tests.core.edits import (
+    FP32,
+    merged,
+    random_edit,
+)
+
+
+@pytest.fixture
+def model_folder(llama, tmp_path):
+    """A copy of the tiny model's folder that a test may change before it is loaded."""
+    return shutil.copytree(llama.source, tmp_path / "model")
+
+
+def test_the_card_says_what_was_changed_and_keeps_the_licence_and_the_base_card(model_folder, tmp_path):
+    card = "---\nlicense: other\nlicense_name: tiny\nlicense_link: LICENSE\ndatasets: [a]\n---\n# Base\n"
+    (model_folder / "README.md").write_text(card)
+    loaded = replace(load_model(model_folder, device="cpu"), model_id="owner/base", revision="abc123")
+    edit = random_edit(loaded, sites=(0, 1, 5))
+    out = export_checkpoint(loaded, edit, tmp_path / "out")
+    front = metadata_load(out / "README.md")
+    assert (front["license"], front["license_name"], front["license_link"]) == ("other", "tiny", "LICENSE")
+    assert front["base_model"] == "owner/base" and front["library_name"] == "transformers"
+    text = (out / "README.md").read_text()
+    heads, neurons = edit.count("heads"), edit.count("neurons")
+    assert f"{heads} of 12 attention heads and {neurons} of 288 MLP neurons" in text
+    assert "2 of 3 layers (0, 2, counted from 0)" in text
+    for said in ("owner/base at revision abc123", loaded.fingerprint, "c0ffee", "2602.09870", "from_pretrained"):
+        assert said in text
+    assert "mood / test" in text  # a bar would break the table
+    assert (out / "README_base.md").read_text() == card
+
+
+def test_the_relative_size_on_the_card_is_that_of_the_changed_matrices(llama, tmp_path):
+    edit = random_edit(llama, sites=(0,))
+    before, after = llama.weight(0), merged(llama, edit, FP32).get_submodule(llama.spec.sites[0].name).weight.detach()
+    ratio = float((after - before).norm() / before.norm())
+    assert f"The change is {ratio:.2%} of" in (export_checkpoint(llama, edit, tmp_path) / "README.md").read_text()
+
+
+@pytest.mark.parametrize("card", ["no front matter", "---\n: [\n---\n", "---\n- a\n---\n", ""])
+def test_a_base_card_without_readable_front_matter_is_no_obstacle(model_folder, tmp_path, card):
+    (model_folder / "README.md").write_text(card)
+    loaded = load_model(model_folder, device="cpu")
+    out = export_checkpoint(loaded, random_edit(loaded), tmp_path / "out")
+    assert "license" not in metadata_load(out / "README.md")
+
+
+def test_the_recipe_lies_beside_the_weights_where_nothing_takes_it_for_weights(llama, tmp_path):
+    edit = random_edit(llama)
+    out = export_checkpoint(llama, edit, tmp_path)
+    assert all(
+        torch.equal(a, b) for a, b in zip(load_edit(out / RECIPE_FILE, base=llama).right, edit.right, strict=True)
+    )
+    assert [path.name for path in out.glob("*.safetensors")] == ["model.safetensors"]
+
+
+def test_layers_are_written_as_ranges():
+    assert layer_ranges([3, 1, 2, 7, 9, 10, 7]) == "1-3, 7, 9-10"
+    assert layer_ranges([]) == ""
