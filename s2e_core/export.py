@@ -77,9 +77,8 @@ def export_checkpoint(
     total = _checkpoint_size(checkpoint, files, dtype)
     with staged(folder, total) as target:
         meter = Meter(total, progress)
-        if not any(
-            [_write_shard(shard, target / shard.path.name, changes, dtype, meter) for shard in checkpoint.shards]
-        ):
+        changed = [_write_shard(shard, target / shard.path.name, changes, dtype, meter) for shard in checkpoint.shards]
+        if not any(changed):
             raise ExportError(
                 "The edit is too small for the stored number format: after rounding, nothing would change. Export it "
                 "as float32 or as an adapter, or raise the strength."
