@@ -1,4 +1,4 @@
-// Draws {busy, columns: [{title, note, segments: [[text, differs]]}]} as columns of text. All text enters the page
+// Draws {busy, columns: [{title, note, segments: [[text, mark]]}]} as columns of text; the marks are "", "new", "gone". All text enters the page
 // through textContent; the elements of a column are kept while it streams, so that its scroll position stays.
 const root = element.querySelector('.texts');
 
@@ -22,9 +22,12 @@ const build = count => {
 };
 
 const fill = (node, segments) => {
-  const parts = segments.map(([text, differs]) => {
-    const part = document.createElement(differs ? 'mark' : 'span');
-    part.textContent = text;
+  const parts = segments.map(([text, mark]) => {
+    const part = document.createElement({new: 'mark', gone: 'del'}[mark] || 'span');
+    if (mark === 'gone') {   // a tick where words were left out; the words themselves on hover and for screen readers
+      part.title = `left out: ${text}`;
+      part.setAttribute('aria-label', part.title);
+    } else part.textContent = text;
     return part;
   });
   node.replaceChildren(...parts);

@@ -82,16 +82,15 @@ def _plural(count: int, word: str) -> str:
 
 
 def _growing(titles: list[str], latest: tuple[str, ...]) -> list[Column]:
-    return [Column(title, "writing …", [(text, False)]) for title, text in zip(titles, latest, strict=True)]
+    return [Column(title, "writing …", [(text, "")]) for title, text in zip(titles, latest, strict=True)]
 
 
 def _marked(titles: list[str], latest: tuple[str, ...]) -> list[Column]:
     original = latest[0]
-    columns = [Column(titles[0], _words(original), [(original, False)])]
+    columns = [Column(titles[0], _words(original), [(original, "")])]
     for title, text in zip(titles[1:], latest[1:], strict=True):
         segments = differences(original, text)
-        share = changed_share(segments)
-        note = "same text" if text == original else f"{_words(text)}, {share:.0%} differ"
+        note = "same text" if text == original else f"{_words(text)}, {changed_share(original, text):.0%} differ"
         columns.append(Column(title, note, segments))
     return columns
 

@@ -1,0 +1,135 @@
+"""Who may import whom, and that nothing in the core writes to a model: read from the source, not from a run."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CORE = sorted((ROOT / "s2e_core").glob("*.py"))
+COMPONENTS = sorted((ROOT / "components").glob("*.py"))
+PAGE_LIBRARIES = {"gradio", "plotly", "pandas", "starlette", "fastapi"}
+ROWS = (
+    {"types", "errors"},
+    {"directions", "scores", "edit"},
+    {"architecture", "contrast", "behaviors", "chat"},
+    {"intervene"},
+)
+"""Rows of the core from the bottom; every file that is not named stands above them."""
+DRAWS_OR_HANDLES = ("_panel.py", "_handlers.py")
+KNOWS_GRADIO = {"handlers.py", "heatmap.py", "text_columns.py", "look.py", "page_view.py", "wiring.py"}
+NO_GRADIO = {"session.py", "dials.py", "store.py", "tables.py", "differences.py", "readouts.py", "texts.py", "work.py"}
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """(level, module) of every import outside `if TYPE_CHECKING`, wherever it stands in the file."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in _without_type_checking(tree):
+        if isinstance(node, ast.Import):
+            yield from ((0, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((node.level, name) for name in [node.module or ""] or [a.name for a in node.names])
+
+
+def _without_type_checking(node: ast.AST) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING":
+            continue
+        yield child
+        yield from _without_type_checking(child)
+
+
+def packages(path: Path) -> set[str]:
+    return {module.split(".")[0] for level, module in imports(path) if level == 0}
+
+
+def row_of(name: str) -> int:
+    return next((number for number, row in enumerate(ROWS) if name in row), len(ROWS))
+
+
+@pytest.mark.parametrize("path", CORE, ids=lambda path: path.stem)
+def test_a_core_file_imports_no_page_library_and_no_page(path: Path) -> None:
+    assert not packages(path) & (PAGE_LIBRARIES | {"components", "app"})
+
+
+@pytest.mark.parametrize("path", [p for p in CORE if not p.stem.startswith("__")], ids=lambda path: path.stem)
+def test_a_core_file_imports_from_its_row_or_below(path: Path) -> None:
+    own = row_of(path.stem)
+    upward = [module for level, module in imports(path) if level == 1 and row_of(module.split(".")[0]) > own]
+    assert not upward, f"{path.name} imports {upward}, which stand above it"
+
+
+def test_pure_math_knows_no_model_library_and_no_file() -> None:
+    for name in ("directions", "scores", "edit"):
+        assert not packages(ROOT / "s2e_core" / f"{name}.py") & {"transformers", "safetensors", "pathlib", "json", "os"}
+
+
+@pytest.mark.parametrize("path", COMPONENTS, ids=lambda path: path.stem)
+def test_the_page_never_imports_the_app_and_gradio_only_where_it_draws_or_handles(path: Path) -> None:
+    assert "app" not in packages(path)
+    if "gradio" in packages(path):
+        assert path.name.endswith(DRAWS_OR_HANDLES) or path.name in KNOWS_GRADIO
+    if path.name in NO_GRADIO:
+        assert not packages(path) & {"gradio", "plotly"}
+
+
+def test_panels_hold_layout_alone() -> None:
+    for path in ROOT.glob("components/*_panel.py"):
+        modules = {module for level, module in imports(path) if level == 1}
+        assert not {module for module in modules if module.endswith("_handlers")}, path.name
+        assert not modules & {"store", "session", "dials"}, path.name
+
+
+def test_the_core_works_where_no_page_library_is_installed() -> None:
+    program = (
+        "import sys\n"
+        f"for name in {sorted(PAGE_LIBRARIES)!r}: sys.modules[name] = None\n"
+        "import s2e_core, s2e_core.export, s2e_core.verify, s2e_core.recipe\n"
+        "assert s2e_core.load_model and s2e_core.build_edit\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
+def writes_to_a_parameter(tree: ast.AST) -> list[int]:
+    """Lines that change a weight in place: assignment to `.weight` or `.data`, or an in-place method on one of them."""
+
+    def is_weight(node: ast.AST) -> bool:
+        while isinstance(node, ast.Subscript | ast.Call):
+            node = node.value if isinstance(node, ast.Subscript) else node.func
+        if isinstance(node, ast.Attribute):
+            return node.attr in ("weight", "data") or is_weight(node.value)
+        return False
+
+    lines = []
+    for node in ast.walk(tree):
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AugAssign) else []
+        )
+        lines += [
+            node.lineno for target in targets if isinstance(target, ast.Attribute | ast.Subscript) and is_weight(target)
+        ]
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            name = node.func.attr
+            in_place = name.endswith("_") and not name.endswith("__") and name != "requires_grad_"
+            if (in_place and is_weight(node.func.value)) or name in ("load_state_dict", "copy_parameters"):
+                lines.append(node.lineno)
+    return lines
+
+
+@pytest.mark.parametrize("path", [*CORE, *COMPONENTS], ids=lambda path: path.stem)
+def test_nothing_writes_to_a_parameter(path: Path) -> None:
+    assert writes_to_a_parameter(ast.parse(path.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["m.weight += x", "m.weight.data[0] = x", "m.weight.add_(x)", "m.weight.data.copy_(x)", "m.load_state_dict(x)"],
+)
+def test_the_check_finds_every_way_of_writing(line: str) -> None:
+    assert writes_to_a_parameter(ast.parse(line)) == [1]
