@@ -32,7 +32,7 @@ MLP_DOWN = re.compile(
 CROSS_ATTENTION = re.compile(r"cross|encoder_att", re.IGNORECASE)
 INSIDE_NORM = re.compile(r"norm\.", re.IGNORECASE)
 EXPERTS = re.compile(r"expert|moe", re.IGNORECASE)
-OTHER_MIXER = re.compile(r"mamba|ssm|linear_att|recurrent|lstm|rwkv|delta_net|(^|\.)conv(\.|$)", re.IGNORECASE)
+OTHER_MIXER = re.compile(r"mamba|(^|[._])ssm|linear_att|recurrent|lstm|rwkv|delta_net|(^|\.)conv(\.|$)", re.IGNORECASE)
 NOT_TEXT = re.compile(r"vision|visual|image|audio|speech", re.IGNORECASE)
 LOOKED_FOR = {
     "heads": "attention output projection (self_attn.o_proj, attn.c_proj, attention.dense or the like)",
@@ -121,7 +121,7 @@ def _decoder_layers(model: PreTrainedModel, depths: set[int]) -> tuple[str, nn.M
     fitting = [name for name, layers in outer.items() if len(layers) in depths]
     if not fitting:
         found = " and ".join(f"{name} with {len(layers)}" for name, layers in outer.items()) or "no list of layers"
-        wanted = " or ".join(map(str, sorted(depths)))
+        wanted = " or ".join(map(str, sorted(depths))) or "an unstated number of"
         raise _Unfit(f"a list of {wanted} decoder layers was looked for, and {found} was found")
     path = max(fitting, key=lambda name: sum(p.numel() for p in outer[name].parameters()))
     kinds = {type(layer) for layer in outer[path]}
@@ -138,12 +138,15 @@ def _outer_lists(model: PreTrainedModel) -> dict[str, nn.ModuleList]:
 
 
 def _refuse_experts_and_mixers(index: int, layer: nn.Module) -> None:
-    for name, parameter in layer.named_parameters():
-        found = f"{name}, of shape {tuple(parameter.shape)}"
-        if EXPERTS.search(name) or (parameter.dim() > 2 and MLP_DOWN.search(name.removesuffix(".weight"))):
-            raise _Unfit(f"the MLP of layer {index} is a mixture of experts ({found})")
-        if OTHER_MIXER.search(name):
-            raise _Unfit(f"layer {index} mixes tokens by something other than attention heads ({found})")
+    shapes = {name: tuple(parameter.shape) for name, parameter in layer.named_parameters()}
+    stacks = [name for name, shape in shapes.items() if len(shape) > 2]
+    stacks = [name for name in stacks if MLP_DOWN.search(name.removesuffix(".weight"))]
+    if experts := stacks + [name for name in shapes if EXPERTS.search(name)]:
+        found = f"{experts[0]}, of shape {shapes[experts[0]]}"
+        raise _Unfit(f"the MLP of layer {index} is a mixture of experts ({found})")
+    if mixers := [name for name in shapes if OTHER_MIXER.search(name)]:
+        found = f"{mixers[0]}, of shape {shapes[mixers[0]]}"
+        raise _Unfit(f"layer {index} mixes tokens by something other than attention heads ({found})")
 
 
 def _the_projection(index: int, layer: nn.Module, kind: Kind, d_model: int | None) -> tuple[str, nn.Module]:
