@@ -98,6 +98,6 @@ def _template(kind: Kind, elem_id: str, label: str, height: int | None) -> str:
     holds the same figures.</p></div>
   <div class="s2e-map-legend"></div>
   <p class="s2e-map-live" role="status"></p>
-  <p class="s2e-map-keys" id="{elem_id}-keys">Arrow keys move, Enter or Space toggles, Shift with arrows marks a range, Enter
-  adds it, Delete leaves out.</p>
+  <p class="s2e-map-keys" id="{elem_id}-keys">Arrow keys move, Enter or Space toggles, Shift with arrows marks a
+  range, Enter adds it, Delete leaves out.</p>
 </section>"""

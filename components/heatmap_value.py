@@ -18,8 +18,14 @@ from numpy.typing import NDArray
 
 from s2e_core.edit import relative_changes
 from s2e_core.types import (
-    Component, ComponentScores, Kind, ModelSpec, WeightEdit, grid_component, layer_grid,
-)  # fmt: skip
+    Component,
+    ComponentScores,
+    Kind,
+    ModelSpec,
+    WeightEdit,
+    grid_component,
+    layer_grid,
+)
 
 Mode = Literal["g", "lambda"]
 Order = Literal["index", "strength"]
@@ -37,7 +43,7 @@ WORDS: Mapping[Mode, tuple[str, str, str]] = {
 
 
 class InvalidPick(ValueError):
-    """An event that the widget cannot have sent for the grid on show: forged, or of a grid since replaced. Ignore it."""
+    """An event the widget cannot have sent for the grid on show: forged, or of a grid since replaced. Ignore it."""
 
 
 @dataclass(frozen=True, eq=False)

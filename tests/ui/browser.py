@@ -73,7 +73,7 @@ def watched_page(browser: Browser, **options: Any) -> Iterator[Page]:
     context: BrowserContext = browser.new_context(**{"viewport": DESKTOP, **options})
     watch = Watch()
     context.on("page", watch.attach)
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(60_000)  # generous: the machine may be busy with other work
     try:
         yield context.new_page()
     finally:

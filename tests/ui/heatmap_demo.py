@@ -12,7 +12,15 @@ from components.heatmap import heatmap
 from components.heatmap_value import InvalidPick, Mode, heatmap_value, read_pick, shown_columns
 from s2e_core.edit import build_edit
 from s2e_core.types import (
-    ComponentScores, EditSettings, Kind, ModelSpec, Provenance, Selection, Site, SteeringDirections, WeightEdit,
+    ComponentScores,
+    EditSettings,
+    Kind,
+    ModelSpec,
+    Provenance,
+    Selection,
+    Site,
+    SteeringDirections,
+    WeightEdit,
 )  # fmt: skip
 
 HERE = Provenance("made up", None, "0", "made up", "0")
@@ -51,7 +59,8 @@ def picked_selection(edit: WeightEdit, pick: Any, kind: Kind) -> Selection:
     selection = edit.settings.selection
     included, excluded = set(selection.included), set(selection.excluded)
     for component in pick.components(edit.spec, kind):
-        on = not bool(edit.strength[component.site][component.index]) if pick.action == "toggle" else pick.action == "include"
+        is_on = bool(edit.strength[component.site][component.index])
+        on = not is_on if pick.action == "toggle" else pick.action == "include"
         (included if on else excluded).add(component)
         (excluded if on else included).discard(component)
     return replace(selection, included=frozenset(included), excluded=frozenset(excluded))

@@ -13,7 +13,16 @@ from playwright.sync_api import Browser, Page
 
 from components.heatmap import heatmap_routes
 from components.heatmap_value import (
-    EDITED, EXACT_CELLS, EXCLUDED, EXISTS, INCLUDED, InvalidPick, heatmap_value, read_pick, shown_columns, view_token,
+    EDITED,
+    EXACT_CELLS,
+    EXCLUDED,
+    EXISTS,
+    INCLUDED,
+    InvalidPick,
+    heatmap_value,
+    read_pick,
+    shown_columns,
+    view_token,
 )  # fmt: skip
 from s2e_core.types import Component, Selection
 from tests.ui.browser import PHONE, served, watched_page
@@ -126,11 +135,12 @@ MISSING = int(np.setdiff1d(np.arange(448), COLUMNS[1])[0])
         {"action": "delete"}, {"action": None}, {"action": ["toggle"]},
         {"seq": -1}, {"seq": 1.5}, {"seq": True}, {"seq": "7"}, {"seq": 2**53}, {"seq": None},
         {"view": "neurons-6x50-00000000"}, {"view": None}, {"view": {}},
-        {"cells": []}, {"cells": None}, {"cells": "[[1,2]]"}, {"cells": [[1]]}, {"cells": [[1, 2, 3]]}, {"cells": [None]},
-        {"cells": [[-1, 0]]}, {"cells": [[6, 0]]}, {"cells": [[1, -1]]}, {"cells": [[1, 448]]}, {"cells": [[1, MISSING]]},
+        {"cells": []}, {"cells": None}, {"cells": "[[1,2]]"}, {"cells": [[1]]}, {"cells": [[1, 2, 3]]},
+        {"cells": [None]}, {"cells": [[-1, 0]]}, {"cells": [[6, 0]]}, {"cells": [[1, -1]]}, {"cells": [[1, 448]]},
+        {"cells": [[1, MISSING]]},
         {"cells": [["1", 0]]}, {"cells": [[True, 0]]}, {"cells": [[1.0, 0]]}, {"cells": [[10**30, 0]]},
-        {"cells": [[0, 0]] * 5000}, {"box": None}, {"box": [[0, 0]]}, {"box": [[0, 0], [6, 0]]}, {"box": [[0, 0], [0, 50]]},
-        {"box": [[0, 0], [0, float("nan")]]}, {"box": {"0": [0, 0]}},
+        {"cells": [[0, 0]] * 5000}, {"box": None}, {"box": [[0, 0]]}, {"box": [[0, 0], [6, 0]]},
+        {"box": [[0, 0], [0, 50]]}, {"box": [[0, 0], [0, float("nan")]]}, {"box": {"0": [0, 0]}},
     ],
 )  # fmt: skip
 def test_a_forged_pick_is_refused(wrong: dict[str, Any]) -> None:
@@ -181,7 +191,7 @@ def logged(page: Page) -> list[str]:
     return page.locator("#log textarea").input_value().splitlines()
 
 
-def until(condition: Callable[[], object], page: Page, seconds: float = 15) -> None:
+def until(condition: Callable[[], object], page: Page, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "the page did not get there in time"
@@ -278,7 +288,10 @@ def test_the_tools_change_what_a_click_does(page: Page, heads_url: str) -> None:
     until(lambda: logged(page)[1:] == ["include [(4, 4)] of 1"], page)
 
 
-RANGES = "n => { const l = n.querySelector('.js-plotly-plot')._fullLayout; return [...l.xaxis.range, ...l.yaxis.range]; }"
+RANGES = """n => {
+    const layout = n.querySelector('.js-plotly-plot')._fullLayout;
+    return [...layout.xaxis.range, ...layout.yaxis.range];
+}"""
 
 
 def test_new_data_keeps_the_zoom_and_the_element(page: Page, heads_url: str) -> None:
