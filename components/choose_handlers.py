@@ -21,7 +21,7 @@ from s2e_core import (
     summarize,
     swapped,
 )
-from s2e_core.types import Kind
+from s2e_core.spec import Kind
 
 from .limits import Limits
 from .session import OWN, Scored, Session

@@ -11,7 +11,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from s2e_core import Component, EditSettings, Selection, SettingsError, rho_for_count
-from s2e_core.types import Kind
+from s2e_core.spec import Kind
 
 from .session import Session
 

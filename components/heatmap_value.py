@@ -17,15 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2e_core.edit import relative_changes
-from s2e_core.types import (
-    Component,
-    ComponentScores,
-    Kind,
-    ModelSpec,
-    WeightEdit,
-    grid_component,
-    layer_grid,
-)
+from s2e_core.spec import Component, Kind, ModelSpec, grid_component, layer_grid
+from s2e_core.types import ComponentScores, WeightEdit
 
 Mode = Literal["g", "lambda"]
 Order = Literal["index", "strength"]

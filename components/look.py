@@ -25,11 +25,12 @@ def header() -> gr.HTML:
     )
 
 
-def footer() -> None:
+def footer(limits: Limits) -> None:
     with gr.Accordion(texts.HOW, open=False, elem_id="how"):
         gr.Markdown(texts.HOW_TEXT, latex_delimiters=[
             {"left": "$$", "right": "$$", "display": True}, {"left": "$", "right": "$", "display": False},
         ])  # fmt: skip
+    gr.Markdown(limits.sentence(), elem_classes="status")
 
 
 def launch_options(limits: Limits) -> dict[str, Any]:

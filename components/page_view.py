@@ -13,7 +13,7 @@ import gradio as gr
 
 from s2e_core import LoadedModel
 from s2e_core.export import ExportDtype, ExportFormat, export_size
-from s2e_core.types import Kind
+from s2e_core.spec import Kind
 
 from . import readouts, texts
 from .dials import count_above

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from s2e_core import Component
-from s2e_core.types import Kind
+from s2e_core.spec import Kind
 
 from . import dials
 from .heatmap_value import InvalidPick, read_pick

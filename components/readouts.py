@@ -5,8 +5,8 @@ Knows the core's values and formats numbers; no page, and no text that a visitor
 
 from __future__ import annotations
 
-from s2e_core import Behavior, Component, EditSettings, LoadedModel, relative_changes, summarize
-from s2e_core.types import KINDS, Kind
+from s2e_core import Behavior, Component, EditSettings, EditSummary, LoadedModel, relative_changes, summarize
+from s2e_core.spec import KINDS, Kind
 
 from .dials import is_on, threshold
 from .session import Session
@@ -44,7 +44,7 @@ def summary(session: Session) -> str:
     ]
     if scored_here:
         cells.append(_figure(f"{beyond:,} / {edited:,}", f"beyond chance, |g| &gt; {chance_level(session):.2f}"))
-    level, sentence = _verdict(session, figures.relative_size, figures.largest_change)
+    level, sentence = _verdict(session, figures)
     return (
         f'<div class="figures">{"".join(cells)}</div><p class="verdict {level}">{sentence}</p>'
         f'<p class="formula">λ = strength · sign(g) · (|g| − ρα) / ρ(1−α), where |g| is above ρα: {_rules(session)}</p>'
@@ -63,18 +63,19 @@ def _rule(settings: EditSettings, kind: Kind) -> str:
     return f"|g| &gt; {tau:.3f}, gain {1 / (rho * (1 - settings.alpha)):.2f}"
 
 
-def _verdict(session: Session, size: float, largest: float) -> tuple[str, str]:
-    if session.recipe:
-        return "note", "This is the edit of the recipe you uploaded. Move a dial to return to your own."
+def _verdict(session: Session, figures: EditSummary) -> tuple[str, str]:
+    """(level, sentence): what a person should know about this edit before anything else."""
+    largest = figures.largest_change
+    origin = "The edit of the recipe you uploaded; move a dial to return to your own. " if session.recipe else ""
     if session.edit.is_empty:
-        return "note", "Nothing is edited: the edited model is the original. Raise a count or lower ρ."
-    if size > LARGE_EDIT or largest > LARGE_CHANGE:
+        return "note", f"{origin}Nothing is edited: the edited model is the original. Raise a count or lower ρ."
+    if figures.relative_size > LARGE_EDIT or largest > LARGE_CHANGE:
         return "warning", (
-            f"A large edit: the strongest component changes by {largest:.1f} times its own weight. "
+            f"{origin}A large edit: the strongest component changes by {largest:.1f} times its own weight. "
             "Expect damage; lower the strength or edit fewer components."
         )
-    layers = f"{summarize(session.scored.scores, session.edit).n_layers} of {session.edit.spec.n_layers} layers"
-    return "calm", f"In {layers}. The strongest component changes by {largest:.0%} of its weight."
+    layers = f"{figures.n_layers} of {session.edit.spec.n_layers} layers"
+    return "calm", f"{origin}In {layers}. The strongest component changes by {largest:.0%} of its weight."
 
 
 def _figure(number: str, label: str) -> str:

@@ -24,7 +24,7 @@ from s2e_core import (
     WeightEdit,
     build_edit,
 )
-from s2e_core.types import KINDS, Kind
+from s2e_core.spec import KINDS, Kind
 
 from .heatmap_value import Mode, shown_columns
 

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from s2e_core import Component, ComponentScores, relative_changes
-from s2e_core.types import KINDS
+from s2e_core.spec import KINDS
 
 from .dials import is_on
 from .session import Session

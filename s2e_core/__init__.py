@@ -34,20 +34,17 @@ from .intervene import intervening, preview_logits
 from .loading import load_model
 from .recipe import load_edit, save_edit
 from .scores import component_scores
+from .settings import EditSettings, Selection
+from .spec import Component, ModelSpec, Site
 from .types import (
     ActivationMeans,
-    Component,
     ComponentScores,
     ContrastSet,
     Edited,
-    EditSettings,
     Example,
     LoadedModel,
-    ModelSpec,
     Original,
     Provenance,
-    Selection,
-    Site,
     Steered,
     SteeringDirections,
     Variant,

@@ -51,7 +51,8 @@ from . import (
 )
 from .arguments import PROGRAM, parse
 from .export import ExportFormat
-from .types import KINDS, Kind, Progress
+from .spec import KINDS, Kind
+from .types import Progress
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from .errors import UnsupportedModelError
-from .types import KINDS, Kind, ModelSpec, Site
+from .spec import KINDS, Kind, ModelSpec, Site
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel

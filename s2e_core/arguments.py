@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .types import KINDS
+from .spec import KINDS
 
 PROGRAM = "python -m s2e_core"
 DTYPES = ("float32", "bfloat16", "float16")

@@ -11,7 +11,8 @@ from typing import Any
 
 from .contrast import load_contrast_set
 from .errors import BehaviorError, ContrastDataError
-from .types import ContrastSet, EditSettings
+from .settings import EditSettings
+from .types import ContrastSet
 
 BUNDLED_BEHAVIORS = Path(__file__).resolve().parent.parent / "assets" / "behaviors"
 

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from .errors import SettingsError
-from .types import Component, ComponentScores, EditSettings, Kind, Selection, SteeringDirections, WeightEdit
+from .settings import EditSettings, Selection
+from .spec import Component, Kind
+from .types import ComponentScores, SteeringDirections, WeightEdit
 
 
 def elastic_net(g: Tensor, rho: float, alpha: float) -> Tensor:

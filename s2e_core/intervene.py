@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from .errors import S2EError
-from .types import Edited, LoadedModel, ModelSpec, Steered, Variant
+from .spec import ModelSpec
+from .types import Edited, LoadedModel, Steered, Variant
 
 
 @contextmanager

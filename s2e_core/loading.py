@@ -26,7 +26,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from .architecture import find_sites, verify_sites
 from .chat import has_chat_template, prompt_ids
 from .errors import ModelLoadError
-from .types import LoadedModel, ModelSpec
+from .spec import ModelSpec
+from .types import LoadedModel
 
 BUNDLED = "bundled"
 BUNDLED_MODEL = Path(__file__).resolve().parent.parent / "assets" / "demo_model"

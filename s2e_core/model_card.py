@@ -13,7 +13,8 @@ import yaml
 from huggingface_hub import metadata_load
 
 from .recipe import PAPER, model_label, recipe_bytes
-from .types import KINDS, LoadedModel, WeightEdit
+from .spec import KINDS
+from .types import LoadedModel, WeightEdit
 
 CardKind = Literal["checkpoint", "adapter"]
 CARD_FILE = "README.md"

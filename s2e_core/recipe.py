@@ -21,17 +21,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from .errors import RecipeError, SettingsError
-from .types import (
-    KINDS,
-    Component,
-    EditSettings,
-    LoadedModel,
-    ModelSpec,
-    Provenance,
-    Selection,
-    Site,
-    WeightEdit,
-)
+from .settings import EditSettings, Selection
+from .spec import KINDS, Component, ModelSpec, Site
+from .types import LoadedModel, Provenance, WeightEdit
 
 PAPER = "Sun, Yan, Wang, Weng: Steer2Edit, arXiv 2602.09870"
 _KEY = "steer2edit"  # a single key: safetensors writes several in random order

@@ -8,72 +8,22 @@ is a tuple aligned with `ModelSpec.sites`. This file knows no formula, no file a
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
-from .errors import SettingsError
+from .settings import EditSettings
+from .spec import Kind, ModelSpec, check_shapes, layer_grid
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-Kind = Literal["heads", "neurons"]
-KINDS: tuple[Kind, ...] = ("heads", "neurons")
 Progress = Callable[[int, int], None]
 """Called with (done, total) while a long stage runs; raising `Cancelled` in it stops the stage."""
-
-
-class Component(NamedTuple):
-    """One head or one neuron: its site's position in `ModelSpec.sites` and its index within that site."""
-
-    site: int
-    index: int  # type: ignore[assignment]  # hides tuple.index, which has no use here
-
-
-@dataclass(frozen=True, eq=False)
-class Site:
-    """One projection of one layer that writes to the residual stream."""
-
-    layer: int
-    kind: Kind
-    name: str
-    """Module path in the loaded model."""
-    n_components: int
-    """H for an attention output projection, F for an MLP down projection."""
-    width: int
-    """Projection inputs per component: D for a head, 1 for a neuron."""
-    transposed: bool = False
-    """The weight is stored (in, out), as in GPT-2's Conv1D."""
-    post_norm: bool = False
-    """A norm follows the projection before the residual addition, so that strong edits saturate."""
-
-    @property
-    def n_inputs(self) -> int:
-        return self.n_components * self.width
-
-
-@dataclass(frozen=True, eq=False)
-class ModelSpec:
-    """Where the heads and neurons of a model are; verified once at load."""
-
-    model_type: str
-    n_layers: int
-    d_model: int
-    sites: tuple[Site, ...]
-    unreachable: tuple[str, ...] = ()
-    """What cannot be edited, each with its reason, as sentences."""
-
-    def of_kind(self, kind: Kind) -> tuple[int, ...]:
-        """Positions in `sites` of all sites of one kind, in layer order."""
-        return tuple(i for i, site in enumerate(self.sites) if site.kind == kind)
-
-    def n_components(self, kind: Kind) -> int:
-        return sum(self.sites[i].n_components for i in self.of_kind(kind))
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,52 +122,6 @@ class ComponentScores:
     def grid(self, kind: Kind) -> Tensor:
         """g as (L, widest layer), NaN where a layer has no such component: the heatmap."""
         return layer_grid(self.spec, kind, self.g)
-
-
-@dataclass(frozen=True, eq=False)
-class Selection:
-    """Which components an edit may touch. By default every one whose |g| is above the threshold rho * alpha."""
-
-    only: frozenset[Component] | None = None
-    """Restrict the components above the threshold to these; None restricts nothing."""
-    included: frozenset[Component] = frozenset()
-    """Chosen by hand: the threshold is waived, lambda = g / (rho * (1 - alpha))."""
-    excluded: frozenset[Component] = frozenset()
-    """Left alone whatever their score."""
-    layers: tuple[int, int] | None = None
-    """First and last layer, inclusive, for the components above the threshold; None means all."""
-
-
-@dataclass(frozen=True, eq=False)
-class EditSettings:
-    """The dials of the edit: threshold rho * alpha and gain 1 / (rho * (1 - alpha)) per kind, and multipliers."""
-
-    rho_attn: float | None
-    """Budget of the attention heads, > 0; None leaves all heads alone."""
-    rho_mlp: float | None
-    """Budget of the MLP neurons, > 0; None leaves all neurons alone."""
-    alpha: float
-    """Share of the L1 part in the budget, 0 <= alpha < 1."""
-    strength: float = 1.0
-    """Multiplies every lambda, >= 0; 1 is the paper's edit."""
-    selection: Selection = Selection()
-    strengths: Mapping[Component, float] = field(default_factory=lambda: MappingProxyType({}))
-    """Further multiplier of single components, >= 0."""
-
-    def __post_init__(self) -> None:
-        for name, rho in (("rho_attn", self.rho_attn), ("rho_mlp", self.rho_mlp)):
-            if rho is not None and not 0 < rho < float("inf"):
-                raise SettingsError(f"{name} is {rho}; it must be a positive number, or off to leave that kind alone.")
-        if not 0 <= self.alpha < 1:
-            raise SettingsError(f"alpha is {self.alpha}; it must be at least 0 and below 1.")
-        for value in (self.strength, *self.strengths.values()):
-            if not 0 <= value < float("inf"):
-                raise SettingsError(
-                    f"A strength is {value}; strengths start at 0. For the opposite behaviour, swap the two sides."
-                )
-
-    def rho(self, kind: Kind) -> float | None:
-        return self.rho_attn if kind == "heads" else self.rho_mlp
 
 
 @dataclass(frozen=True, eq=False)
@@ -321,32 +225,3 @@ class LoadedModel:
     @property
     def dtype(self) -> torch.dtype:
         return self.model.dtype
-
-
-def layer_grid(spec: ModelSpec, kind: Kind, values: tuple[Tensor, ...]) -> Tensor:
-    """Per-site values as (L, widest layer), NaN where a layer has no component; sites of a layer stand side by side."""
-    rows = [torch.cat([torch.empty(0), *(values[i] for i in _in_layer(spec, kind, n))]) for n in range(spec.n_layers)]
-    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=float("nan"))
-
-
-def grid_component(spec: ModelSpec, kind: Kind, layer: int, column: int) -> Component | None:
-    """The component shown at (layer, column) of a grid of `kind`; None where there is none."""
-    for i in _in_layer(spec, kind, layer):
-        if column < spec.sites[i].n_components:
-            return Component(i, column)
-        column -= spec.sites[i].n_components
-    return None
-
-
-def _in_layer(spec: ModelSpec, kind: Kind, layer: int) -> Iterator[int]:
-    return (i for i, site in enumerate(spec.sites) if site.kind == kind and site.layer == layer)
-
-
-def check_shapes(name: str, tensors: tuple[Tensor, ...], shapes: Sequence[tuple[int, ...]]) -> None:
-    """Raise ValueError with both shapes where a tuple of tensors does not fit its sites."""
-    found = [tuple(tensor.shape) for tensor in tensors]
-    if found != list(shapes):
-        wrong = [(i, f, s) for i, (f, s) in enumerate(zip(found, shapes, strict=False)) if f != s]
-        counts = f"got {len(found)} entries, expected {len(shapes)}"
-        detail = "entry {}: got {}, expected {}".format(*wrong[0]) if wrong else counts
-        raise ValueError(f"{name} does not fit the model: {detail}")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .model_card import CardKind
-from .types import Component, ModelSpec
+from .spec import Component, ModelSpec
 
 ENOUGH = 0.9
 """Share of a component's intended change below which its rounding deserves a warning."""

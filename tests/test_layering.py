@@ -15,7 +15,7 @@ CORE = sorted((ROOT / "s2e_core").glob("*.py"))
 COMPONENTS = sorted((ROOT / "components").glob("*.py"))
 PAGE_LIBRARIES = {"gradio", "plotly", "pandas", "starlette", "fastapi"}
 ROWS = (
-    {"types", "errors"},
+    {"types", "spec", "settings", "errors"},
     {"directions", "scores", "edit"},
     {"architecture", "contrast", "behaviors", "chat"},
     {"intervene"},
@@ -33,7 +33,7 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
         if isinstance(node, ast.Import):
             yield from ((0, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield from ((node.level, name) for name in [node.module or ""] or [a.name for a in node.names])
+            yield from ((node.level, name) for name in ([node.module] if node.module else [a.name for a in node.names]))
 
 
 def _without_type_checking(node: ast.AST) -> Iterator[ast.AST]:

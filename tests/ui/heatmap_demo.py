@@ -11,17 +11,9 @@ import torch
 from components.heatmap import heatmap
 from components.heatmap_value import InvalidPick, Mode, heatmap_value, read_pick, shown_columns
 from s2e_core.edit import build_edit
-from s2e_core.types import (
-    ComponentScores,
-    EditSettings,
-    Kind,
-    ModelSpec,
-    Provenance,
-    Selection,
-    Site,
-    SteeringDirections,
-    WeightEdit,
-)  # fmt: skip
+from s2e_core.settings import EditSettings, Selection
+from s2e_core.spec import Kind, ModelSpec, Site
+from s2e_core.types import ComponentScores, Provenance, SteeringDirections, WeightEdit
 
 HERE = Provenance("made up", None, "0", "made up", "0")
 

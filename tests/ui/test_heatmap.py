@@ -24,7 +24,8 @@ from components.heatmap_value import (
     shown_columns,
     view_token,
 )  # fmt: skip
-from s2e_core.types import Component, Selection
+from s2e_core.settings import Selection
+from s2e_core.spec import Component
 from tests.ui.browser import PHONE, served, watched_page
 from tests.ui.heatmap_demo import demo_page, edit_of, made_up
 

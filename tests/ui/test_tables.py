@@ -7,7 +7,7 @@ import pytest
 from components import dials
 from components.tables import COLUMNS, ranked_table, ranking
 from s2e_core import Component, relative_changes
-from s2e_core.types import grid_component
+from s2e_core.spec import grid_component
 from tests.ui.running import first_session
 
 
