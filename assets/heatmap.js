@@ -206,13 +206,13 @@ const legend = () => {
   bar.className = 's2e-map-scale';
   bar.append(row('b', v.words[0]), row('small', signed(-v.scale)), ramp, row('small', signed(v.scale)), row('b', v.words[2]));
   const seen = v.states.reduce((all, s) => all | (s || 16), 0), items = [bar];
-  if (v.compared) items.push(key('full', 'edited'), key('pale', v.words[1] === 'left as it is' ? v.words[1] : 'left as it is'));
+  if (v.compared) items.push(key('full', 'edited'), key('pale', 'left as it is'));
   if (seen & INCLUDED) items.push(key('in', 'added by hand'));
   if (seen & EXCLUDED) items.push(key('ex', 'left out by hand'));
   if (seen & 16) items.push(key('none', `no ${what}`));
   find('-legend').replaceChildren(...items);
   find('-legend').style.setProperty('--full', stops(name, 0)[5]);
-  find('-legend').style.setProperty('--pale', stops(name, PALE[name])[5]);
+  find('-legend').style.setProperty('--pale', stops(name, PALE[name])[v.mode === 'g' ? 5 : 3]);
 };
 
 // ---- life ----------------------------------------------------------------------------------------------------------

@@ -160,7 +160,8 @@ const axisTitle = () => {
 };
 const figure = (name, width, height) => {
   const size = cellSize(width, height), colors = ink(name), gap = size.w >= 14 && size.h >= 10 ? 2 : size.h >= 8 ? 1 : 0;
-  const axis = {showgrid: false, zeroline: false, showline: false, ticks: '', automargin: false, tickformat: 'd',
+  const axis = {showgrid: false, zeroline: false, showline: false, ticks: '', automargin: false, tickformat: 'd', tickangle: 0,
+    ticklabeloverflow: 'allow',   // measuring every label for overflow would take most of the time of an update
     tickfont: {color: colors.soft, size: 11}, fixedrange: false};
   const step = (pixels, room) => Math.max(1, Math.ceil(room / pixels));
   const title = (text, standoff) => ({text, standoff, font: {size: 12, color: colors.soft}});
