@@ -52,7 +52,7 @@ def build(store: ModelStore) -> gr.Blocks:
             compare = compare_panel(behavior, columns, store.limits)
         details, take = detail_panel(), take_home_panel()
         refresh = gr.Button(visible="hidden", elem_id="refresh")
-        look.footer()
+        look.footer(store.limits)
         page = Page(store, gr.State(lambda: first), choose, see, dial_panel, compare, details, take, refresh)
         wire_opening(demo, page, names)
         wire_dials(page, first)

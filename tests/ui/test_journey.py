@@ -1,0 +1,312 @@
+"""What a visitor does, in a real browser on the real app and the bundled model, from opening to reloading the download.
+
+Every page here fails its test on a request to a foreign host, a script error or a console error.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from playwright.sync_api import Browser, Page, expect
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from s2e_core.chat import prompt_ids
+from tests.ui.browser import PHONE, watched_page
+from tests.ui.running import running_app, shared_store
+
+SECONDS = 1000
+PATIENCE = 30 * SECONDS
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with running_app(shared_store()) as url:
+        yield url
+
+
+@pytest.fixture
+def visitor(page: Page, address: str) -> Page:
+    """A page that is open and at rest."""
+    return arrive(page, address)
+
+
+def arrive(page: Page, address: str) -> Page:
+    page.set_default_timeout(PATIENCE)
+    page.goto(address)
+    page.wait_for_selector("#heads [data-draws]")
+    page.wait_for_selector("#neurons [data-draws]")
+    expect(page.locator("#summary .figure")).to_have_count(4, timeout=PATIENCE)
+    rest(page)
+    return page
+
+
+def rest(page: Page) -> None:
+    """Until the table and the texts have followed the last change."""
+    page.wait_for_function(
+        "() => document.querySelector('#texts .texts') && !document.querySelector('#texts .texts.outdated')"
+        " && document.querySelector('#texts .texts').getAttribute('aria-busy') === 'false'",
+        timeout=PATIENCE,
+    )
+
+
+def figures(page: Page) -> tuple[int, int]:
+    """Edited heads and neurons, as the page says."""
+    heads, neurons = page.locator("#summary .figure b").all_inner_texts()[:2]
+    return int(heads.replace(",", "")), int(neurons.replace(",", ""))
+
+
+def set_slider(page: Page, name: str, value: float) -> float:
+    """Move a slider as a drag does and return the milliseconds until the figures followed."""
+    return page.evaluate(
+        """async ([name, value]) => {
+            const slider = document.querySelector(`#${name} input[type=range]`);
+            const summary = document.querySelector('#summary');
+            const before = summary.innerHTML, start = performance.now();
+            slider.value = value;
+            slider.dispatchEvent(new Event('input', {bubbles: true}));
+            while (summary.innerHTML === before && performance.now() - start < 20000)
+                await new Promise(next => setTimeout(next, 2));
+            return performance.now() - start;
+        }""",
+        [name, value],
+    )
+
+
+def set_count(page: Page, kind: str, count: int) -> float:
+    """Move a plain slider and return the milliseconds until the page says that so many are edited."""
+    return page.evaluate(
+        """async ([kind, count]) => {
+            const slider = document.querySelector(`#${kind}-count input[type=range]`), start = performance.now();
+            slider.value = count;
+            slider.dispatchEvent(new Event('input', {bubbles: true}));
+            const figure = () => document.querySelectorAll('#summary b')[kind === 'heads' ? 0 : 1].innerText;
+            while (figure() !== String(count) && performance.now() - start < 20000)
+                await new Promise(next => setTimeout(next, 2));
+            return performance.now() - start;
+        }""",
+        [kind, count],
+    )
+
+
+def said(page: Page) -> list[str]:
+    """The texts of the columns, without the words that are only marked as left out."""
+    return [text.text_content() or "" for text in page.locator("#texts .text").all()]
+
+
+def edit_strongly(page: Page) -> None:
+    for name, value in (("alpha", 0.2), ("rho-mlp", 0.4), ("strength", 1.05)):
+        set_slider(page, name, value)
+        rest(page)
+
+
+def test_the_page_opens_with_real_scores_a_real_edit_and_the_first_texts(visitor: Page) -> None:
+    heads, neurons = figures(visitor)
+    assert heads + neurons > 0
+    assert all(said(visitor)) and len(said(visitor)) == 2
+    assert visitor.locator("#table [role=row]").count() > 5
+    assert "Wanted" in visitor.inner_text("#status")
+
+
+def test_heatmaps_dials_and_texts_fit_on_one_screen(browser: Browser, address: str) -> None:
+    with watched_page(browser, viewport={"width": 1440, "height": 900}) as page:
+        arrive(page, address)
+        for name in ("heads", "neurons", "heads-count", "alpha", "prompt", "texts", "run"):
+            box = page.locator(f"#{name}").bounding_box()
+            assert box is not None and box["y"] >= 0 and box["y"] + box["height"] <= 900, name
+
+
+def test_a_phone_never_scrolls_sideways(browser: Browser, address: str) -> None:
+    with watched_page(browser, viewport=PHONE, has_touch=True) as page:
+        arrive(page, address)
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+def test_a_click_on_a_head_edits_it_and_undo_takes_it_back(visitor: Page) -> None:
+    before = figures(visitor)
+    area = visitor.locator("#heads .nsewdrag").first.bounding_box()
+    assert area is not None
+    visitor.mouse.click(area["x"] + area["width"] * 0.44, area["y"] + area["height"] * 0.42)
+    expect(visitor.locator("#inspector h4")).to_have_text(re.compile(r"Head \d+ of layer \d+"), timeout=PATIENCE)
+    visitor.wait_for_function("before => document.querySelector('#summary b').innerText !== before", arg=str(before[0]))
+    assert abs(figures(visitor)[0] - before[0]) == 1
+    visitor.locator("body").press("Control+z")
+    expect(visitor.locator("#summary b").first).to_have_text(str(before[0]), timeout=PATIENCE)
+    visitor.locator("body").press("Control+Shift+z")
+    visitor.wait_for_function("before => document.querySelector('#summary b').innerText !== before", arg=str(before[0]))
+    rest(visitor)
+
+
+def test_sliders_move_each_other_and_the_page_follows_fast(visitor: Page) -> None:
+    times = [set_count(visitor, "neurons", count) for count in (30, 60, 90, 120, 45)]
+    assert figures(visitor)[1] == 45
+    rho = float(visitor.input_value("#rho-mlp input[type=number]"))
+    assert rho > 0
+    rest(visitor)
+    set_slider(visitor, "rho-mlp", round(rho * 0.8, 3))
+    assert figures(visitor)[1] > 45
+    expect(visitor.locator("#neurons-count input[type=number]")).to_have_value(
+        str(figures(visitor)[1]), timeout=PATIENCE
+    )
+    print("milliseconds from slider to figures:", [round(t) for t in times])
+    assert sorted(times)[len(times) // 2] < 1000  # a loaded test machine; on a free one it is below 100
+    rest(visitor)
+
+
+def test_a_drag_never_loses_its_last_value(visitor: Page) -> None:
+    visitor.evaluate(
+        """async () => {
+            const slider = document.querySelector('#heads-count input[type=range]');
+            for (let i = 1; i <= 40; i++) {
+                slider.value = i % 20 + 3;
+                slider.dispatchEvent(new Event('input', {bubbles: true}));
+                await new Promise(next => setTimeout(next, 12));
+            }
+            slider.value = 17;
+            slider.dispatchEvent(new Event('input', {bubbles: true}));
+        }"""
+    )
+    expect(visitor.locator("#summary b").first).to_have_text("17", timeout=PATIENCE)
+    rest(visitor)
+    assert figures(visitor)[0] == 17 and visitor.input_value("#heads-count input[type=number]") == "17"
+
+
+def test_a_tick_in_the_table_takes_a_component_out(visitor: Page) -> None:
+    set_count(visitor, "neurons", 60)
+    rest(visitor)
+    visitor.get_by_label("Neurons", exact=True).last.check()
+    visitor.wait_for_timeout(1500)
+    before = figures(visitor)[1]
+    visitor.locator('#table [data-testid="cell-0-0"] input').click()
+    expect(visitor.locator("#summary b").nth(1)).to_have_text(str(before - 1), timeout=PATIENCE)
+    rest(visitor)
+
+
+def test_another_behaviour_brings_its_own_prompt_and_scores(visitor: Page) -> None:
+    prompt, status = visitor.input_value("#prompt textarea"), visitor.inner_text("#status")
+    visitor.click("#behavior input")
+    visitor.get_by_role("option").nth(1).click()
+    visitor.wait_for_function("before => document.querySelector('#prompt textarea').value !== before", arg=prompt)
+    assert visitor.inner_text("#status") != status
+    visitor.wait_for_timeout(500)
+    rest(visitor)
+
+
+def test_own_examples_are_extracted_and_bad_ones_leave_the_page_as_it_was(visitor: Page) -> None:
+    before = figures(visitor)
+    visitor.click("#behavior input")
+    visitor.get_by_role("option").last.click()
+    visitor.fill("#own-positive textarea", "How was it? | It was wonderful.")
+    visitor.click("#extract")
+    expect(visitor.locator(".toast-body")).to_contain_text("is empty", timeout=PATIENCE)
+    assert figures(visitor) == before and all(said(visitor))
+    visitor.fill("#own-positive textarea", "\n".join(f"How was day {n}? | I am so glad, it was fun." for n in range(9)))
+    visitor.fill(
+        "#own-negative textarea", "\n".join(f"How was day {n}? | I could cry, it was awful." for n in range(9))
+    )
+    visitor.click("#extract")
+    expect(visitor.locator("#status")).to_contain_text("9 + 9 examples", timeout=PATIENCE)
+    visitor.wait_for_timeout(500)
+    rest(visitor)
+
+
+def test_stop_ends_a_comparison_and_the_next_one_runs(visitor: Page) -> None:
+    visitor.uncheck("#follow input")
+    visitor.fill("#length input", "250")
+    visitor.fill(
+        "#prompt textarea", "Tom has 12 apples. He buys 7 more. He gives 5 away. How many apples does Tom have now?"
+    )
+    visitor.click("#run")
+    visitor.wait_for_function("document.querySelector('#texts .texts').getAttribute('aria-busy') === 'true'")
+    visitor.click("#stop-run")
+    visitor.wait_for_timeout(1000)
+    stopped = said(visitor)
+    visitor.wait_for_timeout(1000)
+    assert said(visitor) == stopped and stopped[0]
+    visitor.fill("#length input", "12")
+    visitor.press("#prompt textarea", "Enter")
+    rest(visitor)
+    assert all(said(visitor)) and "writing" not in visitor.inner_text("#texts")
+
+
+def test_a_bad_prompt_is_a_toast_and_the_texts_stay(visitor: Page) -> None:
+    before = said(visitor)
+    visitor.fill("#prompt textarea", "")
+    visitor.click("#run")
+    expect(visitor.locator(".toast-body")).to_contain_text("The prompt is empty", timeout=PATIENCE)
+    assert said(visitor) == before and visitor.locator("#texts h3").first.is_visible()
+
+
+def test_what_a_visitor_types_is_never_run(visitor: Page) -> None:
+    visitor.fill("#prompt textarea", "<img src=x onerror=\"document.title='run'\"> ${document.title='run'} {{1+1}}")
+    visitor.press("#prompt textarea", "Enter")
+    visitor.wait_for_timeout(500)
+    rest(visitor)
+    assert visitor.title() != "run" and not visitor.locator("#texts img").count()
+
+
+def test_the_downloaded_checkpoint_says_in_plain_transformers_what_the_page_showed(
+    visitor: Page, tmp_path: Path
+) -> None:
+    edit_strongly(visitor)
+    prompt = visitor.input_value("#prompt textarea")
+    visitor.locator("#dtype").get_by_label("float32").check()
+    visitor.click("#run")
+    visitor.wait_for_timeout(500)
+    rest(visitor)
+    original, edited = said(visitor)
+    with visitor.expect_download(timeout=4 * PATIENCE) as started:
+        visitor.click("#checkpoint")
+    path = tmp_path / "download.zip"
+    started.value.save_as(path)
+    assert started.value.suggested_filename.endswith("-checkpoint-float32.zip")
+    expect(visitor.locator("#export-status")).to_contain_text("does what the preview showed", timeout=PATIENCE)
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(tmp_path)
+    folder = next(path.parent for path in tmp_path.glob("*/config.json"))
+    texts = []
+    for source in (folder, shared_store().model(shared_store().first_model).source):
+        tokenizer, model = (
+            AutoTokenizer.from_pretrained(source),
+            AutoModelForCausalLM.from_pretrained(source, dtype="float32"),
+        )
+        ids = torch.tensor([prompt_ids(tokenizer, prompt)])
+        new = model.generate(ids, max_new_tokens=len(tokenizer(original + edited)["input_ids"]) + 8, do_sample=False)
+        texts.append(tokenizer.decode(new[0, ids.shape[1] :], skip_special_tokens=True))
+    assert texts[0].startswith(edited) and texts[1].startswith(original)
+
+
+def test_a_recipe_goes_home_and_comes_back(visitor: Page, tmp_path: Path) -> None:
+    set_count(visitor, "neurons", 23)
+    set_count(visitor, "heads", 5)
+    rest(visitor)
+    with visitor.expect_download(timeout=2 * PATIENCE) as started:
+        visitor.click("#recipe")
+    path = tmp_path / "recipe.safetensors"
+    started.value.save_as(path)
+    visitor.click("#none")
+    expect(visitor.locator("#summary .verdict")).to_contain_text("Nothing is edited", timeout=PATIENCE)
+    visitor.set_input_files("#upload-recipe input[type=file]", path)
+    expect(visitor.locator("#summary .verdict")).to_contain_text("recipe you uploaded", timeout=PATIENCE)
+    assert figures(visitor) == (5, 23)
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"nothing")
+    visitor.locator("#upload-recipe button[aria-label]").first.click()
+    visitor.set_input_files("#upload-recipe input[type=file]", broken)
+    expect(visitor.locator(".toast-body")).to_contain_text("not a recipe", timeout=PATIENCE)
+    assert figures(visitor) == (5, 23)
+    rest(visitor)
+
+
+def test_two_tabs_hold_different_edits(browser: Browser, address: str) -> None:
+    with watched_page(browser) as one, watched_page(browser) as two:
+        arrive(one, address), arrive(two, address)
+        set_count(one, "neurons", 11)
+        set_count(two, "neurons", 77)
+        set_slider(one, "strength", 0.9)
+        assert (figures(one)[1], figures(two)[1]) == (11, 77)
+        rest(one), rest(two)
