@@ -23,14 +23,14 @@ from components.compare_panel import compare_panel
 from components.detail_panel import detail_panel
 from components.handlers import guarded
 from components.options import options, store_of
-from components.page_view import resting_view, whole_view
+from components.page_view import opening_view, resting_view, whole_view
 from components.see_panel import see_panel
 from components.session import OWN, Session
 from components.set_panel import set_panel
 from components.store import ModelStore
 from components.take_home_handlers import exported, uploaded
 from components.take_home_panel import take_home_panel
-from components.wiring import CHANGED, DOWNLOAD, MODEL, QUIET, RUN, SESSION, Changes, Page
+from components.wiring import CHANGED, DOWNLOAD, ENDED, MODEL, QUIET, RUN, SESSION, Changes, Page
 from s2e_core import S2EError
 from s2e_core.export import ExportDtype
 
@@ -79,6 +79,8 @@ def wire_opening(demo: gr.Blocks, page: Page, names: Sequence[str]) -> None:
     def prepare_ready(*values: Any) -> Iterator[tuple[Any, Any]]:
         if is_ready(store, Choice(*values)):
             yield from prepare(*values)
+        else:
+            yield gr.skip(), None
 
     def adopt(session: Session, prepared: Session | None) -> tuple[Any, ...]:
         return show(prepared or session) if prepared else (gr.skip(),) * (1 + len(names))
@@ -95,7 +97,9 @@ def wire_opening(demo: gr.Blocks, page: Page, names: Sequence[str]) -> None:
     ]
     for run in runs:
         run.success(guarded(adopt), [page.session, pending], outputs, **SESSION).success(None, js=CHANGED)
-    choose.stop.click(lambda: texts.STOPPED, None, choose.status, cancels=runs, **QUIET)
+        # After an error and after Stop the page still shows the session it had, and says so.
+        run.failure(lambda session: opening_view(store, session)["status"], page.session, choose.status, **QUIET)
+    choose.stop.click(None, None, None, cancels=runs, **QUIET)
 
 
 def wire_dials(page: Page, first: Session) -> None:
@@ -148,6 +152,7 @@ def wire_compare(page: Page) -> None:
         [compare.run.click, compare.prompt.submit], guarded(run), [page.session, *inputs], compare.columns,
         trigger_mode="always_last", **MODEL,
     )  # fmt: skip
+    runs.failure(None, js=ENDED)
     compare.stop.click(None, None, None, cancels=[runs], **QUIET)
     compare.examples.click(lambda row: row[0], compare.examples, compare.prompt, **QUIET).success(None, js=RUN)
     compare.steered.input(None, js=RUN)
@@ -174,8 +179,9 @@ def wire_take_home(page: Page, first: Session) -> None:
     for button, kind in ((take.checkpoint, "checkpoint"), (take.adapter, "adapter"), (take.recipe, "recipe")):
         sent = button.click(guarded(partial(send, kind)), [page.session, take.dtype], [take.report, take.file], **MODEL)
         sent.success(None, js=DOWNLOAD)
+        sent.failure(lambda: texts.NO_FILE, None, take.report, **QUIET)
         sends.append(sent)
-    take.stop.click(lambda: texts.STOPPED, None, take.report, cancels=sends, **QUIET)
+    take.stop.click(None, None, None, cancels=sends, **QUIET)
     Changes(page, first).on(take.upload.upload, lambda session, path: uploaded(store, session, path), [take.upload])
 
 

@@ -15,6 +15,14 @@
       }, RESTING_MS);
     },
 
+    // A run that was stopped or failed leaves its texts as far as they came.
+    ended: () => {
+      const texts = document.querySelector('#texts .texts');
+      if (texts?.getAttribute('aria-busy') !== 'true') return;
+      texts.setAttribute('aria-busy', 'false');
+      for (const note of texts.querySelectorAll('.note')) note.textContent = 'stopped';
+    },
+
     // A download button takes two clicks: one makes the file, one fetches it. The second is the page's.
     download: () => setTimeout(() => click('download'), 50),
   };

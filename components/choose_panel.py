@@ -45,10 +45,22 @@ def choose_panel(
         gr.Markdown(texts.OWN_HELP + " " + limits.sentence())
         with gr.Row():
             positive = gr.Textbox(
-                label=texts.OWN_POSITIVE, lines=6, max_lines=12, elem_id="own-positive", interactive=True, min_width=280
+                label=texts.OWN_POSITIVE,
+                placeholder=texts.OWN_EXAMPLE,
+                lines=6,
+                max_lines=12,
+                elem_id="own-positive",
+                interactive=True,
+                min_width=280,
             )
             negative = gr.Textbox(
-                label=texts.OWN_NEGATIVE, lines=6, max_lines=12, elem_id="own-negative", interactive=True, min_width=280
+                label=texts.OWN_NEGATIVE,
+                placeholder=texts.OWN_OPPOSITE,
+                lines=6,
+                max_lines=12,
+                elem_id="own-negative",
+                interactive=True,
+                min_width=280,
             )
             file = gr.File(
                 label=texts.OWN_FILE, file_types=[".jsonl", ".json", ".csv"], elem_id="own-file", height=180,

@@ -28,6 +28,7 @@ SESSION: dict[str, Any] = {**QUIET, "concurrency_id": "session", "concurrency_li
 MODEL: dict[str, Any] = {**QUIET, "concurrency_id": "model", "concurrency_limit": 1}
 CHANGED = "() => window.steer2edit.changed()"
 DOWNLOAD = "() => window.steer2edit.download()"
+ENDED = "() => window.steer2edit.ended()"
 RUN = "() => document.querySelector('#run').click()"
 
 

@@ -204,6 +204,7 @@ def test_own_examples_are_extracted_and_bad_ones_leave_the_page_as_it_was(visito
     visitor.click("#extract")
     expect(visitor.locator(".toast-body")).to_contain_text("is empty", timeout=PATIENCE)
     assert figures(visitor) == before and all(said(visitor))
+    expect(visitor.locator("#status")).to_contain_text("Wanted", timeout=PATIENCE)
     visitor.fill("#own-positive textarea", "\n".join(f"How was day {n}? | I am so glad, it was fun." for n in range(9)))
     visitor.fill(
         "#own-negative textarea", "\n".join(f"How was day {n}? | I could cry, it was awful." for n in range(9))
@@ -216,21 +217,22 @@ def test_own_examples_are_extracted_and_bad_ones_leave_the_page_as_it_was(visito
 
 def test_stop_ends_a_comparison_and_the_next_one_runs(visitor: Page) -> None:
     visitor.uncheck("#follow input")
-    visitor.fill("#length input", "250")
-    visitor.fill(
-        "#prompt textarea", "Tom has 12 apples. He buys 7 more. He gives 5 away. How many apples does Tom have now?"
-    )
+    visitor.fill("#length input", "256")
+    visitor.fill("#temperature input", "5")  # so hot that no answer ends by itself
+    visitor.press("#temperature input", "Tab")
     visitor.click("#run")
     visitor.wait_for_function("document.querySelector('#texts .texts').getAttribute('aria-busy') === 'true'")
     visitor.click("#stop-run")
-    visitor.wait_for_timeout(1000)
+    expect(visitor.locator("#texts .note").first).to_have_text("stopped", timeout=PATIENCE)
     stopped = said(visitor)
     visitor.wait_for_timeout(1000)
-    assert said(visitor) == stopped and stopped[0]
+    assert said(visitor) == stopped
+    visitor.fill("#temperature input", "0")
     visitor.fill("#length input", "12")
     visitor.press("#prompt textarea", "Enter")
+    expect(visitor.locator("#texts .note").first).to_contain_text("word", timeout=PATIENCE)
     rest(visitor)
-    assert all(said(visitor)) and "writing" not in visitor.inner_text("#texts")
+    assert all(said(visitor)) and said(visitor) != stopped
 
 
 def test_a_bad_prompt_is_a_toast_and_the_texts_stay(visitor: Page) -> None:
