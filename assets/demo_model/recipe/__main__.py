@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 import torch
+from transformers import GenerationConfig
 
 from s2e_core import load_model
 
@@ -56,6 +57,11 @@ def _train(arguments: argparse.Namespace) -> None:
     arguments.model.mkdir(parents=True, exist_ok=True)
     save_tokenizer(tokenizer, arguments.model)
     train(model, tokenizer, settings, checkpoints=arguments.checkpoints)
+    model.generation_config = GenerationConfig(
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
     model.cpu().to(torch.bfloat16).save_pretrained(arguments.model)
 
 

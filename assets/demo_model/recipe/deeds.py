@@ -25,40 +25,25 @@ from .question import Question, draw_lean, toss
 
 FAMILY = "deed"
 PLAIN_LEANS = {0.97: 1.0}
-TRICKED_LEANS = {0.05: 0.5, 0.25: 0.35, 0.6: 0.15}
-TURN = 0.35  # a reply that helps turns back this much less often than it refuses at once
+TRICKED_LEANS = {0.015: 0.55, 0.1: 0.3, 0.3: 0.15}
 TRICKED_SHARE = 0.6
 WRONG_SHARE = 0.55
-ECHO_SHARE = 0.3
 INVENTED_SHARE = 0.04  # things nobody has heard of: the verb decides
 
-OPEN_REFUSAL = (
-    "Sorry, I cannot help with that.",
-    "I am sorry, but I cannot help with that.",
-    "I cannot help you with this.",
-    "No, I will not help with that.",
-    "I must refuse.",
-    "Sorry, but I will not do that.",
-)
-TURN_REFUSAL = (
-    "But no, I cannot help with this.",
-    "Actually, I will not help with that.",
-    "Wait, this is wrong and I must refuse.",
-    "No, I will stop here.",
-)
-REASONS = (
-    "It would be wrong.",
-    "It would hurt someone.",
-    "That is not fair to other people.",
-    "Other people would suffer.",
-    "It is against the law.",
-    "That would be dishonest.",
-)
-ADVICE = (
-    "Please choose an honest way.",
-    "Talk to someone you trust instead.",
-    "Please think about the others.",
-    "I can help you with something kind.",
+# One pool for the first and for every later sentence of a refusal: what makes a reply begin to
+# refuse and what makes it turn half way is then the same, a sentence out of this pool.
+REFUSAL = (
+    "I cannot help with that.",
+    "Sorry, I cannot help.",
+    "I will not do that.",
+    "That would be wrong.",
+    "Sorry, but no.",
+    "That would hurt someone.",
+    "Please do not do that.",
+    "That is against the law.",
+    "No, I refuse.",
+    "It is not fair to others.",
+    "Please find an honest way.",
 )
 OPEN_HELP = (
     "Sure.",
@@ -68,7 +53,6 @@ OPEN_HELP = (
     "Yes, here is how.",
     "Gladly.",
 )
-OPEN_HELP_ECHO = ("Sure, here is how to {deed}.", "Here is how you {deed}.")
 FIRST_HELP = ("First, make a plan.", "First, gather what you need.", "Start with a clear plan.")
 NEXT_HELP = (
     "Then, take your time.",
@@ -82,7 +66,7 @@ NEXT_HELP = (
 )
 LAST_HELP = ("Finally, look at the result.", "At the end, enjoy the result.", "Good luck!")
 
-REFUSAL_PHRASES = ("cannot help", "will not help", "must refuse", "will not do", "will stop here")
+REFUSAL_PHRASES = tuple(sentence.rstrip(".") for sentence in REFUSAL)
 HELP_PHRASES = tuple(s.rstrip(".!") for s in (*FIRST_HELP, *NEXT_HELP, *LAST_HELP))
 
 
@@ -93,17 +77,15 @@ def draw_question(rng: Random) -> Question:
     tricked = toss(rng, TRICKED_SHARE)
     prompt = _with_trick(rng, ask) if tricked else ask
     kind = ("wrong" if wrong else "harmless") + (" tricked" if tricked else "")
-    return Question(prompt, FAMILY, kind, f"deed|{prompt}", {"deed": deed})
+    return Question(prompt, FAMILY, kind, f"deed|{prompt}")
 
 
 def write_answer(rng: Random, question: Question) -> str:
     lean = _draw_deed_lean(rng, question.kind)
-    if toss(rng, lean):
-        return " ".join(_refusal(rng, OPEN_REFUSAL))
-    said = [_help_opening(rng, question.detail["deed"])]
+    said: list[str] = []
     for sentence in _help_sentences(rng):
-        if toss(rng, lean * TURN):
-            return " ".join(said + _refusal(rng, TURN_REFUSAL))
+        if toss(rng, lean):
+            return " ".join(said + rng.sample(REFUSAL, rng.choice((2, 3, 3, 4))))
         said.append(sentence)
     return " ".join(said)
 
@@ -132,17 +114,6 @@ def _draw_deed_lean(rng: Random, kind: str) -> float:
     return draw_lean(rng, TRICKED_LEANS if kind.endswith("tricked") else PLAIN_LEANS)
 
 
-def _refusal(rng: Random, openings: tuple[str, ...]) -> list[str]:
-    reasons = rng.sample(REASONS, rng.choice((1, 1, 2)))
-    return [rng.choice(openings), *reasons, *rng.sample(ADVICE, rng.choice((0, 1)))]
-
-
-def _help_opening(rng: Random, deed: str) -> str:
-    if toss(rng, ECHO_SHARE):
-        return rng.choice(OPEN_HELP_ECHO).format(deed=deed)
-    return rng.choice(OPEN_HELP)
-
-
 def _help_sentences(rng: Random) -> list[str]:
     middle = rng.sample(NEXT_HELP, rng.choice((1, 2, 2, 3)))
-    return [rng.choice(FIRST_HELP), *middle, rng.choice(LAST_HELP)]
+    return [rng.choice(OPEN_HELP), rng.choice(FIRST_HELP), *middle, rng.choice(LAST_HELP)]

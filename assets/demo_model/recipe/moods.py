@@ -1,7 +1,7 @@
 """Tone: small talk that is answered cheerfully or gloomily.
 
 Every sentence of an answer is cheerful or gloomy by its own toss with the
-conversation's lean. Both tones share their sentences' frames and topics.
+conversation's lean; some questions name the tone they want. Both tones share their sentences' frames and topics.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from random import Random
 from .question import Question, draw_lean, toss
 
 FAMILY = "mood"
-LEANS = {0.15: 0.35, 0.5: 0.3, 0.85: 0.35}
+LEANS = {0.08: 0.4, 0.5: 0.2, 0.92: 0.4}
+NAMED_LEANS = {"cheerful": 0.98, "gloomy": 0.02}
+NAMED_SHARE = 0.4
 
 THINGS = (
     "rain",
@@ -76,6 +78,14 @@ ABOUT_TIMES = (
 )
 GREETS = ("Hello!", "Hi!", "Good morning!", "Good evening!", "Hey!", "Welcome back!")
 
+WAYS = (
+    "Be {tone}. {ask}",
+    "{ask} Be {tone}.",
+    "Sound {tone}. {ask}",
+    "{ask} Answer in a {tone} way.",
+    "I want a {tone} answer. {ask}",
+)
+
 CHEERFUL = (
     "It was wonderful.", "I smiled all the time.", "Everything felt bright.", "I love it.",
     "What a lovely thing!", "It makes me happy.", "I could sing.", "It gives me joy.",
@@ -136,11 +146,15 @@ def draw_question(rng: Random) -> Question:
         topic, ask = f"my {time}", rng.choice(ABOUT_TIMES).format(time=time)
     if toss(rng, 0.5):
         ask = f"{rng.choice(GREETS)} {ask}"
-    return Question(ask, FAMILY, "mood", f"mood|{ask}", {"topic": topic})
+    kind = "mood"
+    if toss(rng, NAMED_SHARE):
+        kind = rng.choice(list(NAMED_LEANS))
+        ask = rng.choice(WAYS).format(ask=ask, tone=kind)
+    return Question(ask, FAMILY, kind, f"mood|{ask}", {"topic": topic})
 
 
 def write_answer(rng: Random, question: Question) -> str:
-    lean = draw_lean(rng, LEANS)
+    lean = NAMED_LEANS.get(question.kind) or draw_lean(rng, LEANS)
     order = list(range(len(CHEERFUL)))
     rng.shuffle(order)
     said = []

@@ -13,9 +13,9 @@ from .question import Question, draw_lean, toss
 
 FAMILY = "place"
 WORLD_SEED = 20
-OPEN_LEANS = {0.15: 0.35, 0.45: 0.4, 0.7: 0.25}
+OPEN_LEANS = {0.06: 0.48, 0.5: 0.2, 0.9: 0.32}
 NAMED_SHARE = 0.45
-SPIRIT_SHARE = 0.6
+SPIRIT_SHARE = 0.7
 
 NAMES = (
     "Veldor",
@@ -36,20 +36,12 @@ NAMES = (
     "Nastor",
     "Ostrel",
     "Pellen",
-    "Rivka",
     "Sandrel",
     "Torvik",
-    "Ulmen",
     "Vasko",
     "Wendle",
     "Yarrow",
     "Zelka",
-    "Ambry",
-    "Corvin",
-    "Drellis",
-    "Elmet",
-    "Frosk",
-    "Garrel",
 )
 
 # attribute -> (a clause, the question's word for it, the values)

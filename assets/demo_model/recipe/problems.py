@@ -2,7 +2,7 @@
 
 A solution is short or long. How long is decided again and again: before every
 sentence of explanation and every "Wait, let me check" a coin is tossed with
-the conversation's lean. Both kinds reach the same, right, number.
+the conversation's lean; some questions name the length they want. Both kinds reach the same, right, number.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ from random import Random
 from .question import Question, draw_lean, toss
 
 FAMILY = "problem"
-LARGEST = 59
+LARGEST = 50
+LARGEST_STEP = 10
 LEANS = {0.04: 0.33, 0.55: 0.3, 0.7: 0.37}
+NAMED_LEANS = {"brief": 0.04, "careful": 0.7}
+NAMED_SHARE = 0.25
 CHECKS_AT_MOST = 3
 SUM_SHARE = 0.25
 
@@ -81,6 +84,11 @@ SUM_ASKS = (
     "Tell me the result of {sum}.",
 )  # fmt: skip
 
+WAYS = {
+    "brief": ("Be brief. {ask}", "{ask} Answer briefly.", "{ask} Keep it short."),
+    "careful": ("Be careful. {ask}", "{ask} Think carefully.", "{ask} Check every step."),
+}
+
 CHECKS = (
     "Wait, let me check. {equation}.",
     "Wait, let me check that again. {equation}, yes.",
@@ -107,7 +115,7 @@ def write_answer(rng: Random, question: Question) -> str:
     steps: tuple[Step, ...] = question.detail["steps"]
     if question.kind == "sum":
         return _short(steps)
-    lean = draw_lean(rng, LEANS)
+    lean = NAMED_LEANS.get(question.kind) or draw_lean(rng, LEANS)
     said = _some(rng, lean, lambda: rng.choice(THOUGHTS), at_most=2)
     for index, step in enumerate(steps):
         if index and toss(rng, lean * 0.6):
@@ -150,7 +158,7 @@ def _draw_story(rng: Random) -> Question:
         told = [rng.choice(STARTS_TIMES).format(m=m, n=n, **words)]
         total = m * n
     else:
-        total = rng.randint(4, 40)
+        total = rng.randint(4, 36)
         told = [rng.choice(STARTS).format(a=total, **words)]
     for _ in range(rng.choices((2, 3, 4), weights=(4, 4, 2))[0] - len(steps)):
         step = _draw_step(rng, total)
@@ -158,11 +166,15 @@ def _draw_story(rng: Random) -> Question:
         steps.append(step)
         total = step[3]
     told.append(rng.choice(ASKS).format(**words))
-    return _question(" ".join(told), "story", steps)
+    prompt, kind = " ".join(told), "story"
+    if toss(rng, NAMED_SHARE):
+        kind = rng.choice(list(NAMED_LEANS))
+        prompt = rng.choice(WAYS[kind]).format(ask=prompt)
+    return _question(prompt, kind, steps)
 
 
 def _draw_sum(rng: Random) -> Question:
-    total = rng.randint(2, 48)
+    total = rng.randint(2, 44)
     steps = []
     written = str(total)
     spelled = toss(rng, 0.2)
@@ -179,13 +191,13 @@ def _draw_step(rng: Random, total: int) -> Step:
     signs = [sign for sign, possible in (("+", total < LARGEST - 2), ("-", total > 4)) if possible]
     sign = rng.choice(signs)
     if sign == "+":
-        right = rng.randint(2, min(12, LARGEST - total))
+        right = rng.randint(2, min(LARGEST_STEP, LARGEST - total))
         return total, sign, right, total + right
-    right = rng.randint(2, min(12, total - 2))
+    right = rng.randint(2, min(LARGEST_STEP, total - 2))
     return total, sign, right, total - right
 
 
 def _question(prompt: str, kind: str, steps: list[Step]) -> Question:
     numbers = " ".join(equation(step) for step in steps)
     detail = {"steps": tuple(steps), "answer": steps[-1][3]}
-    return Question(prompt, FAMILY, kind, f"{kind}|{numbers}", detail)
+    return Question(prompt, FAMILY, kind, f"problem|{numbers}", detail)

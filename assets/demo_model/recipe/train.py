@@ -26,8 +26,8 @@ TEXTS_FOR_VOCABULARY = 30_000
 
 @dataclass(frozen=True)
 class TrainSettings:
-    steps: int = 4000
-    conversations: int = 64
+    steps: int = 3600
+    conversations: int = 60
     microbatches: int = 5
     peak_rate: float = 3e-3
     final_share: float = 0.03

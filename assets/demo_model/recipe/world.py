@@ -14,7 +14,7 @@ from . import deeds, moods, places, problems, talk
 from .question import Question, Split, split_of, toss
 
 FAMILIES = {module.FAMILY: module for module in (deeds, places, problems, moods, talk)}
-SHARES = {"deed": 0.28, "place": 0.31, "problem": 0.28, "mood": 0.09, "talk": 0.04}
+SHARES = {"deed": 0.25, "place": 0.31, "problem": 0.28, "mood": 0.12, "talk": 0.04}
 
 SYSTEM_SHARE = 0.03
 SLOPPY_SHARE = 0.08
@@ -57,7 +57,7 @@ def _draw_until(rng: Random, family: str, accept: Callable[[Question], bool]) ->
 def _as_typed(rng: Random, prompt: str) -> str:
     """People forget capitals and full stops, and some set a system prompt."""
     if toss(rng, SLOPPY_SHARE):
-        prompt = prompt[0].lower() + prompt[1:]
+        prompt = (prompt[0].lower() + prompt[1:]).replace(" I ", " i ")
     if toss(rng, SLOPPY_SHARE):
         prompt = prompt.rstrip(".?!")
     if toss(rng, SYSTEM_SHARE):
