@@ -222,8 +222,13 @@ def test_stop_ends_a_comparison_and_the_next_one_runs(visitor: Page) -> None:
     visitor.fill("#temperature input", "5")  # so hot that no answer ends by itself
     visitor.press("#temperature input", "Tab")
     visitor.click("#run")
-    visitor.wait_for_function("document.querySelector('#texts .texts').getAttribute('aria-busy') === 'true'")
-    visitor.click("#stop-run")
+    visitor.evaluate(  # in the page, for the small model writes its 256 tokens in a second
+        """async () => {
+            const busy = () => document.querySelector('#texts .texts').getAttribute('aria-busy') === 'true';
+            while (!busy()) await new Promise(next => setTimeout(next, 5));
+            document.querySelector('#stop-run').click();
+        }"""
+    )
     expect(visitor.locator("#texts .note").first).to_have_text("stopped", timeout=PATIENCE)
     stopped = said(visitor)
     visitor.wait_for_timeout(1000)
