@@ -6,7 +6,7 @@ INTRO = (
     "watch what the model says, and take the edited model home. No training."
 )
 STEPS = (
-    ("Look", "Blue or red cells write along the behaviour, pale ones don't."),
+    ("Look", "Red cells write along the behaviour, blue ones against it."),
     ("Change", "Move a slider or click a cell: the edit follows at once."),
     ("Compare", "Run a prompt on the original and the edited model."),
 )
@@ -39,16 +39,16 @@ LEGEND = (
 )
 
 HEADS_COUNT = "Heads"
-HEADS_COUNT_HELP = "how many to edit, strongest first"
+HEADS_COUNT_HELP = "strongest first"
 NEURONS_COUNT = "Neurons"
-NEURONS_COUNT_HELP = "how many to edit, strongest first"
+NEURONS_COUNT_HELP = "strongest first"
 STRENGTH = "Strength"
-STRENGTH_HELP = "multiplies every λ; 1 is the paper's edit"
+STRENGTH_HELP = "multiplies every λ; paper: 1"
 RHO_ATTN = "ρ heads"
 RHO_MLP = "ρ neurons"
-RHO_HELP = "budget: lower edits more, and harder"
+RHO_HELP = "budget: lower edits more"
 ALPHA = "α"
-ALPHA_HELP = "sparsity: higher edits fewer, harder"
+ALPHA_HELP = "higher edits fewer, harder"
 EDIT_HEADS = "Edit heads"
 EDIT_NEURONS = "Edit neurons"
 PRESET = "Settings"

@@ -200,13 +200,14 @@ def _converted_size(shard: Shard) -> int:
 
 
 def _companions(checkpoint: Checkpoint) -> list[Path]:
-    """Every file that goes along: configs, tokenizer, templates, licence; not the weights in other formats."""
+    """Every file that goes along: configs, tokenizer, templates, licence; not weights in other formats."""
     files = []
     for path in sorted(checkpoint.folder.rglob("*")):
         inside = path.relative_to(checkpoint.folder)
         hidden = any(part.startswith(".") for part in inside.parts[:-1])  # .git, .cache
         other_weights = path != checkpoint.index and path.name.endswith(_WEIGHT_SUFFIXES)
-        if path.is_file() and not hidden and not other_weights and inside != Path(_BASE_CARD):
+        program = len(inside.parts) > 1 and path.suffix in (".py", ".pyc")  # how a model was made is not part of it
+        if path.is_file() and not (hidden or other_weights or program) and inside != Path(_BASE_CARD):
             files.append(path)
     return files
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -22,9 +23,12 @@ from transformers import (
 from transformers.generation import BaseStreamer
 
 from .chat import prompt_ids
-from .errors import SettingsError
+from .errors import Cancelled, SettingsError
 from .intervene import intervening
 from .types import LoadedModel, Original, Progress, Variant
+
+POLL_SECONDS = 0.25
+"""How long a stop can go unnoticed while the model is busy with others."""
 
 
 def compare(
@@ -53,9 +57,11 @@ def compare(
         # The lock, the hooks and inference mode live in this one thread: an iterator may be resumed on any thread.
         try:
             dice = SharedDice([seed] * len(variants), temperature)
-            with loaded.lock, torch.inference_mode(), intervening(loaded, variants, range(len(variants))):
-                batch = torch.tensor([ids] * len(variants))
+            batch = torch.tensor([ids] * len(variants))
+            with _turn(loaded, stops), torch.inference_mode(), intervening(loaded, variants, range(len(variants))):
                 _decode(loaded, batch, torch.ones_like(batch), max_new_tokens, dice, stops, channel.put)
+            channel.put(None)
+        except Cancelled:
             channel.put(None)
         except BaseException as error:  # handed to the reader, who raises it
             channel.put(error)
@@ -148,6 +154,18 @@ def _decode(
     )
 
 
+@contextmanager
+def _turn(loaded: LoadedModel, stops: Sequence[threading.Event]) -> Iterator[None]:
+    """Hold the model's lock; raises Cancelled where one of the events is set while others hold it."""
+    while not loaded.lock.acquire(timeout=POLL_SECONDS):
+        if any(stop.is_set() for stop in stops):
+            raise Cancelled("Stopped while waiting for the model.")
+    try:
+        yield
+    finally:
+        loaded.lock.release()
+
+
 def _texts(
     loaded: LoadedModel,
     n_variants: int,
@@ -157,10 +175,16 @@ def _texts(
     tokens: list[list[int]] = [[] for _ in range(n_variants)]
     ends = _end_ids(loaded)
     try:
-        while (step := channel.get()) is not None:
+        while True:
+            try:
+                step = channel.get(timeout=POLL_SECONDS)
+            except queue.Empty:
+                step = []  # nothing new, but a place at which the reader can leave
+            if step is None:
+                break
             if isinstance(step, BaseException):
                 raise step
-            for row, token in zip(tokens, step, strict=True):
+            for row, token in zip(tokens, step, strict=False):
                 row.append(token)
             yield tuple(_decoded(loaded, _until_end(row, ends), held=True) for row in tokens)
         yield tuple(_decoded(loaded, _until_end(row, ends), held=False) for row in tokens)

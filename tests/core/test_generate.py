@@ -94,6 +94,17 @@ def test_closing_the_stream_frees_the_model(llama):
     assert not any(module._forward_hooks for module in llama.model.modules())
 
 
+def test_a_run_that_waits_for_the_model_can_be_left(llama):
+    with llama.lock:
+        stream = compare(llama, "Hello", [Original()], max_new_tokens=10)
+        assert next(stream) == ("",)
+        stream.close()
+        stop = threading.Event()
+        stop.set()
+        assert last(compare(llama, "Hello", [Original()], max_new_tokens=10, stop=stop)) == ("",)
+    wait_unlocked(llama)
+
+
 def wait_unlocked(loaded):
     deadline = time.monotonic() + 5
     while loaded.lock.locked() and time.monotonic() < deadline:
