@@ -10,7 +10,6 @@ import math
 from typing import Any
 
 import gradio as gr
-import torch
 
 from s2e_core import LoadedModel
 from s2e_core.export import ExportDtype, ExportFormat, export_size
@@ -27,15 +26,12 @@ COUNT_STEPS = 1000
 """A count slider ends here where a model has more components, and grows with the count."""
 
 
-def page_view(session: Session, before: Session | None = None) -> dict[str, Any]:
-    """What follows every move of a dial: heatmaps, dials, figures, inspector.
-
-    A heatmap that looks as it did in the session `before` is not drawn again.
-    """
+def page_view(session: Session) -> dict[str, Any]:
+    """What follows every move of a dial: heatmaps, dials, figures, inspector."""
     settings = session.settings
     return {
-        "heads": gr.skip() if before and _looks_the_same(before, session, "heads") else _map(session, "heads"),
-        "neurons": gr.skip() if before and _looks_the_same(before, session, "neurons") else _map(session, "neurons"),
+        "heads": _map(session, "heads"),
+        "neurons": _map(session, "neurons"),
         "summary": readouts.summary(session),
         "heads_on": settings.rho_attn is not None,
         "neurons_on": settings.rho_mlp is not None,
@@ -101,18 +97,6 @@ def _sized(label: str, loaded: LoadedModel, session: Session, format: ExportForm
         return gr.update(value=label, interactive=False)
     size = readouts.megabytes(export_size(loaded, session.edit, format))
     return gr.update(value=f"{label} · {size}", interactive=True)
-
-
-def _looks_the_same(before: Session, session: Session, kind: Kind) -> bool:
-    sites = session.scored.scores.spec.of_kind(kind)
-    return (
-        before.scored is session.scored
-        and before.columns[kind] is session.columns[kind]
-        and before.mode == session.mode
-        and before.picks.get(kind) == session.picks.get(kind)
-        and before.settings.selection is session.settings.selection
-        and all(torch.equal(before.edit.strength[i], session.edit.strength[i]) for i in sites)
-    )
 
 
 def _map(session: Session, kind: Kind) -> dict[str, Any]:

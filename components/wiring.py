@@ -65,7 +65,7 @@ class Changes:
 
         def handle(session: Session, *values: Any) -> tuple[Any, ...]:
             changed = change(session, *values)
-            view = page_view(changed, session)
+            view = page_view(changed)
             return changed, *(view[name] for name in names)
 
         outputs = [self.page.session, *(self.components[name] for name in names)]
@@ -78,7 +78,7 @@ class Changes:
 
         def handle(session: Session, event: gr.EventData, *values: Any) -> tuple[Any, ...]:
             changed = change(session, event._data, *values)
-            view = page_view(changed, session)
+            view = page_view(changed)
             return changed, *(view[name] for name in self.names)
 
         outputs = [self.page.session, *(self.components[name] for name in self.names)]
