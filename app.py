@@ -22,7 +22,7 @@ from components.compare_handlers import Request, compared
 from components.compare_panel import compare_panel
 from components.detail_panel import detail_panel
 from components.handlers import guarded
-from components.options import options, store_of
+from components.options import options, set_threads, store_of
 from components.page_view import opening_view, resting_view, whole_view
 from components.see_panel import see_panel
 from components.session import OWN, Session
@@ -189,6 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = options(arguments)
     try:
         store = store_of(chosen, Path(get_upload_folder()) / "steer2edit")
+        set_threads(chosen, store)
         demo = build(store)
     except S2EError as error:
         raise SystemExit(str(error)) from error

@@ -13,12 +13,16 @@ from .store import BUNDLED, ModelStore, model_sources
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
+SMALL_MODEL = 20_000_000
+"""Parameters."""
+
 
 def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     limits = Limits()
     parser = argparse.ArgumentParser(prog="app.py", description="Steer2Edit in the browser.")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (0.0.0.0 for the whole network)")
-    parser.add_argument("--port", type=int, default=7860)
+    # Without these two gradio reads its own variables, which is how a Space tells it where to listen.
+    parser.add_argument("--host", help="address to listen on: this machine alone, or 0.0.0.0 for the whole network")
+    parser.add_argument("--port", type=int, help="by default the first free one from 7860 on")
     parser.add_argument("--model", default=BUNDLED, help='"bundled", a model folder or a Hub id; loaded at the start')
     parser.add_argument(
         "--allow-folder", action="append", default=[], type=_folder, metavar="DIR",
@@ -28,6 +32,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--behaviors", type=_folder, metavar="DIR", help="a folder of behaviours of your own")
     parser.add_argument("--device", help="cpu, cuda, mps; by default the fastest there is")
     parser.add_argument("--dtype", choices=DTYPES, help="by default float32 on a CPU, else as stored")
+    parser.add_argument("--threads", type=int, help="of the CPU; by default one for a small model, else all")
     parser.add_argument("--max-tokens", type=int, default=limits.new_tokens, help="longest answer")
     parser.add_argument("--max-prompt", type=int, default=limits.prompt_chars, help="longest prompt, in characters")
     parser.add_argument("--max-examples", type=int, default=limits.examples, help="most examples a side")
@@ -50,6 +55,14 @@ def store_of(chosen: argparse.Namespace, work: Path) -> ModelStore:
         dtype=DTYPES[chosen.dtype] if chosen.dtype else None,
         behaviors=chosen.behaviors,
     )
+
+
+def set_threads(chosen: argparse.Namespace, store: ModelStore) -> None:
+    """A small model loses more to waking threads for every token than they bring, and the page needs a core too."""
+    small = store.model(store.first_model).model.num_parameters() < SMALL_MODEL
+    threads = chosen.threads or (1 if small else None)
+    if threads is not None:
+        torch.set_num_threads(threads)
 
 
 def _folder(text: str) -> Path:
