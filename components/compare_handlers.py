@@ -100,6 +100,9 @@ def _words(text: str) -> str:
 
 
 def _check(request: Request, limits: Limits) -> None:
+    for name in ("length", "temperature", "seed", "gamma"):
+        if getattr(request, name) is None:
+            raise SettingsError(f"The field {name} is empty. Type a number.")
     if not request.prompt.strip():
         raise SettingsError("The prompt is empty. Type one, or choose one of the examples.")
     if len(request.prompt) > limits.prompt_chars:

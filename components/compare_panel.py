@@ -35,7 +35,7 @@ def compare_panel(behavior: Behavior, shown: dict[str, Any], limits: Limits) -> 
         with gr.Row(elem_classes="bar"):
             prompt = gr.Textbox(
                 behavior.examples[0], label=texts.PROMPT, lines=1, max_lines=3, scale=1, elem_id="prompt",
-                max_length=limits.prompt_chars, interactive=True, container=False, show_label=False,
+                interactive=True, container=False, show_label=False,
                 placeholder="Type a prompt and press Enter", min_width=200,
             )  # fmt: skip
             run = gr.Button(texts.RUN, variant="primary", elem_id="run", size="sm", scale=0, min_width=72)

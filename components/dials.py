@@ -53,25 +53,34 @@ def set_count(session: Session, kind: Kind, count: float) -> Session:
 
 
 def set_rho(session: Session, kind: Kind, rho: float | None, *, dial: str = "") -> Session:
-    return session.with_settings(_with_rho(session.settings, kind, rho), dial=dial or f"rho {kind}")
+    """Also ends a restriction to hand-picked components: a slider that moves must show an effect."""
+    settings = _with_rho(session.settings, kind, rho)
+    unrestricted = replace(settings, selection=replace(settings.selection, only=None))
+    return session.with_settings(unrestricted, dial=dial or f"rho {kind}")
 
 
 def set_kind(session: Session, kind: Kind, on: bool) -> Session:
     """Switch all heads or all neurons on or off; on returns to the suggested rho."""
     if on == (session.settings.rho(kind) is not None):
         return session
-    if not on:
-        return set_rho(session, kind, None, dial=f"off {kind}")
-    suggested = session.suggested.rho(kind)
-    if suggested is None:
-        suggested = rho_for_count(session.scored.scores, kind, DEFAULT_COUNT, max(session.settings.alpha, 0.05))
-    return set_rho(session, kind, suggested, dial=f"on {kind}")
+    return set_rho(session, kind, _usual_rho(session, kind) if on else None, dial=f"switch {kind}")
 
 
 def only_kind(session: Session, kind: Kind) -> Session:
     """Edit heads alone or neurons alone."""
     other: Kind = "neurons" if kind == "heads" else "heads"
-    return set_kind(set_kind(session, kind, True), other, False)
+    rho = session.settings.rho(kind)
+    settings = _with_rho(session.settings, kind, _usual_rho(session, kind) if rho is None else rho)
+    selection = replace(settings.selection, only=None)
+    return session.with_settings(replace(_with_rho(settings, other, None), selection=selection))
+
+
+def _usual_rho(session: Session, kind: Kind) -> float:
+    """The suggested rho, or the one that lets a few components pass where none is suggested."""
+    suggested = session.suggested.rho(kind)
+    if suggested is not None:
+        return suggested
+    return rho_for_count(session.scored.scores, kind, DEFAULT_COUNT, max(session.settings.alpha, 0.05))
 
 
 def set_alpha(session: Session, alpha: float) -> Session:
@@ -137,7 +146,10 @@ def toggle_focus(session: Session) -> Session:
 
 def keep_focus(session: Session) -> Session:
     """Edit the component in the inspector and nothing else."""
-    return switch(select_none(session), [_focus(session)], True)
+    focus = _focus(session)
+    settings = _with_kinds_on(session, [focus])
+    selection = Selection(only=frozenset(), included=frozenset({focus}))
+    return session.with_settings(replace(settings, selection=selection)).with_focus(focus)
 
 
 def select_all(session: Session) -> Session:

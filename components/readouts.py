@@ -53,7 +53,7 @@ def summary(session: Session) -> str:
 
 def _rules(session: Session) -> str:
     """Threshold and gain of both kinds, in figures."""
-    return "; ".join(f"{kind} {_rule(session.settings, kind)}" for kind in KINDS)
+    return "; ".join(f"{kind} {_rule(session.edit.settings, kind)}" for kind in KINDS)
 
 
 def _rule(settings: EditSettings, kind: Kind) -> str:
@@ -68,7 +68,7 @@ def _verdict(session: Session, figures: EditSummary) -> tuple[str, str]:
     largest = figures.largest_change
     origin = "The edit of the recipe you uploaded; move a dial to return to your own. " if session.recipe else ""
     if session.edit.is_empty:
-        return "note", f"{origin}Nothing is edited: the edited model is the original. Raise a count or lower ρ."
+        return "note", f"{origin}Nothing is edited: the edited model is the original. {_way_out(session)}"
     if figures.relative_size > LARGE_EDIT or largest > LARGE_CHANGE:
         return "warning", (
             f"{origin}A large edit: the strongest component changes by {largest:.1f} times its own weight. "
@@ -76,6 +76,15 @@ def _verdict(session: Session, figures: EditSummary) -> tuple[str, str]:
         )
     layers = f"{figures.n_layers} of {session.edit.spec.n_layers} layers"
     return "calm", f"{origin}In {layers}. The strongest component changes by {largest:.0%} of its weight."
+
+
+def _way_out(session: Session) -> str:
+    """What to do about an edit that is empty."""
+    if session.edit.settings.strength == 0:
+        return "Raise the strength."
+    if session.settings.selection.only is not None:
+        return "Click a head or a neuron, move a count, or take all above the threshold."
+    return "Raise a count or lower ρ."
 
 
 def _figure(number: str, label: str) -> str:

@@ -35,7 +35,7 @@ def set_panel(presets: Sequence[str]) -> SetPanel:
             rho_mlp = _dial(texts.RHO_MLP, texts.RHO_HELP, "rho-mlp", 0.005, 1.5, 0.001)
         with gr.Row(elem_classes="dials"):
             strength = _dial(texts.STRENGTH, texts.STRENGTH_HELP, "strength", 0, 3, 0.05)
-            alpha = _dial(texts.ALPHA, texts.ALPHA_HELP, "alpha", 0, 0.99, 0.01)
+            alpha = _dial(texts.ALPHA, texts.ALPHA_HELP, "alpha", 0.01, 0.99, 0.01)
         with gr.Row(elem_classes="bar"):
             preset = gr.Dropdown(
                 list(presets), value=presets[0], label=texts.PRESET, elem_id="preset", interactive=True, min_width=180,

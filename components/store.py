@@ -93,16 +93,24 @@ class ModelStore:
 
     def model(self, name: str) -> LoadedModel:
         """A loaded model; loads it where the operator allows the source, and then forgets the one unused longest."""
+        known = self._known(name)
+        if known is not None:
+            return known
         with self._loading:  # two visitors who ask for the same model wait for one load
-            with self._lock:
-                if name in self._models:
-                    self._models.move_to_end(name)
-                    return self._models[name]
+            known = self._known(name)
+            if known is not None:
+                return known
             loaded = load_model(self._source(name), device=self.device, dtype=self.dtype)
             with self._lock:
                 self._models[name] = loaded
                 self._evict()
             return loaded
+
+    def _known(self, name: str) -> LoadedModel | None:
+        with self._lock:
+            if name in self._models:
+                self._models.move_to_end(name)
+            return self._models.get(name)
 
     def scored(self, name: str, contrast: ContrastSet, *, progress: Progress | None = None) -> Scored:
         """Means, directions and scores of a model and a contrast set, computed once."""

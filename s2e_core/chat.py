@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+def is_text(text: str) -> bool:
+    """Whether a string can be encoded: half of a surrogate pair, which a browser can send, cannot."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def has_chat_template(tokenizer: PreTrainedTokenizerBase) -> bool:
     return bool(tokenizer.chat_template)
 

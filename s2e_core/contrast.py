@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from .chat import is_text
 from .errors import ContrastDataError
 from .types import ContrastSet, Example
 
@@ -59,6 +60,11 @@ def contrast_set(positive: Sequence[Example], negative: Sequence[Example], *, na
         empty = sum(not example.response.strip() for example in examples)
         if empty:
             notes.append(f"{empty} {side} examples have an empty response and were skipped.")
+    for example in (*positive, *negative):
+        if not is_text(example.prompt + example.response + (example.system or "")):
+            raise ContrastDataError(
+                f'An example holds half of a character pair: "{ascii(example.prompt)[1:41]}". Remove it.'
+            )
     positive, negative = _with_response(positive), _with_response(negative)
     for side, examples in (("positive", positive), ("negative", negative)):
         if not examples:
@@ -116,7 +122,7 @@ def _csv_rows(text: str) -> Iterable[tuple[int, Mapping[str, object]]]:
 def _json(text: str, where: str) -> object:
     try:
         return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also an integer of thousands of digits
         raise ContrastDataError(f"{where} is not valid JSON ({error}). {EXPECTED}") from error
 
 

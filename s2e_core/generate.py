@@ -22,7 +22,7 @@ from transformers import (
 )
 from transformers.generation import BaseStreamer
 
-from .chat import prompt_ids
+from .chat import is_text, prompt_ids
 from .errors import Cancelled, SettingsError
 from .intervene import intervening
 from .types import LoadedModel, Original, Progress, Variant
@@ -215,6 +215,8 @@ def _checked_prompt(
         raise SettingsError(f"The temperature is {temperature}; it must lie between 0 (greedy) and 10.")
     if max_new_tokens < 1:
         raise SettingsError(f"The length is {max_new_tokens} tokens; it must be at least 1.")
+    if not is_text(prompt):
+        raise SettingsError("The prompt holds half of a character pair, which no tokenizer reads. Type it again.")
     ids = prompt_ids(loaded.tokenizer, prompt, system)
     if not ids:
         raise SettingsError("The prompt is empty. Type a prompt, or choose one of the examples.")

@@ -99,6 +99,13 @@ def test_bad_files_get_a_sentence_that_says_what_was_expected(tmp_path, name, co
     assert "xpected" in str(error.value)
 
 
+def test_half_a_character_pair_and_an_endless_number_get_a_sentence():
+    with pytest.raises(ContrastDataError, match="half of a character pair"):
+        contrast_set([Example("\ud800", "b")], [Example("a", "c")], name="x")
+    with pytest.raises(ContrastDataError, match="not valid JSON"):
+        parse_contrast_set('{"label": ' + "1" * 5000 + "}", name="x", suffix=".jsonl")
+
+
 def test_a_missing_file_is_named_without_its_folder(tmp_path):
     with pytest.raises(ContrastDataError, match="no file gone.jsonl") as error:
         load_contrast_set(tmp_path / "gone.jsonl")

@@ -41,6 +41,20 @@ def test_the_fingerprint_is_that_of_the_weights_and_not_of_the_dtype_or_the_fold
     assert fingerprint(other, llama.spec) != llama.fingerprint
 
 
+def test_the_fingerprint_sees_every_single_neuron(llama, folder):
+    other = load_model(folder, device="cpu")
+    site = next(i for i, site in enumerate(llama.spec.sites) if site.kind == "neurons")
+    weight = other.model.get_submodule(other.spec.sites[site].name).weight
+    seen = {llama.fingerprint}
+    for neuron in range(llama.spec.sites[site].n_components):
+        with torch.no_grad():
+            kept = weight[0, neuron].clone()
+            weight[0, neuron] += 0.5
+            seen.add(fingerprint(other.model, other.spec))
+            weight[0, neuron] = kept
+    assert len(seen) == 1 + llama.spec.sites[site].n_components
+
+
 def test_weights_come_in_out_in_order_also_from_transposed_modules(gpt2):
     for index, site in enumerate(gpt2.spec.sites):
         assert gpt2.weight(index).shape == (gpt2.spec.d_model, site.n_inputs)
