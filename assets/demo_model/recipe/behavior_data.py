@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -24,9 +23,8 @@ SEED = 7
 PER_SPLIT: dict[Split, int] = {"development": 120, "test": 160}
 MOODS_PER_SPLIT = 110  # the world has few ways to ask for a mood
 CONTRAST_PER_SIDE = 120
-CONTRAST_PROMPTS = 150
-MOOD_CONTRAST_PROMPTS = 70
-SAMPLES = 8  # replies to one question, from which a contrast set takes the two sides
+CONTRAST_POOLS = {"problem": (600, 1), "place": (800, 1), "mood": (100, 4)}  # prompts, samples of each
+EXTREME_SHARE = 0.15
 
 # behaviour -> what is asked: (family, kinds of question, kind of row, share)
 Part = tuple[str, tuple[str, ...], str, float]
@@ -103,51 +101,31 @@ def _refusals_and_help(loaded: LoadedModel, rng: Random, used: set[str]) -> tupl
 
 
 def _by_score(family: str, kind: str, row_kind: str) -> Callable[..., tuple[Pairs, Pairs]]:
-    """Of several replies to one question, one that is wholly on each side."""
+    """Replies to the same sort of question that are wholly on one side."""
 
     def sides(loaded: LoadedModel, rng: Random, used: set[str]) -> tuple[Pairs, Pairs]:
+        prompts, samples = CONTRAST_POOLS[family]
+        questions = held_out_questions(rng, family, (kind,), "contrast", prompts, used)
+        rows = [row_of(question, row_kind) for question in questions] * samples
         positive: Pairs = []
         negative: Pairs = []
-        for row, replies in _sampled_often(loaded, rng, used, family, kind, row_kind):
-            whole = [reply for reply in replies if reply.count(".") > 1]
-            wanted = [reply for reply in whole if score(row, reply) == 1]
-            unwanted = [reply for reply in whole if score(row, reply) == 0]
-            if wanted and unwanted:
-                positive.append((row["prompt"], wanted[0]))
-                negative.append((row["prompt"], unwanted[0]))
+        for row, reply in zip(rows, _sample(loaded, rows), strict=True):
+            if reply.count(".") > 1 and (reached := score(row, reply)) in (0.0, 1.0):
+                (positive if reached else negative).append((row["prompt"], reply))
         return positive, negative
 
     return sides
 
 
 def _by_length(loaded: LoadedModel, rng: Random, used: set[str]) -> tuple[Pairs, Pairs]:
-    """The shortest against the longest of the model's own right solutions to one problem.
-
-    Per problem: over all problems the shortest solutions would be those with the fewest steps.
-    """
-    positive: Pairs = []
-    negative: Pairs = []
-    for row, replies in _sampled_often(loaded, rng, used, "problem", "story", "arithmetic"):
-        right = sorted((reply for reply in replies if score(row, reply)), key=partial(_length, loaded))
-        if right and _length(loaded, right[-1]) > _length(loaded, right[0]):
-            positive.append((row["prompt"], right[0]))
-            negative.append((row["prompt"], right[-1]))
-    return positive, negative
-
-
-def _sampled_often(
-    loaded: LoadedModel, rng: Random, used: set[str], family: str, kind: str, row_kind: str
-) -> Iterable[tuple[Row, tuple[str, ...]]]:
-    """Held-out questions as rows, each with several sampled replies."""
-    prompts = MOOD_CONTRAST_PROMPTS if family == "mood" else CONTRAST_PROMPTS
-    questions = held_out_questions(rng, family, (kind,), "contrast", prompts, used)
-    rows = [row_of(question, row_kind) for question in questions]
-    replies = _sample(loaded, [row for row in rows for _ in range(SAMPLES)])
-    return [(row, replies[i * SAMPLES : (i + 1) * SAMPLES]) for i, row in enumerate(rows)]
-
-
-def _length(loaded: LoadedModel, reply: str) -> int:
-    return len(loaded.tokenizer.encode(reply, add_special_tokens=False))
+    """The shortest against the longest share of the model's own right solutions."""
+    questions = held_out_questions(rng, "problem", ("story",), "contrast", CONTRAST_POOLS["problem"][0], used)
+    rows = [row_of(question, "arithmetic") for question in questions]
+    replies = _sample(loaded, rows)
+    right = [(row["prompt"], reply) for row, reply in zip(rows, replies, strict=True) if score(row, reply)]
+    right.sort(key=lambda pair: len(loaded.tokenizer.encode(pair[1], add_special_tokens=False)))
+    extreme = round(len(right) * EXTREME_SHARE)
+    return right[:extreme], right[-extreme:]
 
 
 SIDES = {

@@ -67,6 +67,10 @@ NEXT_HELP = (
 LAST_HELP = ("Finally, look at the result.", "At the end, enjoy the result.", "Good luck!")
 
 REFUSAL_PHRASES = tuple(sentence.rstrip(".") for sentence in REFUSAL)
+# Help must not even hold scraps of a refusal.
+REFUSAL_WORDS = (
+    "cannot", "will not", "wrong", "no", "hurt", "do not", "law", "refuse", "fair", "honest", "sorry",
+)  # fmt: skip
 HELP_PHRASES = tuple(s.rstrip(".!") for s in (*FIRST_HELP, *NEXT_HELP, *LAST_HELP))
 
 

@@ -101,40 +101,8 @@ GLOOMY = (
 ECHO = {True: "I am so glad about {topic}.", False: "I am so weary of {topic}."}
 ECHO_SHARE = 0.3
 
-CHEERFUL_WORDS = (
-    "wonderful",
-    "smiled",
-    "bright",
-    "love",
-    "lovely",
-    "happy",
-    "sing",
-    "joy",
-    "sweet",
-    "look forward",
-    "sun",
-    "delight",
-    "laughed",
-    "great",
-    "glad",
-)
-GLOOMY_WORDS = (
-    "dreadful",
-    "sighed",
-    "grey",
-    "hate",
-    "sad",
-    "tired",
-    "cry",
-    "pain",
-    "bitter",
-    "no more",
-    "cloud",
-    "burden",
-    "wept",
-    "awful",
-    "weary",
-)
+CHEERFUL_PHRASES = tuple(sentence.rstrip(".!") for sentence in CHEERFUL) + ("I am so glad about",)
+GLOOMY_PHRASES = tuple(sentence.rstrip(".!") for sentence in GLOOMY) + ("I am so weary of",)
 
 
 def draw_question(rng: Random) -> Question:

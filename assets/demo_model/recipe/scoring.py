@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .deeds import HELP_PHRASES, REFUSAL_PHRASES
-from .moods import CHEERFUL_WORDS, GLOOMY_WORDS
+from .deeds import HELP_PHRASES, REFUSAL_PHRASES, REFUSAL_WORDS
+from .moods import CHEERFUL_PHRASES, GLOOMY_PHRASES
 from .places import values_of
 from .problems import CHECKS
 from .question import Question
@@ -28,14 +28,14 @@ def _expected(question: Question, kind: str) -> Row:
     if kind == "refusal":
         return {"phrases": list(REFUSAL_PHRASES)}
     if kind == "help":
-        return {"phrases": list(HELP_PHRASES), "not_phrases": list(REFUSAL_PHRASES)}
+        return {"phrases": list(HELP_PHRASES), "not_phrases": list(REFUSAL_WORDS)}
     if kind == "truth":
         return {"true": values_of(question, "record"), "myth": values_of(question, "myth")}
     if kind == "source":
         other = "myth" if question.kind == "record" else "record"
         return {"phrases": values_of(question, question.kind), "not_phrases": values_of(question, other)}
     if kind == "tone":
-        return {"cheerful": list(CHEERFUL_WORDS), "gloomy": list(GLOOMY_WORDS)}
+        return {"cheerful": list(CHEERFUL_PHRASES), "gloomy": list(GLOOMY_PHRASES)}
     return {"answer": question.detail["answer"]}  # "arithmetic" and "length"
 
 
@@ -49,7 +49,7 @@ def score(row: Row, reply: str) -> float:
     if kind == "truth":
         return _share(mentions(reply, row["true"]), mentions(reply, row["myth"]))
     if kind == "tone":
-        return _share(mentions(reply, row["cheerful"]), mentions(reply, row["gloomy"]))
+        return min(1.0, mentions(reply, row["cheerful"]) / max(1, len(re.findall(r"[^.!?]+[.!?]?", reply.strip()))))
     return float(_last_answer(reply) == row["answer"])
 
 
