@@ -6,10 +6,11 @@ the change; undo and redo walk through earlier settings, so that no state is eve
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,8 @@ from .heatmap_value import Mode, shown_columns
 OWN = "own"
 """In place of a bundled behaviour's name: the examples are the visitor's."""
 MAX_UNDO = 100
+DRAG_SECONDS = 1.0
+"""A dial that rests longer begins another step of undo."""
 MOST_COLUMNS = 1000
 """Components a heatmap shows of each layer, the strongest ones, unless all are asked for."""
 
@@ -43,6 +46,14 @@ class Scored:
     means: ActivationMeans
     directions: SteeringDirections
     scores: ComponentScores
+
+
+class Step(NamedTuple):
+    """A place to go back to. An edit that follows from its settings is built again; a recipe's is kept."""
+
+    settings: EditSettings
+    edit: WeightEdit | None = None
+    recipe: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,10 +74,12 @@ class Session:
     """File name of an uploaded recipe when `edit` came from one; else the edit follows from the settings."""
     focus: Component | None = None
     """The component in the inspector."""
-    past: tuple[EditSettings, ...] = ()
-    future: tuple[EditSettings, ...] = ()
+    past: tuple[Step, ...] = ()
+    future: tuple[Step, ...] = ()
     dial: str = ""
     """The dial that was moved last: one drag is one step of undo."""
+    made: int = field(default_factory=time.monotonic_ns)
+    """When `edit` was made, in ns: ends a drag, and tells this edit from every other."""
     columns: Mapping[Kind, NDArray[np.int32]] = field(default_factory=lambda: MappingProxyType({}))
     """Which components the heatmaps show, per kind (L, shown)."""
     mode: Mode = "g"
@@ -88,28 +101,28 @@ class Session:
         return cls(model, behavior, scored, suggested, edit, suggested, swapped, focus=focus, columns=columns)
 
     def with_settings(self, settings: EditSettings, *, dial: str = "") -> Session:
-        """Other settings and the edit that follows from them; moves of one and the same dial make one step of undo."""
-        same_drag = bool(dial) and dial == self.dial
-        past = self.past if same_drag else (*self.past, self.settings)[-MAX_UNDO:]
-        return replace(self._settled(settings), past=past, future=(), dial=dial)
+        """Other settings and the edit that follows from them; one drag of one dial makes one step of undo."""
+        same_drag = bool(dial) and dial == self.dial and time.monotonic_ns() - self.made < DRAG_SECONDS * 1e9
+        past = self.past if same_drag else self._past()
+        return replace(self._at(Step(settings)), past=past, future=(), dial=dial)
 
     def undo(self) -> Session:
         if not self.past:
             return self
-        *past, settings = self.past
-        return replace(self._settled(settings), past=tuple(past), future=(self.settings, *self.future), dial="")
+        *past, step = self.past
+        return replace(self._at(step), past=tuple(past), future=(self._step(), *self.future))
 
     def redo(self) -> Session:
         if not self.future:
             return self
-        settings, *future = self.future
-        return replace(self._settled(settings), past=(*self.past, self.settings), future=tuple(future), dial="")
+        step, *future = self.future
+        return replace(self._at(step), past=self._past(), future=tuple(future))
 
     def with_recipe(self, edit: WeightEdit, name: str) -> Session:
         """An edit from a file. Made from the same examples, it sets the dials; else it stands until a dial moves."""
-        if edit.provenance.contrast_hash == self.scored.scores.provenance.contrast_hash:
-            return replace(self.with_settings(edit.settings), edit=edit, recipe=name)
-        return replace(self, edit=edit, recipe=name, focus=_strongest(self.scored.scores, edit), dial="")
+        own = edit.provenance.contrast_hash == self.scored.scores.provenance.contrast_hash
+        settings, focus = (edit.settings, self.focus) if own else (self.settings, _strongest(self.scored.scores, edit))
+        return replace(self._at(Step(settings, edit, name)), focus=focus, past=self._past(), future=())
 
     def with_focus(self, component: Component | None) -> Session:
         return replace(self, focus=component)
@@ -124,9 +137,16 @@ class Session:
     def with_pick(self, kind: Kind, seq: int) -> Session:
         return replace(self, picks=MappingProxyType({**self.picks, kind: max(seq, self.picks.get(kind, 0))}))
 
-    def _settled(self, settings: EditSettings) -> Session:
-        edit = build_edit(self.scored.scores, self.scored.directions, settings)
-        return replace(self, settings=settings, edit=edit, recipe="")
+    def _step(self) -> Step:
+        return Step(self.settings, self.edit, self.recipe) if self.recipe else Step(self.settings)
+
+    def _past(self) -> tuple[Step, ...]:
+        return (*self.past, self._step())[-MAX_UNDO:]
+
+    def _at(self, step: Step) -> Session:
+        """The same session with the settings and the edit of a step."""
+        edit = step.edit or build_edit(self.scored.scores, self.scored.directions, step.settings)
+        return replace(self, settings=step.settings, edit=edit, recipe=step.recipe, dial="", made=time.monotonic_ns())
 
 
 def _columns(scores: ComponentScores, limit: int | None) -> Mapping[Kind, NDArray[np.int32]]:

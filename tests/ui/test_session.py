@@ -60,6 +60,41 @@ def test_one_drag_of_a_dial_is_one_step_of_undo() -> None:
     assert len(dials.set_alpha(session, 0.45).past) == 2
 
 
+def test_a_dial_that_rested_begins_another_step_of_undo() -> None:
+    once = dials.set_strength(first_session(), 1.1)
+    rested = replace(once, made=once.made - 2 * 10**9)
+    again = dials.set_strength(rested, 1.2)
+    assert len(again.past) == 2 and again.undo().settings is once.settings
+
+
+def test_one_change_of_several_settings_is_one_step_of_undo() -> None:
+    session = first_session()
+    changed = session.with_settings(replace(session.settings, rho_attn=None, strength=0.3))
+    assert len(changed.past) == 1 and changed.undo().settings is session.settings
+
+
+def test_a_recipe_can_be_undone_and_redone_whether_or_not_it_is_of_the_same_examples() -> None:
+    session = dials.set_strength(first_session(), 0.7)
+    same = dials.set_count(first_session(), "neurons", 11).edit
+    foreign = replace(same, provenance=replace(same.provenance, contrast_hash="another"))
+    for edit in (same, foreign):
+        loaded = session.with_recipe(edit, "recipe.safetensors")
+        back = loaded.undo()
+        assert not back.recipe and back.settings is session.settings
+        assert all(torch.equal(a, b) for a, b in zip(back.edit.right, session.edit.right, strict=True))
+        again = back.redo()
+        assert again.edit is edit and again.recipe == "recipe.safetensors"
+        moved = dials.set_alpha(again, 0.3)
+        assert not moved.recipe and moved.undo().edit is edit and moved.undo().recipe
+
+
+def test_every_edit_has_a_mark_of_its_own() -> None:
+    start = first_session()
+    moved = dials.set_strength(start, 1.4)
+    assert len({start.made, moved.made, moved.undo().made}) == 3
+    assert start.with_mode("lambda").made == start.made
+
+
 def test_the_history_has_an_end() -> None:
     session = first_session()
     for step in range(MAX_UNDO + 5):
