@@ -8,21 +8,13 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
-from transformers import (
-    GenerationConfig,
-    LogitsProcessor,
-    LogitsProcessorList,
-    StoppingCriteria,
-    StoppingCriteriaList,
-)
-from transformers.generation import BaseStreamer
 
 from .chat import is_text, prompt_ids
+from .decoding import SharedDice, decode, end_ids, until_end
 from .errors import Cancelled, SettingsError
 from .intervene import intervening
 from .types import LoadedModel, Original, Progress, Variant
@@ -59,7 +51,7 @@ def compare(
             dice = SharedDice([seed] * len(variants), temperature)
             batch = torch.tensor([ids] * len(variants))
             with _turn(loaded, stops), torch.inference_mode(), intervening(loaded, variants, range(len(variants))):
-                _decode(loaded, batch, torch.ones_like(batch), max_new_tokens, dice, stops, channel.put)
+                decode(loaded, batch, torch.ones_like(batch), max_new_tokens, dice, stops, channel.put)
             channel.put(None)
         except Cancelled:
             channel.put(None)
@@ -110,48 +102,9 @@ def _run_batch(
     mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in encoded])
     steps: list[list[int]] = []
     with loaded.lock, torch.inference_mode(), intervening(loaded, [variant], [0] * len(encoded)):
-        _decode(loaded, batch, mask, max_new_tokens, dice, [], steps.append)
-    ends = _end_ids(loaded)
-    return [_until_end(row, ends) for row in zip(*steps, strict=True)]
-
-
-def _decode(
-    loaded: LoadedModel,
-    ids: Tensor,
-    mask: Tensor,
-    max_new_tokens: int,
-    dice: SharedDice,
-    stops: Sequence[threading.Event],
-    emit: Callable[[list[int]], None],
-) -> None:
-    """Run the model's own generation loop, greedily over the logits that `dice` has shaken; emit every step's tokens.
-
-    Every option of the model's own generation config that would bend the logits is switched off: what is compared is
-    the model, not a repetition penalty.
-    """
-    ends = _end_ids(loaded)
-    config = GenerationConfig(
-        max_new_tokens=max_new_tokens,
-        min_new_tokens=0,
-        do_sample=False,
-        num_beams=1,
-        temperature=1.0,
-        top_k=50,  # unused without sampling: the default keeps transformers from warning
-        top_p=1.0,
-        repetition_penalty=1.0,
-        no_repeat_ngram_size=0,
-        eos_token_id=ends or None,
-        pad_token_id=ends[0] if ends else 0,
-        bos_token_id=loaded.tokenizer.bos_token_id,
-    )
-    loaded.model.generate(
-        input_ids=ids.to(loaded.device),
-        attention_mask=mask.to(loaded.device),
-        generation_config=config,
-        logits_processor=LogitsProcessorList([dice]),
-        stopping_criteria=StoppingCriteriaList([_StopOn(stops)]),
-        streamer=_StepStreamer(emit),
-    )
+        decode(loaded, batch, mask, max_new_tokens, dice, [], steps.append)
+    ends = end_ids(loaded)
+    return [until_end(row, ends) for row in zip(*steps, strict=True)]
 
 
 @contextmanager
@@ -173,7 +126,7 @@ def _texts(
     closed: threading.Event,
 ) -> Iterator[tuple[str, ...]]:
     tokens: list[list[int]] = [[] for _ in range(n_variants)]
-    ends = _end_ids(loaded)
+    ends = end_ids(loaded)
     try:
         while True:
             try:
@@ -186,8 +139,8 @@ def _texts(
                 raise step
             for row, token in zip(tokens, step, strict=False):
                 row.append(token)
-            yield tuple(_decoded(loaded, _until_end(row, ends), held=True) for row in tokens)
-        yield tuple(_decoded(loaded, _until_end(row, ends), held=False) for row in tokens)
+            yield tuple(_decoded(loaded, until_end(row, ends), held=True) for row in tokens)
+        yield tuple(_decoded(loaded, until_end(row, ends), held=False) for row in tokens)
     finally:
         closed.set()
 
@@ -196,16 +149,6 @@ def _decoded(loaded: LoadedModel, row: list[int], *, held: bool) -> str:
     text = str(loaded.tokenizer.decode(row, skip_special_tokens=True))
     # Half a multi-byte character decodes to a replacement sign; while streaming it waits for the rest.
     return text.rstrip("\N{REPLACEMENT CHARACTER}") if held else text
-
-
-def _until_end(row: Sequence[int], ends: Sequence[int]) -> list[int]:
-    return list(row[: next((i for i, token in enumerate(row) if token in ends), len(row))])
-
-
-def _end_ids(loaded: LoadedModel) -> list[int]:
-    found = loaded.model.generation_config.eos_token_id
-    found = loaded.tokenizer.eos_token_id if found is None else found
-    return [] if found is None else [found] if isinstance(found, int) else list(found)
 
 
 def _checked_prompt(
@@ -227,52 +170,3 @@ def _checked_prompt(
             f"{limit} in all. Shorten one of them."
         )
     return ids
-
-
-class SharedDice(LogitsProcessor):
-    """Adds Gumbel noise to logits / temperature, so that the largest one is a fair sample (the Gumbel-max trick).
-
-    Rows with the same seed get the same noise in the same step, on every device.
-    """
-
-    def __init__(self, seeds: Sequence[int], temperature: float) -> None:
-        self.temperature = temperature
-        self.seeds = list(seeds)
-        self.generators = {seed: torch.Generator().manual_seed(seed) for seed in seeds}
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        if self.temperature == 0:
-            return scores
-        noise = {seed: self._gumbel(generator, scores.shape[-1]) for seed, generator in self.generators.items()}
-        return scores.float() / self.temperature + torch.stack([noise[seed] for seed in self.seeds]).to(scores.device)
-
-    @staticmethod
-    def _gumbel(generator: torch.Generator, size: int) -> Tensor:
-        return -torch.empty(size).exponential_(generator=generator).log()
-
-
-class _StopOn(StoppingCriteria):
-    """Ends generation after the current token once one of the events is set."""
-
-    def __init__(self, stops: Sequence[threading.Event]) -> None:
-        self.stops = stops
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        stopped = any(stop.is_set() for stop in self.stops)
-        return torch.full((len(input_ids),), stopped, dtype=torch.bool, device=input_ids.device)
-
-
-class _StepStreamer(BaseStreamer):
-    """Hands every step's new tokens, one per batch row, to a function."""
-
-    def __init__(self, emit: Callable[[list[int]], None]) -> None:
-        self.emit = emit
-        self.seen_prompt = False
-
-    def put(self, value: Tensor) -> None:
-        if self.seen_prompt:
-            self.emit(value.flatten().tolist())
-        self.seen_prompt = True
-
-    def end(self) -> None:
-        pass

@@ -8,7 +8,7 @@ import torch
 
 from s2e_core import Cancelled, Edited, Original, SettingsError, Steered, compare, generate_responses
 from s2e_core.chat import prompt_ids
-from s2e_core.generate import SharedDice
+from s2e_core.decoding import SharedDice
 from tests.core.chain import chain
 
 

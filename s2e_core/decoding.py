@@ -1,0 +1,120 @@
+"""The decoding loop of one batch: greedy over logits that shared dice have shaken, stopped by events, token by token.
+
+Knows transformers' generation loop; no text, no variant and no lock.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
+from transformers.generation import BaseStreamer
+
+from .types import LoadedModel
+
+
+def decode(
+    loaded: LoadedModel,
+    ids: Tensor,
+    mask: Tensor,
+    max_new_tokens: int,
+    dice: SharedDice,
+    stops: Sequence[threading.Event],
+    emit: Callable[[list[int]], None],
+) -> None:
+    """Run the model's own generation loop, greedily over the logits that `dice` has shaken; emit every step's tokens.
+
+    Every option of the model's own generation config that would bend the logits is switched off: what is compared is
+    the model, not a repetition penalty.
+    """
+    ends = end_ids(loaded)
+    config = GenerationConfig(
+        max_new_tokens=max_new_tokens,
+        min_new_tokens=0,
+        do_sample=False,
+        num_beams=1,
+        temperature=1.0,
+        top_k=50,  # unused without sampling: the default keeps transformers from warning
+        top_p=1.0,
+        repetition_penalty=1.0,
+        no_repeat_ngram_size=0,
+        eos_token_id=ends or None,
+        pad_token_id=ends[0] if ends else 0,
+        bos_token_id=loaded.tokenizer.bos_token_id,
+    )
+    loaded.model.generate(
+        input_ids=ids.to(loaded.device),
+        attention_mask=mask.to(loaded.device),
+        generation_config=config,
+        logits_processor=LogitsProcessorList([dice]),
+        stopping_criteria=StoppingCriteriaList([_StopOn(stops)]),
+        streamer=_StepStreamer(emit),
+    )
+
+
+def until_end(row: Sequence[int], ends: Sequence[int]) -> list[int]:
+    return list(row[: next((i for i, token in enumerate(row) if token in ends), len(row))])
+
+
+def end_ids(loaded: LoadedModel) -> list[int]:
+    found = loaded.model.generation_config.eos_token_id
+    found = loaded.tokenizer.eos_token_id if found is None else found
+    return [] if found is None else [found] if isinstance(found, int) else list(found)
+
+
+class SharedDice(LogitsProcessor):
+    """Adds Gumbel noise to logits / temperature, so that the largest one is a fair sample (the Gumbel-max trick).
+
+    Rows with the same seed get the same noise in the same step, on every device.
+    """
+
+    def __init__(self, seeds: Sequence[int], temperature: float) -> None:
+        self.temperature = temperature
+        self.seeds = list(seeds)
+        self.generators = {seed: torch.Generator().manual_seed(seed) for seed in seeds}
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        if self.temperature == 0:
+            return scores
+        noise = {seed: self._gumbel(generator, scores.shape[-1]) for seed, generator in self.generators.items()}
+        return scores.float() / self.temperature + torch.stack([noise[seed] for seed in self.seeds]).to(scores.device)
+
+    @staticmethod
+    def _gumbel(generator: torch.Generator, size: int) -> Tensor:
+        return -torch.empty(size).exponential_(generator=generator).log()
+
+
+class _StopOn(StoppingCriteria):
+    """Ends generation after the current token once one of the events is set."""
+
+    def __init__(self, stops: Sequence[threading.Event]) -> None:
+        self.stops = stops
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        stopped = any(stop.is_set() for stop in self.stops)
+        return torch.full((len(input_ids),), stopped, dtype=torch.bool, device=input_ids.device)
+
+
+class _StepStreamer(BaseStreamer):
+    """Hands every step's new tokens, one per batch row, to a function."""
+
+    def __init__(self, emit: Callable[[list[int]], None]) -> None:
+        self.emit = emit
+        self.seen_prompt = False
+
+    def put(self, value: Tensor) -> None:
+        if self.seen_prompt:
+            self.emit(value.flatten().tolist())
+        self.seen_prompt = True
+
+    def end(self) -> None:
+        pass
