@@ -104,11 +104,18 @@ def wire_opening(demo: gr.Blocks, page: Page, names: Sequence[str]) -> None:
 
 def wire_dials(page: Page, first: Session) -> None:
     changes, panel, details = Changes(page, first), page.dials, page.details
-    changes.dial(panel.heads_count, lambda session, value: dials.set_count(session, "heads", value))
-    changes.dial(panel.neurons_count, lambda session, value: dials.set_count(session, "neurons", value))
-    changes.dial(panel.rho_attn, lambda session, value: dials.set_rho(session, "heads", value))
-    changes.dial(panel.rho_mlp, lambda session, value: dials.set_rho(session, "neurons", value))
-    changes.dial(panel.alpha, dials.set_alpha)
+    heads, neurons = ("heads_count", "heads_on"), ("neurons_count", "neurons_on")
+    changes.dial(
+        panel.heads_count, lambda session, value: dials.set_count(session, "heads", value), ("rho_attn", "heads_on")
+    )
+    changes.dial(
+        panel.neurons_count,
+        lambda session, value: dials.set_count(session, "neurons", value),
+        ("rho_mlp", "neurons_on"),
+    )
+    changes.dial(panel.rho_attn, lambda session, value: dials.set_rho(session, "heads", value), heads)
+    changes.dial(panel.rho_mlp, lambda session, value: dials.set_rho(session, "neurons", value), neurons)
+    changes.dial(panel.alpha, dials.set_alpha, ("heads_count", "neurons_count"))
     changes.dial(panel.strength, dials.set_strength)
     changes.dial(details.own_strength, dials.set_component_strength)
     changes.on(panel.heads_on.input, lambda session, on: dials.set_kind(session, "heads", on), [panel.heads_on])

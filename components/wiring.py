@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import gradio as gr
 
@@ -29,6 +30,8 @@ MODEL: dict[str, Any] = {**QUIET, "concurrency_id": "model", "concurrency_limit"
 CHANGED = "() => window.steer2edit.changed()"
 DOWNLOAD = "() => window.steer2edit.download()"
 ENDED = "() => window.steer2edit.ended()"
+FIGURES = ("heads", "neurons", "summary", "inspector", "undo", "redo")
+"""What every dial changes."""
 RUN = "() => document.querySelector('#run').click()"
 
 
@@ -57,34 +60,44 @@ class Changes:
         self.page, self.components = page, page.named()
         self.names = list(page_view(first))
 
-    def on(
-        self, trigger: Any, change: Callable[..., Session], inputs: Sequence[Any] = (), *, moved: Any = None
-    ) -> None:
-        """`moved` is the dial under the visitor's hand, which must not be set while it moves."""
-        names = [name for name in self.names if self.components[name] is not moved]
-
-        def handle(session: Session, *values: Any) -> tuple[Any, ...]:
-            changed = change(session, *values)
-            view = page_view(changed)
-            return changed, *(view[name] for name in names)
-
-        outputs = [self.page.session, *(self.components[name] for name in names)]
-        gr.on(
-            trigger, guarded(handle), [self.page.session, *inputs], outputs, trigger_mode="always_last", **SESSION
-        ).success(None, js=CHANGED)
+    def on(self, trigger: Any, change: Callable[..., Session], inputs: Sequence[Any] = ()) -> None:
+        """Of events that come while one is handled, the last counts."""
+        self._wire(partial(gr.on, trigger), shown_after(change, self.names), inputs, self.names, "always_last")
 
     def on_event(self, trigger: Any, change: Callable[..., Session], inputs: Sequence[Any] = ()) -> None:
         """(session, event data, inputs) -> session; every event counts, so none is dropped for a later one."""
+        handler = shown_after(change, self.names)
 
         def handle(session: Session, event: gr.EventData, *values: Any) -> tuple[Any, ...]:
-            changed = change(session, event._data, *values)
-            view = page_view(changed)
-            return changed, *(view[name] for name in self.names)
+            return handler(session, event._data, *values)
 
-        outputs = [self.page.session, *(self.components[name] for name in self.names)]
-        run = trigger(guarded(handle), [self.page.session, *inputs], outputs, trigger_mode="multiple", **SESSION)
+        self._wire(trigger, handle, inputs, self.names, "multiple")
+
+    def dial(self, dial: Any, change: Callable[..., Session], follow: Sequence[str] = ()) -> None:
+        """A dial and the names of those that follow it: the browser pays for every component that is sent. The dial
+        itself must not be set while it moves. `.input` and not `.change`: what the page sets by itself is no move."""
+        names = [*FIGURES, *follow]
+        self._wire(partial(gr.on, dial.input), shown_after(change, names), [dial], names, "always_last")
+
+    def _wire(
+        self, listen: Callable[..., Any], handle: Callable[..., tuple[Any, ...]],
+        inputs: Sequence[Any], names: Sequence[str], trigger_mode: Literal["always_last", "multiple"],
+    ) -> None:  # fmt: skip
+        session = self.page.session
+        outputs = [session, *(self.components[name] for name in names)]
+        run = listen(guarded(handle), [session, *inputs], outputs, trigger_mode=trigger_mode, **SESSION)
         run.success(None, js=CHANGED)
+        # A refused value must not stay on the page, the dial that was moved included.
+        whole = [session, *(self.components[name] for name in self.names)]
+        run.failure(guarded(shown_after(lambda kept: kept, self.names)), session, whole, **SESSION)
 
-    def dial(self, dial: Any, change: Callable[..., Session]) -> None:
-        """`.input` and not `.change`: what the page sets by itself must not come back as a move."""
-        self.on(dial.input, change, [dial], moved=dial)
+
+def shown_after(change: Callable[..., Session], names: Sequence[str]) -> Callable[..., tuple[Any, ...]]:
+    """(session, inputs) -> the changed session and the named parts of its view."""
+
+    def handle(session: Session, *values: Any) -> tuple[Any, ...]:
+        changed = change(session, *values)
+        view = page_view(changed)
+        return changed, *(view[name] for name in names)
+
+    return handle

@@ -74,3 +74,30 @@ def test_limits_and_models_come_from_the_command_line(tmp_path: Path) -> None:
 def test_a_model_that_is_missing_ends_the_start_with_a_sentence() -> None:
     with pytest.raises(SystemExit, match="no model folder"):
         app.main(["--model", "./nowhere"])
+
+
+def events_of(demo: gr.Blocks, elem_id: str, event: str) -> list:
+    ids = [block._id for block in demo.blocks.values() if getattr(block, "elem_id", None) == elem_id]
+    return [fn for fn in demo.fns.values() if any(target in ids and name == event for target, name in fn.targets)]
+
+
+def test_a_dial_never_sets_itself_and_sends_only_what_it_changes(demo: gr.Blocks) -> None:
+    outputs = {
+        name: {block.elem_id for block in events_of(demo, name, "input")[0].outputs if not isinstance(block, gr.State)}
+        for name in ("heads-count", "rho-mlp", "alpha", "strength", "own-strength")
+    }
+    for name, sent in outputs.items():
+        assert name not in sent and {"heads", "neurons", "summary", "inspector", "undo", "redo"} <= sent
+    assert "rho-attn" in outputs["heads-count"] and "neurons-count" in outputs["rho-mlp"]
+    assert {"heads-count", "neurons-count"} <= outputs["alpha"]
+    assert not {"first-layer", "last-layer", "alpha", "heads-count"} & outputs["strength"]
+
+
+def test_a_refused_move_puts_the_dial_and_the_page_back(demo: gr.Blocks) -> None:
+    [moved] = events_of(demo, "alpha", "input")
+    back = [fn for fn in demo.fns.values() if fn.trigger_after == moved._id and fn.trigger_only_on_failure]
+    assert [{"alpha", "heads-count", "summary"} <= {block.elem_id for block in fn.outputs} for fn in back] == [True]
+    session = first_session()
+    kept, *values = back[0].fn(session)
+    sent = dict(zip([block.elem_id for block in back[0].outputs[1:]], values, strict=True))
+    assert kept is session and sent["alpha"] == pytest.approx(session.settings.alpha)
