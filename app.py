@@ -23,13 +23,15 @@ from components.compare_panel import compare_panel
 from components.detail_panel import detail_panel
 from components.handlers import guarded
 from components.options import options, set_threads, store_of
-from components.page_view import opening_view, resting_view, whole_view
+from components.page_view import CHOICE, kept_choice, opening_view, resting_view, whole_view
 from components.see_panel import see_panel
 from components.session import OWN, Session
 from components.set_panel import set_panel
 from components.store import ModelStore
+from components.tables import Shown
 from components.take_home_handlers import exported, uploaded
 from components.take_home_panel import take_home_panel
+from components.text_columns import of_edit
 from components.wiring import CHANGED, DOWNLOAD, ENDED, MODEL, QUIET, RUN, SESSION, Changes, Page
 from s2e_core import S2EError
 from s2e_core.export import ExportDtype
@@ -41,7 +43,7 @@ def build(store: ModelStore) -> gr.Blocks:
     scored = store.scored(store.first_model, behavior.contrast)
     first = opened(store, Choice(store.first_model, behavior.name), scored)
     *_, columns = compared(store, first, Request(behavior.examples[0], behavior.max_new_tokens))
-    names = list(whole_view(store, first))  # made outside the page: its updates are components
+    names = list(whole_view(store, first, "all", "stored"))  # made outside the page: its updates are components
     with gr.Blocks(title=texts.TITLE, fill_width=True, delete_cache=(3600, 86400)) as demo:
         look.header()
         titles = [*((b.title, b.name) for b in store.behavior_list), (texts.OWN_EXAMPLES, OWN)]
@@ -49,7 +51,7 @@ def build(store: ModelStore) -> gr.Blocks:
         see = see_panel(first.scored.scores.spec.n_layers)
         with gr.Row(elem_id="work"):
             dial_panel = set_panel([texts.SUGGESTED, *dials.PUBLISHED])
-            compare = compare_panel(behavior, columns, store.limits)
+            compare = compare_panel(behavior, of_edit(columns, first.made), store.limits)
         details, take = detail_panel(), take_home_panel()
         refresh = gr.Button(visible="hidden", elem_id="refresh")
         look.footer(store.limits)
@@ -68,37 +70,56 @@ def wire_opening(demo: gr.Blocks, page: Page, names: Sequence[str]) -> None:
     pending = gr.State(None)  # the session an extraction has made, until the page turns to it
     inputs = [choose.model, choose.behavior, choose.swap, choose.own_positive, choose.own_negative, choose.own_file]
 
-    def show(session: Session) -> tuple[Any, ...]:
-        view = whole_view(store, session)
+    def show(session: Session, shown: Shown, dtype: ExportDtype) -> tuple[Any, ...]:
+        view = whole_view(store, session, shown, dtype)
         return session, *(view[name] for name in names)
 
-    def prepare(*values: Any) -> Iterator[tuple[Any, Any]]:
+    def prepare(session: Session, *values: Any) -> Iterator[tuple[Any, Any]]:
         for step in extract(store, Choice(*values)):
             yield (step, None) if isinstance(step, str) else (gr.skip(), step)
 
-    def prepare_ready(*values: Any) -> Iterator[tuple[Any, Any]]:
-        if is_ready(store, Choice(*values)):
-            yield from prepare(*values)
+    def prepare_ready(session: Session, *values: Any) -> Iterator[tuple[Any, Any]]:
+        if is_ready(store, Choice(*values), session):
+            yield from prepare(session, *values)
         else:
             yield gr.skip(), None
 
-    def adopt(session: Session, prepared: Session | None) -> tuple[Any, ...]:
-        return show(prepared or session) if prepared else (gr.skip(),) * (1 + len(names))
+    def adopt(session: Session, prepared: Session | None, shown: Any, dtype: Any, *values: Any) -> tuple[Any, ...]:
+        if prepared is not None and Choice(*values).is_of(prepared):
+            return show(prepared, shown, dtype)
+        # Nothing was ready, or another choice was made meanwhile, whose own run follows.
+        status = opening_view(store, session)["status"]
+        return gr.skip(), *(status if name == "status" else gr.skip() for name in names)
 
     outputs = [page.session, *(components[name] for name in names)]
-    demo.load(guarded(show), page.session, outputs, **SESSION)
-    choose.behavior.input(lambda name: gr.update(visible=name == OWN), choose.behavior, choose.own, **QUIET)
+    sides = [page.details.shown, page.take.dtype]
+    demo.load(guarded(show), [page.session, *sides], outputs, **SESSION)
+    # Another behaviour starts with its sides as they are; only then are the choices read.
+    turned = choose.behavior.input(
+        lambda name: (gr.update(visible=name == OWN), False), choose.behavior, [choose.own, choose.swap],
+        trigger_mode="always_last", **QUIET,
+    )  # fmt: skip
+    made, inputs = [choose.status, pending], [page.session, *inputs]
     runs = [
-        gr.on(trigger, guarded(handler), inputs, [choose.status, pending], trigger_mode="once", **MODEL)
-        for trigger, handler in (
-            (choose.extract.click, prepare),
-            ([choose.behavior.input, choose.swap.input, choose.model.input], prepare_ready),
-        )
+        choose.extract.click(guarded(prepare), inputs, made, trigger_mode="once", **MODEL),
+        *(
+            listen(guarded(prepare_ready), inputs, made, trigger_mode="always_last", **MODEL)
+            for listen in (turned.success, choose.swap.input, choose.model.input)
+        ),
     ]
     for run in runs:
-        run.success(guarded(adopt), [page.session, pending], outputs, **SESSION).success(None, js=CHANGED)
+        adopted = run.success(
+            guarded(adopt),
+            [page.session, pending, *sides, choose.model, choose.behavior, choose.swap],
+            outputs,
+            **SESSION,
+        )
+        adopted.success(None, js=CHANGED)
         # After an error and after Stop the page still shows the session it had, and says so.
-        run.failure(lambda session: opening_view(store, session)["status"], page.session, choose.status, **QUIET)
+        run.failure(
+            guarded(partial(kept_choice, store)), [page.session, choose.behavior],
+            [components[name] for name in CHOICE], **QUIET,
+        )  # fmt: skip
     choose.stop.click(None, None, None, cancels=runs, **QUIET)
 
 
@@ -129,7 +150,7 @@ def wire_selection(page: Page, first: Session) -> None:
     changes.on(see.none.click, dials.select_none)
     changes.on(see.heads_only.click, lambda session: dials.only_kind(session, "heads"))
     changes.on(see.neurons_only.click, lambda session: dials.only_kind(session, "neurons"))
-    changes.on([see.first_layer.input, see.last_layer.input], dials.set_layers, [see.first_layer, see.last_layer])
+    changes.on([see.first_layer.input, see.last_layer.input], pick_handlers.layers, [see.first_layer, see.last_layer])
     changes.on(see.undo.click, Session.undo)
     changes.on(see.redo.click, Session.redo)
     changes.on(see.color.input, Session.with_mode, [see.color])
@@ -152,7 +173,8 @@ def wire_compare(page: Page) -> None:
     compare, store = page.compare, page.store
 
     def run(session: Session, *values: Any) -> Iterator[Any]:
-        yield from compared(store, session, Request(*values))
+        for value in compared(store, session, Request(*values)):
+            yield of_edit(value, session.made)
 
     inputs = [compare.prompt, compare.length, compare.temperature, compare.seed, compare.steered, compare.gamma]
     runs = gr.on(
@@ -168,23 +190,26 @@ def wire_compare(page: Page) -> None:
 def wire_take_home(page: Page, first: Session) -> None:
     take, store, components = page.take, page.store, page.named()
     names = list(resting_view(store, first, "all", "stored"))
+    reported = gr.State(0)  # which edit the report is about
 
-    def rest(session: Session, shown: Any, dtype: Any) -> tuple[Any, ...]:
-        view = resting_view(store, session, shown, dtype)
+    def rest(session: Session, shown: Any, dtype: Any, reported: int) -> tuple[Any, ...]:
+        view = resting_view(store, session, shown, dtype, reported=reported)
         return tuple(view[name] for name in names)
 
-    def send(kind: str, session: Session, dtype: ExportDtype) -> Iterator[tuple[Any, Any]]:
+    def send(kind: str, session: Session, dtype: ExportDtype) -> Iterator[tuple[Any, Any, int]]:
         for step in exported(store, session, kind, dtype):
-            yield (step, gr.skip()) if isinstance(step, str) else (step.report, str(step.path))
+            report, file = (step, gr.skip()) if isinstance(step, str) else (step.report, str(step.path))
+            yield report, file, session.made
 
     gr.on(
         [page.refresh.click, page.details.shown.input, take.dtype.input], guarded(rest),
-        [page.session, page.details.shown, take.dtype], [components[name] for name in names],
+        [page.session, page.details.shown, take.dtype, reported], [components[name] for name in names],
         trigger_mode="always_last", **SESSION,
     )  # fmt: skip
     sends = []
     for button, kind in ((take.checkpoint, "checkpoint"), (take.adapter, "adapter"), (take.recipe, "recipe")):
-        sent = button.click(guarded(partial(send, kind)), [page.session, take.dtype], [take.report, take.file], **MODEL)
+        outputs = [take.report, take.file, reported]
+        sent = button.click(guarded(partial(send, kind)), [page.session, take.dtype], outputs, **MODEL)
         sent.success(None, js=DOWNLOAD)
         sent.failure(lambda: texts.NO_FILE, None, take.report, **QUIET)
         sends.append(sent)

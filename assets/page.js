@@ -7,11 +7,14 @@
   // Called by the page after every change of the edit. The table is large, so it follows when the dials rest.
   window.steer2edit = {
     changed: () => {
-      document.querySelector('#texts .texts')?.classList.add('outdated');
+      const texts = document.querySelector('#texts .texts');
+      texts?.classList.add('outdated');
       clearTimeout(timer);
       timer = setTimeout(() => {
         click('refresh');
-        if (document.querySelector('#follow input')?.checked) click('run');
+        const current = document.querySelector('#summary [data-edit]')?.dataset.edit;
+        if (texts && texts.dataset.edit === current) texts.classList.remove('outdated');
+        else if (document.querySelector('#follow input')?.checked) click('run');
       }, RESTING_MS);
     },
 

@@ -1,4 +1,4 @@
-// Draws {busy, columns: [{title, note, segments: [[text, mark]]}]} as columns of text; the marks are "", "new", "gone". All text enters the page
+// Draws {busy, edit, columns: [{title, note, segments: [[text, mark]]}]} as columns of text; the marks are "", "new", "gone". All text enters the page
 // through textContent; the elements of a column are kept while it streams, so that its scroll position stays.
 const root = element.querySelector('.texts');
 
@@ -38,7 +38,10 @@ const draw = () => {
   if (!value || !Array.isArray(value.columns)) return;
   if (root.children.length !== value.columns.length) build(value.columns.length);
   root.setAttribute('aria-busy', String(Boolean(value.busy)));
-  root.classList.remove('outdated');
+  // Texts of an edit that has changed since stay marked.
+  root.dataset.edit = value.edit || '';
+  const current = document.querySelector('#summary [data-edit]')?.dataset.edit;
+  root.classList.toggle('outdated', Boolean(current) && current !== root.dataset.edit);
   value.columns.forEach((data, i) => {
     const column = root.children[i];
     column.querySelector('h3').textContent = data.title;

@@ -46,6 +46,10 @@ class Choice:
     negative: str = ""
     file: str | None = None
 
+    def is_of(self, session: Session) -> bool:
+        """Whether the session has this model, behaviour and order of sides."""
+        return (self.model, self.behavior, self.swap) == (session.model, session.behavior, session.swapped)
+
 
 def extract(store: ModelStore, choice: Choice) -> Iterator[str | Session]:
     """Status lines while the model is loaded and the examples are read, then the finished session."""
@@ -58,9 +62,17 @@ def extract(store: ModelStore, choice: Choice) -> Iterator[str | Session]:
     yield opened(store, choice, work.result)
 
 
-def is_ready(store: ModelStore, choice: Choice) -> bool:
-    """Whether a choice can be extracted at once; own examples and models from the Hub wait for the button."""
-    return choice.behavior != OWN and choice.model in store.sources
+def is_ready(store: ModelStore, choice: Choice, session: Session) -> bool:
+    """Whether a choice is extracted at once; models from the Hub and own examples not yet read wait for the button."""
+    if choice.behavior != OWN:
+        return choice.model in store.sources
+    if (session.model, session.behavior) != (choice.model, OWN):
+        return False
+    try:
+        contrast = chosen_contrast(store, choice)
+    except ContrastDataError:
+        return False  # still being typed
+    return session.scored.contrast.content_hash in (contrast.content_hash, swapped(contrast).content_hash)
 
 
 def opened(store: ModelStore, choice: Choice, scored: Scored) -> Session:
@@ -98,7 +110,7 @@ def chosen_contrast(store: ModelStore, choice: Choice) -> ContrastSet:
 def typed_contrast(positive: str, negative: str) -> ContrastSet:
     """Examples typed one a line. Raises ContrastDataError for an empty side."""
     for text, side in ((positive, "behaviour you want"), (negative, "opposite")):
-        if not text.strip():
+        if not (text or "").strip():  # a cleared field may come as None
             raise ContrastDataError(f"The side of the {side} is empty. Type one example a line, or upload a file.")
     return contrast_set(_lines(positive), _lines(negative), name=OWN_NAME)
 

@@ -18,12 +18,16 @@ from s2e_core.spec import Kind
 from . import readouts, texts
 from .dials import count_above
 from .heatmap_value import heatmap_value
-from .session import Session
+from .session import OWN, Session
 from .store import ModelStore
 from .tables import Shown, ranked_table
 
 COUNT_STEPS = 1000
 """A count slider ends here where a model has more components, and grows with the count."""
+
+
+CHOICE = ("status", "model", "behavior", "swap", "own")
+"""What of the page names the session's model and examples."""
 
 
 def page_view(session: Session) -> dict[str, Any]:
@@ -32,7 +36,7 @@ def page_view(session: Session) -> dict[str, Any]:
     return {
         "heads": _map(session, "heads"),
         "neurons": _map(session, "neurons"),
-        "summary": readouts.summary(session),
+        "summary": f'<div data-edit="{session.made}">{readouts.summary(session)}</div>',
         "heads_on": settings.rho_attn is not None,
         "neurons_on": settings.rho_mlp is not None,
         "heads_count": _count(session, "heads"),
@@ -50,11 +54,14 @@ def page_view(session: Session) -> dict[str, Any]:
     }
 
 
-def resting_view(store: ModelStore, session: Session, shown: Shown, dtype: ExportDtype) -> dict[str, Any]:
-    """What follows when the dials rest: the table and the sizes of the downloads."""
+def resting_view(
+    store: ModelStore, session: Session, shown: Shown, dtype: ExportDtype, *, reported: int = 0
+) -> dict[str, Any]:
+    """What follows when the dials rest: the table, the sizes of the downloads, and no report on another edit."""
     loaded = store.model(session.model)
     checkpoint: ExportFormat = "checkpoint" if dtype == "stored" else "checkpoint-float32"
     return {
+        "report": gr.skip() if reported == session.made else "",
         "table": ranked_table(session, shown, store.limits.table_rows),
         "checkpoint": _sized(texts.CHECKPOINT, loaded, session, checkpoint),
         "adapter": _sized(texts.ADAPTER, loaded, session, "adapter"),
@@ -62,15 +69,24 @@ def resting_view(store: ModelStore, session: Session, shown: Shown, dtype: Expor
     }
 
 
-def whole_view(store: ModelStore, session: Session) -> dict[str, Any]:
+def whole_view(store: ModelStore, session: Session, shown: Shown, dtype: ExportDtype) -> dict[str, Any]:
     """Everything, for a new tab or another behaviour."""
-    return {**page_view(session), **opening_view(store, session), **resting_view(store, session, "all", "stored")}
+    return {**page_view(session), **opening_view(store, session), **resting_view(store, session, shown, dtype)}
+
+
+def kept_choice(store: ModelStore, session: Session, asked: str) -> tuple[Any, ...]:
+    """CHOICE as the session has it, after a choice that came to nothing; own examples stay open to be corrected."""
+    view = opening_view(store, session)
+    return tuple(view[name] if asked != OWN or name == "status" else gr.skip() for name in CHOICE)
 
 
 def opening_view(store: ModelStore, session: Session) -> dict[str, Any]:
     """What changes with the behaviour or the model alone."""
     last, behavior = session.scored.scores.spec.n_layers - 1, store.named_behavior(session.behavior)
     return {
+        "model": session.model,
+        "behavior": session.behavior,
+        "own": gr.update(visible=session.behavior == OWN),
         "status": readouts.opening(session, behavior, store.model(session.model)),
         "first_layer": gr.update(value=0, maximum=last),
         "last_layer": gr.update(value=last, maximum=last),

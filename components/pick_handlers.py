@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from s2e_core import Component
-from s2e_core.spec import Kind
+from s2e_core.spec import KINDS, Kind, grid_component
 
 from . import dials
 from .heatmap_value import InvalidPick, read_pick
@@ -44,10 +44,32 @@ def inspected(session: Session, shown: Shown, rows: int, data: object) -> Sessio
     return session if component is None else session.with_focus(component)
 
 
+def layers(session: Session, first: float | None, last: float | None) -> Session:
+    """The layers from `first` to `last`; a cleared field stands for the end of the range."""
+    end = session.scored.scores.spec.n_layers - 1
+    return dials.set_layers(session, 0 if first is None else first, end if last is None else last)
+
+
 def _row_component(session: Session, shown: Shown, rows: int, data: object) -> Component | None:
-    """The component of the row an event names. Rows are those of the ranking, however the browser sorts them."""
+    """The component of the row an event names: by what the row says where the event carries it, else by its number.
+    Rows are those of the ranking, however the browser sorts them."""
+    if isinstance(data, Mapping) and isinstance(data.get("row_value"), list):
+        return _named(session, data["row_value"])
     index = data.get("index") if isinstance(data, Mapping) else None
     if not isinstance(index, list) or not index or type(index[0]) is not int:
         return None
     ranked = ranking(session.scored.scores, shown, rows)
     return ranked[index[0]] if 0 <= index[0] < len(ranked) else None
+
+
+def _named(session: Session, row: list[object]) -> Component | None:
+    """The component of a row of the table, read from its kind, layer and index."""
+    kinds: dict[object, Kind] = {kind.removesuffix("s"): kind for kind in KINDS}
+    try:
+        _, kind, layer, column = row[:4]
+        layer, column = int(str(layer)), int(str(column))
+    except ValueError:
+        return None
+    if not isinstance(kind, str) or kind not in kinds or column < 0:
+        return None
+    return grid_component(session.scored.scores.spec, kinds[kind], layer, column)

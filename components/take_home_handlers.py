@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from s2e_core import ExportError, LoadedModel, WeightEdit
+from s2e_core import ExportError, LoadedModel, RecipeError, WeightEdit
 from s2e_core.adapter import export_adapter
 from s2e_core.export import ExportDtype, ExportFormat, export_checkpoint
 from s2e_core.recipe import load_edit, save_edit
@@ -64,8 +64,10 @@ def exported(store: ModelStore, session: Session, kind: str, dtype: ExportDtype 
     yield work.result
 
 
-def uploaded(store: ModelStore, session: Session, path: str) -> Session:
-    """The session with the edit of an uploaded recipe. Raises RecipeError for another base model's."""
+def uploaded(store: ModelStore, session: Session, path: str | None) -> Session:
+    """The session with the edit of an uploaded recipe. Raises RecipeError for none and for another base model's."""
+    if not path:
+        raise RecipeError("No file has arrived. Choose a recipe, a file ending in .safetensors, and upload it again.")
     edit = load_edit(path, base=store.model(session.model))
     return session.with_recipe(edit, Path(path).name)
 

@@ -17,15 +17,15 @@ import pytest
 import torch
 
 from components import dials, pick_handlers, readouts
-from components.choose_handlers import Choice, chosen_contrast, extract, opened
+from components.choose_handlers import Choice, chosen_contrast, extract, is_ready, opened
 from components.compare_handlers import Request, compared
 from components.handlers import BUG, guarded
 from components.heatmap_value import view_token
 from components.limits import Limits
-from components.page_view import page_view, resting_view, whole_view
+from components.page_view import CHOICE, kept_choice, page_view, resting_view, whole_view
 from components.session import OWN, Session
 from components.store import BUNDLED_LABEL, ModelStore, model_sources
-from components.tables import ranking
+from components.tables import ranked_table, ranking
 from components.take_home_handlers import Parcel, exported, uploaded
 from components.work import Work
 from s2e_core import (
@@ -203,6 +203,24 @@ def test_a_tick_in_the_table_includes_and_excludes_its_row() -> None:
     assert pick_handlers.inspected(session, "heads", 50, {"index": [4, 2]}).focus == row
 
 
+def test_a_row_is_known_by_what_it_says_whatever_table_is_on_show() -> None:
+    session = first_session()
+    table, components = ranked_table(session, "heads", 50), ranking(session.scored.scores, "heads", 50)
+    for row in (0, 7, 20):
+        values = [str(value) for value in table.iloc[row]]
+        found = pick_handlers.inspected(session, "all", 50, {"index": [3, 2], "row_value": values})
+        assert found.focus == components[row]
+    for forged in (["true"], ["true", "head", "x", "0"], ["true", "tail", 0, 0], ["true", "head", 0, 9999], [0] * 9):
+        assert pick_handlers.inspected(session, "all", 50, {"index": [0, 2], "row_value": forged}) is session
+
+
+def test_a_cleared_layer_field_stands_for_the_end_of_the_range() -> None:
+    session = first_session()
+    assert pick_handlers.layers(session, None, 2).settings.selection.layers == (0, 2)
+    last = session.edit.spec.n_layers - 1
+    assert pick_handlers.layers(session, 3, None).settings.selection.layers == (3, last)
+
+
 # ---- figures --------------------------------------------------------------------------------------------------------
 
 
@@ -230,7 +248,9 @@ def test_the_view_of_a_session_is_complete_for_every_behaviour() -> None:
     for behavior in store.behavior_list:
         choice = Choice(store.first_model, behavior.name)
         session = opened(store, choice, store.scored(store.first_model, behavior.contrast))
-        view = whole_view(store, session)
+        view = whole_view(store, session, "neurons", "stored")
+        assert (view["model"], view["behavior"], view["swap"]) == (session.model, behavior.name, False)
+        assert view["own"]["visible"] is False and set(view["table"]["kind"]) == {"neuron"}
         assert behavior.positive in view["status"] and view["prompt"] == behavior.examples[0]
         assert not session.edit.is_empty, behavior.name
 
@@ -318,6 +338,32 @@ def test_two_visitors_who_ask_for_the_same_extraction_get_equal_scores() -> None
     for thread in threads:
         thread.join()
     assert all(torch.equal(a, b) for a, b in zip(results[0].edit.right, results[1].edit.right, strict=True))
+
+
+def test_a_choice_that_came_to_nothing_leaves_the_page_naming_the_session_it_has() -> None:
+    session = first_session()
+    kept = dict(zip(CHOICE, kept_choice(shared_store(), session, "tone"), strict=True))
+    assert (kept["model"], kept["behavior"], kept["swap"]) == (session.model, session.behavior, False)
+    assert kept["own"]["visible"] is False and "Wanted" in kept["status"]
+    open_ = dict(zip(CHOICE, kept_choice(shared_store(), session, OWN), strict=True))
+    assert "Wanted" in open_["status"] and open_["own"] == open_["behavior"] == gr.skip()
+
+
+def test_a_session_is_adopted_only_for_the_choice_it_was_made_for() -> None:
+    session, names = first_session(), [behavior.name for behavior in shared_store().behavior_list]
+    assert Choice(session.model, names[0]).is_of(session)
+    assert not Choice(session.model, names[1]).is_of(session)
+    assert not Choice(session.model, names[0], swap=True).is_of(session)
+
+
+def test_own_examples_are_swapped_at_once_when_they_have_been_read() -> None:
+    store = shared_store()
+    assert not is_ready(store, own(), first_session())
+    *_, session = extract(store, own())
+    assert isinstance(session, Session)
+    assert is_ready(store, own(swap=True), session) and is_ready(store, own(), session)
+    assert not is_ready(store, own(positive=""), session)
+    assert not is_ready(store, own(positive=POSITIVE.replace("glad", "calm")), session)
 
 
 # ---- the operator's limits ------------------------------------------------------------------------------------------
@@ -462,6 +508,20 @@ def test_a_recipe_of_another_model_is_refused_by_name(tmp_path: Path) -> None:
     path = save_edit(foreign, tmp_path / "foreign.safetensors")
     with pytest.raises(RecipeError, match="other"):
         uploaded(shared_store(), session, str(path))
+
+
+def test_an_upload_without_a_file_is_refused_with_a_sentence() -> None:
+    with pytest.raises(RecipeError, match="No file has arrived"):
+        uploaded(shared_store(), first_session(), None)
+
+
+def test_a_report_goes_when_the_edit_it_is_about_has_changed() -> None:
+    session = first_session()
+    moved = dials.set_strength(session, 0.9)
+    reports = [
+        resting_view(shared_store(), now, "all", "stored", reported=session.made)["report"] for now in (session, moved)
+    ]
+    assert reports == [gr.skip(), ""]
 
 
 def test_an_empty_edit_cannot_be_taken_home() -> None:

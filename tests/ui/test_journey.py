@@ -197,6 +197,17 @@ def test_another_behaviour_brings_its_own_prompt_and_scores(visitor: Page) -> No
     rest(visitor)
 
 
+def test_quick_choices_end_at_the_last_one(visitor: Page) -> None:
+    last = shared_store().behavior_list[2]
+    for number in (1, 2):
+        visitor.click("#behavior input")
+        visitor.get_by_role("option").nth(number).click()
+    expect(visitor.locator("#status")).to_contain_text(f"Wanted: {last.positive}", timeout=PATIENCE)
+    visitor.wait_for_timeout(500)
+    rest(visitor)
+    assert visitor.input_value("#behavior input") == last.title and last.positive in visitor.inner_text("#status")
+
+
 def test_own_examples_are_extracted_and_bad_ones_leave_the_page_as_it_was(visitor: Page) -> None:
     before = figures(visitor)
     visitor.click("#behavior input")
