@@ -227,6 +227,27 @@ def test_own_examples_are_extracted_and_bad_ones_leave_the_page_as_it_was(visito
     rest(visitor)
 
 
+def test_texts_of_an_edit_that_has_changed_meanwhile_stay_marked_as_outdated(visitor: Page) -> None:
+    visitor.uncheck("#follow input")
+    visitor.evaluate(  # a run is under way, then a dial moves
+        """async () => {
+            const texts = () => document.querySelector('#texts .texts');
+            document.querySelector('#run').click();
+            while (texts().getAttribute('aria-busy') !== 'true') await new Promise(next => setTimeout(next, 2));
+            const slider = document.querySelector('#strength input[type=range]');
+            slider.value = 1.35;
+            slider.dispatchEvent(new Event('input', {bubbles: true}));
+        }"""
+    )
+    visitor.wait_for_timeout(1500)
+    visitor.wait_for_selector("#texts .texts.outdated[aria-busy=false]")
+    visitor.click("#run")
+    rest(visitor)
+    visitor.locator('#table [data-testid="cell-2-1"]').click()  # looking at a component changes no edit
+    visitor.wait_for_timeout(700)
+    assert not visitor.locator("#texts .texts.outdated").count()
+
+
 def test_stop_ends_a_comparison_and_the_next_one_runs(visitor: Page) -> None:
     visitor.uncheck("#follow input")
     visitor.fill("#length input", "256")
