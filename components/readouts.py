@@ -5,6 +5,8 @@ Knows the core's values and formats numbers; no page, and no text that a visitor
 
 from __future__ import annotations
 
+import html
+
 from s2e_core import Behavior, Component, EditSettings, EditSummary, LoadedModel, relative_changes, summarize
 from s2e_core.spec import KINDS, Kind
 
@@ -153,9 +155,10 @@ def opening(session: Session, behavior: Behavior | None, loaded: LoadedModel) ->
     sentences = [
         f"**Wanted:** {wanted}. **Opposite:** {opposite}. "
         f"{means.n_positive:,} + {means.n_negative:,} examples, {means.n_tokens:,} tokens averaged.",
-        *([behavior.lesson] if behavior else []),
         *session.scored.contrast.notes,
         *loaded.warnings,
         *session.scored.scores.spec.unreachable,
     ]
-    return " ".join(sentences)
+    # The lesson is folded away: the heatmaps, the dials and the texts fit on one screen without it.
+    about = html.escape(f"{behavior.summary} {behavior.lesson}", quote=False) if behavior else ""
+    return " ".join(sentences) + (f"<details><summary>What to try</summary>{about}</details>" if about else "")
