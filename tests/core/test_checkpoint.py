@@ -1,7 +1,5 @@
 """Where a site's weight is on disk: names often differ from memory, content decides."""
 
-import shutil
-
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -22,17 +20,6 @@ from tests.core.edits import (
     stored_tensors,
 )
 from tests.families import saved_folder
-
-
-@pytest.fixture(scope="module", params=CASES, ids=lambda name: name.replace(" ", "_"))
-def loaded(request, tmp_path_factory):
-    return load_model(CASES[request.param](tmp_path_factory.mktemp("case") / "model"), device="cpu")
-
-
-@pytest.fixture
-def model_folder(llama, tmp_path):
-    """A copy of the tiny model's folder that a test may change before it is loaded."""
-    return shutil.copytree(llama.source, tmp_path / "model")
 
 
 def test_names_on_disk_may_differ_from_names_in_memory(loaded):

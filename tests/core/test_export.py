@@ -1,7 +1,6 @@
 """The streamed checkpoint: only the intended bytes change, and plain transformers loads what the preview showed."""
 
 import json
-import shutil
 
 import pytest
 import torch
@@ -18,7 +17,6 @@ from s2e_core.recipe import load_edit, save_edit
 from s2e_core.staging import readable_size
 from tests.core.edits import (
     BF16,
-    CASES,
     FP32,
     IDS,
     assert_rounded_sum,
@@ -32,17 +30,6 @@ from tests.core.edits import (
 )
 
 OURS = {"README.md", RECIPE_FILE}
-
-
-@pytest.fixture(scope="module", params=CASES, ids=lambda name: name.replace(" ", "_"))
-def loaded(request, tmp_path_factory):
-    return load_model(CASES[request.param](tmp_path_factory.mktemp("case") / "model"), device="cpu")
-
-
-@pytest.fixture
-def model_folder(llama, tmp_path):
-    """A copy of the tiny model's folder that a test may change before it is loaded."""
-    return shutil.copytree(llama.source, tmp_path / "model")
 
 
 def header_of(path):
