@@ -1,0 +1,124 @@
+"""A figure with its 95 % interval: Wilson for shares, the percentile bootstrap over prompts for everything else.
+
+Knows lists of numbers, one per prompt; no model, no text. Two lists are compared prompt by prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import sqrt
+
+import torch
+from torch import Tensor
+
+RESAMPLES = 2000
+SEED = 20260209
+Z = 1.959963984540054
+"""Between -Z and Z lie 95 % of a standard normal distribution."""
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """A figure and the interval that holds the truth in about 95 of 100 repetitions with other prompts."""
+
+    value: float
+    low: float
+    high: float
+    count: int
+    """Prompts behind the figure; several samples of one prompt count once."""
+
+
+def share(outcomes: Sequence[bool] | Sequence[float]) -> Estimate:
+    """Share of true outcomes with the Wilson score interval (Wilson 1927), which is sound at 0 and at 1 too.
+
+    Raises ValueError where there is no outcome, or one that is neither 0 nor 1.
+    """
+    values = _checked(outcomes)
+    if not _is_binary(values):
+        raise ValueError("A share is made of outcomes that are 0 or 1.")
+    n, p = len(values), float(values.mean())
+    centre = (p + Z * Z / (2 * n)) / (1 + Z * Z / n)
+    half = Z * sqrt(p * (1 - p) / n + Z * Z / (4 * n * n)) / (1 + Z * Z / n)
+    return _estimate(p, max(0.0, centre - half), min(1.0, centre + half), n)
+
+
+def mean(values: Sequence[float]) -> Estimate:
+    """Mean with the percentile bootstrap interval (Efron 1979): 2.5 % and 97.5 % of the means of RESAMPLES resamples.
+
+    The dice are fixed, so that the same values give the same interval. Where all values are equal the interval has no
+    width: the bootstrap knows no spread but that of the values. Raises ValueError for no value or one not finite.
+    """
+    column = _checked(values)
+    return _bootstrap((column,), lambda means: means[:, 0])
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """`share` where every value is 0 or 1, else `mean`."""
+    return share(values) if _is_binary(_checked(values)) else mean(values)
+
+
+def difference(a: Sequence[float], b: Sequence[float]) -> Estimate:
+    """mean(a) - mean(b), where a[i] and b[i] belong to the same prompt: the bootstrap draws prompts, not values.
+
+    Raises ValueError for lists that are empty, differ in length or hold a value that is not finite.
+    """
+    return _bootstrap(_pair(a, b), lambda means: means[:, 0] - means[:, 1])
+
+
+def ratio(a: Sequence[float], b: Sequence[float]) -> Estimate:
+    """mean(a) / mean(b), paired as `difference`; resamples in which mean(b) is 0 are left out.
+
+    Raises ValueError as `difference`, and where mean(b) is 0: nothing can be a part of nothing.
+    """
+    columns = _pair(a, b)
+    if float(columns[1].mean()) == 0:
+        raise ValueError("The ratio to a mean of 0 is not defined.")
+
+    def quotient(means: Tensor) -> Tensor:
+        defined = means[means[:, 1] != 0]
+        return defined[:, 0] / defined[:, 1]
+
+    return _bootstrap(columns, quotient)
+
+
+def _bootstrap(columns: tuple[Tensor, ...], statistic: Callable[[Tensor], Tensor]) -> Estimate:
+    """The statistic of the columns' means, with its interval over resamples of their rows."""
+    values = torch.stack(columns, dim=1)  # (n, columns)
+    n = len(values)
+    resampled = statistic(_weights(n) @ values)
+    low, high = torch.quantile(resampled, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return _estimate(float(statistic(values.mean(dim=0, keepdim=True))), low, high, n)
+
+
+@lru_cache(maxsize=4)
+def _weights(n: int) -> Tensor:
+    """(RESAMPLES, n): how often each value is drawn in each resample of n values, divided by n."""
+    drawn = torch.randint(n, (RESAMPLES, n), generator=torch.Generator().manual_seed(SEED))
+    counts = torch.zeros(RESAMPLES, n, dtype=torch.float64)
+    return counts.scatter_add_(1, drawn, torch.ones_like(counts)) / n
+
+
+def _estimate(value: float, low: float, high: float, count: int) -> Estimate:
+    # Rounding, or a skewed sample of few values, may leave the value just outside of its own interval.
+    return Estimate(value, min(low, value), max(high, value), count)
+
+
+def _pair(a: Sequence[float], b: Sequence[float]) -> tuple[Tensor, Tensor]:
+    if len(a) != len(b):
+        raise ValueError(f"Paired values need lists of one length; these have {len(a)} and {len(b)}.")
+    return _checked(a), _checked(b)
+
+
+def _checked(values: Sequence[float] | Sequence[bool]) -> Tensor:
+    column = torch.as_tensor(values, dtype=torch.float64)
+    if not len(column):
+        raise ValueError("There is nothing to estimate from: the list is empty.")
+    if not column.isfinite().all():
+        raise ValueError("Only finite numbers can be averaged.")
+    return column
+
+
+def _is_binary(values: Tensor) -> bool:
+    return bool(((values == 0) | (values == 1)).all())
