@@ -85,11 +85,12 @@ def ratio(a: Sequence[float], b: Sequence[float]) -> Estimate:
 
 def _bootstrap(columns: tuple[Tensor, ...], statistic: Callable[[Tensor], Tensor]) -> Estimate:
     """The statistic of the columns' means, with its interval over resamples of their rows."""
-    values = torch.stack(columns, dim=1)  # (n, columns)
-    n = len(values)
-    resampled = statistic(_weights(n) @ values)
+    n = len(columns[0])
+    # Column by column: a product with a thin matrix takes ten times as long as the products with its columns.
+    resampled = statistic(torch.stack([_weights(n) @ column for column in columns], dim=1))
     low, high = torch.quantile(resampled, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return _estimate(float(statistic(values.mean(dim=0, keepdim=True))), low, high, n)
+    value = statistic(torch.stack([column.mean() for column in columns]).unsqueeze(0))
+    return _estimate(float(value), low, high, n)
 
 
 @lru_cache(maxsize=4)
