@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 from transformers import (
+    Cache,
     GenerationConfig,
     LogitsProcessor,
     LogitsProcessorList,
@@ -36,11 +37,26 @@ def decode(
     Every option of the model's own generation config that would bend the logits is switched off: what is compared is
     the model, not a repetition penalty.
     """
+    decode_part(loaded, ids, mask, None, max_new_tokens, dice, stops, emit)
+
+
+def decode_part(
+    loaded: LoadedModel,
+    ids: Tensor,
+    mask: Tensor,
+    cache: Cache | None,
+    max_new_tokens: int,
+    dice: SharedDice,
+    stops: Sequence[threading.Event],
+    emit: Callable[[list[int]], None],
+) -> tuple[Tensor, Cache | None]:
+    """As `decode`, continued from the cache of an earlier part; returns all ids so far (B, T) and the cache."""
     ends = end_ids(loaded)
     config = GenerationConfig(
         max_new_tokens=max_new_tokens,
         min_new_tokens=0,
         do_sample=False,
+        return_dict_in_generate=True,
         num_beams=1,
         temperature=1.0,
         top_k=50,  # unused without sampling: the default keeps transformers from warning
@@ -51,14 +67,16 @@ def decode(
         pad_token_id=ends[0] if ends else 0,
         bos_token_id=loaded.tokenizer.bos_token_id,
     )
-    loaded.model.generate(
+    made = loaded.model.generate(
         input_ids=ids.to(loaded.device),
         attention_mask=mask.to(loaded.device),
         generation_config=config,
         logits_processor=LogitsProcessorList([dice]),
         stopping_criteria=StoppingCriteriaList([_StopOn(stops)]),
         streamer=_StepStreamer(emit),
+        past_key_values=cache,
     )
+    return made.sequences.cpu(), made.past_key_values
 
 
 def until_end(row: Sequence[int], ends: Sequence[int]) -> list[int]:
@@ -80,13 +98,26 @@ class SharedDice(LogitsProcessor):
     def __init__(self, seeds: Sequence[int], temperature: float) -> None:
         self.temperature = temperature
         self.seeds = list(seeds)
-        self.generators = {seed: torch.Generator().manual_seed(seed) for seed in seeds}
+        self.generators = {seed: torch.Generator().manual_seed(seed) for seed in dict.fromkeys(seeds)}
+        self.places = self._places()
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         if self.temperature == 0:
             return scores
-        noise = {seed: self._gumbel(generator, scores.shape[-1]) for seed, generator in self.generators.items()}
-        return scores.float() / self.temperature + torch.stack([noise[seed] for seed in self.seeds]).to(scores.device)
+        noise = torch.stack([self._gumbel(generator, scores.shape[-1]) for generator in self.generators.values()])
+        return scores.float() / self.temperature + noise[self.places].to(scores.device)
+
+    def of_rows(self, rows: Sequence[int]) -> SharedDice:
+        """The dice of some of the rows, which go on where they are."""
+        kept = SharedDice([], self.temperature)
+        kept.seeds = [self.seeds[row] for row in rows]
+        kept.generators = {seed: self.generators[seed] for seed in dict.fromkeys(kept.seeds)}
+        kept.places = kept._places()
+        return kept
+
+    def _places(self) -> list[int]:
+        place = {seed: n for n, seed in enumerate(self.generators)}
+        return [place[seed] for seed in self.seeds]
 
     @staticmethod
     def _gumbel(generator: torch.Generator, size: int) -> Tensor:

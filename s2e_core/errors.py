@@ -34,5 +34,9 @@ class ExportError(S2EError):
     """A checkpoint or adapter that could not be written, or whose source could not be read."""
 
 
+class SweepError(S2EError):
+    """A saved sweep that is unreadable, of another model or of other questions."""
+
+
 class Cancelled(S2EError):
     """The person pressed Stop; nothing that was computed before is lost."""

@@ -9,18 +9,15 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 import torch
 
+from .batching import POLL_SECONDS, Row, answers, turn
 from .chat import is_text, prompt_ids
 from .decoding import SharedDice, decode, end_ids, until_end
 from .errors import Cancelled, SettingsError
 from .intervene import intervening
 from .types import LoadedModel, Original, Progress, Variant
-
-POLL_SECONDS = 0.25
-"""How long a stop can go unnoticed while the model is busy with others."""
 
 
 def compare(
@@ -40,7 +37,7 @@ def compare(
     closing the iterator, ends the run within one token. Raises S2EError for settings out of range or a variant made
     for another model.
     """
-    ids = _checked_prompt(loaded, prompt, system, max_new_tokens, temperature)
+    ids = checked_prompt(loaded, prompt, system, max_new_tokens, temperature)
     closed = threading.Event()
     stops = [closed] if stop is None else [closed, stop]
     channel: queue.Queue[list[int] | BaseException | None] = queue.Queue()
@@ -50,7 +47,7 @@ def compare(
         try:
             dice = SharedDice([seed] * len(variants), temperature)
             batch = torch.tensor([ids] * len(variants))
-            with _turn(loaded, stops), torch.inference_mode(), intervening(loaded, variants, range(len(variants))):
+            with turn(loaded, stops), torch.inference_mode(), intervening(loaded, variants, range(len(variants))):
                 decode(loaded, batch, torch.ones_like(batch), max_new_tokens, dice, stops, channel.put)
             channel.put(None)
         except Cancelled:
@@ -79,44 +76,18 @@ def generate_responses(
     Each prompt has its own dice, made from `seed` and its position, so that the result does not depend on the batches.
     `progress` is called with (prompts done, prompts in all); raising `Cancelled` in it stops the run.
     """
-    encoded = [_checked_prompt(loaded, prompt, system, max_new_tokens, temperature) for prompt in prompts]
+    encoded = [checked_prompt(loaded, prompt, system, max_new_tokens, temperature) for prompt in prompts]
     order = sorted(range(len(prompts)), key=lambda i: len(encoded[i]), reverse=True)
     responses = [""] * len(prompts)
     for first in range(0, len(order), batch_size):
         batch = order[first : first + batch_size]
-        dice = SharedDice([seed + i for i in batch], temperature)
-        tokens = _run_batch(loaded, [encoded[i] for i in batch], variant, max_new_tokens, dice)
+        rows = [Row(0, tuple(encoded[i]), seed + i) for i in batch]
+        tokens = answers(loaded, [variant], rows, max_new_tokens=max_new_tokens, temperature=temperature)
         for i, row in zip(batch, tokens, strict=True):
             responses[i] = loaded.tokenizer.decode(row, skip_special_tokens=True)
         if progress is not None:
             progress(first + len(batch), len(prompts))
     return tuple(responses)
-
-
-def _run_batch(
-    loaded: LoadedModel, encoded: Sequence[list[int]], variant: Variant, max_new_tokens: int, dice: SharedDice
-) -> list[list[int]]:
-    """New token ids of each prompt, up to its end of text."""
-    width = max(len(ids) for ids in encoded)
-    batch = torch.tensor([[0] * (width - len(ids)) + ids for ids in encoded])
-    mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in encoded])
-    steps: list[list[int]] = []
-    with loaded.lock, torch.inference_mode(), intervening(loaded, [variant], [0] * len(encoded)):
-        decode(loaded, batch, mask, max_new_tokens, dice, [], steps.append)
-    ends = end_ids(loaded)
-    return [until_end(row, ends) for row in zip(*steps, strict=True)]
-
-
-@contextmanager
-def _turn(loaded: LoadedModel, stops: Sequence[threading.Event]) -> Iterator[None]:
-    """Hold the model's lock; raises Cancelled where one of the events is set while others hold it."""
-    while not loaded.lock.acquire(timeout=POLL_SECONDS):
-        if any(stop.is_set() for stop in stops):
-            raise Cancelled("Stopped while waiting for the model.")
-    try:
-        yield
-    finally:
-        loaded.lock.release()
 
 
 def _texts(
@@ -151,7 +122,7 @@ def _decoded(loaded: LoadedModel, row: list[int], *, held: bool) -> str:
     return text.rstrip("\N{REPLACEMENT CHARACTER}") if held else text
 
 
-def _checked_prompt(
+def checked_prompt(
     loaded: LoadedModel, prompt: str, system: str | None, max_new_tokens: int, temperature: float
 ) -> list[int]:
     if not 0 <= temperature <= 10:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, TypedDict
 
 import torch
@@ -21,8 +20,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from .errors import RecipeError, SettingsError
-from .settings import EditSettings, Selection
-from .spec import KINDS, Component, ModelSpec, Site
+from .settings_json import settings_entry, settings_from
+from .spec import KINDS, ModelSpec, Site
 from .types import LoadedModel, Provenance, WeightEdit
 
 PAPER = "Sun, Yan, Wang, Weng: Steer2Edit, arXiv 2602.09870"
@@ -97,7 +96,6 @@ def model_label(model_id: str, revision: str | None) -> str:
 
 
 def _description(edit: WeightEdit) -> dict[str, Any]:
-    settings, selection = edit.settings, edit.settings.selection
     return {
         "format": "steer2edit recipe",
         "version": _VERSION,
@@ -108,15 +106,7 @@ def _description(edit: WeightEdit) -> dict[str, Any]:
         "d_model": edit.spec.d_model,
         "sites": [asdict(site) for site in edit.spec.sites],
         "unreachable": list(edit.spec.unreachable),
-        "rho_attn": settings.rho_attn,
-        "rho_mlp": settings.rho_mlp,
-        "alpha": settings.alpha,
-        "strength": settings.strength,
-        "strengths": sorted([*component, factor] for component, factor in settings.strengths.items()),
-        "only": None if selection.only is None else sorted(selection.only),
-        "included": sorted(selection.included),
-        "excluded": sorted(selection.excluded),
-        "layers": selection.layers,
+        **settings_entry(edit.settings),
     }
 
 
@@ -154,7 +144,7 @@ def _edit(data: Mapping[str, Any], tensors: _Tensors) -> WeightEdit:
         left=tuple(row.clone() for row in tensors["left"]),
         right=_split(tensors["right"], [site.n_inputs for site in spec.sites]),
         strength=_split(tensors["strength"], [site.n_components for site in spec.sites]),
-        settings=_settings(data, spec),
+        settings=settings_from(data, spec),
         provenance=_provenance(data["provenance"]),
     )
 
@@ -182,36 +172,6 @@ def _site(entry: Mapping[str, Any]) -> Site:
     if site.kind not in KINDS or site.layer < 0 or min(site.n_components, site.width) < 1:
         raise ValueError(f"impossible site {site.name}")
     return site
-
-
-def _settings(data: Mapping[str, Any], spec: ModelSpec) -> EditSettings:
-    layers = data["layers"]
-    selection = Selection(
-        only=None if data["only"] is None else _components(data["only"], spec),
-        included=_components(data["included"], spec),
-        excluded=_components(data["excluded"], spec),
-        layers=None if layers is None else (int(layers[0]), int(layers[1])),
-    )
-    strengths = {_component(entry[:2], spec): float(entry[2]) for entry in data["strengths"]}
-    return EditSettings(
-        rho_attn=None if data["rho_attn"] is None else float(data["rho_attn"]),
-        rho_mlp=None if data["rho_mlp"] is None else float(data["rho_mlp"]),
-        alpha=float(data["alpha"]),
-        strength=float(data["strength"]),
-        selection=selection,
-        strengths=MappingProxyType(strengths),
-    )
-
-
-def _components(pairs: Iterable[list[int]], spec: ModelSpec) -> frozenset[Component]:
-    return frozenset(_component(pair, spec) for pair in pairs)
-
-
-def _component(pair: list[int], spec: ModelSpec) -> Component:
-    site, index = (int(number) for number in pair)
-    if not 0 <= site < len(spec.sites) or not 0 <= index < spec.sites[site].n_components:
-        raise ValueError(f"component ({site}, {index}) does not exist")
-    return Component(site, index)
 
 
 def _provenance(entry: Mapping[str, Any]) -> Provenance:

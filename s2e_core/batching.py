@@ -1,0 +1,151 @@
+"""Many prompts under many variants in shared batches: every row is one prompt under one variant.
+
+Knows batches, padding, the model's cache and its lock; no text and no score. All rows run on one copy of the weights,
+and rows that have ended leave the batch, so that a few long answers do not keep the rest waiting.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .cache import new_cache
+from .decoding import SharedDice, decode_part, end_ids, until_end
+from .errors import Cancelled
+from .intervene import intervening
+from .types import LoadedModel, Variant
+
+PART_TOKENS = 16
+"""Steps after which the rows that have ended are dropped and others may have the model."""
+MOST_ROWS = 480
+BATCH_BYTES = 1_000_000_000
+"""About what the cache and the logits of one batch may take."""
+POLL_SECONDS = 0.25
+"""How long a stop can go unnoticed while the model is busy with others."""
+MANY_ROWS = 64
+"""From here on a batch is worth all cores."""
+PAUSE_SECONDS = 0.002
+"""Given to whoever waits for the model between two parts: a lock that is taken again at once is never theirs."""
+
+
+class Row(NamedTuple):
+    """One row of a batch."""
+
+    variant: int
+    """Index into the variants."""
+    ids: tuple[int, ...]
+    """Token ids of the prompt."""
+    seed: int
+    """Rows with the same seed get the same dice, under whatever variant."""
+
+
+def rows_that_fit(loaded: LoadedModel, tokens: int) -> int:
+    """How many rows of `tokens` tokens one batch may have, at least one."""
+    config = loaded.model.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    size = 4 if loaded.dtype == torch.float32 else 2
+    row = 2 * config.num_hidden_layers * heads * width * tokens * size + 4 * 4 * config.vocab_size
+    return max(1, min(MOST_ROWS, BATCH_BYTES // row))
+
+
+def answers(
+    loaded: LoadedModel,
+    variants: Sequence[Variant],
+    rows: Sequence[Row],
+    *,
+    max_new_tokens: int,
+    temperature: float,
+    stops: Sequence[threading.Event] = (),
+) -> list[list[int]]:
+    """New token ids of every row of one batch, up to its end of text.
+
+    Takes `loaded.lock` part by part, so that others have their turn. A row's answer depends on its own prompt, variant
+    and seed alone (up to the rounding of larger or smaller matrix products). Raises Cancelled within one token where
+    one of `stops` is set.
+    """
+    ends = end_ids(loaded)
+    batch = _Batch(loaded, [row.ids for row in rows], SharedDice([row.seed for row in rows], temperature))
+    written: list[list[int]] = [[] for _ in rows]
+    made = 0
+    while batch.alive and made < max_new_tokens:
+        steps: list[list[int]] = []
+        with turn(loaded, stops), _threads_for(len(batch.alive)), torch.inference_mode():
+            with intervening(loaded, variants, [rows[i].variant for i in batch.alive]):
+                batch.run(min(PART_TOKENS, max_new_tokens - made), stops, steps)
+        if any(stop.is_set() for stop in stops):
+            raise Cancelled("Stopped while the model was answering.")
+        for i, new in zip(batch.alive, zip(*steps, strict=True), strict=True):
+            written[i].extend(new)
+        made += len(steps)
+        batch.keep([n for n, i in enumerate(batch.alive) if not set(ends) & set(written[i][-len(steps) :])])
+        time.sleep(PAUSE_SECONDS)
+    return [until_end(row, ends) for row in written]
+
+
+class _Batch:
+    """The rows of a batch that have not ended, with all that their next tokens need."""
+
+    def __init__(self, loaded: LoadedModel, prompts: Sequence[Sequence[int]], dice: SharedDice) -> None:
+        self.loaded, self.dice = loaded, dice
+        self.alive = list(range(len(prompts)))
+        self.ids, self.mask = left_padded(prompts)
+        self.cache = new_cache(loaded.model)
+
+    def run(self, n_tokens: int, stops: Sequence[threading.Event], steps: list[list[int]]) -> None:
+        """Append `n_tokens` steps, or fewer where every row has ended, to `steps`."""
+        # Without a cache of its own kind a model begins each part by reading everything again.
+        self.ids, cache = decode_part(
+            self.loaded, self.ids, self.mask, self.cache, n_tokens, self.dice, stops, steps.append
+        )
+        self.cache = cache if self.cache is not None else None
+        grown = torch.ones(len(self.mask), len(steps), dtype=self.mask.dtype)
+        self.mask = torch.cat([self.mask, grown], dim=1)
+
+    def keep(self, places: Sequence[int]) -> None:
+        """Drop the rows at all other places."""
+        if len(places) == len(self.alive):
+            return
+        chosen = torch.tensor(places, dtype=torch.long)
+        self.alive = [self.alive[n] for n in places]
+        self.ids, self.mask, self.dice = self.ids[chosen], self.mask[chosen], self.dice.of_rows(places)
+        if self.cache is not None and places:
+            self.cache.batch_select_indices(chosen.to(self.loaded.device))
+
+
+def left_padded(prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Token ids and attention mask, (B, longest prompt)."""
+    width = max(len(ids) for ids in prompts)
+    batch = torch.tensor([[0] * (width - len(ids)) + list(ids) for ids in prompts])
+    mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts])
+    return batch, mask
+
+
+@contextmanager
+def turn(loaded: LoadedModel, stops: Sequence[threading.Event]) -> Iterator[None]:
+    """Hold the model's lock; raises Cancelled where one of the events is set while others hold it."""
+    while not loaded.lock.acquire(timeout=POLL_SECONDS):
+        if any(stop.is_set() for stop in stops):
+            raise Cancelled("Stopped while waiting for the model.")
+    try:
+        yield
+    finally:
+        loaded.lock.release()
+
+
+@contextmanager
+def _threads_for(rows: int) -> Iterator[None]:
+    """All cores for a large batch, though a single conversation with a small model may run on one; under the lock."""
+    before = torch.get_num_threads()
+    torch.set_num_threads((os.cpu_count() or 1) if rows >= MANY_ROWS else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,56 @@
+"""A key-value cache with room to grow: transformers' own copies everything it holds at every token.
+
+Knows the cache layers of transformers; no batch and no prompt.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
+
+ROOM = 64
+"""Tokens of spare room that a full layer gets."""
+
+
+def new_cache(model: PreTrainedModel) -> DynamicCache | None:
+    """An empty cache for `model`, or None where the model makes one of its own kind.
+
+    Layers that attend to the whole text get room to grow; others (sliding windows, states) stay transformers' own.
+    """
+    if not model._supports_default_dynamic_cache():
+        return None
+    cache = DynamicCache(config=model.config.get_text_config(decoder=True))
+    cache.layers = [RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    return cache
+
+
+class RoomyLayer(DynamicLayer):
+    """As its parent; keys and values are views of buffers that are longer than they are."""
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self.keys, self.values = (states[..., :0, :] for states in (key_states, value_states))
+            self.buffers = (self.keys, self.values)
+        held, length = self.keys.shape[-2], self.keys.shape[-2] + key_states.shape[-2]
+        if self.buffers[0].shape[-2] < length:
+            self.buffers = (_with_room(self.keys, length + ROOM), _with_room(self.values, length + ROOM))
+        for buffer, states in zip(self.buffers, (key_states, value_states), strict=True):
+            buffer[..., held:length, :] = states
+        self.keys, self.values = (buffer[..., :length, :] for buffer in self.buffers)
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        super().batch_select_indices(indices)
+        self.buffers = (self.keys, self.values)  # copies without room; the next update makes some
+
+
+def _with_room(held: Tensor, length: int) -> Tensor:
+    """A buffer of `length` tokens that begins with `held`."""
+    buffer = torch.empty(*held.shape[:-2], length, held.shape[-1], dtype=held.dtype, device=held.device)
+    buffer[..., : held.shape[-2], :] = held
+    return buffer

@@ -1,0 +1,59 @@
+"""Edit settings as plain JSON entries and back, for every file that keeps them.
+
+Knows settings and the spec that says which components exist; no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from .settings import EditSettings, Selection
+from .spec import Component, ModelSpec
+
+
+def settings_entry(settings: EditSettings) -> dict[str, Any]:
+    selection = settings.selection
+    return {
+        "rho_attn": settings.rho_attn,
+        "rho_mlp": settings.rho_mlp,
+        "alpha": settings.alpha,
+        "strength": settings.strength,
+        "strengths": sorted([*component, factor] for component, factor in settings.strengths.items()),
+        "only": None if selection.only is None else sorted(selection.only),
+        "included": sorted(selection.included),
+        "excluded": sorted(selection.excluded),
+        "layers": selection.layers,
+    }
+
+
+def settings_from(data: Mapping[str, Any], spec: ModelSpec) -> EditSettings:
+    """Raises KeyError, TypeError or ValueError for an entry that is incomplete or names components without a place."""
+    layers = data["layers"]
+    selection = Selection(
+        only=None if data["only"] is None else _components(data["only"], spec),
+        included=_components(data["included"], spec),
+        excluded=_components(data["excluded"], spec),
+        layers=None if layers is None else (int(layers[0]), int(layers[1])),
+    )
+    strengths = {_component(entry[:2], spec): float(entry[2]) for entry in data["strengths"]}
+    return EditSettings(
+        rho_attn=None if data["rho_attn"] is None else float(data["rho_attn"]),
+        rho_mlp=None if data["rho_mlp"] is None else float(data["rho_mlp"]),
+        alpha=float(data["alpha"]),
+        strength=float(data["strength"]),
+        selection=selection,
+        strengths=MappingProxyType(strengths),
+    )
+
+
+def _components(pairs: Iterable[list[int]], spec: ModelSpec) -> frozenset[Component]:
+    return frozenset(_component(pair, spec) for pair in pairs)
+
+
+def _component(pair: list[int], spec: ModelSpec) -> Component:
+    site, index = (int(number) for number in pair)
+    if not 0 <= site < len(spec.sites) or not 0 <= index < spec.sites[site].n_components:
+        raise ValueError(f"component ({site}, {index}) does not exist")
+    return Component(site, index)

@@ -1,0 +1,60 @@
+"""Try many settings on the same questions, many of them in every batch, so that a grid is one run of one model.
+
+Knows trials, plans and the file of a sweep; how the model answers is in `asking.py`, what an answer is worth in
+`plan.py`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from .asking import ask
+from .plan import Plan, Result, Share, results
+from .sweep_file import Sweep, empty_sweep, sweep_file, with_answers
+from .trials import Trial, trial_variant
+from .types import ComponentScores, LoadedModel, Progress, SteeringDirections
+
+
+def sweep(
+    loaded: LoadedModel,
+    scores: ComponentScores,
+    directions: SteeringDirections,
+    plan: Plan,
+    trials: Sequence[Trial],
+    *,
+    path: Path | None = None,
+    progress: Progress | None = None,
+    stop: threading.Event | None = None,
+) -> Sweep:
+    """Ask every trial every question of the plan, many trials in one batch on one copy of the weights.
+
+    The untouched model is put first where it is missing: utility is relative to it. With a `path` every answer is
+    written there at once, and what the file already holds is not asked again. `progress` counts answers. Raises
+    Cancelled where `stop` is set or `progress` raises it, SweepError where the file belongs to another sweep.
+    """
+    trials = with_original(trials)
+    begun = empty_sweep(plan, scores.provenance)
+    with sweep_file(path, begun, trials, scores.spec) as file:
+        shares = [Share(t, q) for t in range(len(trials)) for q in range(len(begun.questions))]
+        missing = [share for share in shares if share not in file.held]
+        variants = [trial_variant(trial, scores, directions) for trial in trials]
+        if progress is not None:
+            progress(len(file.held), len(shares))
+        for answered in ask(loaded, variants, plan, begun.questions, missing, stop=stop):
+            file.add(answered)
+            if progress is not None:
+                progress(len(file.held), len(shares))
+    return with_answers(begun, trials, file.held)
+
+
+def with_original(trials: Sequence[Trial]) -> tuple[Trial, ...]:
+    """The trials with the untouched model among them."""
+    known = any(trial.arm == "original" for trial in trials)
+    return tuple(trials) if known else (Trial(), *trials)
+
+
+def sweep_results(made: Sweep) -> tuple[Result, ...]:
+    """The figures of every trial of a sweep."""
+    return results(made.questions, made.outcomes)
