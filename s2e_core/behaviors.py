@@ -43,6 +43,8 @@ class Behavior:
     """Held-out prompts that measure the behaviour; each row has "prompt" and "split"."""
     utility: tuple[Mapping[str, Any], ...]
     """Held-out prompts that measure what must not break."""
+    measured: str = ""
+    """What the suggested settings reach on held-out prompts, in a sentence; empty where nobody measured it."""
 
 
 def list_behaviors(folder: Path | None = None) -> tuple[str, ...]:
@@ -80,6 +82,7 @@ def load_behavior(name: str, folder: Path | None = None) -> Behavior:
             contrast=_named(contrast, name),
             attribute=_rows(folder / "attribute.jsonl"),
             utility=_rows(folder / "utility.jsonl"),
+            measured=described.get("measured", ""),
         )
     except KeyError as error:
         raise BehaviorError(f"The description of the behaviour {name} has no entry {error}.") from error

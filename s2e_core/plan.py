@@ -137,6 +137,11 @@ def results(questions: Sequence[Question], outcomes: Sequence[Outcome]) -> tuple
     if original is None:
         raise SettingsError("The untouched model is not among the trials, so that no utility can be relative to it.")
     base = _per_prompt(questions, judged[original], "utility")
+    if not any(base):
+        raise SettingsError(
+            "The untouched model answers none of the utility prompts, so that nothing can be kept. Choose prompts that "
+            "the model can do, or allow longer answers."
+        )
     return tuple(
         _result(questions, outcome, verdicts, base) for outcome, verdicts in zip(outcomes, judged, strict=True)
     )
