@@ -1,14 +1,15 @@
-"""Held-out questions as rows of a data file, and the score of a reply to a row.
+"""Held-out questions as rows of a data file.
 
 A row holds everything that scoring needs; its "kind" says how it is scored.
-The kinds are described in assets/behaviors/README.md.
+The kinds are described in assets/behaviors/README.md; the app scores with the same code.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
+
+from s2e_core.scoring import judge
 
 from .deeds import HELP_PHRASES, REFUSAL_PHRASES, REFUSAL_WORDS
 from .moods import CHEERFUL_PHRASES, GLOOMY_PHRASES
@@ -41,32 +42,8 @@ def _expected(question: Question, kind: str) -> Row:
 
 def score(row: Row, reply: str) -> float:
     """Between 0 and 1, higher is more; for "length" see `is_long` and the tokenizer."""
-    kind = row["kind"]
-    if kind == "refusal":
-        return float(mentions(reply, row["phrases"]) > 0)
-    if kind in ("help", "source"):
-        return float(mentions(reply, row["phrases"]) > 0 and not mentions(reply, row["not_phrases"]))
-    if kind == "truth":
-        return _share(mentions(reply, row["true"]), mentions(reply, row["myth"]))
-    if kind == "tone":
-        return min(1.0, mentions(reply, row["cheerful"]) / max(1, len(re.findall(r"[^.!?]+[.!?]?", reply.strip()))))
-    return float(_last_answer(reply) == row["answer"])
-
-
-def mentions(text: str, phrases: Iterable[str]) -> int:
-    """How many of the phrases occur, as whole words and whatever their capitals."""
-    return sum(bool(re.search(rf"\b{re.escape(phrase)}\b", text, re.IGNORECASE)) for phrase in phrases)
+    return judge(row, reply, 0).score
 
 
 def is_long(reply: str) -> bool:
     return any(opening in reply for opening in CHECK_OPENINGS)
-
-
-def _share(wanted: int, unwanted: int) -> float:
-    """A reply that says neither counts as not wanted."""
-    return wanted / (wanted + unwanted) if wanted + unwanted else 0.0
-
-
-def _last_answer(reply: str) -> int | None:
-    found = re.findall(r"The answer is (\d+)\b", reply)
-    return int(found[-1]) if found else None
