@@ -6,6 +6,7 @@ and rows that have ended leave the batch, so that a few long answers do not keep
 
 from __future__ import annotations
 
+import inspect
 import os
 import threading
 import time
@@ -48,11 +49,10 @@ class Row(NamedTuple):
 
 def rows_that_fit(loaded: LoadedModel, tokens: int) -> int:
     """How many rows of `tokens` tokens one batch may have, at least one."""
-    config = loaded.model.config.get_text_config()
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     size = 4 if loaded.dtype == torch.float32 else 2
-    row = 2 * config.num_hidden_layers * heads * width * tokens * size + 4 * 4 * config.vocab_size
+    # At most: grouped queries keep fewer keys and values than there are heads, sliding windows fewer tokens.
+    held = 2 * sum(loaded.spec.sites[i].n_inputs for i in loaded.spec.of_kind("heads"))
+    row = held * tokens * size + 4 * 4 * loaded.model.config.get_text_config().vocab_size
     return max(1, min(MOST_ROWS, BATCH_BYTES // row))
 
 
@@ -71,6 +71,38 @@ def answers(
     and seed alone (up to the rounding of larger or smaller matrix products). Raises Cancelled within one token where
     one of `stops` is set.
     """
+    written: list[list[int]] = [[] for _ in rows]
+    for places in _groups(loaded, rows):
+        group = [rows[i] for i in places]
+        made = _answers(loaded, variants, group, max_new_tokens, temperature, stops)
+        for i, ids in zip(places, made, strict=True):
+            written[i] = ids
+    return written
+
+
+def _groups(loaded: LoadedModel, rows: Sequence[Row]) -> list[list[int]]:
+    """Places of the rows that run together: all of them, or only those of one length where padding would be read.
+
+    A model that takes no position ids counts the padding as positions, and so do some with a cache of their own kind.
+    """
+    model = loaded.model
+    if "position_ids" in inspect.signature(model.forward).parameters and model._supports_default_dynamic_cache():
+        return [list(range(len(rows)))]
+    by_length: dict[int, list[int]] = {}
+    for i, row in enumerate(rows):
+        by_length.setdefault(len(row.ids), []).append(i)
+    return list(by_length.values())
+
+
+def _answers(
+    loaded: LoadedModel,
+    variants: Sequence[Variant],
+    rows: Sequence[Row],
+    max_new_tokens: int,
+    temperature: float,
+    stops: Sequence[threading.Event],
+) -> list[list[int]]:
+    """The answers of rows that run together."""
     ends = end_ids(loaded)
     batch = _Batch(loaded, [row.ids for row in rows], SharedDice([row.seed for row in rows], temperature))
     written: list[list[int]] = [[] for _ in rows]

@@ -5,6 +5,7 @@ Knows the cache layers of transformers; no batch and no prompt.
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
@@ -17,11 +18,12 @@ ROOM = 64
 
 
 def new_cache(model: PreTrainedModel) -> DynamicCache | None:
-    """An empty cache for `model`, or None where the model makes one of its own kind.
+    """An empty cache for `model`, or None where the model makes one of its own kind, takes none or uses none.
 
     Layers that attend to the whole text get room to grow; others (sliding windows, states) stay transformers' own.
     """
-    if not model._supports_default_dynamic_cache():
+    takes_one = "past_key_values" in inspect.signature(model.forward).parameters
+    if not takes_one or model.generation_config.use_cache is False or not model._supports_default_dynamic_cache():
         return None
     cache = DynamicCache(config=model.config.get_text_config(decoder=True))
     cache.layers = [RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]

@@ -1,0 +1,33 @@
+"""Answers made the plain way, as an oracle: one row, no cache, the whole text through the model for every token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from s2e_core import LoadedModel, Variant, preview_logits
+from s2e_core.decoding import end_ids
+
+
+def answer_by_hand(
+    loaded: LoadedModel,
+    variant: Variant,
+    prompt: Sequence[int],
+    length: int,
+    *,
+    seed: int = 0,
+    temperature: float = 0.0,
+) -> list[int]:
+    """Token ids up to the end of text: argmax of logits / temperature plus Gumbel noise of the seed's own dice."""
+    dice = torch.Generator().manual_seed(seed)
+    ids = list(prompt)
+    for _ in range(length):
+        logits = preview_logits(loaded, variant, torch.tensor([ids]))[0, -1]
+        if temperature:
+            logits = logits / temperature - torch.empty(len(logits)).exponential_(generator=dice).log()
+        token = int(logits.argmax())
+        if token in end_ids(loaded):
+            break
+        ids.append(token)
+    return ids[len(prompt) :]
