@@ -1,0 +1,250 @@
+"""Find a good edit within a budget, and the steering strength it has to beat, on prompts kept apart for choosing.
+
+Knows plans, sweeps and the order of the stages; which edit to try next is in `proposals.py`, how answers are made and
+kept in `sweep.py`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .behaviors import Behavior
+from .errors import BehaviorError, SettingsError, SweepError
+from .estimates import Z
+from .plan import Plan, Result, results
+from .proposals import Proposals
+from .sweep import sweep, sweep_results
+from .sweep_file import Sweep
+from .trade_off import best_within
+from .trials import PAPER_GAMMA, Arm, Trial, steering_grid
+from .types import ComponentScores, LoadedModel, Progress, SteeringDirections
+
+BATCH = 8
+"""Edits proposed together: large enough to fill a batch of the model, small enough to learn from the earlier ones."""
+FRESH_DICE = 1_000_000
+"""Between the seeds of two stages, so that none of them throws the same dice again."""
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a search found, and all that it rests on."""
+
+    floor: float
+    """Share of the untouched model's utility that had to be kept."""
+    development: Sweep
+    """Every trial on the prompts that the search was steered by."""
+    held_out: Sweep | None
+    """The untouched model and what was chosen, on prompts that played no part in choosing: the figures to report.
+
+    None where nothing keeps the floor, or the behaviour has no prompts apart from those chosen on.
+    """
+    edit: Trial | None
+    """The chosen edit, None where no edit keeps the floor."""
+    steering: Trial | None
+    """The chosen steering strength, None where none keeps the floor."""
+    finals: Sweep | None = None
+    """The finalists on the whole development split with fresh dice: what the choice was made by."""
+
+
+def find_edit(
+    loaded: LoadedModel,
+    scores: ComponentScores,
+    directions: SteeringDirections,
+    behavior: Behavior,
+    *,
+    floor: float = 0.97,
+    n_trials: int = 64,
+    seed: int = 0,
+    gammas: Sequence[float] = PAPER_GAMMA,
+    prompts: int = 60,
+    finalists: int = 4,
+    samples: int = 2,
+    temperature: float = 1.0,
+    max_new_tokens: int | None = None,
+    path: Path | None = None,
+    progress: Progress | None = None,
+    seen: Callable[[Sweep], None] | None = None,
+    stop: threading.Event | None = None,
+) -> Found:
+    """The edit, and the steering strength, with the most attribute at `floor` or more of the untouched utility.
+
+    1. Development split, `prompts` of each side, one answer each: the untouched model, the steering strengths, the
+       behaviour's suggested settings and `n_trials` edits, which TPE proposes by the figures of the earlier ones.
+    2. Whole development split, `samples` answers each with fresh dice: the `finalists` of either arm. The best of many
+       trials is partly lucky; here luck does not count again. Per arm the best is chosen whose kept utility is above
+       the floor by one standard error, or, where none is, at the floor at least.
+    3. Whole test split, `samples` answers each with fresh dice: the untouched model and the two that were chosen.
+       Nothing is chosen by these figures: they are what to report.
+
+    Both arms pass through the same stages and rules. `seen` gets the sweep of stage 1 after every batch; `progress`
+    counts answers. `path` is a folder for the files of the three sweeps: a search that was stopped goes on from there,
+    since the same seed and the same answers give the same proposals. Raises Cancelled where `stop` is set or `progress`
+    raises it, SettingsError for a floor or budget out of range, SweepError for files of another model or other dice.
+    """
+    _check(floor, n_trials, finalists)
+    asked = Plan(
+        behavior, n_attribute=prompts, n_utility=prompts, temperature=temperature, seed=seed,
+        max_new_tokens=max_new_tokens,
+    )  # fmt: skip
+    deep = replace(asked, n_attribute=None, n_utility=None, samples=samples if temperature else 1)
+    final_plan = replace(deep, seed=seed + FRESH_DICE)
+    test_plan = _apart(replace(deep, split="test", seed=seed + 2 * FRESH_DICE), final_plan)
+    fixed = (Trial(), *steering_grid(dict.fromkeys((*gammas, behavior.gamma))), Trial(behavior.settings))
+    meter = _Meter(
+        progress,
+        development=(len(fixed) + n_trials) * len(asked.questions()),
+        finals=(1 + 2 * finalists) * len(final_plan.questions()),
+        test=3 * len(test_plan.questions()) if test_plan else 0,
+    )
+    with _folder(path) as folder:
+        bench = _Bench(loaded, scores, directions, folder, meter, stop)
+        proposals = Proposals(scores, directions, floor=floor, less_is_better=asked.less_is_better, seed=seed)
+        development = _explore(bench, asked, fixed, proposals, n_trials, seen)
+        finals = _run_off(bench, final_plan, sweep_results(development), floor, finalists)
+        edit, steering = (chosen(sweep_results(finals), arm, floor, finals.less_is_better) for arm in ARMS)
+        picked = [trial for trial in (edit, steering) if trial is not None]
+        held_out = bench.ask("test", test_plan, (Trial(), *picked)) if test_plan and picked else None
+    meter.finish()
+    return Found(floor, development, held_out, edit, steering, finals)
+
+
+ARMS: tuple[Arm, Arm] = ("edit", "steering")
+
+
+def finalists_of(
+    measured: Sequence[Result], arm: Arm, floor: float, most: int, less_is_better: bool
+) -> tuple[Trial, ...]:
+    """Up to `most` trials of an arm that deserve a second look.
+
+    The best at the floor, then the best just below it, which may be better than they looked, and at higher bars, which
+    keep the floor more surely; what is left is filled up at the floor.
+    """
+    spare = 1 - floor
+    bars = (floor, floor - spare / 3, floor + spare / 3, floor + spare * 2 / 3, *[floor] * most)
+    left, picked = list(measured), list[Trial]()
+    for bar in bars:
+        place = best_within(left, arm, bar, less_is_better=less_is_better)
+        if place is not None and len(picked) < most:
+            picked.append(left.pop(place).trial)
+    return tuple(picked)
+
+
+def chosen(measured: Sequence[Result], arm: Arm, floor: float, less_is_better: bool) -> Trial | None:
+    """The best of an arm that keeps the floor with one standard error to spare, else that keeps it at all, else None.
+
+    A trial that is chosen for lying just above the floor lies below it on other prompts half of the time.
+    """
+    safe = [r for r in measured if r.kept.value - (r.kept.value - r.kept.low) / Z >= floor]
+    for among in (safe, measured):
+        place = best_within(among, arm, floor, less_is_better=less_is_better)
+        if place is not None:
+            return among[place].trial
+    return None
+
+
+class _Meter:
+    """Progress over all stages in answers: never backwards; a stage that needs fewer than planned ends in a leap."""
+
+    def __init__(self, progress: Progress | None, **stages: int) -> None:
+        self._progress, self._stages, self._done = progress, stages, 0
+
+    def of(self, stage: str) -> Progress:
+        names = list(self._stages)
+        before = sum(self._stages[name] for name in names[: names.index(stage)])
+        return lambda done, _: self._show(before + min(done, self._stages[stage]))
+
+    def finish(self) -> None:
+        self._show(sum(self._stages.values()))
+
+    def _show(self, done: int) -> None:
+        self._done = max(self._done, done)
+        if self._progress is not None:
+            self._progress(self._done, sum(self._stages.values()))
+
+
+@dataclass(frozen=True, eq=False)
+class _Bench:
+    """What every stage asks with."""
+
+    loaded: LoadedModel
+    scores: ComponentScores
+    directions: SteeringDirections
+    folder: Path
+    meter: _Meter
+    stop: threading.Event | None
+
+    def ask(self, stage: str, plan: Plan, trials: Sequence[Trial]) -> Sweep:
+        """All answers of the trials; those in the stage's file are not asked again."""
+        return sweep(
+            self.loaded, self.scores, self.directions, plan, trials,
+            path=self.folder / f"{stage}.jsonl", progress=self.meter.of(stage), stop=self.stop,
+        )  # fmt: skip
+
+
+def _explore(
+    bench: _Bench,
+    plan: Plan,
+    fixed: Sequence[Trial],
+    proposals: Proposals,
+    n_trials: int,
+    seen: Callable[[Sweep], None] | None,
+) -> Sweep:
+    """Stage 1: what is tried in any case, then batch after batch of proposals."""
+    trials = list(fixed)
+    made = bench.ask("development", plan, trials)
+    for result in sweep_results(made):
+        proposals.learn(result)
+    while True:
+        if seen is not None:
+            seen(made)
+        new = proposals.ask(min(BATCH, len(fixed) + n_trials - len(trials)))
+        if not new:
+            return made
+        trials += new
+        made = bench.ask("development", plan, trials)
+        proposals.tell(results(made.questions, (made.outcomes[0], *made.outcomes[-len(new) :])))
+
+
+def _run_off(bench: _Bench, plan: Plan, measured: Sequence[Result], floor: float, finalists: int) -> Sweep:
+    """Stage 2: the finalists of both arms again, on more prompts and with fresh dice."""
+    again = [t for arm in ARMS for t in finalists_of(measured, arm, floor, finalists, plan.less_is_better)]
+    return bench.ask("finals", plan, (Trial(), *again))
+
+
+def _apart(test: Plan, development: Plan) -> Plan | None:
+    """The test plan, or None where the behaviour has no prompts for it that nothing was chosen on."""
+    try:
+        prompts = {question.row["prompt"] for question in test.questions()}
+    except BehaviorError:
+        return None
+    return None if prompts & {question.row["prompt"] for question in development.questions()} else test
+
+
+def _check(floor: float, n_trials: int, finalists: int) -> None:
+    if not 0 < floor <= 1:
+        raise SettingsError(
+            f"The floor is {floor:g}; it is the share of utility to keep, above 0 and at most 1 (0.97 is 97 %)."
+        )
+    if n_trials < 0 or finalists < 1:
+        raise SettingsError(
+            f"{n_trials} trials with {finalists} finalists were asked for; 0 trials and 1 finalist are the least."
+        )
+
+
+@contextmanager
+def _folder(path: Path | None) -> Iterator[Path]:
+    """The folder for the files, made where it is missing; without a path one that is gone afterwards."""
+    if path is None:
+        with tempfile.TemporaryDirectory() as made:
+            yield Path(made)
+        return
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SweepError(f"{path.name} is no folder to write to ({error.strerror}). Choose another folder.") from error
+    yield path
