@@ -39,16 +39,17 @@ class RoomyLayer(DynamicLayer):
             self.keys, self.values = (states[..., :0, :] for states in (key_states, value_states))
             self.buffers = (self.keys, self.values)
         held, length = self.keys.shape[-2], self.keys.shape[-2] + key_states.shape[-2]
-        if self.buffers[0].shape[-2] < length:
+        if self.buffers[0].shape[-2] < length or not _shares_memory(self.keys, self.buffers[0]):
             self.buffers = (_with_room(self.keys, length + ROOM), _with_room(self.values, length + ROOM))
         for buffer, states in zip(self.buffers, (key_states, value_states), strict=True):
             buffer[..., held:length, :] = states
         self.keys, self.values = (buffer[..., :length, :] for buffer in self.buffers)
         return self.keys, self.values
 
-    def batch_select_indices(self, indices: Tensor) -> None:
-        super().batch_select_indices(indices)
-        self.buffers = (self.keys, self.values)  # copies without room; the next update makes some
+
+def _shares_memory(held: Tensor, buffer: Tensor) -> bool:
+    """False once the rows of a cache were selected, repeated or moved: what it holds is a copy then."""
+    return held.untyped_storage().data_ptr() == buffer.untyped_storage().data_ptr()
 
 
 def _with_room(held: Tensor, length: int) -> Tensor:
