@@ -18,6 +18,7 @@ from .errors import BehaviorError, SettingsError, SweepError
 from .estimates import Z
 from .plan import Plan, Result, results
 from .proposals import Proposals
+from .stages import Stages
 from .sweep import sweep, sweep_results
 from .sweep_file import Sweep
 from .trade_off import best_within
@@ -95,21 +96,21 @@ def find_edit(
     final_plan = replace(deep, seed=seed + FRESH_DICE)
     test_plan = _apart(replace(deep, split="test", seed=seed + 2 * FRESH_DICE), final_plan)
     fixed = (Trial(), *steering_grid(dict.fromkeys((*gammas, behavior.gamma))), Trial(behavior.settings))
-    meter = _Meter(
+    stages = Stages(
         progress,
         development=(len(fixed) + n_trials) * len(asked.questions()),
         finals=(1 + 2 * finalists) * len(final_plan.questions()),
         test=3 * len(test_plan.questions()) if test_plan else 0,
     )
     with _folder(path) as folder:
-        bench = _Bench(loaded, scores, directions, folder, meter, stop)
+        bench = _Bench(loaded, scores, directions, folder, stages, stop)
         proposals = Proposals(scores, directions, floor=floor, less_is_better=asked.less_is_better, seed=seed)
         development = _explore(bench, asked, fixed, proposals, n_trials, seen)
         finals = _run_off(bench, final_plan, sweep_results(development), floor, finalists)
         edit, steering = (chosen(sweep_results(finals), arm, floor, finals.less_is_better) for arm in ARMS)
         picked = [trial for trial in (edit, steering) if trial is not None]
         held_out = bench.ask("test", test_plan, (Trial(), *picked)) if test_plan and picked else None
-    meter.finish()
+    stages.finish()
     return Found(floor, development, held_out, edit, steering, finals)
 
 
@@ -147,26 +148,6 @@ def chosen(measured: Sequence[Result], arm: Arm, floor: float, less_is_better: b
     return None
 
 
-class _Meter:
-    """Progress over all stages in answers: never backwards; a stage that needs fewer than planned ends in a leap."""
-
-    def __init__(self, progress: Progress | None, **stages: int) -> None:
-        self._progress, self._stages, self._done = progress, stages, 0
-
-    def of(self, stage: str) -> Progress:
-        names = list(self._stages)
-        before = sum(self._stages[name] for name in names[: names.index(stage)])
-        return lambda done, _: self._show(before + min(done, self._stages[stage]))
-
-    def finish(self) -> None:
-        self._show(sum(self._stages.values()))
-
-    def _show(self, done: int) -> None:
-        self._done = max(self._done, done)
-        if self._progress is not None:
-            self._progress(self._done, sum(self._stages.values()))
-
-
 @dataclass(frozen=True, eq=False)
 class _Bench:
     """What every stage asks with."""
@@ -175,14 +156,14 @@ class _Bench:
     scores: ComponentScores
     directions: SteeringDirections
     folder: Path
-    meter: _Meter
+    stages: Stages
     stop: threading.Event | None
 
     def ask(self, stage: str, plan: Plan, trials: Sequence[Trial]) -> Sweep:
         """All answers of the trials; those in the stage's file are not asked again."""
         return sweep(
             self.loaded, self.scores, self.directions, plan, trials,
-            path=self.folder / f"{stage}.jsonl", progress=self.meter.of(stage), stop=self.stop,
+            path=self.folder / f"{stage}.jsonl", progress=self.stages.of(stage), stop=self.stop,
         )  # fmt: skip
 
 
