@@ -176,8 +176,13 @@ def turn(loaded: LoadedModel, stops: Sequence[threading.Event]) -> Iterator[None
 def _threads_for(rows: int) -> Iterator[None]:
     """All cores for a large batch, though a single conversation with a small model may run on one; under the lock."""
     before = torch.get_num_threads()
-    torch.set_num_threads((os.cpu_count() or 1) if rows >= MANY_ROWS else before)
+    torch.set_num_threads(_n_cores() if rows >= MANY_ROWS else before)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _n_cores() -> int:
+    """Cores this process may use, which in a container are fewer than the machine has; unknown on some systems."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
