@@ -32,6 +32,8 @@ from components.tables import Shown
 from components.take_home_handlers import exported, uploaded
 from components.take_home_panel import take_home_panel
 from components.text_columns import of_edit
+from components.trade_off_panel import trade_off_panel
+from components.trade_off_wiring import wire_trade_off
 from components.wiring import CHANGED, DOWNLOAD, ENDED, MODEL, QUIET, RUN, SESSION, Changes, Page
 from s2e_core import S2EError
 from s2e_core.export import ExportDtype
@@ -50,8 +52,9 @@ def build(store: ModelStore) -> gr.Blocks:
         choose = choose_panel(list(store.sources), titles, store.limits, any_model=store.hub)
         see = see_panel(first.scored.scores.spec.n_layers)
         with gr.Row(elem_id="work"):
-            dial_panel = set_panel([texts.SUGGESTED, *dials.PUBLISHED])
+            dial_panel = set_panel([texts.SUGGESTED, *dials.PUBLISHED, texts.BY_HAND])
             compare = compare_panel(behavior, of_edit(columns, first.made), store.limits)
+        trade_off = trade_off_panel(store.limits)
         details, take = detail_panel(), take_home_panel()
         refresh = gr.Button(visible="hidden", elem_id="refresh")
         look.footer(store.limits)
@@ -61,6 +64,7 @@ def build(store: ModelStore) -> gr.Blocks:
         wire_selection(page, first)
         wire_compare(page)
         wire_take_home(page, first)
+        wire_trade_off(page, trade_off, first)
     return demo.queue(max_size=store.limits.waiting, api_open=False)
 
 

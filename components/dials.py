@@ -11,8 +11,10 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from s2e_core import Component, EditSettings, Selection, SettingsError, rho_for_count
+from s2e_core.settings_json import settings_entry
 from s2e_core.spec import Kind
 
+from . import texts
 from .session import Session
 
 PUBLISHED: Mapping[str, EditSettings] = MappingProxyType(
@@ -93,7 +95,18 @@ def set_strength(session: Session, strength: float) -> Session:
 
 def set_preset(session: Session, name: str) -> Session:
     """Published settings by name, or the behaviour's own; the selection by hand is dropped."""
+    if name == texts.BY_HAND:
+        return session  # it says what is, and is nothing to go to
     return session.with_settings(PUBLISHED.get(name, session.suggested))
+
+
+def preset_name(session: Session) -> str:
+    """The preset that the session's settings are; empty where they were changed, or the edit is a recipe's."""
+    if session.recipe:
+        return ""
+    here = settings_entry(session.settings)
+    presets = {texts.SUGGESTED: session.suggested, **PUBLISHED}
+    return next((name for name, settings in presets.items() if settings_entry(settings) == here), "")
 
 
 def set_component_strength(session: Session, factor: float) -> Session:

@@ -12,6 +12,10 @@ class Limits:
     example_chars: int = 4000
     file_megabytes: int = 20
     table_rows: int = 300
+    sweep_settings: int = 200
+    """Of one search or sweep."""
+    sweep_prompts: int = 150
+    """Of each side, attribute and utility."""
     waiting: int = 32
     """Requests in the queue before new ones are refused."""
     scored_sets: int = 32
@@ -22,5 +26,6 @@ class Limits:
     def sentence(self) -> str:
         return (
             f"Limits: prompts of {self.prompt_chars:,} characters, answers of {self.new_tokens} tokens, "
-            f"{self.examples:,} examples a side, files of {self.file_megabytes} MB."
+            f"{self.examples:,} examples a side, files of {self.file_megabytes} MB; one sweep of "
+            f"{self.sweep_settings:,} settings and {self.sweep_prompts:,} prompts a side at a time."
         )

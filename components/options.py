@@ -37,6 +37,16 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--max-prompt", type=int, default=limits.prompt_chars, help="longest prompt, in characters")
     parser.add_argument("--max-examples", type=int, default=limits.examples, help="most examples a side")
     parser.add_argument("--max-file", type=int, default=limits.file_megabytes, metavar="MB", help="largest upload")
+    parser.add_argument(
+        "--max-settings", type=int, default=limits.sweep_settings, help="most settings of one search or sweep"
+    )
+    parser.add_argument(
+        "--max-measured",
+        type=int,
+        default=limits.sweep_prompts,
+        metavar="PROMPTS",
+        help="most prompts a side of a sweep",
+    )
     return parser.parse_args(arguments)
 
 
@@ -49,6 +59,8 @@ def store_of(chosen: argparse.Namespace, work: Path) -> ModelStore:
             new_tokens=chosen.max_tokens,
             examples=chosen.max_examples,
             file_megabytes=chosen.max_file,
+            sweep_settings=chosen.max_settings,
+            sweep_prompts=chosen.max_measured,
         ),
         hub=chosen.allow_hub,
         device=chosen.device,

@@ -16,7 +16,7 @@ from s2e_core.export import ExportDtype, ExportFormat, export_size
 from s2e_core.spec import Kind
 
 from . import readouts, texts
-from .dials import count_above
+from .dials import count_above, preset_name
 from .heatmap_value import heatmap_value
 from .session import OWN, Session
 from .store import ModelStore
@@ -45,6 +45,7 @@ def page_view(session: Session) -> dict[str, Any]:
         "rho_mlp": _rho(settings.rho_mlp),
         "alpha": round(settings.alpha, 4),
         "strength": round(settings.strength, 4),
+        "preset": preset_name(session) or texts.BY_HAND,
         "first_layer": _layers(session)[0],
         "last_layer": _layers(session)[1],
         "inspector": readouts.inspector(session),
@@ -95,7 +96,6 @@ def opening_view(store: ModelStore, session: Session) -> dict[str, Any]:
         "length": behavior.max_new_tokens if behavior else gr.skip(),
         "gamma": behavior.gamma if behavior else gr.skip(),
         "all_columns": gr.update(value=False, visible=True if wide(session) else "hidden"),
-        "preset": texts.SUGGESTED,
         "swap": session.swapped,
         "color": session.mode,
     }

@@ -53,6 +53,7 @@ EDIT_HEADS = "Edit heads"
 EDIT_NEURONS = "Edit neurons"
 PRESET = "Settings"
 SUGGESTED = "Suggested for this behaviour"
+BY_HAND = "Changed by hand"
 
 ABOVE = "All above threshold"
 NONE = "None"
@@ -96,6 +97,61 @@ RECIPE = "Recipe"
 DTYPE = "Numbers in the checkpoint"
 DTYPE_CHOICES = (("as stored", "stored"), ("float32", "float32"))
 UPLOAD_RECIPE = "Load a recipe (.safetensors)"
+
+TRADE_OFF = "Find a good edit"
+TRADE_OFF_HELP = (
+    "How much of the behaviour can you have, and what does it cost? This tries many settings on the same prompts, the "
+    "best activation steering too, and recommends the edit with the most of the behaviour among those that keep the "
+    "model useful. The recommendation is checked on prompts that took no part in choosing it."
+)
+FIND = "Find a good edit"
+FLOOR = "Utility to keep, at least"
+FLOOR_HELP = "% of the untouched model's"
+BUDGET = "Edits to try"
+BUDGET_HELP = "more find better ones, and take longer"
+GO_ON = "Continue"
+LOAD_BEST = "Load the recommended edit into the page"
+PLOT = "Attribute over utility kept"
+CSV_FILE = "Figures (CSV)"
+SWEEP_FILE = "All answers (JSONL)"
+REPORT_FILE = "Report (HTML)"
+GRID = "Sweep a grid of settings"
+GRID_HELP = (
+    "Every combination of the values below is tried, with commas between them; “off” leaves a kind alone. "
+    "The steering strengths are the baseline."
+)
+GRID_PRESET = "Preset"
+OWN_GRID = "Typed below"
+RHO_ATTN_VALUES = "ρ heads"
+RHO_MLP_VALUES = "ρ neurons"
+ALPHA_VALUES = "α"
+STRENGTH_VALUES = "Strength"
+GAMMA_VALUES = "Steering γ"
+PROMPTS = "Prompts of each side"
+PROMPTS_HELP = "more make narrower intervals"
+SWEEP = "Sweep"
+TAKE_APART = "Which components does this edit need?"
+TAKE_APART_HELP = (
+    "For the edit on the page. More and more of its components, strongest first: where does the curve flatten? And the "
+    "whole edit without one of its strongest components: which ones does it live on?"
+)
+PROGRESSIVE = "More and more components"
+LEAVE_ONE_OUT = "Leave one out"
+WAITING = "Waiting for its turn: another measurement is running."
+SWITCHED = "These points belong to another model or behaviour. Find a good edit for this one first."
+NOT_TRIED = "That point has nothing to load: it is the untouched model."
+OWN_NOT_MEASURED = (
+    "Your own examples come without prompts to measure with, so nothing can be recommended here; a behaviour folder "
+    "with attribute.jsonl and utility.jsonl has them (assets/behaviors/README.md), and --behaviors FOLDER offers it."
+)
+NOT_MEASURED = (
+    "This behaviour has no prompts to measure with, so nothing can be recommended here; "
+    "its folder needs attribute.jsonl and utility.jsonl (see assets/behaviors/README.md)."
+)
+SWAPPED_NOT_MEASURED = (
+    "The prompts of this behaviour measure “{positive}”, and its sides are swapped now, so nothing can be recommended; "
+    "swap them back to measure."
+)
 
 HOW = "How it works"
 HOW_TEXT = r"""

@@ -30,7 +30,7 @@ MODEL: dict[str, Any] = {**QUIET, "concurrency_id": "model", "concurrency_limit"
 CHANGED = "() => window.steer2edit.changed()"
 DOWNLOAD = "() => window.steer2edit.download()"
 ENDED = "() => window.steer2edit.ended()"
-FIGURES = ("heads", "neurons", "summary", "inspector", "undo", "redo")
+FIGURES = ("heads", "neurons", "summary", "inspector", "undo", "redo", "preset")
 """What every dial changes."""
 RUN = "() => document.querySelector('#run').click()"
 

@@ -1,0 +1,116 @@
+"""The trials of a sweep as a table: the rows beside the plot, and the same figures as CSV.
+
+Knows what was measured; no page and no plot.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+from s2e_core.estimates import Estimate
+
+from .measured import HeldOut, Measured, Point
+from .trade_off_words import bracketed, percent, scaled
+
+SYMBOLS = {"original": "■", "steering": "◆", "edit": "●"}
+"""The shapes of the plot."""
+CSV_COLUMNS = (
+    "arm", "label", "split", "rho_attn", "rho_mlp", "alpha", "strength", "gamma", "heads", "neurons",
+    "attribute", "attribute_low", "attribute_high", "attribute_prompts",
+    "utility", "utility_low", "utility_high", "utility_kept", "utility_kept_low", "utility_kept_high",
+    "utility_prompts", "tokens", "tokens_low", "tokens_high", "empty", "repeated", "off_topic",
+    "pareto_front", "recommended",
+)  # fmt: skip
+
+
+def table(measured: Measured, current: int | None = None) -> dict[str, Any]:
+    """Columns and rows for the page and the report; cells are [text, number to sort by], rows name their point."""
+    unit = "tokens" if measured.less_is_better else "of 100"
+    columns = ["Setting", "Heads", "Neurons", f"{measured.wanted}, {unit}", "Utility kept", "Empty or repeated"]
+    front, best, steering = set(measured.front()), measured.best("edit"), measured.best("steering")
+    leading = dict.fromkeys(n for n in (best, steering, current, *measured.front()) if n is not None)
+    first = {n: rank for rank, n in enumerate(leading)}
+    order = sorted(range(len(measured.points)), key=lambda n: first.get(n, len(first) + n))
+    rows = [
+        {
+            "n": n,
+            "cells": _cells(measured, rank, measured.points[n]),
+            "note": ", ".join(_notes(n, front, best, steering, current)),
+            "best": n == best,
+            "current": n == current,
+        }
+        for rank, n in enumerate(order)
+    ]
+    return {"columns": columns, "rows": rows}
+
+
+def _cells(measured: Measured, rank: int, point: Point) -> list[list[Any]]:
+    result = point.result
+    value, low, high = (scaled(measured, x) for x in _three(result.attribute))
+    heads, neurons = point.size or (None, None)
+    silent = 100 * (result.flaws["empty"].value + result.flaws["repeated"].value)
+    return [
+        [f"{SYMBOLS[point.trial.arm]} {point.trial.label}", rank],
+        ["" if heads is None else f"{heads:,}", -1 if heads is None else heads],
+        ["" if neurons is None else f"{neurons:,}", -1 if neurons is None else neurons],
+        [bracketed(value, low, high), value],
+        [percent(result.kept), result.kept.value],
+        [f"{silent:.0f} %", silent],
+    ]
+
+
+def _notes(n: int, front: set[int], best: int | None, steering: int | None, current: int | None) -> list[str]:
+    noted = (
+        ("recommended", n == best),
+        ("best steering", n == steering),
+        ("Pareto front", n in front),
+        ("on the page", n == current),
+    )
+    return [word for word, true in noted if true]
+
+
+def csv_text(measured: Measured) -> str:
+    """One line per trial, then the held-out check; shares between 0 and 1."""
+    out = io.StringIO(newline="")
+    writer = csv.DictWriter(out, CSV_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    front, best = set(measured.front()), {measured.best("edit"), measured.best("steering")}
+    for n, point in enumerate(measured.points):
+        marks = {"pareto_front": int(n in front), "recommended": int(n in best)}
+        writer.writerow({**_record(point, measured.about.split), **marks})
+    check: HeldOut | None = measured.held_out
+    for point in check.points if check else ():
+        writer.writerow(_record(point, check.about.split if check else ""))
+    return out.getvalue()
+
+
+def _record(point: Point, split: str) -> dict[str, Any]:
+    result, settings = point.result, point.trial.settings
+    heads, neurons = point.size or ("", "")
+    dials = {} if settings is None else {
+        "rho_attn": _blank(settings.rho_attn), "rho_mlp": _blank(settings.rho_mlp),
+        "alpha": settings.alpha, "strength": settings.strength,
+    }  # fmt: skip
+    return {
+        "arm": point.trial.arm, "label": point.trial.label, "split": split, **dials,
+        "gamma": _blank(point.trial.gamma), "heads": heads, "neurons": neurons,
+        **_interval("attribute", result.attribute), "attribute_prompts": result.attribute.count,
+        **_interval("utility", result.utility), **_interval("utility_kept", result.kept),
+        "utility_prompts": result.utility.count, **_interval("tokens", result.tokens),
+        "empty": result.flaws["empty"].value, "repeated": result.flaws["repeated"].value,
+        "off_topic": result.flaws["off-topic"].value,
+    }  # fmt: skip
+
+
+def _interval(name: str, figure: Estimate) -> dict[str, float]:
+    return {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
+
+
+def _three(figure: Estimate) -> tuple[float, float, float]:
+    return figure.value, figure.low, figure.high
+
+
+def _blank(value: float | None) -> float | str:
+    return "" if value is None else value
