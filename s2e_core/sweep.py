@@ -7,11 +7,12 @@ Knows trials, plans and the file of a sweep; how the model answers is in `asking
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from .asking import ask
-from .plan import Plan, Result, Share, results
+from .plan import Answer, Plan, Result, Share, results
 from .sweep_file import Sweep, empty_sweep, sweep_file, with_answers
 from .trials import Trial, trial_variant
 from .types import ComponentScores, LoadedModel, Progress, SteeringDirections
@@ -34,18 +35,36 @@ def sweep(
     written there at once, and what the file already holds is not asked again. `progress` counts answers. Raises
     Cancelled where `stop` is set or `progress` raises it, SweepError where the file belongs to another sweep.
     """
-    trials = with_original(trials)
+    trials, questions = with_original(trials), plan.questions()
+
+    def answers(missing: Sequence[Share]) -> Generator[list[tuple[Share, Answer]]]:
+        variants = [trial_variant(trial, scores, directions) for trial in trials]
+        yield from ask(loaded, variants, plan, questions, missing, stop=stop)
+
+    return fill(scores, plan, trials, answers, path=path, progress=progress)
+
+
+def fill(
+    scores: ComponentScores,
+    plan: Plan,
+    trials: Sequence[Trial],
+    answers: Callable[[Sequence[Share]], Generator[list[tuple[Share, Answer]]]],
+    *,
+    path: Path | None = None,
+    progress: Progress | None = None,
+) -> Sweep:
+    """The sweep of these trials, whoever answers: `answers` is given the shares that the file at `path` lacks."""
     begun = empty_sweep(plan, scores.provenance)
     with sweep_file(path, begun, trials, scores.spec) as file:
         shares = [Share(t, q) for t in range(len(trials)) for q in range(len(begun.questions))]
         missing = [share for share in shares if share not in file.held]
-        variants = [trial_variant(trial, scores, directions) for trial in trials]
         if progress is not None:
             progress(len(file.held), len(shares))
-        for answered in ask(loaded, variants, plan, begun.questions, missing, stop=stop):
-            file.add(answered)
-            if progress is not None:
-                progress(len(file.held), len(shares))
+        with closing(answers(missing)) as answered:  # what it holds is freed where `progress` stops the sweep
+            for batch in answered:
+                file.add(batch)
+                if progress is not None:
+                    progress(len(file.held), len(shares))
     return with_answers(begun, trials, file.held)
 
 
