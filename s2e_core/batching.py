@@ -7,7 +7,6 @@ and rows that have ended leave the batch, so that a few long answers do not keep
 from __future__ import annotations
 
 import inspect
-import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -30,8 +29,6 @@ BATCH_BYTES = 1_000_000_000
 """About what the cache and the logits of one batch may take."""
 POLL_SECONDS = 0.25
 """How long a stop can go unnoticed while the model is busy with others."""
-MANY_ROWS = 64
-"""From here on a batch is worth all cores."""
 PAUSE_SECONDS = 0.002
 """Given to whoever waits for the model between two parts: a lock that is taken again at once is never theirs."""
 
@@ -109,7 +106,7 @@ def _answers(
     made = 0
     while batch.alive and made < max_new_tokens:
         steps: list[list[int]] = []
-        with turn(loaded, stops), _threads_for(len(batch.alive)), torch.inference_mode():
+        with turn(loaded, stops), torch.inference_mode():
             with intervening(loaded, variants, [rows[i].variant for i in batch.alive]):
                 batch.run(min(PART_TOKENS, max_new_tokens - made), stops, steps)
         if any(stop.is_set() for stop in stops):
@@ -170,19 +167,3 @@ def turn(loaded: LoadedModel, stops: Sequence[threading.Event]) -> Iterator[None
         yield
     finally:
         loaded.lock.release()
-
-
-@contextmanager
-def _threads_for(rows: int) -> Iterator[None]:
-    """All cores for a large batch, though a single conversation with a small model may run on one; under the lock."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(_n_cores() if rows >= MANY_ROWS else before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _n_cores() -> int:
-    """Cores this process may use, which in a container are fewer than the machine has; unknown on some systems."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
