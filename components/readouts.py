@@ -160,5 +160,11 @@ def opening(session: Session, behavior: Behavior | None, loaded: LoadedModel) ->
         *session.scored.scores.spec.unreachable,
     ]
     # The lesson is folded away: the heatmaps, the dials and the texts fit on one screen without it.
-    about = html.escape(f"{behavior.summary} {behavior.lesson}", quote=False) if behavior else ""
+    about = html.escape(_about(behavior, swapped=session.swapped), quote=False) if behavior else ""
     return " ".join(sentences) + (f"<details><summary>What to try</summary>{about}</details>" if about else "")
+
+
+def _about(behavior: Behavior, *, swapped: bool) -> str:
+    """What the behaviour is, what to try, and, for the sides that were measured, what the suggested edit reaches."""
+    told = (behavior.summary, behavior.lesson, "" if swapped else behavior.measured)
+    return " ".join(part for part in told if part)
