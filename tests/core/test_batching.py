@@ -183,15 +183,6 @@ def test_others_have_their_turn_while_a_long_batch_runs(llama):
         assert made == answers(llama, [Original()], [row], max_new_tokens=150, temperature=1.0)
 
 
-def test_the_number_of_threads_is_given_back(llama, monkeypatch):
-    monkeypatch.setattr(batching, "MANY_ROWS", 2)
-    before, seen = torch.get_num_threads(), []
-    with watching(llama, lambda size: seen.append(torch.get_num_threads())):
-        answers(llama, [Original()], rows_of_all_kinds()[::3], max_new_tokens=1, temperature=0.0)
-    assert set(seen) == {batching.os.cpu_count()}
-    assert torch.get_num_threads() == before
-
-
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gemma4_text", "falcon"])
 def test_fewer_rows_fit_the_longer_they_are_and_one_always_does(family):
     loaded = in_memory(tiny_model(family, vocab_size=VOCABULARY))
