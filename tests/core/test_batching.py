@@ -6,7 +6,6 @@ import threading
 from contextlib import contextmanager
 
 import pytest
-import torch
 
 from s2e_core import Cancelled, Edited, Original, Steered, batching
 from s2e_core.batching import Row, answers, left_padded, rows_that_fit
