@@ -212,7 +212,7 @@ def _percent(figure: Estimate) -> tuple[float, float, float]:
 
 def _layout(measured: Measured) -> dict[str, Any]:
     return {
-        "template": None, "height": 430, "margin": {"l": 62, "r": 18, "t": 34, "b": 52},
+        "template": go.layout.Template(), "height": 430, "margin": {"l": 62, "r": 18, "t": 34, "b": 52},
         "font": {"color": INK, "size": 12}, "paper_bgcolor": PAPER, "plot_bgcolor": PAPER,
         "xaxis": _axis("utility kept, % of the untouched model's"),
         "yaxis": {**_axis(attribute_title(measured)), **({"autorange": "reversed"} if measured.less_is_better else {})},

@@ -14,7 +14,7 @@ from s2e_core.behaviors import BUNDLED_BEHAVIORS
 
 PER_SPLIT = 4
 """Prompts of each side and split."""
-TOKENS = 24
+TOKENS = 12
 
 
 def small_behaviors(folder: Path, names: Sequence[str] = ("safety", "reasoning"), *, tokens: int = TOKENS) -> Path:
