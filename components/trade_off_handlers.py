@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from s2e_core.types import Progress
 from . import texts
 from .grid_request import GridRequest, trials_of
 from .lab import Grid, Lab, Place, Search, Study
-from .measured import Measured, Point, checked, grown, without_answers
+from .measured import Measured, Point, checked, grown, trial_key, without_answers
 from .session import OWN, Session
 from .store import ModelStore
 from .work import Work
@@ -67,8 +67,13 @@ def swept(
     yield from run(store, session, "trade-off", Grid(plan, with_original(trials), _floor(floor)))
 
 
-def taken_apart(store: ModelStore, session: Session, study: Study, prompts: float | None) -> Iterator[Lab]:
-    """How the edit on the page depends on its components: more and more of them, or all but one."""
+def taken_apart(
+    store: ModelStore, session: Session, study: Study, prompts: float | None, *, before: Lab | None = None
+) -> Iterator[Lab]:
+    """How the edit on the page depends on its components: more and more of them, or all but one.
+
+    A stopped run `before` of the same work is gone on with.
+    """
     _check_measurable(store, session)
     if session.recipe:
         raise SettingsError("The edit comes from an uploaded recipe. Move a dial to return to an edit of your own.")
@@ -80,7 +85,8 @@ def taken_apart(store: ModelStore, session: Session, study: Study, prompts: floa
     else:
         parts = leave_one_out(session.edit, LEFT_OUT)
         task = Grid(_plan(store, session, prompts), (Trial(), whole, *parts), reference=whole)
-    yield from run(store, session, study, task)
+    same = before is not None and before.state == "stopped" and _same_work(task, before.task)
+    yield from run(store, session, study, task, before=before if same else None)
 
 
 def continued(store: ModelStore, session: Session, lab: Lab | None) -> Iterator[Lab]:
@@ -92,7 +98,8 @@ def continued(store: ModelStore, session: Session, lab: Lab | None) -> Iterator[
 
 def stopped(store: ModelStore, session: Session, lab: Lab) -> Lab:
     """The lab with everything that its files hold by now."""
-    return _looked(store, session, lab).changed(state="stopped")
+    here = Place.of(session) == lab.place
+    return (_looked(store, session, lab) if here else lab).changed(state="stopped")
 
 
 def run(
@@ -104,10 +111,10 @@ def run(
     lab = Lab(Place.of(session), study, task, folder)
     if before is not None:
         lab = lab.changed(measured=before.measured, done=before.done, total=before.total, seconds=before.seconds)
-    stop, seen, began = threading.Event(), list[Sweep](), time.monotonic() - lab.seconds
+    stop, began = threading.Event(), time.monotonic() - lab.seconds
 
     def stage(progress: Progress) -> Sweep | Found:
-        return _asked(loaded, session, behavior, task, folder, progress, seen.append, stop)
+        return _asked(loaded, session, behavior, task, folder, progress, stop)
 
     work: Work[Sweep | Found] = Work(stage)
     look, shown = _Look(), 0.0
@@ -118,9 +125,7 @@ def run(
                 lab = lab.changed(seconds=now - began, **({"done": done, "total": total} if total else {}))
                 if look.is_due():
                     with look:
-                        lab = _grown_by(store, session, lab, seen) if isinstance(task, Search) else _looked(
-                            store, session, lab
-                        )  # fmt: skip
+                        lab = _looked(store, session, lab)
                 if now - shown > STATUS_SECONDS:
                     shown = now
                     yield lab
@@ -138,7 +143,6 @@ def _asked(
     task: Search | Grid,
     folder: Path,
     progress: Progress,
-    seen: Callable[[Sweep], None],
     stop: threading.Event,
 ) -> Sweep | Found:
     """The long part, in a thread of its own."""
@@ -146,7 +150,7 @@ def _asked(
     if isinstance(task, Search):
         return find_edit(
             loaded, scores, directions, behavior, floor=task.floor, n_trials=task.n_trials, path=folder,
-            progress=progress, seen=seen, stop=stop,
+            progress=progress, stop=stop,
         )  # fmt: skip
     return sweep(
         loaded, scores, directions, task.plan, task.trials, path=folder / "sweep.jsonl", progress=progress, stop=stop
@@ -176,11 +180,6 @@ def _looked(store: ModelStore, session: Session, lab: Lab) -> Lab:
     if not path.is_file() or not path.stat().st_size:
         return lab
     return _with_points(store, session, lab, load_sweep(path, session.scored.scores.spec))
-
-
-def _grown_by(store: ModelStore, session: Session, lab: Lab, seen: list[Sweep]) -> Lab:
-    """The lab with the last sweep that a search has reported, or before the first one what its file holds."""
-    return _with_points(store, session, lab, seen[-1]) if seen else _looked(store, session, lab)
 
 
 def _with_points(store: ModelStore, session: Session, lab: Lab, made: Sweep) -> Lab:
@@ -233,6 +232,13 @@ def _folder(store: ModelStore, before: Lab | None) -> Path:
 def _plan(store: ModelStore, session: Session, prompts: float | None) -> Plan:
     count = _whole(prompts, "prompts", 2, store.limits.sweep_prompts)
     return Plan(store.behavior(session.behavior), n_attribute=count, n_utility=count)
+
+
+def _same_work(task: Search | Grid, other: Search | Grid) -> bool:
+    if not isinstance(task, Grid) or not isinstance(other, Grid):
+        return False
+    keys = [[trial_key(trial) for trial in one.trials] for one in (task, other)]
+    return keys[0] == keys[1] and task.plan.n_attribute == other.plan.n_attribute
 
 
 def _check_measurable(store: ModelStore, session: Session) -> None:

@@ -5,6 +5,8 @@ Knows labs, figures and gradio's updates; no event.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import gradio as gr
@@ -23,33 +25,63 @@ from .trade_off_words import advice, duration, progress_bar
 PHASES = (("test.jsonl", "Checking on held-out prompts"), ("finals.jsonl", "Comparing the best ones on more prompts"))
 
 
-def lab_view(store: ModelStore, session: Session, bench: Bench) -> dict[str, Any]:
-    """Everything in the panel that depends on the session or on what was measured."""
-    reason = why_not(store, session)
-    lab = bench.of(session)
-    parts = [bench.of(session, study) for study in ("progressive", "leave-one-out")]
-    busy = lab is not None and lab.state == "running"
-    busy_parts = any(part is not None and part.state == "running" for part in parts)
-    measured = lab.measured if lab else None
-    best = measured.best("edit") if measured else None
-    can_run = not reason and not busy and not busy_parts
-    return {
-        "find": gr.update(interactive=can_run),
-        "sweep": gr.update(interactive=can_run),
-        "progressive": gr.update(interactive=can_run),
-        "leave_one_out": gr.update(interactive=can_run),
-        "stop": gr.update(interactive=busy),
-        "parts_stop": gr.update(interactive=busy_parts),
-        "go_on": gr.update(visible=lab is not None and lab.state == "stopped", interactive=can_run),
-        "status": progress_bar(reason) if reason else lab_status(lab),
-        "advice": advice(measured) if measured and lab and lab.state != "running" else "",
-        "load": gr.update(visible=best is not None and not busy, interactive=best != current_point(session, lab)),
-        "plot": plot_value(session, lab),
-        "downloads": gr.update(visible=measured is not None and bool(measured.points)),
-        "parts_status": "" if reason else parts_status(parts),
-        "curve": curve_value(parts[0]),
-        "bars": bars_value(parts[1]),
+def lab_view(store: ModelStore, session: Session, bench: Bench, names: Sequence[str] = ()) -> dict[str, Any]:
+    """The named parts of the panel, or all of them; each is made only where it is asked for."""
+    view = View(store, session, bench)
+    return {name: PARTS[name](view) for name in names or PARTS}
+
+
+class View:
+    """What the parts of the panel depend on."""
+
+    def __init__(self, store: ModelStore, session: Session, bench: Bench) -> None:
+        self.session = session
+        self.reason = why_not(store, session)
+        self.lab = bench.of(session)
+        self.curve, self.bars = bench.of(session, "progressive"), bench.of(session, "leave-one-out")
+        self.measured = self.lab.measured if self.lab else None
+        self.busy = _runs(self.lab)
+        self.busy_parts = _runs(self.curve) or _runs(self.bars)
+
+    @property
+    def can_run(self) -> dict[str, Any]:
+        return gr.update(interactive=not (self.reason or self.busy or self.busy_parts))
+
+    @property
+    def load(self) -> dict[str, Any]:
+        best = self.measured.best("edit") if self.measured else None
+        on_page = best == current_point(self.session, self.lab)
+        return gr.update(visible=best is not None and not self.busy, interactive=not on_page)
+
+    @property
+    def go_on(self) -> dict[str, Any]:
+        return gr.update(visible=self.lab is not None and self.lab.state == "stopped")
+
+
+PARTS: Mapping[str, Callable[[View], Any]] = MappingProxyType(
+    {
+        "find": lambda view: view.can_run,
+        "sweep": lambda view: view.can_run,
+        "progressive": lambda view: view.can_run,
+        "leave_one_out": lambda view: view.can_run,
+        "stop": lambda view: gr.update(interactive=view.busy),
+        "parts_stop": lambda view: gr.update(interactive=view.busy_parts),
+        "go_on": lambda view: view.go_on,
+        "status": lambda view: progress_bar(view.reason) if view.reason else lab_status(view.lab),
+        "advice": lambda view: advice(view.measured) if view.measured and not view.busy else "",
+        "load": lambda view: view.load,
+        "plot": lambda view: plot_value(view.session, view.lab),
+        "downloads": lambda view: gr.update(visible=bool(view.measured and view.measured.points)),
+        "parts_status": lambda view: "" if view.reason else parts_status([view.curve, view.bars]),
+        "curve": lambda view: curve_value(view.curve),
+        "bars": lambda view: bars_value(view.bars),
     }
+)
+"""Every part of the panel that depends on the session or on what was measured, by its component's name."""
+
+
+def _runs(lab: Lab | None) -> bool:
+    return lab is not None and lab.state == "running"
 
 
 def lab_status(lab: Lab | None) -> str:

@@ -6,7 +6,7 @@ components/trade_off_view.py. Runs have a queue of their own: they take the mode
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,15 @@ from .session import Session
 from .trade_off_files import csv_file, report_file, sweep_download
 from .trade_off_handlers import continued, searched, stopped, swept, taken_apart
 from .trade_off_panel import TradeOffPanel
-from .trade_off_view import lab_view
+from .trade_off_view import PARTS, lab_view
 from .wiring import QUIET, SESSION, Changes, Page
 
 SWEEP: dict[str, Any] = {**QUIET, "concurrency_id": "sweep", "concurrency_limit": 1}
 FETCH = "() => setTimeout(() => document.querySelector('#download-figures')?.click(), 50)"
-GROWING = ("status", "plot", "stop", "parts_stop", "find", "sweep", "progressive", "leave_one_out", "go_on", "load",
-           "advice", "parts_status", "curve", "bars", "downloads")  # fmt: skip
+STATUS = ("status", "parts_status")
+"""What changes all the time while something runs."""
+STATES = (*STATUS, "find", "sweep", "progressive", "leave_one_out", "stop", "parts_stop", "go_on")
+"""What says what runs and what can be done; cheap to send."""
 Run = Callable[..., Iterator[Lab]]
 
 
@@ -46,7 +48,7 @@ class TradeOffWiring:
         self.page, self.panel, self.store = page, panel, page.store
         self.bench = gr.State(lambda: Bench())  # a dataclass itself would be read as a value
         self.on_show = gr.State(None)
-        self.names = list(lab_view(self.store, first, Bench()))
+        self.names = list(PARTS)
         self.components = {name: getattr(panel, name) for name in self.names}
         self.changes = Changes(page, first)
         self.rates: dict[str, float] = {}
@@ -74,7 +76,7 @@ class TradeOffWiring:
             self._run(panel.sweep.click, "trade-off", self._swept, [*grid, panel.prompts, panel.floor]),
             self._run(panel.go_on.click, "trade-off", self._continued, [self.bench]),
             *(
-                self._run(button.click, study, partial(self._taken_apart, study), [panel.parts_prompts])
+                self._run(button.click, study, partial(self._taken_apart, study), [panel.parts_prompts, self.bench])
                 for button, study in parts
             ),
         ]
@@ -92,13 +94,20 @@ class TradeOffWiring:
         heard = listen(self._heard(study), None, self._heard_outputs(study), trigger_mode="once", **QUIET)
 
         def grow(session: Session, bench: Bench, *values: Any) -> Iterator[tuple[Any, ...]]:
+            shown = ""
             for lab in run(session, *values):
                 if lab.state == "done" and lab.seconds:
                     self.rates[session.model] = lab.total / lab.seconds
                 bench = bench.with_lab(lab)
-                yield bench, *self._view(session, bench)
+                names = STATUS if lab.view == shown and lab.state == "running" else self.names
+                shown = lab.view
+                yield bench, *self._view(session, bench, names)
 
         done = heard.success(guarded(grow), [self.page.session, self.bench, *inputs], outputs, **SWEEP)
+        done.success(  # dials may have moved meanwhile
+            guarded(self._show), [self.page.session, self.bench, self.on_show],
+            [self.on_show, *self.components.values()], **SESSION,
+        )  # fmt: skip
         # After an error the panel shows what it had; a Stop has its own handler.
         done.failure(guarded(self._stopped), [self.page.session, self.bench], outputs, **QUIET)
         return heard, done
@@ -118,21 +127,22 @@ class TradeOffWiring:
     def _continued(self, session: Session, bench: Bench) -> Iterator[Lab]:
         return continued(self.store, session, bench.of(session))
 
-    def _taken_apart(self, study: Study, session: Session, prompts: float | None) -> Iterator[Lab]:
-        return taken_apart(self.store, session, study, prompts)
+    def _taken_apart(self, study: Study, session: Session, prompts: float | None, bench: Bench) -> Iterator[Lab]:
+        return taken_apart(self.store, session, study, prompts, before=bench.of(session, study))
 
     def _stopped(self, session: Session, bench: Bench) -> tuple[Any, ...]:
         """What was running is stopped, with everything that its files hold."""
-        for lab in bench.labs.values():
-            if lab.state == "running":
-                bench = bench.with_lab(stopped(self.store, session, lab))
-        return bench, *self._view(session, bench)
+        running = [lab for lab in bench.labs.values() if lab.state == "running"]
+        for lab in running:
+            bench = bench.with_lab(stopped(self.store, session, lab))
+        return bench, *self._view(session, bench, self.names if running else STATES)
 
     # ---- what is on show
 
-    def _view(self, session: Session, bench: Bench) -> tuple[Any, ...]:
-        view = lab_view(self.store, session, bench)
-        return tuple(view[name] for name in self.names)
+    def _view(self, session: Session, bench: Bench, names: Sequence[str]) -> tuple[Any, ...]:
+        """The named parts of the panel; the others stay as they are."""
+        view = lab_view(self.store, session, bench, names)
+        return tuple(view.get(name, gr.skip()) for name in self.names)
 
     def _show(self, session: Session, bench: Bench, on_show: Any) -> tuple[Any, ...]:
         """After a change of the session; figures that are on show already are not sent again."""
@@ -140,7 +150,7 @@ class TradeOffWiring:
         showing = (session.model, session.behavior, session.swapped, current_point(session, lab), lab and lab.view)
         if showing == on_show or (lab is not None and lab.state == "running"):
             return on_show, *(gr.skip() for _ in self.names)
-        return showing, *self._view(session, bench)
+        return showing, *self._view(session, bench, self.names)
 
     # ---- points
 
