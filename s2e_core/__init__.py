@@ -7,6 +7,7 @@ from .adapter import export_adapter
 from .behaviors import Behavior, list_behaviors, load_behavior
 from .capture import capture_means
 from .contrast import contrast_set, load_contrast_set, parse_contrast_set, swapped
+from .damage import ChoiceQuestion, MultipleChoice, multiple_choice, next_token_kl, perplexity
 from .directions import steering_directions
 from .edit import (
     EditSummary,
@@ -26,16 +27,27 @@ from .errors import (
     RecipeError,
     S2EError,
     SettingsError,
+    SweepError,
     UnsupportedModelError,
 )
+from .estimates import Estimate
+from .evaluate import evaluate
+from .evaluation import Evaluation
 from .export import export_checkpoint, export_size
 from .generate import compare, generate_responses
 from .intervene import intervening, preview_logits
 from .loading import load_model
+from .plan import Answer, Outcome, Plan, Question, Result
 from .recipe import load_edit, save_edit
 from .scores import component_scores
+from .scoring import Verdict, judge
+from .search import Found, find_edit
 from .settings import EditSettings, Selection
 from .spec import Component, ModelSpec, Site
+from .sweep import sweep, sweep_results
+from .sweep_file import Sweep, load_sweep
+from .trade_off import best_within, pareto_front
+from .trials import Trial, edit_grid, leave_one_out, progressive, steering_grid
 from .types import (
     ActivationMeans,
     ComponentScores,
@@ -54,9 +66,11 @@ from .verify import Verification, verify_export
 
 __all__ = [
     "ActivationMeans",
+    "Answer",
     "Behavior",
     "BehaviorError",
     "Cancelled",
+    "ChoiceQuestion",
     "Component",
     "ComponentScores",
     "ContrastDataError",
@@ -64,48 +78,75 @@ __all__ = [
     "EditSettings",
     "EditSummary",
     "Edited",
+    "Estimate",
+    "Evaluation",
     "Example",
     "ExportError",
+    "Found",
     "LoadedModel",
     "ModelLoadError",
     "ModelSpec",
+    "MultipleChoice",
     "Original",
+    "Outcome",
+    "Plan",
     "Provenance",
+    "Question",
     "RecipeError",
+    "Result",
     "S2EError",
     "Selection",
     "SettingsError",
     "Site",
     "Steered",
     "SteeringDirections",
+    "Sweep",
+    "SweepError",
+    "Trial",
     "UnsupportedModelError",
     "Variant",
+    "Verdict",
     "Verification",
     "WeightEdit",
+    "best_within",
     "build_edit",
     "capture_means",
     "compare",
     "component_scores",
     "contrast_set",
+    "edit_grid",
     "edited_weight",
     "elastic_net",
+    "evaluate",
     "export_adapter",
     "export_checkpoint",
     "export_size",
+    "find_edit",
     "generate_responses",
     "intervening",
+    "judge",
+    "leave_one_out",
     "list_behaviors",
     "load_behavior",
     "load_contrast_set",
     "load_edit",
     "load_model",
+    "load_sweep",
+    "multiple_choice",
+    "next_token_kl",
+    "pareto_front",
     "parse_contrast_set",
+    "perplexity",
     "preview_logits",
+    "progressive",
     "relative_changes",
     "rho_for_count",
     "save_edit",
     "steering_directions",
+    "steering_grid",
     "summarize",
     "swapped",
+    "sweep",
+    "sweep_results",
     "verify_export",
 ]

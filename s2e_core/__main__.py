@@ -1,7 +1,8 @@
-"""The command line: `python -m s2e_core info | scores | edit | compare | export | verify`.
+"""The command line: `python -m s2e_core info | scores | edit | compare | export | verify | sweep | find | evaluate`.
 
-Knows arguments and the terminal; every computation is the core's public functions. Results go to standard output,
-progress to standard error; bad input ends with one sentence and exit status 2.
+Knows arguments and the terminal; every computation is the core's public functions, and the commands that measure are
+in `commands_measure.py`. Results go to standard output, progress to standard error; bad input ends with one sentence
+and exit status 2.
 """
 
 from __future__ import annotations
@@ -11,9 +12,8 @@ import csv
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import Literal
 
-import torch
 from transformers.utils import logging as transformers_logging
 
 from . import (
@@ -27,13 +27,10 @@ from . import (
     S2EError,
     SettingsError,
     Steered,
-    SteeringDirections,
     Variant,
     WeightEdit,
     build_edit,
-    capture_means,
     compare,
-    component_scores,
     export_adapter,
     export_checkpoint,
     export_size,
@@ -41,18 +38,17 @@ from . import (
     load_behavior,
     load_contrast_set,
     load_edit,
-    load_model,
     relative_changes,
     rho_for_count,
     save_edit,
-    steering_directions,
     summarize,
     verify_export,
 )
 from .arguments import PROGRAM, parse
+from .commands_measure import evaluate_variants, find, sweep_grid
 from .export import ExportFormat
 from .spec import KINDS, Kind
-from .types import Progress
+from .terminal import chosen_model, extracted, output, progress_line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def info(options: argparse.Namespace) -> None:
     """What the model is and where its components are."""
-    loaded = _model(options)
+    loaded = chosen_model(options)
     spec = loaded.spec
     layers = {kind: len({spec.sites[i].layer for i in spec.of_kind(kind)}) for kind in KINDS}
     rows = {
@@ -99,14 +95,14 @@ def info(options: argparse.Namespace) -> None:
 
 def scores(options: argparse.Namespace) -> None:
     """A ranked table of components, or all of them as CSV."""
-    loaded = _model(options)
-    computed, directions = _scores(loaded, _contrast(options))
+    loaded = chosen_model(options)
+    computed, directions = extracted(loaded, _contrast(options))
     edit = build_edit(computed, directions, _settings(options, computed))
     kinds = KINDS if options.kind == "all" else (options.kind,)
     rows = sorted(_component_rows(computed, edit, kinds), key=lambda row: -abs(float(row[3])))
     header = ("kind", "layer", "index", "g", "lambda", "relative_change", "mean_contribution")
     if options.csv is not None:
-        with _output(options.csv) as file:
+        with output(options.csv) as file:
             csv.writer(file).writerows([header, *rows])
         return
     for row in (header, *rows[: options.top]):
@@ -116,8 +112,8 @@ def scores(options: argparse.Namespace) -> None:
 
 def edit(options: argparse.Namespace) -> None:
     """A recipe from a contrast set and settings."""
-    loaded = _model(options)
-    computed, directions = _scores(loaded, _contrast(options))
+    loaded = chosen_model(options)
+    computed, directions = extracted(loaded, _contrast(options))
     made = build_edit(computed, directions, _settings(options, computed))
     summary = summarize(computed, made)
     path = save_edit(made, options.output)
@@ -129,12 +125,12 @@ def edit(options: argparse.Namespace) -> None:
 
 def compare_texts(options: argparse.Namespace) -> None:
     """Original, edited and steered answers to the prompts."""
-    loaded = _model(options)
+    loaded = chosen_model(options)
     variants: dict[str, Variant] = {"original": Original()}
     if options.recipe:
         variants["edited"] = Edited(load_edit(options.recipe, base=loaded))
     if options.gamma is not None:
-        variants["steered"] = Steered(_scores(loaded, _contrast(options))[1], options.gamma)
+        variants["steered"] = Steered(extracted(loaded, _contrast(options))[1], options.gamma)
     for prompt in options.prompts:
         print(f"> {prompt}")
         stream = compare(
@@ -152,12 +148,12 @@ def compare_texts(options: argparse.Namespace) -> None:
 
 def export(options: argparse.Namespace) -> int:
     """A folder with the edited checkpoint or with the adapter, verified after writing."""
-    loaded = _model(options)
+    loaded = chosen_model(options)
     made = load_edit(options.recipe, base=loaded)
     kinds: dict[str, ExportFormat] = {"adapter": "adapter", "float32": "checkpoint-float32", "stored": "checkpoint"}
     kind = kinds[options.format]
     print(f"about {export_size(loaded, made, kind) / 1e6:,.1f} MB", file=sys.stderr)
-    with _progress("writing") as progress:
+    with progress_line("writing") as progress:
         if options.format == "adapter":
             folder = export_adapter(loaded, made, options.output, progress=progress)
         else:
@@ -168,20 +164,15 @@ def export(options: argparse.Namespace) -> int:
 
 def verify(options: argparse.Namespace) -> int:
     """Whether a written folder holds the recipe's edit."""
-    loaded = _model(options)
+    loaded = chosen_model(options)
     return _verified(loaded, load_edit(options.recipe, base=loaded), options.folder)
 
 
 def _verified(loaded: LoadedModel, made: WeightEdit, folder: Path) -> int:
-    with _progress("verifying") as progress:
+    with progress_line("verifying") as progress:
         verification = verify_export(loaded, made, folder, progress=progress)
     print("\n".join(verification.lines()))
     return 0 if verification.passed else 1
-
-
-def _model(options: argparse.Namespace) -> LoadedModel:
-    dtype = getattr(torch, options.dtype) if options.dtype else None
-    return load_model(options.model, device=options.device, dtype=dtype, revision=options.revision)
 
 
 def _contrast(options: argparse.Namespace) -> ContrastSet:
@@ -190,15 +181,6 @@ def _contrast(options: argparse.Namespace) -> ContrastSet:
     if not options.behavior:
         raise BehaviorError("No examples were named. Give --behavior NAME or --contrast FILE.")
     return load_behavior(options.behavior).contrast
-
-
-def _scores(loaded: LoadedModel, contrast: ContrastSet) -> tuple[ComponentScores, SteeringDirections]:
-    for note in contrast.notes:
-        print(f"note: {note}", file=sys.stderr)
-    with _progress("extracting") as progress:
-        means = capture_means(loaded, contrast, progress=progress)
-    directions = steering_directions(loaded, means)
-    return component_scores(loaded, means, directions), directions
 
 
 def _settings(options: argparse.Namespace, computed: ComponentScores) -> EditSettings:
@@ -244,42 +226,6 @@ def _component_rows(
                 yield site.kind.removesuffix("s"), site.layer, index, *values
 
 
-class _progress:
-    """A line on standard error that counts while the context lasts."""
-
-    def __init__(self, label: str) -> None:
-        self.label = label
-
-    def __enter__(self) -> Progress:
-        return self.show
-
-    def show(self, done: int, total: int) -> None:
-        print(f"\r{self.label} {done}/{total}", end="", file=sys.stderr, flush=True)
-
-    def __exit__(self, *error: object) -> None:
-        print(file=sys.stderr)
-
-
-class _output:
-    """A file to write text to; "-" is standard output, which stays open."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.file: TextIO = sys.stdout
-
-    def __enter__(self) -> TextIO:
-        if self.path != "-":
-            try:
-                self.file = open(self.path, "w", newline="", encoding="utf-8")  # noqa: SIM115 - closed in __exit__
-            except OSError as error:
-                raise SettingsError(f"{self.path} cannot be written ({error.strerror}). Choose another file.") from None
-        return self.file
-
-    def __exit__(self, *error: object) -> None:
-        if self.file is not sys.stdout:
-            self.file.close()
-
-
 COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "info": info,
     "scores": scores,
@@ -287,6 +233,9 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "compare": compare_texts,
     "export": export,
     "verify": verify,
+    "sweep": sweep_grid,
+    "find": find,
+    "evaluate": evaluate_variants,
 }
 
 

@@ -1,12 +1,13 @@
 """The arguments of the command line: what every command takes, its defaults and its help.
 
-Knows argparse only; what the commands do is in `__main__.py`.
+Knows argparse only; what the commands do is in `__main__.py` and `commands_measure.py`.
 """
 
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from .arguments_measure import add_evaluate, add_find, add_sweep, rho
 from .spec import KINDS
 
 PROGRAM = "python -m s2e_core"
@@ -24,10 +25,6 @@ def parse(arguments: Sequence[str] | None, commands: Mapping[str, str]) -> argpa
         _add_model(sub)
         ADDITIONS[name](sub)
     return parser.parse_args(arguments)
-
-
-def _rho(text: str) -> float | str:
-    return "off" if text == "off" else float(text)
 
 
 def _count(text: str) -> int:
@@ -92,8 +89,8 @@ def _add_contrast(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rho-attn", type=_rho, metavar="RHO", help="budget of the heads, or off")
-    parser.add_argument("--rho-mlp", type=_rho, metavar="RHO", help="budget of the neurons, or off")
+    parser.add_argument("--rho-attn", type=rho, metavar="RHO", help="budget of the heads, or off")
+    parser.add_argument("--rho-mlp", type=rho, metavar="RHO", help="budget of the neurons, or off")
     parser.add_argument("--alpha", type=float, help="L1 share of the budget, 0 <= alpha < 1")
     parser.add_argument("--strength", type=float, help="multiplies every lambda")
     parser.add_argument("--heads", type=_count, metavar="N", help="the N strongest heads, instead of --rho-attn")
@@ -107,4 +104,7 @@ ADDITIONS = {
     "compare": _add_compare,
     "export": _add_export,
     "verify": _add_verify,
+    "sweep": add_sweep,
+    "find": add_find,
+    "evaluate": add_evaluate,
 }

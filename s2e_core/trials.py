@@ -83,6 +83,7 @@ def edit_grid(
 
 
 def steering_grid(gammas: Iterable[float] = PAPER_GAMMA) -> tuple[Trial, ...]:
+    """Steering at every strength: the baseline that an edit has to beat."""
     return tuple(Trial(gamma=gamma) for gamma in gammas)
 
 
