@@ -47,7 +47,7 @@ def add_sweep(sub: argparse.ArgumentParser) -> None:
 def add_find(sub: argparse.ArgumentParser) -> None:
     _add_behavior(sub)
     _add_floor(sub)
-    sub.add_argument("--trials", type=count, default=64, metavar="N", help="edits to try (default 64)")
+    sub.add_argument("--trials", type=count, default=48, metavar="N", help="edits to try (default 48)")
     sub.add_argument("--prompts", type=positive, default=60, metavar="N", help="prompts of each side to search on")
     sub.add_argument("--samples", type=positive, default=2, metavar="N", help="answers per prompt in the final rounds")
     _add_dice(sub)

@@ -24,9 +24,11 @@ from .spec import KINDS, Kind
 from .trials import Trial
 from .types import ComponentScores, SteeringDirections
 
-SMALLEST, LARGEST = 0.01, 0.4
-"""|dW| / |W| of the proposed edits: from hardly noticed to certainly broken."""
+SMALLEST, LARGEST = 0.02, 0.3
+"""|dW| / |W| of the proposed edits: from hardly noticed to nearly always broken."""
 LEAST_ALPHA, MOST_ALPHA = 0.05, 0.95
+MOST_RHO, MOST_STRENGTH = 1.5, 3.0
+"""How far the dials are turned at most."""
 CONSTRAINT = "utility lost beyond the floor"
 STARTUP_TRIALS = 12
 """Random proposals before TPE has seen enough to tell good from bad."""
@@ -109,9 +111,10 @@ def search_space(scores: ComponentScores) -> dict[str, BaseDistribution]:
 def settings_of(
     scores: ComponentScores, directions: SteeringDirections, params: Mapping[str, Any]
 ) -> EditSettings | None:
-    """The dials at which so many of the strongest components pass and |dW| / |W| is `size`; None where nothing passes.
+    """The dials at which so many of the strongest components pass and |dW| / |W| is `size`.
 
-    Strength stays 1 unless that would need an alpha outside LEAST_ALPHA to MOST_ALPHA.
+    Strength is 1 where that needs no alpha or rho out of reach. None where nothing passes, or only so barely that the
+    size cannot be reached.
     """
     half = 0.5  # at this alpha the gain c is 1, and rho is twice the threshold
     rhos = {kind: rho_for_count(scores, kind, int(params[kind]), half) for kind in _kinds(params["kinds"])}
@@ -120,10 +123,13 @@ def settings_of(
     if not size:
         return None
     gain = float(params["size"]) / size
-    alpha = _rounded(min(MOST_ALPHA, max(LEAST_ALPHA, gain / (1 + gain))))
+    least = max(LEAST_ALPHA, max(rhos.values()) * half / MOST_RHO)
+    pure = gain / (1 + gain)  # the alpha at which the gain needs no strength
+    alpha = _rounded(min(MOST_ALPHA, max(least, pure)))
     wanted = {kind: _rounded(rho * half / alpha) for kind, rho in rhos.items()}
-    in_reach = LEAST_ALPHA < alpha < MOST_ALPHA
-    strength = 1.0 if in_reach else _rounded(gain * (1 - alpha) / alpha)
+    strength = 1.0 if least <= pure <= MOST_ALPHA else _rounded(gain * (1 - alpha) / alpha)
+    if strength > MOST_STRENGTH:
+        return None
     return EditSettings(wanted.get("heads"), wanted.get("neurons"), alpha, strength=strength)
 
 

@@ -29,6 +29,9 @@ BATCH = 8
 """Edits proposed together: large enough to fill a batch of the model, small enough to learn from the earlier ones."""
 FRESH_DICE = 1_000_000
 """Between the seeds of two stages, so that none of them throws the same dice again."""
+WEAKER = 0.85
+"""Share of its strength at which a finalist that may lose too much is tried again."""
+ARMS: tuple[Arm, Arm] = ("edit", "steering")
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,11 +62,11 @@ def find_edit(
     behavior: Behavior,
     *,
     floor: float = 0.97,
-    n_trials: int = 64,
+    n_trials: int = 48,
     seed: int = 0,
     gammas: Sequence[float] = PAPER_GAMMA,
     prompts: int = 60,
-    finalists: int = 4,
+    finalists: int = 5,
     samples: int = 2,
     temperature: float = 1.0,
     max_new_tokens: int | None = None,
@@ -76,9 +79,10 @@ def find_edit(
 
     1. Development split, `prompts` of each side, one answer each: the untouched model, the steering strengths, the
        behaviour's suggested settings and `n_trials` edits, which TPE proposes by the figures of the earlier ones.
-    2. Whole development split, `samples` answers each with fresh dice: the `finalists` of either arm. The best of many
-       trials is partly lucky; here luck does not count again. Per arm the best is chosen whose kept utility is above
-       the floor by one standard error, or, where none is, at the floor at least.
+       Here a trial may lie below the floor by one prompt, since so few prompts cannot tell.
+    2. Whole development split, `samples` answers each with fresh dice: the `finalists` of either arm, one of them also
+       a little weaker. The best of many trials is partly lucky; here luck does not count again. Per arm the best is
+       chosen whose kept utility is above the floor by one standard error, or, where none is, at the floor at least.
     3. Whole test split, `samples` answers each with fresh dice: the untouched model and the two that were chosen.
        Nothing is chosen by these figures: they are what to report.
 
@@ -87,7 +91,7 @@ def find_edit(
     since the same seed and the same answers give the same proposals. Raises Cancelled where `stop` is set or `progress`
     raises it, SettingsError for a floor or budget out of range, SweepError for files of another model or other dice.
     """
-    _check(floor, n_trials, finalists)
+    _check(floor, n_trials, prompts, finalists)
     asked = Plan(
         behavior, n_attribute=prompts, n_utility=prompts, temperature=temperature, seed=seed,
         max_new_tokens=max_new_tokens,
@@ -104,9 +108,15 @@ def find_edit(
     )
     with _folder(path) as folder:
         bench = _Bench(loaded, scores, directions, folder, stages, stop)
-        proposals = Proposals(scores, directions, floor=floor, less_is_better=asked.less_is_better, seed=seed)
+        near = floor - 1 / prompts
+        proposals = Proposals(scores, directions, floor=near, less_is_better=asked.less_is_better, seed=seed)
         development = _explore(bench, asked, fixed, proposals, n_trials, seen)
-        finals = _run_off(bench, final_plan, sweep_results(development), floor, finalists)
+        again = [
+            t
+            for arm in ARMS
+            for t in finalists_of(sweep_results(development), arm, floor, near, finalists, asked.less_is_better)
+        ]
+        finals = bench.ask("finals", final_plan, (Trial(), *again))
         edit, steering = (chosen(sweep_results(finals), arm, floor, finals.less_is_better) for arm in ARMS)
         picked = [trial for trial in (edit, steering) if trial is not None]
         held_out = bench.ask("test", test_plan, (Trial(), *picked)) if test_plan and picked else None
@@ -114,25 +124,30 @@ def find_edit(
     return Found(floor, development, held_out, edit, steering, finals)
 
 
-ARMS: tuple[Arm, Arm] = ("edit", "steering")
-
-
 def finalists_of(
-    measured: Sequence[Result], arm: Arm, floor: float, most: int, less_is_better: bool
+    measured: Sequence[Result], arm: Arm, floor: float, near: float, most: int, less_is_better: bool
 ) -> tuple[Trial, ...]:
     """Up to `most` trials of an arm that deserve a second look.
 
-    The best at the floor, then the best just below it, which may be better than they looked, and at higher bars, which
-    keep the floor more surely; what is left is filled up at the floor.
+    The best down to `near`, which may keep more than it seemed, and the same a little weaker; then the best at the
+    floor and the best well above it, which keeps the floor more surely; what is left is filled up from the best down
+    to `near`.
     """
-    spare = 1 - floor
-    bars = (floor, floor - spare / 3, floor + spare / 3, floor + spare * 2 / 3, *[floor] * most)
     left, picked = list(measured), list[Trial]()
-    for bar in bars:
+    for bar in (near, floor, floor + (1 - floor) * 2 / 3, *[near] * most):
         place = best_within(left, arm, bar, less_is_better=less_is_better)
         if place is not None and len(picked) < most:
             picked.append(left.pop(place).trial)
+            if len(picked) == 1 < most:
+                picked.append(weaker(picked[0]))
     return tuple(picked)
+
+
+def weaker(trial: Trial) -> Trial:
+    """The same steering or edit at WEAKER of its strength."""
+    if trial.settings is None:
+        return Trial(gamma=round((trial.gamma or 0.0) * WEAKER, 3))
+    return Trial(replace(trial.settings, strength=round(trial.settings.strength * WEAKER, 4)))
 
 
 def chosen(measured: Sequence[Result], arm: Arm, floor: float, less_is_better: bool) -> Trial | None:
@@ -191,12 +206,6 @@ def _explore(
         proposals.tell(results(made.questions, (made.outcomes[0], *made.outcomes[-len(new) :])))
 
 
-def _run_off(bench: _Bench, plan: Plan, measured: Sequence[Result], floor: float, finalists: int) -> Sweep:
-    """Stage 2: the finalists of both arms again, on more prompts and with fresh dice."""
-    again = [t for arm in ARMS for t in finalists_of(measured, arm, floor, finalists, plan.less_is_better)]
-    return bench.ask("finals", plan, (Trial(), *again))
-
-
 def _apart(test: Plan, development: Plan) -> Plan | None:
     """The test plan, or None where the behaviour has no prompts for it that nothing was chosen on."""
     try:
@@ -206,14 +215,15 @@ def _apart(test: Plan, development: Plan) -> Plan | None:
     return None if prompts & {question.row["prompt"] for question in development.questions()} else test
 
 
-def _check(floor: float, n_trials: int, finalists: int) -> None:
+def _check(floor: float, n_trials: int, prompts: int, finalists: int) -> None:
     if not 0 < floor <= 1:
         raise SettingsError(
             f"The floor is {floor:g}; it is the share of utility to keep, above 0 and at most 1 (0.97 is 97 %)."
         )
-    if n_trials < 0 or finalists < 1:
+    if n_trials < 0 or finalists < 1 or prompts < 1:
         raise SettingsError(
-            f"{n_trials} trials with {finalists} finalists were asked for; 0 trials and 1 finalist are the least."
+            f"{n_trials} trials on {prompts} prompts with {finalists} finalists were asked for; the least are 0 "
+            "trials, 1 prompt and 1 finalist."
         )
 
 

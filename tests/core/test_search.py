@@ -2,13 +2,25 @@
 
 import threading
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
 from s2e_core import Cancelled, EditSettings, SettingsError, build_edit, load_behavior, summarize
 from s2e_core.estimates import Estimate
 from s2e_core.plan import Result
-from s2e_core.proposals import LARGEST, SMALLEST, Proposals, params_of, search_space, settings_of
+from s2e_core.proposals import (
+    LARGEST,
+    LEAST_ALPHA,
+    MOST_ALPHA,
+    MOST_RHO,
+    MOST_STRENGTH,
+    SMALLEST,
+    Proposals,
+    params_of,
+    search_space,
+    settings_of,
+)
 from s2e_core.search import chosen, finalists_of, find_edit
 from s2e_core.spec import KINDS
 from s2e_core.sweep import sweep_results
@@ -92,6 +104,16 @@ def test_settings_have_the_counts_and_the_size_that_were_drawn(made, kinds):
     assert back["kinds"] == kinds and back["size"] == pytest.approx(0.08, rel=0.02)
 
 
+@pytest.mark.parametrize("kinds", ["both", *KINDS])
+def test_settings_stay_within_the_reach_of_the_dials(made, kinds):
+    for heads, neurons, size in product((1, 4, 12), (1, 9, 90), (0.02, 0.3)):
+        params = {"kinds": kinds, "heads": heads, "neurons": neurons, "size": size}
+        settings = settings_of(made.scores, made.directions, params)
+        if settings is not None:
+            assert all(rho is None or rho <= MOST_RHO * 1.001 for rho in (settings.rho_attn, settings.rho_mlp))
+            assert settings.strength <= MOST_STRENGTH and LEAST_ALPHA <= settings.alpha <= MOST_ALPHA
+
+
 def test_a_different_alpha_with_the_matching_strength_is_the_same_edit(made):
     tau, gain = 0.1, 0.6
     edits = [
@@ -148,17 +170,19 @@ def test_a_model_with_one_kind_of_components_is_never_asked_for_the_other(made):
 # choosing
 
 
-def test_finalists_are_the_best_at_the_floor_just_below_it_and_surely_above_it():
-    measured = steered((0.9, 0.80), (0.8, 0.96), (0.7, 0.97), (0.6, 0.985), (0.5, 1.0))
-    picked = [round(trial.gamma, 1) for trial in finalists_of(measured, "steering", 0.97, 4, False)]
-    assert picked == [0.3, 0.2, 0.4, 0.5]
+def test_finalists_are_the_best_near_the_floor_a_weaker_one_and_some_that_keep_it_surely():
+    measured = steered((0.9, 0.80), (0.8, 0.96), (0.7, 0.97), (0.6, 0.985), (0.5, 1.0), (0.4, 1.0))
+    picked = [trial.gamma for trial in finalists_of(measured, "steering", 0.97, 0.955, 5, False)]
+    assert picked == pytest.approx([0.2, 0.2 * 0.85, 0.3, 0.5, 0.4])
 
 
-def test_finalists_are_filled_up_at_the_floor_and_never_from_another_arm():
-    measured = [*steered((0.5, 1.0), (0.6, 1.0), (0.7, 1.0)), result(Trial(EditSettings(0.3, None, 0.5)), 0.9, 1.0)]
-    picked = finalists_of(measured, "steering", 0.97, 5, False)
-    assert [round(trial.gamma, 1) for trial in picked] == [0.3, 0.2, 0.1]
-    assert len(finalists_of(measured, "edit", 0.97, 5, False)) == 1
+def test_finalists_are_filled_up_and_never_from_another_arm():
+    edit = Trial(EditSettings(0.3, None, 0.5, strength=0.5))
+    measured = [*steered((0.5, 1.0), (0.6, 1.0), (0.7, 1.0)), result(edit, 0.9, 1.0)]
+    picked = [trial.gamma for trial in finalists_of(measured, "steering", 0.97, 0.955, 9, False)]
+    assert picked == pytest.approx([0.3, 0.255, 0.2, 0.1])
+    assert [t.settings.strength for t in finalists_of(measured, "edit", 0.97, 0.955, 9, False)] == [0.5, 0.425]
+    assert finalists_of(measured, "edit", 0.97, 0.955, 1, False) == (edit,)
 
 
 def test_the_choice_keeps_the_floor_with_a_standard_error_to_spare_where_it_can():
@@ -238,7 +262,7 @@ def test_a_behaviour_whose_prompts_know_no_split_has_nothing_held_out(llama, mad
     assert find_edit(llama, made.scores, made.directions, unsplit, floor=0.5, **BUDGET).held_out is None
 
 
-@pytest.mark.parametrize("wrong", [{"floor": 0.0}, {"floor": 1.5}, {"n_trials": -1}, {"finalists": 0}])
+@pytest.mark.parametrize("wrong", [{"floor": 0.0}, {"floor": 1.5}, {"n_trials": -1}, {"finalists": 0}, {"prompts": 0}])
 def test_a_floor_or_budget_out_of_range_is_refused(llama, made, behavior, wrong):
     with pytest.raises(SettingsError):
         find_edit(llama, made.scores, made.directions, behavior, **wrong)
