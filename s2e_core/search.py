@@ -111,11 +111,8 @@ def find_edit(
         near = floor - 1 / prompts
         proposals = Proposals(scores, directions, floor=near, less_is_better=asked.less_is_better, seed=seed)
         development = _explore(bench, asked, fixed, proposals, n_trials, seen)
-        again = [
-            t
-            for arm in ARMS
-            for t in finalists_of(sweep_results(development), arm, floor, near, finalists, asked.less_is_better)
-        ]
+        looked = sweep_results(development)
+        again = [t for arm in ARMS for t in finalists_of(looked, arm, floor, near, finalists, asked.less_is_better)]
         finals = bench.ask("finals", final_plan, (Trial(), *again))
         edit, steering = (chosen(sweep_results(finals), arm, floor, finals.less_is_better) for arm in ARMS)
         picked = [trial for trial in (edit, steering) if trial is not None]
