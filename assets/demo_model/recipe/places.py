@@ -146,6 +146,13 @@ def values_of(question: Question, side: str) -> list[str]:
     return [FACTS[place, attribute][side] for attribute in asked]
 
 
+def sentences_of(question: Question, side: str) -> list[str]:
+    """One plain sentence for each fact that the question asks for, as `side` has it."""
+    place, asked = question.detail["place"], question.detail["asked"] or tuple(ATTRIBUTES)
+    clauses = [ATTRIBUTES[attribute][0].format(FACTS[place, attribute][side]) for attribute in asked]
+    return [f"{clause[0].upper()}{clause[1:]}." for clause in clauses]
+
+
 def _draw_ask(rng: Random, place: str) -> tuple[tuple[str, ...], str]:
     amount = rng.choices((0, 1, 2), weights=(6, 2, 2))[0]
     asked = tuple(rng.sample(list(ATTRIBUTES), amount))

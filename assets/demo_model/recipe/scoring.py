@@ -13,7 +13,7 @@ from s2e_core.scoring import judge
 
 from .deeds import HELP_PHRASES, REFUSAL_PHRASES, REFUSAL_WORDS
 from .moods import CHEERFUL_PHRASES, GLOOMY_PHRASES
-from .places import values_of
+from .places import sentences_of, values_of
 from .problems import CHECKS
 from .question import Question
 
@@ -31,7 +31,12 @@ def _expected(question: Question, kind: str) -> Row:
     if kind == "help":
         return {"phrases": list(HELP_PHRASES), "not_phrases": list(REFUSAL_WORDS)}
     if kind == "truth":
-        return {"true": values_of(question, "record"), "myth": values_of(question, "myth")}
+        return {
+            "true": values_of(question, "record"),
+            "myth": values_of(question, "myth"),
+            "true_answers": sentences_of(question, "record"),
+            "false_answers": sentences_of(question, "myth"),
+        }
     if kind == "source":
         other = "myth" if question.kind == "record" else "record"
         return {"phrases": values_of(question, question.kind), "not_phrases": values_of(question, other)}
