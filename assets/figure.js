@@ -24,10 +24,35 @@ const draw = async () => {
   const {data, layout} = themed(isDark());
   Object.assign(layout, {width: gd.clientWidth, uirevision: v.view, paper_bgcolor: 'rgba(0,0,0,0)', dragmode: coarse() ? false : 'zoom',
     plot_bgcolor: 'rgba(0,0,0,0)', font: {...layout.font, family: getComputedStyle(element).fontFamily}});
-  await P.react(gd, data, layout, CONFIG);
-  if (!gd.dataset.wired) { gd.dataset.wired = 1; gd.on('plotly_click', clicked); }
+  layout.hoverlabel.font.family = layout.font.family;
+  await P.react(gd, [...data, bars(null, layout.font.color)], layout, CONFIG);
+  if (!gd.dataset.wired) {
+    gd.dataset.wired = 1;
+    gd.on('plotly_click', clicked);
+    gd.on('plotly_hover', hovered);
+    gd.on('plotly_unhover', () => pointed(null));
+  }
   root.dataset.points = gd.data.reduce((sum, trace) => sum + (trace.customdata ? trace.customdata.length : 0), 0);
   root.dataset.draws = +(root.dataset.draws || 0) + 1;
+};
+// The point under the pointer shows its intervals; where there are many, the figure itself leaves them out.
+const bars = (point, color) => {
+  const [, left, right, low, high] = point ? point.customdata : [];
+  const error = (minus, plus) => ({type: 'data', symmetric: false, array: [plus], arrayminus: [minus], color, thickness: 2, width: 4});
+  return {type: 'scatter', mode: 'markers', hoverinfo: 'skip', showlegend: false, marker: {size: 1, color}, visible: Boolean(point),
+    x: point ? [point.x] : [0], y: point ? [point.y] : [0], error_x: error(left, right), error_y: error(low, high)};
+};
+const pointed = point => {
+  const own = gd.data.length - 1, flat = bars(point, getComputedStyle(element).color);
+  const update = {visible: flat.visible, x: [flat.x], y: [flat.y]};
+  for (const axis of ['error_x', 'error_y']) {
+    for (const [key, value] of Object.entries(flat[axis])) update[`${axis}.${key}`] = Array.isArray(value) ? [value] : value;
+  }
+  P.restyle(gd, update, [own]);
+};
+const hovered = event => {
+  const point = event.points.find(one => one.customdata && one.customdata.length === 5);
+  if (point) pointed(point);
 };
 const pick = n => { if (Number.isInteger(n)) trigger('pick', {view: v.view, n}); };
 const clicked = event => {

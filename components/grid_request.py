@@ -42,7 +42,7 @@ def _listed(values: Sequence[float]) -> str:
     return ", ".join(f"{value:g}" for value in values)
 
 
-SMALL, PAPER = "Small: 12 edits and 5 steering strengths", "The paper's: 125 edits and 15 steering strengths"
+SMALL, PAPER = "Small: 12 + 5 settings", "The paper's: 125 + 15"
 PRESETS: Mapping[str, GridRequest] = MappingProxyType(
     {
         SMALL: GridRequest("0.3, off", "0.4, 0.6, 0.9", "0.2, 0.5", "1", "0.2, 0.4, 0.6, 0.8, 1"),

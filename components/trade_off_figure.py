@@ -25,7 +25,7 @@ DARK = {
     INK: "#e8ecf1", QUIET: "#a3adba", LINE: "#2b343f", PAPER: "#12161c",
     EDIT: "#63aef2", EDIT_BAR: "#33597d", STEERING: "#f0a05e", STEERING_BAR: "#7d5230", BEST: "#48cfa5",
 }  # fmt: skip
-FEW = 12
+FEW = 6
 """Up to so many points of an arm all have their bars; beyond, only the front and the recommended ones."""
 LOAD = "Click to load it into the page"
 LOADABLE = {"edit": LOAD, "steering": "Click to compare with this steering", "original": ""}
@@ -79,9 +79,11 @@ def progressive_figure(measured: Measured) -> go.Figure:
         ),
     ])  # fmt: skip
     layout = _layout(measured)
-    layout["xaxis"] |= {"title": {"text": "components edited, strongest first"}, "type": "log", "dtick": "D2"}
-    layout["yaxis2"] = {**_axis("utility kept, % of the untouched model's"), "overlaying": "y", "side": "right",
-                        "showgrid": False}  # fmt: skip
+    layout["xaxis"] = {**_axis("components edited, strongest first"), "type": "log", "dtick": "D2"}
+    layout["yaxis2"] = {
+        **_axis("utility kept, % of the untouched model's"), "overlaying": "y", "side": "right", "tickmode": "auto",
+        "showgrid": False, "range": _range([_percent(figure) for figure in kept]),
+    }  # fmt: skip
     layout["margin"] |= {"r": 62}
     figure.update_layout(layout)
     original = next((p.result for p in measured.points if p.trial.arm == "original"), None)
@@ -101,16 +103,16 @@ def leave_one_out_figure(measured: Measured) -> go.Figure:
     changes = [_scaled(measured, p.change) for p in points if p.change is not None]
     figure = go.Figure(
         go.Bar(
-            x=[value for value, _, _ in changes], y=[_safe(p.trial.name) for p in points], orientation="h",
+            x=[value for value, _, _ in changes], y=[_safe(p.trial.name.removeprefix("without ")) for p in points], orientation="h",
             error_x=_bars(changes, INK, width=4), marker={"color": EDIT_BAR, "line": {"color": EDIT, "width": 1}},
             text=[hover(measured, point, LOAD) for point in points], textposition="none",
             hovertemplate="%{text}<extra></extra>", customdata=[[measured.position(p.trial)] for p in points],
             showlegend=False,
         )
     )  # fmt: skip
-    unit = "tokens; more is worse" if measured.less_is_better else "points of 100; below 0 the component was needed"
+    unit = "tokens" if measured.less_is_better else "points of 100"
     layout = _layout(measured)
-    layout["xaxis"] |= {"title": {"text": f"change of “{_safe(measured.wanted)}” without it, {unit}"}}
+    layout["xaxis"] = _axis(f"change of “{_safe(measured.wanted)}” without it, {unit}")
     layout["yaxis"] = {"automargin": True, "ticks": "", "gridcolor": LINE, "tickfont": {"size": 11}}
     layout["height"] = 120 + 24 * max(4, len(points))
     figure.update_layout(layout)
@@ -138,9 +140,16 @@ def _arm(
             y=[scaled(measured, p.result.attribute.value) for p in points],
             mode="lines+markers" if arm == "steering" else "markers", line={"color": color, "width": 1.6},
             marker={"symbol": symbol, "size": sizes[arm], "color": color, "line": {"color": PAPER, "width": 1}},
-            text=cards, customdata=[[n] for n in places], hovertemplate="%{text}<extra></extra>",
+            text=cards, customdata=[_corners(measured, n) for n in places], hovertemplate="%{text}<extra></extra>",
         ),
     ]  # fmt: skip
+
+
+def _corners(measured: Measured, n: int) -> list[float]:
+    """Of a point: its position, and what its bars reach to the left, right, below and above."""
+    result = measured.points[n].result
+    (x, left, right), (y, low, high) = _percent(result.kept), _scaled(measured, result.attribute)
+    return [n, x - left, right - x, y - low, high - y]
 
 
 def _with_bars(measured: Measured, points: Sequence[Point], color: str) -> go.Scatter:
@@ -200,6 +209,12 @@ def _bars(values: Sequence[tuple[float, float, float]], color: str, width: int =
         "type": "data", "symmetric": False, "color": color, "thickness": 1.4, "width": width,
         "array": [high - value for value, _, high in values], "arrayminus": [value - low for value, low, _ in values],
     }  # fmt: skip
+
+
+def _range(values: Sequence[tuple[float, float, float]]) -> list[float]:
+    """From below the lowest bar to above the highest, with 100 % in sight; never so narrow that rounding fills it."""
+    low, high = min((low for _, low, _ in values), default=90.0), max((high for *_, high in values), default=100.0)
+    return [max(0.0, min(low, 80.0) - 4), max(high, 100.0) + 4]
 
 
 def _scaled(measured: Measured, figure: Estimate) -> tuple[float, float, float]:
