@@ -22,7 +22,7 @@ from .errors import Cancelled
 from .intervene import intervening
 from .types import LoadedModel, Variant
 
-PART_TOKENS = 16
+PART_TOKENS = 8
 """Steps after which the rows that have ended are dropped and others may have the model."""
 MOST_ROWS = 480
 BATCH_BYTES = 1_000_000_000

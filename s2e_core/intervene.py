@@ -50,15 +50,18 @@ class _SiteHook:
     """Forward hook of one projection with one pair of factors and one offset per batch row."""
 
     def __init__(self, left: Tensor, right: Tensor, offset: Tensor) -> None:
-        self.left, self.right, self.offset = left, right, offset  # (B, d), (B, n_inputs), (B, d)
+        self.left, self.right = left, right  # (B, d), (B, n_inputs)
+        self.offset = offset if offset.any() else None  # (B, d)
 
     def __call__(self, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
         n_rows = len(self.left)
         x = inputs[0].reshape(n_rows, -1, inputs[0].shape[-1])  # some MLPs see (B * T, n_inputs)
         y = output.reshape(n_rows, -1, output.shape[-1])
         along = torch.einsum("btn,bn->bt", x.float(), self.right)  # a . x
-        change = along.unsqueeze(2) * self.left.unsqueeze(1) + self.offset.unsqueeze(1)
-        return (y.float() + change).to(output.dtype).reshape(output.shape)
+        changed = torch.addcmul(y.float(), along.unsqueeze(2), self.left.unsqueeze(1))
+        if self.offset is not None:
+            changed += self.offset.unsqueeze(1)
+        return changed.to(output.dtype).reshape(output.shape)
 
 
 def _site_factors(loaded: LoadedModel, variants: Sequence[Variant], site: int) -> tuple[Tensor, Tensor, Tensor] | None:

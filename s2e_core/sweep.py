@@ -12,10 +12,13 @@ from contextlib import closing
 from pathlib import Path
 
 from .asking import ask
-from .plan import Answer, Plan, Result, Share, results
+from .plan import Answer, Plan, Question, Result, Share, results
 from .sweep_file import Sweep, empty_sweep, sweep_file, with_answers
 from .trials import Trial, trial_variant
 from .types import ComponentScores, LoadedModel, Progress, SteeringDirections
+
+BLOCK = 16
+"""Trials that are asked together: they have all their answers at the same time, and figures from then on."""
 
 
 def sweep(
@@ -56,7 +59,7 @@ def fill(
     """The sweep of these trials, whoever answers: `answers` is given the shares that the file at `path` lacks."""
     begun = empty_sweep(plan, scores.provenance)
     with sweep_file(path, begun, trials, scores.spec) as file:
-        shares = [Share(t, q) for t in range(len(trials)) for q in range(len(begun.questions))]
+        shares = in_order(len(trials), begun.questions)
         missing = [share for share in shares if share not in file.held]
         if progress is not None:
             progress(len(file.held), len(shares))
@@ -66,6 +69,16 @@ def fill(
                 if progress is not None:
                     progress(len(file.held), len(shares))
     return with_answers(begun, trials, file.held)
+
+
+def in_order(n_trials: int, questions: Sequence[Question]) -> list[Share]:
+    """All shares, a block of trials after the other; within a block by the length of the prompts.
+
+    So a batch holds few prompts of about one length under many trials: little padding, and few dice to throw.
+    """
+    by_length = sorted(range(len(questions)), key=lambda q: (len(str(questions[q].row["prompt"])), q))
+    blocks = (range(first, min(first + BLOCK, n_trials)) for first in range(0, n_trials, BLOCK))
+    return [Share(t, q) for block in blocks for q in by_length for t in block]
 
 
 def with_original(trials: Sequence[Trial]) -> tuple[Trial, ...]:

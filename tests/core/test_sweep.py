@@ -6,6 +6,7 @@ import json
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 
 import pytest
 
@@ -18,6 +19,7 @@ from s2e_core.trials import Trial, trial_entry, trial_variant
 from tests.core.chain import SETTINGS, chain
 from tests.core.toy import toy_behavior
 
+SWEEP_FILE = import_module("s2e_core.sweep")  # the package's own `sweep` is the function
 PLAN = Plan(toy_behavior(), seed=21)
 TRIALS = (Trial(), Trial(gamma=0.8), Trial(SETTINGS), Trial(EditSettings(0.2, None, 0.3)))
 N_SHARES = len(TRIALS) * 7
@@ -140,13 +142,30 @@ def test_a_cancelled_sweep_goes_on_where_it_was(llama, made, tmp_path, small_bat
             with pytest.raises(Cancelled):
                 run(llama, made, path=path, progress=stop_after(count))
         assert len(answer_lines(path)) == 12
-        partial = load_sweep(path, llama.spec)
-        assert [outcome.trial.arm for outcome in partial.outcomes] == ["original"]  # the only one with all its answers
         swept = run(llama, made, path=path)
     assert asked == [N_SHARES]
     assert sorted(path.read_text("utf-8").split("\n")) == sorted(whole.read_text("utf-8").split("\n"))
     assert texts(swept) == texts(expected)
     assert figures(swept) == figures(expected)
+
+
+def test_shares_are_ordered_by_blocks_of_trials_and_within_them_by_the_length_of_the_prompts(monkeypatch):
+    monkeypatch.setattr(SWEEP_FILE, "BLOCK", 2)
+    shares = SWEEP_FILE.in_order(3, PLAN.questions())
+    lengths = [len(question.row["prompt"]) for question in PLAN.questions()]
+    assert sorted(shares) == [(t, q) for t in range(3) for q in range(7)]
+    assert [share.trial for share in shares] == [0, 1] * 7 + [2] * 7
+    for block in (shares[:14], shares[14:]):
+        assert [lengths[q] for _, q in block] == sorted(lengths[q] for _, q in block)
+
+
+def test_a_partial_sweep_has_the_trials_with_all_their_answers(llama, made, tmp_path, small_batches, monkeypatch):
+    monkeypatch.setattr(SWEEP_FILE, "BLOCK", 1)
+    path = tmp_path / "sweep.jsonl"
+    with pytest.raises(Cancelled):
+        run(llama, made, path=path, progress=stop_after(10))
+    partial = load_sweep(path, llama.spec)
+    assert [outcome.trial.arm for outcome in partial.outcomes] == ["original"]
 
 
 def test_a_stop_keeps_what_was_answered(llama, made, tmp_path, small_batches):
