@@ -101,9 +101,10 @@ def leave_one_out_figure(measured: Measured) -> go.Figure:
     better = -1 if measured.less_is_better else 1
     points.sort(key=lambda p: -better * p.change.value if p.change else 0.0)
     changes = [_scaled(measured, p.change) for p in points if p.change is not None]
+    names = [_safe(p.trial.name.removeprefix("without ")) for p in points]
     figure = go.Figure(
         go.Bar(
-            x=[value for value, _, _ in changes], y=[_safe(p.trial.name.removeprefix("without ")) for p in points], orientation="h",
+            x=[value for value, _, _ in changes], y=names, orientation="h",
             error_x=_bars(changes, INK, width=4), marker={"color": EDIT_BAR, "line": {"color": EDIT, "width": 1}},
             text=[hover(measured, point, LOAD) for point in points], textposition="none",
             hovertemplate="%{text}<extra></extra>", customdata=[[measured.position(p.trial)] for p in points],
