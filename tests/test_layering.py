@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,9 +17,9 @@ COMPONENTS = sorted((ROOT / "components").glob("*.py"))
 PAGE_LIBRARIES = {"gradio", "plotly", "pandas", "starlette", "fastapi"}
 ROWS = (
     {"types", "spec", "settings", "errors"},
-    {"directions", "scores", "edit"},
+    {"directions", "scores", "edit", "settings_json", "estimates", "wording", "refusals", "scoring", "trials"},
     {"architecture", "contrast", "behaviors", "chat"},
-    {"intervene"},
+    {"intervene", "cache", "plan", "trade_off", "proposals", "stages"},
 )
 """Rows of the core from the bottom; every file that is not named stands above them."""
 DRAWS_OR_HANDLES = ("_panel.py", "_handlers.py")
@@ -71,8 +72,23 @@ def test_a_core_file_imports_from_its_row_or_below(path: Path) -> None:
 
 
 def test_pure_math_knows_no_model_library_and_no_file() -> None:
-    for name in ("directions", "scores", "edit"):
+    for name in ROWS[1]:
         assert not packages(ROOT / "s2e_core" / f"{name}.py") & {"transformers", "safetensors", "pathlib", "json", "os"}
+
+
+def test_the_rows_in_the_readme_are_the_ones_checked_here() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\| (\d) \| (`.*) \|$", text, flags=re.MULTILINE)
+    assert [int(number) for number, _ in table] == [5, 4, 3, 2, 1, 0]
+    for number, names in table:
+        for name in re.findall(r"`(\w+)`", names):
+            assert (ROOT / "s2e_core" / f"{name}.py").is_file(), name
+            assert row_of(name) == min(int(number), len(ROWS)), name
+
+
+def test_optional_libraries_are_imported_when_they_are_needed() -> None:
+    for path in CORE:
+        assert not packages(path) & {"ray"}, path.name
 
 
 @pytest.mark.parametrize("path", COMPONENTS, ids=lambda path: path.stem)
