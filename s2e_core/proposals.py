@@ -27,8 +27,9 @@ from .types import ComponentScores, SteeringDirections
 SMALLEST, LARGEST = 0.02, 0.3
 """|dW| / |W| of the proposed edits: from hardly noticed to nearly always broken."""
 LEAST_ALPHA, MOST_ALPHA = 0.05, 0.95
-MOST_RHO, MOST_STRENGTH = 1.5, 3.0
-"""How far the dials are turned at most."""
+MOST_RHO = 1.5
+LEAST_STRENGTH, MOST_STRENGTH = 0.05, 3.0
+"""How far the dials are turned; what would need more is not proposed."""
 CONSTRAINT = "utility lost beyond the floor"
 STARTUP_TRIALS = 12
 """Random proposals before TPE has seen enough to tell good from bad."""
@@ -113,8 +114,8 @@ def settings_of(
 ) -> EditSettings | None:
     """The dials at which so many of the strongest components pass and |dW| / |W| is `size`.
 
-    Strength is 1 where that needs no alpha or rho out of reach. None where nothing passes, or only so barely that the
-    size cannot be reached.
+    Strength is 1 where that needs no alpha or rho out of reach. None where nothing passes, or where the size would need
+    a strength out of reach.
     """
     half = 0.5  # at this alpha the gain c is 1, and rho is twice the threshold
     rhos = {kind: rho_for_count(scores, kind, int(params[kind]), half) for kind in _kinds(params["kinds"])}
@@ -128,7 +129,7 @@ def settings_of(
     alpha = _rounded(min(MOST_ALPHA, max(least, pure)))
     wanted = {kind: _rounded(rho * half / alpha) for kind, rho in rhos.items()}
     strength = 1.0 if least <= pure <= MOST_ALPHA else _rounded(gain * (1 - alpha) / alpha)
-    if strength > MOST_STRENGTH:
+    if not LEAST_STRENGTH <= strength <= MOST_STRENGTH:
         return None
     return EditSettings(wanted.get("heads"), wanted.get("neurons"), alpha, strength=strength)
 

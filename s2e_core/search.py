@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from math import sqrt
 from pathlib import Path
 
 from .behaviors import Behavior
@@ -79,7 +80,7 @@ def find_edit(
 
     1. Development split, `prompts` of each side, one answer each: the untouched model, the steering strengths, the
        behaviour's suggested settings and `n_trials` edits, which TPE proposes by the figures of the earlier ones.
-       Here a trial may lie below the floor by one prompt, since so few prompts cannot tell.
+       Here a trial may lie below the floor by one standard error of a share, since so few prompts cannot tell.
     2. Whole development split, `samples` answers each with fresh dice: the `finalists` of either arm, one of them also
        a little weaker. The best of many trials is partly lucky; here luck does not count again. Per arm the best is
        chosen whose kept utility is above the floor by one standard error, or, where none is, at the floor at least.
@@ -108,7 +109,7 @@ def find_edit(
     )
     with _folder(path) as folder:
         bench = _Bench(loaded, scores, directions, folder, stages, stop)
-        near = floor - 1 / prompts
+        near = floor - sqrt(floor * (1 - floor) / prompts)
         proposals = Proposals(scores, directions, floor=near, less_is_better=asked.less_is_better, seed=seed)
         development = _explore(bench, asked, fixed, proposals, n_trials, seen)
         looked = sweep_results(development)

@@ -12,6 +12,7 @@ from s2e_core.plan import Result
 from s2e_core.proposals import (
     LARGEST,
     LEAST_ALPHA,
+    LEAST_STRENGTH,
     MOST_ALPHA,
     MOST_RHO,
     MOST_STRENGTH,
@@ -111,7 +112,7 @@ def test_settings_stay_within_the_reach_of_the_dials(made, kinds):
         settings = settings_of(made.scores, made.directions, params)
         if settings is not None:
             assert all(rho is None or rho <= MOST_RHO * 1.001 for rho in (settings.rho_attn, settings.rho_mlp))
-            assert settings.strength <= MOST_STRENGTH and LEAST_ALPHA <= settings.alpha <= MOST_ALPHA
+            assert LEAST_STRENGTH <= settings.strength <= MOST_STRENGTH and LEAST_ALPHA <= settings.alpha <= MOST_ALPHA
 
 
 def test_a_different_alpha_with_the_matching_strength_is_the_same_edit(made):
