@@ -50,20 +50,29 @@ def _continuation_ids(tokenizer: PreTrainedTokenizerBase, start: list[int], exam
     return list(tokenizer(response, add_special_tokens=False)["input_ids"])
 
 
+def folds_system(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a system text goes into the user's turn, because the chat template has no place for it."""
+    return _with_system_turn(tokenizer, "Hello", "Be brief.") is None
+
+
 def _rendered(tokenizer: PreTrainedTokenizerBase, prompt: str, system: str | None) -> str:
     """The prompt in the model's chat template; a system text is folded into the user's turn where it has no place."""
+    if system:
+        text = _with_system_turn(tokenizer, prompt, system)
+        if text is not None:
+            return text
+        prompt = f"{system}\n\n{prompt}"
+    return _apply(tokenizer, [{"role": "user", "content": prompt}])
+
+
+def _with_system_turn(tokenizer: PreTrainedTokenizerBase, prompt: str, system: str) -> str | None:
     from jinja2 import TemplateError
 
-    user = {"role": "user", "content": prompt}
-    if system:
-        try:
-            text = _apply(tokenizer, [{"role": "system", "content": system}, user])
-        except TemplateError:  # templates without a system role raise it themselves
-            text = ""
-        if system in text:
-            return text
-        user = {"role": "user", "content": f"{system}\n\n{prompt}"}
-    return _apply(tokenizer, [user])
+    try:
+        text = _apply(tokenizer, [{"role": "system", "content": system}, {"role": "user", "content": prompt}])
+    except TemplateError:  # templates without a system role raise it themselves
+        return None
+    return text if system in text else None
 
 
 def _apply(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]]) -> str:

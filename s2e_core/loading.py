@@ -10,27 +10,21 @@ import os
 from pathlib import Path
 
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from . import hub
 from .architecture import find_sites, verify_sites
-from .chat import has_chat_template, prompt_ids
-from .errors import ModelLoadError
+from .checkpoint import FLOATS, INDEX, SINGLE, Checkpoint, open_checkpoint
+from .errors import ExportError, ModelLoadError, S2EError
+from .memory import MemoryNeed, is_out_of_memory, memory_need, refuse_hopeless
+from .model_config import check_config
 from .spec import ModelSpec
-from .types import LoadedModel
+from .text_checks import text_warnings
+from .types import LoadedModel, Progress
 
 BUNDLED = "bundled"
 BUNDLED_MODEL = Path(__file__).resolve().parent.parent / "assets" / "demo_model"
-NEEDED_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "README.md", "LICENSE*")
 
 
 def load_model(
@@ -39,26 +33,48 @@ def load_model(
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
     revision: str | None = None,
+    progress: Progress | None = None,
 ) -> LoadedModel:
     """Load a causal language model from "bundled", a local folder or a Hub id, and verify its heads and neurons.
 
     By default it runs on the GPU in the stored dtype where there is one, else on the CPU in fp32 (a CPU without
-    matrix instructions for bf16 is several times slower in it). Raises ModelLoadError for a source that cannot be read
-    and UnsupportedModelError for a model whose components cannot be located.
+    matrix instructions for bf16 is several times slower in it). `progress` counts the bytes of a download; raising
+    Cancelled in it stops. Raises ModelLoadError for a source that cannot be read, is damaged or larger than the
+    memory, and UnsupportedModelError for a model whose components cannot be located.
     """
-    folder, model_id, found_revision = _resolve(source, revision)
-    device = default_device() if device is None else _device(device)
+    folder, model_id, found_revision = _resolve(source, revision, progress)
+    chosen = default_device() if device is None else _device(device)
+    kept = dtype or (torch.float32 if chosen.type == "cpu" else None)
+    checkpoint = _checkpoint(folder, model_id)
+    need = memory_need(checkpoint, chosen, kept)
+    refuse_hopeless(model_id, checkpoint, need)
+    try:
+        return _verified(folder, model_id, found_revision, chosen, kept, need)
+    except (MemoryError, RuntimeError, S2EError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ModelLoadError(
+            f"{model_id} does not fit into the memory of {chosen}. Choose a smaller model, a smaller dtype or another "
+            "device."
+        ) from error
+
+
+def _verified(
+    folder: Path, model_id: str, revision: str | None, device: torch.device, dtype: torch.dtype | None, need: MemoryNeed
+) -> LoadedModel:
     model, tokenizer = _read(folder, model_id, device, dtype)
+    _refuse_not_finite(model, model_id)
+    warnings = (*text_warnings(tokenizer, folder, model_id), *filter(None, [need.warning]))
     spec = verify_sites(model, find_sites(model))
     return LoadedModel(
         model=model,
         tokenizer=tokenizer,
         spec=spec,
         model_id=model_id,
-        revision=found_revision,
+        revision=revision,
         source=folder,
         fingerprint=fingerprint(model, spec),
-        warnings=_tokenizer_warnings(tokenizer),
+        warnings=warnings,
     )
 
 
@@ -91,7 +107,7 @@ def fingerprint(model: PreTrainedModel, spec: ModelSpec) -> str:
     return digest.hexdigest()
 
 
-def _resolve(source: str | Path, revision: str | None) -> tuple[Path, str, str | None]:
+def _resolve(source: str | Path, revision: str | None, progress: Progress | None) -> tuple[Path, str, str | None]:
     """(folder with the checkpoint, model id to show and to record, revision)."""
     if source == BUNDLED:
         source = BUNDLED_MODEL
@@ -104,47 +120,33 @@ def _resolve(source: str | Path, revision: str | None) -> tuple[Path, str, str |
         return folder.resolve(), folder.resolve().name, None
     if folder.is_absolute() or folder.exists() or str(source).startswith("."):
         raise ModelLoadError(f"There is no model folder {folder.name}. Choose an existing folder or a Hub id.")
-    downloaded = Path(_download(str(source), revision))
+    downloaded = hub.download(str(source), revision, progress=progress)
     return downloaded, str(source), downloaded.name  # a snapshot's folder is named after its commit
 
 
-def _download(model_id: str, revision: str | None) -> str:
+def _checkpoint(folder: Path, model_id: str) -> Checkpoint:
+    """The headers of the weights: a damaged file is told before anything is built."""
+    if not any((folder / name).is_file() for name in (SINGLE, INDEX)):
+        raise ModelLoadError(
+            f"{model_id} has no .safetensors weights, the only format this program reads. Convert the model first."
+        )
     try:
-        return snapshot_download(model_id, revision=revision, allow_patterns=list(NEEDED_FILES))
-    except HFValidationError:
-        raise ModelLoadError(
-            f'"{model_id}" is neither an existing folder nor a Hub id of the form owner/name.'
-        ) from None
-    except GatedRepoError:
-        raise ModelLoadError(
-            f"{model_id} is gated: accept its licence on the Hub and set HF_TOKEN on this machine."
-        ) from None
-    except RevisionNotFoundError:
-        raise ModelLoadError(f"{model_id} has no revision {revision}. Check the branch or commit.") from None
-    except RepositoryNotFoundError:
-        raise ModelLoadError(
-            f"There is no model {model_id} on the Hub, or it is private. Check the name, or set HF_TOKEN."
-        ) from None
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise ModelLoadError(
-            f"{model_id} could not be downloaded ({type(error).__name__}). Check the connection, or use a local folder."
-        ) from error
+        return open_checkpoint(folder)
+    except ExportError as error:
+        raise ModelLoadError(f"{model_id} could not be loaded: {error}") from error
 
 
 def _read(
     folder: Path, model_id: str, device: torch.device, dtype: torch.dtype | None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    if not any(folder.glob("*.safetensors")):
-        raise ModelLoadError(
-            f"{model_id} has no .safetensors weights, the only format this program reads. Convert the model first."
-        )
+    """The model on its device, and its tokenizer; dtype None keeps the stored one."""
+    check_config(folder / "config.json", model_id)
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        chosen = dtype or (torch.float32 if device.type == "cpu" else "auto")
         model, report = AutoModelForCausalLM.from_pretrained(
             folder,
             config=config,
-            dtype=chosen,
+            dtype=dtype or "auto",
             use_safetensors=True,
             trust_remote_code=False,
             output_loading_info=True,
@@ -157,23 +159,17 @@ def _read(
         raise ModelLoadError(
             f"{model_id} lacks the weights {', '.join(sorted(report['missing_keys'])[:3])}. Download or save it again."
         )
-    try:
-        return model.eval().requires_grad_(False).to(device), tokenizer
-    except torch.OutOfMemoryError:
-        raise ModelLoadError(
-            f"{model_id} does not fit into the memory of {device}. Choose a smaller model, a smaller dtype or the CPU."
-        ) from None
+    return model.eval().requires_grad_(False).to(device), tokenizer
 
 
-def _tokenizer_warnings(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
-    """What a person should know before trusting the texts: round trip, chat template, doubled BOS."""
-    warnings = []
-    probe = "Hello, how are you? 12 + 3 = 15."
-    decoded = tokenizer.decode(tokenizer(probe, add_special_tokens=False)["input_ids"])
-    if decoded.strip() != probe:
-        warnings.append("The tokenizer does not give back a simple sentence unchanged; it may not fit this model.")
-    if not has_chat_template(tokenizer):
-        warnings.append("This model has no chat template: prompts are continued as plain text.")
-    if prompt_ids(tokenizer, probe).count(tokenizer.bos_token_id) > 1:
-        warnings.append("Prompts start with more than one BOS token.")
-    return tuple(warnings)
+def _refuse_not_finite(model: PreTrainedModel, model_id: str) -> None:
+    """One NaN in a weight makes every score and text NaN. The sum tells it without a second copy of the weight."""
+    for name, parameter in model.named_parameters():
+        if parameter.is_meta or parameter.dtype not in FLOATS.values():
+            continue
+        values = parameter.detach()
+        if not bool(values.sum(dtype=torch.float32).isfinite()) and not bool(values.isfinite().all()):
+            raise ModelLoadError(
+                f"{model_id} is damaged: {name} holds values that are not finite numbers (NaN or infinity). "
+                "Download or save the model again."
+            )

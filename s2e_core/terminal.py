@@ -31,7 +31,10 @@ from .types import Progress
 def chosen_model(options: argparse.Namespace) -> LoadedModel:
     """The model that --model, --revision, --device and --dtype name."""
     dtype = getattr(torch, options.dtype) if options.dtype else None
-    return load_model(options.model, device=options.device, dtype=dtype, revision=options.revision)
+    with progress_line("downloading", "MB", 1_000_000) as progress:
+        return load_model(
+            options.model, device=options.device, dtype=dtype, revision=options.revision, progress=progress
+        )
 
 
 def chosen_behavior(options: argparse.Namespace) -> Behavior:
@@ -53,19 +56,23 @@ def extracted(loaded: LoadedModel, contrast: ContrastSet) -> tuple[ComponentScor
 
 
 class progress_line:
-    """A line on standard error that counts while the context lasts."""
+    """A line on standard error that counts while the context lasts; where nothing is counted there is no line."""
 
-    def __init__(self, label: str) -> None:
-        self.label = label
+    def __init__(self, label: str, unit: str = "", per_unit: int = 1) -> None:
+        self.label, self.unit, self.per_unit, self.shown = label, unit and f" {unit}", per_unit, ""
 
     def __enter__(self) -> Progress:
         return self.show
 
     def show(self, done: int, total: int) -> None:
-        print(f"\r{self.label} {done}/{total}", end="", file=sys.stderr, flush=True)
+        line = f"\r{self.label} {done // self.per_unit:,}/{total // self.per_unit:,}{self.unit}"
+        if line != self.shown:
+            print(line, end="", file=sys.stderr, flush=True)
+            self.shown = line
 
     def __exit__(self, *error: object) -> None:
-        print(file=sys.stderr)
+        if self.shown:
+            print(file=sys.stderr)
 
 
 class output:
