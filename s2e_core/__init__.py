@@ -6,7 +6,8 @@ Sun, Yan, Wang, Weng: "Steer2Edit: From Activation Steering to Component-Level E
 from .adapter import export_adapter
 from .behaviors import Behavior, list_behaviors, load_behavior
 from .capture import capture_means
-from .contrast import contrast_set, load_contrast_set, parse_contrast_set, swapped
+from .columns import Columns
+from .contrast import contrast_set, contrast_set_from, load_contrast_set, parse_contrast_set, swapped
 from .damage import ChoiceQuestion, MultipleChoice, multiple_choice, next_token_kl, perplexity
 from .directions import steering_directions
 from .edit import (
@@ -38,6 +39,7 @@ from .generate import compare, generate_responses
 from .intervene import intervening, preview_logits
 from .loading import load_model
 from .plan import Answer, Outcome, Plan, Question, Result
+from .reading import Reading, parse_examples, read_examples
 from .recipe import load_edit, save_edit
 from .scores import component_scores
 from .scoring import Verdict, judge
@@ -71,6 +73,7 @@ __all__ = [
     "BehaviorError",
     "Cancelled",
     "ChoiceQuestion",
+    "Columns",
     "Component",
     "ComponentScores",
     "ContrastDataError",
@@ -92,6 +95,7 @@ __all__ = [
     "Plan",
     "Provenance",
     "Question",
+    "Reading",
     "RecipeError",
     "Result",
     "S2EError",
@@ -114,6 +118,7 @@ __all__ = [
     "compare",
     "component_scores",
     "contrast_set",
+    "contrast_set_from",
     "edit_grid",
     "edited_weight",
     "elastic_net",
@@ -136,9 +141,11 @@ __all__ = [
     "next_token_kl",
     "pareto_front",
     "parse_contrast_set",
+    "parse_examples",
     "perplexity",
     "preview_logits",
     "progressive",
+    "read_examples",
     "relative_changes",
     "rho_for_count",
     "save_edit",

@@ -1,8 +1,8 @@
-"""The command line: `python -m s2e_core info | scores | edit | compare | export | verify | sweep | find | evaluate`.
+"""The command line: `python -m s2e_core COMMAND`; see COMMANDS at the end, or `--help`.
 
-Knows arguments and the terminal; every computation is the core's public functions, and the commands that measure are
-in `commands_measure.py`. Results go to standard output, progress to standard error; bad input ends with one sentence
-and exit status 2.
+Knows arguments and the terminal; every computation is the core's public functions. `data` is in `commands_data.py`, the
+commands that measure are in `commands_measure.py`. Results go to standard output, progress to standard error; bad input
+ends with one sentence and exit status 2.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from . import (
     verify_export,
 )
 from .arguments import PROGRAM, parse
+from .commands_data import show_data
 from .commands_measure import evaluate_variants, find, sweep_grid
 from .export import ExportFormat
 from .spec import KINDS, Kind
@@ -52,7 +53,7 @@ from .terminal import chosen_model, extracted, output, progress_line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status (0 done, 1 a verification failed, 2 bad input, 130 interrupted)."""
+    """Run one command; returns the exit status (0 done, 1 a check failed, 2 bad input, 130 interrupted)."""
     options = parse(arguments, {name: str(run.__doc__) for name, run in COMMANDS.items()})
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
@@ -228,6 +229,7 @@ def _component_rows(
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "info": info,
+    "data": show_data,
     "scores": scores,
     "edit": edit,
     "compare": compare_texts,

@@ -1,6 +1,6 @@
 """The arguments of the command line: what every command takes, its defaults and its help.
 
-Knows argparse only; what the commands do is in `__main__.py` and `commands_measure.py`.
+Knows argparse only; what the commands do is in `__main__.py` and the `commands_*.py`.
 """
 
 import argparse
@@ -22,7 +22,8 @@ def parse(arguments: Sequence[str] | None, commands: Mapping[str, str]) -> argpa
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name, description in commands.items():
         sub = subparsers.add_parser(name, help=description, description=description)
-        _add_model(sub)
+        if name not in WITHOUT_MODEL:
+            _add_model(sub)
         ADDITIONS[name](sub)
     return parser.parse_args(arguments)
 
@@ -75,6 +76,22 @@ def _add_verify(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("folder", type=Path, help="an exported checkpoint or adapter")
 
 
+def _add_data(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("file", type=Path, help="JSONL, JSON, CSV, TSV or TXT")
+    sub.add_argument("second", type=Path, nargs="?", help="the negative side, where it stands in a file of its own")
+    for role in ("prompt", "response", "label", "system", "messages"):
+        sub.add_argument(f"--{role}", metavar="COLUMN", help=f"the column that is the {role}")
+    for side in ("positive", "negative"):
+        sub.add_argument(f"--{side}", metavar="COLUMN", help=f"the column, or the list, that is the {side} side")
+        sub.add_argument(
+            f"--{side}-labels", type=_values, metavar="A,B", help=f"the values of the label that mean the {side} side"
+        )
+
+
+def _values(text: str) -> list[str]:
+    return text.split(",")
+
+
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="bundled", help='"bundled" (default), a local folder or a Hub id')
     parser.add_argument("--revision", help="branch, tag or commit of a Hub model")
@@ -85,7 +102,9 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 def _add_contrast(parser: argparse.ArgumentParser) -> None:
     examples = parser.add_mutually_exclusive_group()
     examples.add_argument("--behavior", metavar="NAME", help="a bundled behaviour; `info` lists them")
-    examples.add_argument("--contrast", type=Path, metavar="FILE", help="your own examples, as JSONL or CSV")
+    examples.add_argument(
+        "--contrast", type=Path, metavar="FILE", help="your own examples; `data` shows how they are read"
+    )
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
@@ -97,8 +116,10 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--neurons", type=_count, metavar="N", help="the N strongest neurons, instead of --rho-mlp")
 
 
+WITHOUT_MODEL = frozenset({"data"})
 ADDITIONS = {
     "info": lambda sub: None,
+    "data": _add_data,
     "scores": _add_scores,
     "edit": _add_edit,
     "compare": _add_compare,

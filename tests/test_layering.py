@@ -18,7 +18,18 @@ PAGE_LIBRARIES = {"gradio", "plotly", "pandas", "starlette", "fastapi"}
 ROWS = (
     {"types", "spec", "settings", "errors"},
     {"directions", "scores", "edit", "settings_json", "estimates", "wording", "refusals", "scoring", "trials"},
-    {"architecture", "contrast", "behaviors", "chat"},
+    {
+        "architecture",
+        "contrast",
+        "behaviors",
+        "chat",
+        "reading",
+        "row_examples",
+        "data_file",
+        "columns",
+        "labels",
+        "turns",
+    },
     {"intervene", "cache", "plan", "trade_off", "proposals", "stages"},
 )
 """Rows of the core from the bottom; every file that is not named stands above them."""

@@ -1,0 +1,59 @@
+"""The command `data`: how a file of examples is understood, before anything runs.
+
+Knows the terminal and the parsed options; the reading itself is the core's public functions.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+
+from . import Columns, Reading, contrast_set_from, read_examples
+
+WIDTH = 100  # characters of a cell in the preview
+
+
+def show_data(options: argparse.Namespace) -> int:
+    """How a file of examples is understood, with its first rows; nothing is run."""
+    roles = ("prompt", "response", "label", "system", "messages", "positive", "negative")
+    reading = read_examples(
+        options.file,
+        options.second,
+        columns=Columns(**{role: getattr(options, role) for role in roles}),
+        positive_labels=options.positive_labels,
+        negative_labels=options.negative_labels,
+    )
+    print("\n".join(reading_lines(reading)))
+    return 1 if reading.questions else 0
+
+
+def reading_lines(reading: Reading) -> Iterator[str]:
+    """The reading as text: what was understood, the first rows, and what is still open."""
+    counts = f"{len(reading.positive)} positive, {len(reading.negative)} negative"
+    if reading.unsided:
+        counts += f", {len(reading.unsided)} without a side"
+    rows = [("format", reading.format), ("sides", SIDES[reading.layout])]
+    rows += reading.columns.roles().items()
+    rows += [("label", f'"{label.value[:40]}" is {label.side}: {label.count} rows') for label in reading.labels[:20]]
+    rows += [("not used", ", ".join(reading.unused))] if reading.unused else []
+    rows += [("examples", f"{counts}, {reading.n_skipped} rows skipped")]
+    notes = reading.notes if reading.questions else contrast_set_from(reading).notes
+    rows += [("note", note) for note in notes] + [("open", question) for question in reading.questions]
+    yield from (f"{label:<10} {value}" for label, value in rows)
+    for number, cells in enumerate(reading.preview, start=1):
+        yield f"\nrow {number} of {len(reading.preview)} shown"
+        yield from (f"  {name}: {_line(cell)}" for name, cell in cells.items())
+
+
+def _line(cell: str) -> str:
+    line = " ".join(cell.split())
+    return line if len(line) <= WIDTH else line[: WIDTH - 1] + "…"
+
+
+SIDES = {
+    "pairs": "two columns of every row",
+    "two lists": "two lists",
+    "two files": "two files, the positive one first",
+    "labelled": "the label column",
+    "one side": "nothing says",
+}

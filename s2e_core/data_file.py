@@ -1,0 +1,234 @@
+"""A data file as a table: its encoding, what separates its cells, and where its rows are.
+
+Knows bytes and text, not what a column means. Whatever is not certain is said in a note.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .columns import KNOWN, NAMES, PAIRS, TEXT, column_name
+from .errors import ContrastDataError
+
+MAX_BYTES = 64_000_000
+MAX_ROWS = 100_000
+MAX_COLUMNS = 200
+EXPECTED = (
+    "Expected JSONL or CSV rows with either the columns prompt, response and label (positive or negative), "
+    "or the columns positive and negative (with an optional prompt)."
+)
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt")
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),  # begins with the mark of UTF-16: first
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One row, by column; names in lower case."""
+
+    number: int
+    """As a person counts: the line of a JSONL or text file, the row of a list, the header of a table being 1."""
+    cells: Mapping[str, object]
+    source: str = ""
+    """Which of two lists or two files it stands in."""
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """All rows of a file."""
+
+    name: str
+    format: str
+    """For a person: "CSV, separated by semicolons"."""
+    rows: tuple[Row, ...]
+    sources: tuple[str, ...] = ()
+    """The names of its two lists, where it has two."""
+    notes: tuple[str, ...] = ()
+
+    def columns(self) -> tuple[str, ...]:
+        """Every column that a row has, in the order of appearance."""
+        return tuple(dict.fromkeys(name for row in self.rows for name in row.cells))
+
+
+def read_table(path: str | Path) -> Table:
+    """Read a file in UTF-8 or, where a byte order mark says so, UTF-16 or UTF-32.
+
+    Raises ContrastDataError for a file that is missing, too large, in another encoding or not of its format.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise ContrastDataError(f"There is no file {path.name}. Choose an existing JSONL or CSV file.") from None
+    except OSError as error:
+        raise ContrastDataError(f"{path.name} could not be read ({error.strerror}). {EXPECTED}") from error
+    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
+    _check_size(path.name, len(data))
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise ContrastDataError(
+            f"{path.name} could not be read as {encoding.removesuffix('-sig').upper()} text ({error.reason}). "
+            f"Save it as UTF-8. {EXPECTED}"
+        ) from error
+    return parse_table(text, name=path.stem, suffix=path.suffix.lower())
+
+
+def parse_table(text: str, *, name: str, suffix: str) -> Table:
+    """The table in `text`, which has the format of a file with that suffix; errors as `read_table`'s."""
+    if suffix not in SUFFIXES:
+        raise ContrastDataError(f"{name}{suffix} is of a type this program does not read. {EXPECTED}")
+    _check_size(name, len(text))
+    if "\0" in text:
+        raise ContrastDataError(f"{name}{suffix} holds null characters: it is no UTF-8 text. {EXPECTED}")
+    text = text.removeprefix("\ufeff")
+    if suffix == ".json":
+        return _json_table(text, name)
+    if suffix in (".jsonl", ".ndjson"):
+        return Table(name, "JSONL", _rows(_jsonl_values(text)))
+    if suffix == ".txt":
+        lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), start=1)]
+        return Table(name, "text, one prompt per line", _rows((number, line) for number, line in lines if line))
+    return _delimited_table(text, name, "\t" if suffix == ".tsv" else None)
+
+
+def _check_size(name: str, size: int) -> None:
+    if size > MAX_BYTES:
+        raise ContrastDataError(
+            f"{name} has more than {MAX_BYTES // 1_000_000} MB, the most that is read. "
+            "Expected some hundred examples; take a part of it."
+        )
+
+
+def _rows(values: Iterable[tuple[int, object]], source: str = "") -> tuple[Row, ...]:
+    rows: list[Row] = []
+    for number, value in values:
+        if len(rows) == MAX_ROWS:
+            raise ContrastDataError(
+                f"The file has more than {MAX_ROWS:,} rows, the most that is read. Expected some hundred; take a part."
+            )
+        rows.append(Row(number, _cells(value, number), source))
+    return tuple(rows)
+
+
+def _cells(value: object, number: int) -> Mapping[str, object]:
+    if isinstance(value, str):
+        return {TEXT: value}
+    if not isinstance(value, dict):
+        raise ContrastDataError(f"Row {number} is not an object with named columns. {EXPECTED}")
+    if len(value) > MAX_COLUMNS:
+        raise ContrastDataError(f"Row {number} has more than {MAX_COLUMNS} columns. {EXPECTED}")
+    return {column_name(key): cell for key, cell in value.items()}
+
+
+def _jsonl_values(text: str) -> Iterator[tuple[int, object]]:
+    for number, line in enumerate(text.split("\n"), start=1):  # splitlines would also split inside strings
+        if line.strip():
+            yield number, _json(line, f"Line {number}")
+
+
+def _json(text: str, where: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:  # also an integer of thousands of digits
+        raise ContrastDataError(f"{where} is not valid JSON ({error}). {EXPECTED}") from error
+
+
+def _json_table(text: str, name: str) -> Table:
+    try:
+        value = _json(text, "The file")
+    except ContrastDataError:
+        if not _is_object(text.lstrip().split("\n", 1)[0]):
+            raise
+        return Table(name, "JSONL", _rows(_jsonl_values(text)), notes=("The .json file holds one object per line.",))
+    if isinstance(value, list):
+        return Table(name, "JSON, a list of rows", _rows(enumerate(value, start=1)))
+    lists = {str(key): part for key, part in value.items() if isinstance(part, list)} if isinstance(value, dict) else {}
+    if not lists:
+        raise ContrastDataError(f"The JSON file does not hold a list of rows. {EXPECTED}")
+    if len(lists) == 1:
+        key, part = next(iter(lists.items()))
+        return Table(name, f'JSON, the list "{key}"', _rows(enumerate(part, start=1)))
+    if _are_columns(lists):
+        rows = (dict(zip(lists, cells, strict=True)) for cells in zip(*lists.values(), strict=True))
+        return Table(name, "JSON, a list per column", _rows(enumerate(rows, start=1)))
+    if len(lists) > 2:
+        raise ContrastDataError(f"The JSON file holds the lists {', '.join(lists)}, not two. {EXPECTED}")
+    rows_of_both = tuple(
+        row for key, part in lists.items() for row in _rows(enumerate(part, start=1), column_name(key))
+    )
+    return Table(name, "JSON, two lists", rows_of_both, tuple(map(column_name, lists)))
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _are_columns(lists: Mapping[str, Sequence[object]]) -> bool:
+    """Whether lists stand for columns: equally long, and at least two of them are a prompt, a response or a label."""
+    roles = [name for key in lists for role, names in NAMES.items() for name in names if column_name(key) == name]
+    return len({len(part) for part in lists.values()}) == 1 and (
+        len(roles) > 1 or (len(lists) > 2 and _has_pair(lists))
+    )
+
+
+def _has_pair(lists: Iterable[str]) -> bool:
+    names = {column_name(key) for key in lists}
+    return any(names >= set(pair) for pair in PAIRS)
+
+
+def _delimited_table(text: str, name: str, separator: str | None) -> Table:
+    first, _, rest = text.partition("\n")
+    if first.strip().lower().startswith("sep=") and len(first.strip()) == 5:  # what Excel writes and reads
+        separator, text = first.strip()[4], rest
+    separator = separator or _separator(text)
+    kind = "TSV" if separator == "\t" else "CSV"
+    label = f"{kind}, separated by {_SEPARATORS.get(separator, separator)}"
+    return Table(name, label, _rows(_delimited_values(text, separator)))
+
+
+def _separator(text: str) -> str:
+    """The one that gives most columns of known names in the first row; then the one that gives most columns."""
+    first = next((line for line in text.split("\n") if line.strip()), "")
+
+    def rank(separator: str) -> tuple[int, int]:
+        names = [column_name(cell) for cell in next(csv.reader([first], delimiter=separator), [])]
+        return sum(name in KNOWN for name in names), len(names)
+
+    return max(_SEPARATORS, key=rank)  # the first of equals: a comma
+
+
+def _delimited_values(text: str, separator: str) -> Iterator[tuple[int, object]]:
+    try:
+        lines = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
+        header = [column_name(cell) for cell in next((line for line in lines if any(line)), [])]
+        named = [cell for cell in header if cell]  # an index column, as pandas writes it, has no name
+        twice = next((cell for cell in named if named.count(cell) > 1), None)
+        if twice is not None:
+            raise ContrastDataError(f'Two columns are named "{twice}". Rename one of them. {EXPECTED}')
+        for number, cells in enumerate((line for line in lines if line), start=2):
+            if any(cells[len(header) :]):
+                raise ContrastDataError(
+                    f"Row {number} has {len(cells)} cells and the header {len(header)}. Put text that holds a "
+                    f"separator into double quotes. {EXPECTED}"
+                )
+            cells += [""] * (len(header) - len(cells))
+            yield number, {key: cell for key, cell in zip(header, cells, strict=False) if key}
+    except csv.Error as error:
+        raise ContrastDataError(f"The CSV file is malformed ({error}). {EXPECTED}") from error

@@ -1,0 +1,270 @@
+"""How a data file was understood: the role of every column, the side of every row, and what is still open.
+
+Knows tables, not models. A reading can be looked at before anything runs and corrected by giving the roles of columns
+and the meaning of labels; `contrast.contrast_set_from` makes a contrast set of one that leaves nothing open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from .columns import TEXT, Columns, find_columns, normalized
+from .data_file import EXPECTED, Row, Table, parse_table, read_table
+from .errors import ContrastDataError
+from .labels import Label, label_value, understood
+from .row_examples import Side, row_examples
+from .types import Example
+
+Layout = Literal["pairs", "two lists", "two files", "labelled", "one side"]
+PREVIEW_ROWS = 5
+PREVIEW_LENGTH = 300  # characters of a cell
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """A data file as it was understood."""
+
+    name: str
+    format: str
+    """For a person: "CSV, separated by semicolons"."""
+    layout: Layout
+    """Where the sides are: two columns of a row, two lists, two files, a label column, or nowhere ("one side")."""
+    columns: Columns
+    """The column of each role; None where there is none. Of two files or lists, the positive one's."""
+    unused: tuple[str, ...]
+    """Columns without a role."""
+    labels: tuple[Label, ...]
+    """Every value of the label column, its side and its count."""
+    preview: tuple[Mapping[str, str], ...]
+    """The first rows as they stand in the file, long cells cut."""
+    positive: tuple[Example, ...]
+    negative: tuple[Example, ...]
+    unsided: tuple[Example, ...]
+    """Examples of rows that nothing puts on a side."""
+    n_skipped: int
+    """Rows that were left out: labelled NONE, or chats of several turns."""
+    responses_missing: bool
+    """There are prompts alone: a model has to answer them before anything can be averaged."""
+    questions: tuple[str, ...]
+    """What a person has to say or do before this is a contrast set, as sentences; empty where it is one."""
+    notes: tuple[str, ...]
+    """What was skipped or could be meant otherwise, as sentences."""
+
+
+@dataclass(frozen=True, eq=False)
+class Meaning:
+    """What a person says about a file; by default nothing."""
+
+    columns: Columns = Columns()
+    positive_labels: Collection[str] | None = None
+    negative_labels: Collection[str] | None = None
+
+
+def read_examples(
+    path: str | Path,
+    negative: str | Path | None = None,
+    *,
+    columns: Columns | None = None,
+    positive_labels: Collection[str] | None = None,
+    negative_labels: Collection[str] | None = None,
+) -> Reading:
+    """Read a `.jsonl`, `.json`, `.csv`, `.tsv` or `.txt` file, or two of them, the positive side first.
+
+    `columns` gives roles by hand, `positive_labels` and `negative_labels` the meaning of the label column (with one of
+    them, all other values are the other side). Raises ContrastDataError for a file or a row that cannot be read; what
+    is only unclear stands in `questions`.
+    """
+    table = read_table(path)
+    if negative is not None:
+        table = _joined(table, read_table(negative))
+    return _reading(table, Meaning(columns or Columns(), positive_labels, negative_labels))
+
+
+def parse_examples(
+    text: str,
+    *,
+    name: str,
+    suffix: str,
+    columns: Columns | None = None,
+    positive_labels: Collection[str] | None = None,
+    negative_labels: Collection[str] | None = None,
+) -> Reading:
+    """As `read_examples`, from `text` with the format of a file with that suffix (".jsonl", ".csv", ...)."""
+    table = parse_table(text, name=name, suffix=suffix)
+    return _reading(table, Meaning(columns or Columns(), positive_labels, negative_labels))
+
+
+def _joined(one: Table, other: Table) -> Table:
+    """Two files as one table of two sources."""
+    names = ("first file", "second file")
+    rows = tuple(
+        Row(row.number, row.cells, source)
+        for source, table in zip(names, (one, other), strict=True)
+        for row in table.rows
+    )
+    kind = one.format if one.format == other.format else f"{one.format}; {other.format}"
+    return Table(f"{one.name} and {other.name}", kind, rows, names, (*one.notes, *other.notes))
+
+
+@dataclass(frozen=True, eq=False)
+class _Sources:
+    """The names of the positive and the negative list or file; both empty where there is one."""
+
+    positive: str = ""
+    negative: str = ""
+
+
+def _reading(table: Table, meaning: Meaning) -> Reading:
+    names = table.columns()
+    given = normalized(meaning.columns)
+    sources, given = _sources(table, given)
+    by_source, notes = _columns(table, sources, given)
+    columns = by_source[sources.positive]
+    labels = _labels(table, columns, meaning)
+    examples, n_chats = _sided_examples(table, by_source, sources, labels)
+    sides = {side: tuple(e for s, e in examples if s == side) for side in ("positive", "negative", "none")}
+    missing = columns.response is None and columns.positive is None and bool(examples)
+    missing = missing and not any(example.response.strip() for _, example in examples)
+    n_skipped = sum(label.count for label in labels if label.side == "skipped")
+    layout = _layout(table, columns, sources)
+    used = {column for found in by_source.values() for column in found.roles().values()}
+    return Reading(
+        name=table.name,
+        format=table.format,
+        layout=layout,
+        columns=columns,
+        unused=tuple(name for name in names if name not in used),
+        labels=labels,
+        preview=tuple(_cut(row.cells) for row in table.rows[:PREVIEW_ROWS]),
+        positive=sides["positive"],
+        negative=sides["negative"],
+        unsided=sides["none"],
+        n_skipped=n_skipped + n_chats,
+        responses_missing=missing,
+        questions=tuple(_questions(table, columns, layout, labels, missing)),
+        notes=(*table.notes, *notes, *_notes(columns, sources, table, labels, n_chats)),
+    )
+
+
+def _sources(table: Table, given: Columns) -> tuple[_Sources, Columns]:
+    """Which list is which side, and the given roles without those that name lists."""
+    if not table.sources:
+        return _Sources(), given
+    one, other = table.sources
+    if {given.positive, given.negative} & {one, other}:
+        positive = given.positive or (other if given.negative == one else one)
+        negative = given.negative or (other if given.positive == one else one)
+        if {positive, negative} != {one, other}:
+            raise ContrastDataError(f'The lists are named "{one}" and "{other}". Expected these two as the sides.')
+        return _Sources(positive, negative), replace(given, positive=None, negative=None)
+    usual = {"negative", "rejected", "neg", "bad"}
+    return (_Sources(other, one) if one in usual and other not in usual else _Sources(one, other)), given
+
+
+def _columns(table: Table, sources: _Sources, given: Columns) -> tuple[dict[str, Columns], tuple[str, ...]]:
+    """The columns of every list or file, which may have names of their own, and notes."""
+    if not sources.positive or not table.rows:
+        columns, said = find_columns(table.columns(), given) if table.rows else (Columns(), ())
+        return {"": columns, sources.positive: columns, sources.negative: columns}, said
+    find_columns(table.columns(), given)  # what was given has to be a column of one of the two
+    found: dict[str, Columns] = {}
+    notes: list[str] = []
+    for source in (sources.positive, sources.negative):
+        names = tuple(dict.fromkeys(name for row in table.rows if row.source == source for name in row.cells))
+        own = Columns(**{role: column for role, column in given.roles().items() if column in names})
+        columns, said = find_columns(names, own)
+        found[source] = replace(columns, label=None)  # the lists are the sides, whatever else their rows hold
+        notes += [note for note in said if note not in notes]
+    one, other = (found[source].roles() for source in (sources.positive, sources.negative))
+    notes += [f'In the {sources.negative} the {r} is "{c}".' for r, c in other.items() if one and one.get(r) != c]
+    return found, tuple(notes)
+
+
+def _labels(table: Table, columns: Columns, meaning: Meaning) -> tuple[Label, ...]:
+    if columns.label is None:
+        if meaning.positive_labels is not None or meaning.negative_labels is not None:
+            raise ContrastDataError("The meaning of labels was given, but no label column. Give the label's column.")
+        return ()
+    values = (label_value(row.cells.get(columns.label)) for row in table.rows)
+    return understood(values, meaning.positive_labels, meaning.negative_labels)
+
+
+def _layout(table: Table, columns: Columns, sources: _Sources) -> Layout:
+    if columns.positive is not None:
+        return "pairs"
+    if sources.positive:
+        return "two files" if sources.positive == "first file" else "two lists"
+    return "labelled" if columns.label is not None else "one side"
+
+
+def _sided_examples(
+    table: Table, by_source: Mapping[str, Columns], sources: _Sources, labels: Sequence[Label]
+) -> tuple[list[tuple[Side, Example]], int]:
+    """(side, example) in the order of the rows, and the number of chats that were left out."""
+    side_of = {label.value: label.side for label in labels}
+    examples: list[tuple[Side, Example]] = []
+    n_chats = 0
+    for row in table.rows:
+        columns = by_source[row.source]
+        side: Side | Literal["skipped", "unknown"] = "none"
+        if sources.positive:
+            side = "positive" if row.source == sources.positive else "negative"
+        elif columns.label is not None:
+            side = side_of[label_value(row.cells.get(columns.label))]
+        if side == "skipped" or side == "unknown":
+            continue
+        for its_side, example in row_examples(row, columns, side):
+            if example is None:
+                n_chats += 1
+            else:
+                examples.append((its_side, example))
+    return examples, n_chats
+
+
+def _questions(table: Table, columns: Columns, layout: Layout, labels: Sequence[Label], missing: bool) -> Iterator[str]:
+    """What keeps a reading from being a contrast set; the first sentence is the one an error shows."""
+    if not table.rows:
+        return
+    found = f"Row {table.rows[0].number} has the columns {', '.join(table.rows[0].cells) or 'nothing'}"
+    texts = columns.prompt or columns.response or columns.messages or columns.positive
+    if texts is None:
+        yield f"{found}, and none was understood as the prompt or the response. {EXPECTED}"
+        return
+    unknown = [label for label in labels if label.side == "unknown"]
+    if unknown:
+        values = ", ".join(f'"{label.value[:40]}" ({label.count} rows)' for label in unknown[:10])
+        numbers = (r.number for r in table.rows if label_value(r.cells.get(columns.label or "")) == unknown[0].value)
+        yield (
+            f'Row {next(numbers)} has the label "{unknown[0].value[:40]}". Which side is meant by {values}? '
+            f"Say which labels are positive. {EXPECTED}"
+        )
+    if layout == "one side":
+        yield f"{found}, and nothing says which side a row is on. Give the other side as a second file. {EXPECTED}"
+    if missing:
+        yield (
+            f'The column "{columns.prompt}" was understood as prompts without responses. Let a model answer them, or '
+            f"say which column is the response. {EXPECTED}"
+        )
+
+
+def _notes(columns: Columns, sources: _Sources, table: Table, labels: Sequence[Label], n_chats: int) -> Iterator[str]:
+    if table.sources and sources.positive != "first file":
+        yield f'The list "{sources.positive}" was taken as the positive side, "{sources.negative}" as the negative.'
+    if columns.prompt is None and columns.messages is None and table.rows:
+        yield "No column was understood as the prompt: the prompts are empty."
+    if columns.prompt == TEXT:
+        yield "Every text was taken as a prompt; if they are responses, say that the column text is the response."
+    skipped = sum(label.count for label in labels if label.side == "skipped")
+    if skipped:
+        values = ", ".join(f'"{label.value[:40]}"' for label in labels if label.side == "skipped")
+        yield f"{skipped} rows with the label {values} are on no side and were skipped."
+    if n_chats:
+        yield f"{n_chats} chats are not one question with one answer and were skipped."
+
+
+def _cut(cells: Mapping[str, object]) -> Mapping[str, str]:
+    texts = {name: cell if isinstance(cell, str) else str(cell) for name, cell in cells.items()}
+    return {n: t if len(t) <= PREVIEW_LENGTH else t[: PREVIEW_LENGTH - 1] + "…" for n, t in texts.items()}

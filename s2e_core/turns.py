@@ -1,0 +1,74 @@
+"""Chats as data files hold them, read as one system text, one prompt and one response.
+
+Knows the two usual spellings, {"role", "content"} and {"from", "value"}; not which side a chat is on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .errors import ContrastDataError
+
+_ROLES = {
+    "system": "system", "developer": "system", "user": "user", "human": "user", "prompter": "user",
+    "assistant": "assistant", "gpt": "assistant", "model": "assistant", "bot": "assistant",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Chat:
+    """One question and its answer."""
+
+    system: str | None
+    prompt: str
+    response: str | None
+    """None where the chat ends with the question."""
+
+
+def read_chat(cell: object, where: str) -> Chat | None:
+    """The chat in a cell, which may be a list or its JSON text; None where it has more than one question or answer.
+
+    Raises ContrastDataError, beginning with `where`, for anything that is not a list of turns.
+    """
+    turns = _turns(cell, where)
+    system = [text for role, text in turns if role == "system"]
+    spoken = [(role, text) for role, text in turns if role != "system"]
+    roles = tuple(role for role, _ in spoken)
+    if roles not in (("user",), ("user", "assistant"), ("assistant",)):
+        return None
+    prompt = spoken[0][1] if roles[0] == "user" else ""
+    response = spoken[-1][1] if roles[-1] == "assistant" else None
+    return Chat("\n\n".join(system) or None, prompt, response)
+
+
+def _turns(cell: object, where: str) -> list[tuple[str, str]]:
+    wrong = ContrastDataError(f'{where}: expected a chat, a list of {{"role": ..., "content": ...}}.')
+    if isinstance(cell, str):
+        try:
+            cell = json.loads(cell)
+        except (ValueError, RecursionError) as error:
+            raise wrong from error
+    if not isinstance(cell, list):
+        raise wrong
+    turns = []
+    for turn in cell:
+        if not isinstance(turn, dict):
+            raise wrong
+        role = _ROLES.get(str(turn.get("role", turn.get("from"))).lower())
+        text = _content(turn)
+        if role is None or text is None:
+            raise wrong
+        turns.append((role, text))
+    return turns
+
+
+def _content(turn: Mapping[str, object]) -> str | None:
+    """The text of a turn: a string, or the text parts of a list."""
+    content = turn.get("content", turn.get("value"))
+    if isinstance(content, list):
+        parts = [part.get("text") for part in content if isinstance(part, dict)]
+        texts = [part for part in parts if isinstance(part, str)]
+        return "".join(texts) if len(texts) == len(content) else None
+    return content if isinstance(content, str) else None

@@ -1,0 +1,43 @@
+"""The command `data`: what it prints of a file that is understood, of one that is not, and of corrections."""
+
+import pytest
+
+from s2e_core.__main__ import main
+
+RATED = "question;answer;rating\nHow?;Great, really;5\nHow?;Awful;1\nHow?;So so;3\n"
+
+
+@pytest.fixture
+def rated(tmp_path):
+    path = tmp_path / "rated.csv"
+    path.write_text(RATED, encoding="utf-16")
+    return str(path)
+
+
+def test_a_file_that_is_not_understood_shows_its_rows_and_what_is_open(rated, capsys):
+    assert main(["data", rated]) == 1
+    out = capsys.readouterr().out
+    assert "separated by semicolons" in out and "nothing says which side" in out
+    assert "answer: Great, really" in out and "3 without a side" in out
+
+
+def test_a_correction_makes_it_a_contrast_set(rated, capsys):
+    given = ["--label", "rating", "--positive-labels", "5", "--negative-labels", "1"]
+    assert main(["data", rated, *given]) == 0
+    out = capsys.readouterr().out
+    assert '"3" is skipped: 1 rows' in out
+    assert "1 positive, 1 negative, 1 rows skipped" in out
+
+
+def test_two_files_are_two_sides(tmp_path, capsys):
+    (tmp_path / "a.txt").write_text("Do this.\n")
+    (tmp_path / "b.txt").write_text("Do that.\n" + "x" * 500)
+    assert main(["data", str(tmp_path / "a.txt"), str(tmp_path / "b.txt")]) == 1
+    out = capsys.readouterr().out
+    assert "two files" in out and "prompts without responses" in out and "1 positive, 2 negative" in out
+
+
+def test_a_file_that_cannot_be_read_gets_one_sentence(tmp_path, capsys):
+    (tmp_path / "a.csv").write_bytes(b"\xe4\xf6\xfc")
+    assert main(["data", str(tmp_path / "a.csv")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
