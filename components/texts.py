@@ -139,7 +139,6 @@ PROGRESSIVE = "More and more components"
 LEAVE_ONE_OUT = "Leave one out"
 WAITING = "Waiting for its turn: another measurement is running."
 SWITCHED = "These points belong to another model or behaviour. Find a good edit for this one first."
-NOT_TRIED = "That point has nothing to load: it is the untouched model."
 OWN_NOT_MEASURED = (
     "Your own examples come without prompts to measure with, so nothing can be recommended here; a behaviour folder "
     "with attribute.jsonl and utility.jsonl has them (assets/behaviors/README.md), and --behaviors FOLDER offers it."

@@ -138,7 +138,6 @@ def test_points_load_by_mouse_and_by_keyboard_and_the_files_are_what_they_say(
         reader.wait_for_selector(".plot .scatterlayer .point")
         assert "How each number was made" in reader.inner_text("body")
         assert reader.locator("table").first.locator("tbody tr").count() == 4
-    rest(visitor)
 
 
 def test_stop_keeps_the_points_and_continue_goes_on(visitor: Page) -> None:
