@@ -32,10 +32,17 @@ N_SHARES = len(TRIALS) * 7
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def monkeypatch_module():
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def cluster(monkeypatch_module):
     """Two workers' worth of cluster; its sockets need a short path."""
     folder = tempfile.mkdtemp(prefix="s2e", dir="/tmp")
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    monkeypatch_module.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch_module.setenv("RAY_worker_niceness", "0")  # by default workers wait for all else that runs here
     try:
         ray.init(
             address="local",
