@@ -5,7 +5,7 @@ Sun, Yan, Wang, Weng: "Steer2Edit: From Activation Steering to Component-Level E
 
 from .adapter import export_adapter
 from .behaviors import Behavior, list_behaviors, load_behavior
-from .capture import capture_means
+from .capture import capture_inputs, capture_means
 from .columns import Columns
 from .contrast import contrast_set, contrast_set_from, load_contrast_set, parse_contrast_set, swapped
 from .damage import ChoiceQuestion, MultipleChoice, multiple_choice, next_token_kl, perplexity
@@ -24,6 +24,7 @@ from .errors import (
     Cancelled,
     ContrastDataError,
     ExportError,
+    InteropError,
     ModelLoadError,
     RecipeError,
     S2EError,
@@ -57,6 +58,7 @@ from .types import (
     Edited,
     Example,
     LoadedModel,
+    MeanInputs,
     Original,
     Provenance,
     Steered,
@@ -86,7 +88,9 @@ __all__ = [
     "Example",
     "ExportError",
     "Found",
+    "InteropError",
     "LoadedModel",
+    "MeanInputs",
     "ModelLoadError",
     "ModelSpec",
     "MultipleChoice",
@@ -114,6 +118,7 @@ __all__ = [
     "WeightEdit",
     "best_within",
     "build_edit",
+    "capture_inputs",
     "capture_means",
     "compare",
     "component_scores",

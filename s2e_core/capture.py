@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from .chat import example_ids
+from .contrast import content_hash
 from .errors import ContrastDataError, UnsupportedModelError
-from .types import ActivationMeans, ContrastSet, LoadedModel, Progress, Provenance
+from .types import ActivationMeans, ContrastSet, Example, LoadedModel, MeanInputs, Progress, Provenance
 
 MAX_BATCH_TOKENS = 4096  # padded tokens per forward pass
 
@@ -35,16 +36,12 @@ def capture_means(loaded: LoadedModel, contrast: ContrastSet, *, progress: Progr
     Every example weighs the same, whatever its length. `progress` is called with (examples done, examples in all)
     after each batch. Raises ContrastDataError when a side has no response left after tokenisation.
     """
-    spans = _spans(loaded, contrast)
+    spans = [
+        *_spans(loaded, contrast.positive, f"the positive side of {contrast.name}"),
+        *_spans(loaded, contrast.negative, f"the negative side of {contrast.name}", is_positive=False),
+    ]
     n_positive = sum(span.is_positive for span in spans)
-    sums = _zero_sums(loaded)
-    done = 0
-    with loaded.lock, torch.inference_mode():
-        for batch in _batches(spans):
-            _run_batch(loaded, batch, sums)
-            done += len(batch)
-            if progress is not None:
-                progress(done, len(spans))
+    sums = _summed(loaded, spans, progress)
     counts = torch.tensor([n_positive, len(spans) - n_positive])
     means = [(total.cpu().double() / counts.unsqueeze(1)).float() for total in sums]  # per site (2, n_inputs)
     return ActivationMeans(
@@ -60,19 +57,42 @@ def capture_means(loaded: LoadedModel, contrast: ContrastSet, *, progress: Progr
     )
 
 
-def _spans(loaded: LoadedModel, contrast: ContrastSet) -> list[_Span]:
-    spans = []
-    for is_positive, examples in ((True, contrast.positive), (False, contrast.negative)):
-        encoded = [example_ids(loaded.tokenizer, example) for example in examples]
-        usable = [_Span(ids, start, is_positive) for ids, start in encoded if len(ids) > start > 0]
-        if not usable:
-            side = "positive" if is_positive else "negative"
-            raise ContrastDataError(
-                f"No example of the {side} side of {contrast.name} has a prompt and a response of at least one token."
-            )
-        spans += usable
-    _check_lengths(loaded, spans)
-    return spans
+def capture_inputs(
+    loaded: LoadedModel, examples: Sequence[Example], *, name: str = "examples", progress: Progress | None = None
+) -> MeanInputs:
+    """Mean input of every site over the positions that predict the responses, sides not told apart.
+
+    For a steering direction from elsewhere: scores need mean inputs beside it, and no contrast. Take texts like those
+    the edit is for; to weigh two sides alike, as the method does, use `capture_means`. Progress and errors are those of
+    `capture_means`.
+    """
+    spans = _spans(loaded, examples, name)
+    sums = _summed(loaded, spans, progress)
+    mean = tuple((total[0].cpu().double() / len(spans)).float() for total in sums)
+    provenance = Provenance(loaded.model_id, loaded.revision, loaded.fingerprint, name, content_hash(examples))
+    return MeanInputs(loaded.spec, mean, len(spans), provenance)
+
+
+def _spans(loaded: LoadedModel, examples: Sequence[Example], name: str, *, is_positive: bool = True) -> list[_Span]:
+    encoded = [example_ids(loaded.tokenizer, example) for example in examples]
+    usable = [_Span(ids, start, is_positive) for ids, start in encoded if len(ids) > start > 0]
+    if not usable:
+        raise ContrastDataError(f"No example of {name} has a prompt and a response of at least one token.")
+    _check_lengths(loaded, usable)
+    return usable
+
+
+def _summed(loaded: LoadedModel, spans: Sequence[_Span], progress: Progress | None) -> list[Tensor]:
+    """Per site (2, n_inputs): the sums of the examples' mean inputs, positive and negative."""
+    sums = _zero_sums(loaded)
+    done = 0
+    with loaded.lock, torch.inference_mode():
+        for batch in _batches(spans):
+            _run_batch(loaded, batch, sums)
+            done += len(batch)
+            if progress is not None:
+                progress(done, len(spans))
+    return sums
 
 
 def _check_lengths(loaded: LoadedModel, spans: Sequence[_Span]) -> None:

@@ -66,9 +66,13 @@ def contrast_set(
             f"Only {len(positive)} positive and {len(negative)} negative examples: directions from so few vary a lot."
         )
     notes.extend(_overlap_notes(positive, negative))
-    content = json.dumps([[_fields(example) for example in side] for side in (positive, negative)])
-    digest = hashlib.sha256(content.encode()).hexdigest()
-    return ContrastSet(positive, negative, name, tuple(notes), digest)
+    return ContrastSet(positive, negative, name, tuple(notes), content_hash(positive, negative))
+
+
+def content_hash(*sides: Sequence[Example]) -> str:
+    """SHA-256 of examples in order, hexadecimal."""
+    content = json.dumps([[_fields(example) for example in side] for side in sides])
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def swapped(contrast: ContrastSet) -> ContrastSet:

@@ -30,6 +30,10 @@ class RecipeError(S2EError):
     """A saved edit that is malformed or belongs to another base model."""
 
 
+class InteropError(S2EError):
+    """A file of another program that is damaged, too large, of another model, or holds something else than numbers."""
+
+
 class ExportError(S2EError):
     """A checkpoint or adapter that could not be written, or whose source could not be read."""
 

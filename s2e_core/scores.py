@@ -4,25 +4,41 @@ Knows tensors and sites only. Scores and keys depend on the contrast set alone: 
 re-threshold them later without a look at the model.
 """
 
+import hashlib
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from .types import ActivationMeans, ComponentScores, SteeringDirections, WeightSource
+from .types import ActivationMeans, ComponentScores, MeanInputs, Provenance, SteeringDirections, WeightSource
 
 
 @torch.no_grad()
-def component_scores(loaded: WeightSource, means: ActivationMeans, directions: SteeringDirections) -> ComponentScores:
+def component_scores(
+    loaded: WeightSource, means: ActivationMeans | MeanInputs, directions: SteeringDirections
+) -> ComponentScores:
     """g_i = cos(v, W_i xbar_i) and k_i = W_i^T v / |W_i^T v| for every component (method, steps 2 and 3).
 
-    xbar is the mean of both sides' means. Where W_i xbar_i or W_i^T v is zero, g or k is zero: no edit, never NaN.
+    xbar is the mean of both sides' means; beside directions from elsewhere, mean inputs alone do. Where W_i xbar_i or
+    W_i^T v is zero, g or k is zero: no edit, never NaN.
     """
     per_site = []
-    for index, (site, unit) in enumerate(zip(means.spec.sites, directions.unit, strict=True)):
-        mean_input = (means.positive[index] + means.negative[index]) / 2  # (n_inputs,)
+    for index, (site, mean_input, unit) in enumerate(zip(means.spec.sites, means.mean, directions.unit, strict=True)):
         scored = score_site(loaded.weight(index), mean_input, unit, site.width)
         per_site.append(tuple(tensor.cpu() for tensor in scored))
     g, keys, weight_norms, contributions = zip(*per_site, strict=True)
-    return ComponentScores(means.spec, g, keys, weight_norms, contributions, means.provenance)
+    return ComponentScores(means.spec, g, keys, weight_norms, contributions, _provenance(means, directions))
+
+
+def _provenance(means: ActivationMeans | MeanInputs, directions: SteeringDirections) -> Provenance:
+    """Of both, where the directions do not come from the same examples as the inputs."""
+    inputs, given = means.provenance, directions.provenance
+    if inputs.contrast_hash == given.contrast_hash:
+        return inputs
+    digest = hashlib.sha256(f"{given.contrast_hash} {inputs.contrast_hash}".encode()).hexdigest()
+    return replace(
+        inputs, contrast_name=f"{given.contrast_name}, inputs of {inputs.contrast_name}", contrast_hash=digest
+    )
 
 
 def score_site(weight: Tensor, mean_input: Tensor, unit: Tensor, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -80,6 +80,29 @@ class ActivationMeans:
         check_shapes("ActivationMeans.positive", self.positive, sizes)
         check_shapes("ActivationMeans.negative", self.negative, sizes)
 
+    @property
+    def mean(self) -> tuple[Tensor, ...]:
+        """xbar, the mean of both sides' means: per site (n_components * width,)."""
+        return tuple((p + n) / 2 for p, n in zip(self.positive, self.negative, strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class MeanInputs:
+    """Mean projection inputs, sides not told apart: all that scores need beside a direction from elsewhere.
+
+    Without sides there is no direction to be had of them; `ActivationMeans` has both.
+    """
+
+    spec: ModelSpec
+    mean: tuple[Tensor, ...]
+    """xbar: per site (n_components * width,)"""
+    n_examples: int | None
+    """None where they were computed elsewhere."""
+    provenance: Provenance
+
+    def __post_init__(self) -> None:
+        check_shapes("MeanInputs.mean", self.mean, [(site.n_inputs,) for site in self.spec.sites])
+
 
 @dataclass(frozen=True, eq=False)
 class SteeringDirections:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from s2e_core import Cancelled, ContrastDataError, Example, capture, capture_means, contrast_set
+from s2e_core import Cancelled, ContrastDataError, Example, capture, capture_inputs, capture_means, contrast_set
 from s2e_core.chat import example_ids
 
 POSITIVE = [
@@ -94,3 +94,15 @@ def test_an_example_longer_than_the_model_reads_is_an_error(llama):
     limit = llama.model.config.max_position_embeddings
     with pytest.raises(ContrastDataError, match=f"at most {limit}"):
         capture_means(llama, contrast_set([Example("Hi", "word " * limit)], NEGATIVE, name="x"))
+
+
+def test_mean_inputs_of_all_examples_equal_one_at_a_time(llama):
+    inputs = capture_inputs(llama, [*POSITIVE, *NEGATIVE], name="texts")
+    for mean, expected in zip(inputs.mean, means_one_by_one(llama, [*POSITIVE, *NEGATIVE]), strict=True):
+        torch.testing.assert_close(mean.double(), expected, rtol=1e-5, atol=1e-6)
+    assert (inputs.n_examples, inputs.provenance.contrast_name) == (5, "texts")
+
+
+def test_mean_inputs_need_an_example_with_a_response(llama):
+    with pytest.raises(ContrastDataError, match="texts"):
+        capture_inputs(llama, [Example("Hi", "")], name="texts")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from s2e_core import (
     ComponentScores,
     EditSettings,
     Example,
+    MeanInputs,
     SteeringDirections,
     build_edit,
     capture_means,
@@ -147,3 +149,14 @@ def test_scores_and_edit_equal_the_plain_loops_on_real_weights(name):
         torch.testing.assert_close(edit.strength[i].double(), torch.tensor(strengths).double(), rtol=0, atol=1e-4)
     assert 0 < edit.count("heads") < loaded.spec.n_components("heads")
     assert 0 < edit.count("neurons") < loaded.spec.n_components("neurons")
+
+
+def test_mean_inputs_alone_give_the_scores_of_both_sides_means(llama):
+    means = capture_means(llama, contrast_set(HAPPY, SAD, name="mood"))
+    directions = steering_directions(llama, means)
+    inputs = MeanInputs(llama.spec, means.mean, None, replace(means.provenance, contrast_hash="other"))
+    whole, given = (component_scores(llama, given, directions) for given in (means, inputs))
+    assert all(torch.equal(a, b) for a, b in zip(whole.g + whole.keys, given.g + given.keys, strict=True))
+    assert whole.provenance.contrast_name == "mood"
+    assert given.provenance.contrast_name == "mood, inputs of mood"
+    assert given.provenance.contrast_hash not in ("other", whole.provenance.contrast_hash)
