@@ -33,6 +33,7 @@ def figure_widget(*, elem_id: str, label: str) -> gr.HTML:
         html_template=f"""
 <section class="s2e-figure" aria-label="{name}" hidden>
   <div class="s2e-figure-side"><div class="s2e-figure-bar"><strong></strong>
+    <small>Drag to zoom, double-click for all</small>
     <button type="button" data-save="png" title="Save as PNG image">PNG</button>
     <button type="button" data-save="svg" title="Save as SVG drawing">SVG</button></div>
     <div class="s2e-figure-plot"></div></div>
