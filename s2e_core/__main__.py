@@ -48,8 +48,10 @@ from .arguments import PROGRAM, parse
 from .commands_data import show_data
 from .commands_measure import evaluate_variants, find, sweep_grid
 from .export import ExportFormat
+from .memory import available_memory, dtype_name, gigabytes, held_bytes
 from .spec import KINDS, Kind
 from .terminal import chosen_model, extracted, output, progress_line
+from .text_checks import described_template
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,13 +79,14 @@ def info(options: argparse.Namespace) -> None:
         "revision": loaded.revision or "local",
         "type": spec.model_type,
         "parameters": f"{loaded.model.num_parameters():,}",
-        "device, dtype": f"{loaded.device}, {str(loaded.dtype).removeprefix('torch.')}",
+        "device, dtype": f"{loaded.device}, {dtype_name(loaded.dtype)}",
+        "memory": _memory(loaded),
         "layers": str(spec.n_layers),
         "residual width": str(spec.d_model),
         "heads": f"{spec.n_components('heads'):,} in {layers['heads']} layers",
         "neurons": f"{spec.n_components('neurons'):,} in {layers['neurons']} layers",
         "norm after": ", ".join(sorted({site.kind for site in spec.sites if site.post_norm})) or "none",
-        "chat template": "yes" if loaded.tokenizer.chat_template else "no",
+        "chat template": described_template(loaded.tokenizer),
         "fingerprint": loaded.fingerprint,
     }
     for label, value in rows.items():
@@ -92,6 +95,11 @@ def info(options: argparse.Namespace) -> None:
         print(f"note            {sentence}")
     if options.model == "bundled":
         print(f"behaviors       {', '.join(list_behaviors())}")
+
+
+def _memory(loaded: LoadedModel) -> str:
+    free = available_memory(loaded.device)
+    return f"{gigabytes(held_bytes(loaded.model))} of weights" + (f", {gigabytes(free)} left" if free else "")
 
 
 def scores(options: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from . import hub
 from .architecture import find_sites, verify_sites
@@ -20,7 +20,7 @@ from .errors import ExportError, ModelLoadError, S2EError
 from .memory import MemoryNeed, is_out_of_memory, memory_need, refuse_hopeless
 from .model_config import check_config
 from .spec import ModelSpec
-from .text_checks import text_warnings
+from .text_checks import load_tokenizer, text_warnings
 from .types import LoadedModel, Progress
 
 BUNDLED = "bundled"
@@ -62,9 +62,9 @@ def load_model(
 def _verified(
     folder: Path, model_id: str, revision: str | None, device: torch.device, dtype: torch.dtype | None, need: MemoryNeed
 ) -> LoadedModel:
-    model, tokenizer = _read(folder, model_id, device, dtype)
+    model, tokenizer, warnings = _read(folder, model_id, device, dtype)
     _refuse_not_finite(model, model_id)
-    warnings = (*text_warnings(tokenizer, folder, model_id), *filter(None, [need.warning]))
+    warnings = (*warnings, *text_warnings(tokenizer, model_id), *filter(None, [need.warning]))
     spec = verify_sites(model, find_sites(model))
     return LoadedModel(
         model=model,
@@ -127,8 +127,10 @@ def _resolve(source: str | Path, revision: str | None, progress: Progress | None
 def _checkpoint(folder: Path, model_id: str) -> Checkpoint:
     """The headers of the weights: a damaged file is told before anything is built."""
     if not any((folder / name).is_file() for name in (SINGLE, INDEX)):
+        pickled = any(path.suffix in hub.PICKLES for path in folder.iterdir())
         raise ModelLoadError(
-            f"{model_id} has no .safetensors weights, the only format this program reads. Convert the model first."
+            f"{model_id} has {'only pickled weights and ' if pickled else ''}no .safetensors weights, the only format "
+            "this program reads. Save the model once more with save_pretrained."
         )
     try:
         return open_checkpoint(folder)
@@ -138,8 +140,8 @@ def _checkpoint(folder: Path, model_id: str) -> Checkpoint:
 
 def _read(
     folder: Path, model_id: str, device: torch.device, dtype: torch.dtype | None
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The model on its device, and its tokenizer; dtype None keeps the stored one."""
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, tuple[str, ...]]:
+    """(model on its device, its tokenizer, warnings about that); dtype None keeps the stored one."""
     check_config(folder / "config.json", model_id)
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
@@ -151,7 +153,7 @@ def _read(
             trust_remote_code=False,
             output_loading_info=True,
         )
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer, warnings = load_tokenizer(folder)
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300].replace(str(folder) + os.sep, "").replace(str(folder), model_id)
         raise ModelLoadError(f"{model_id} could not be loaded: {reason}") from error
@@ -159,7 +161,7 @@ def _read(
         raise ModelLoadError(
             f"{model_id} lacks the weights {', '.join(sorted(report['missing_keys'])[:3])}. Download or save it again."
         )
-    return model.eval().requires_grad_(False).to(device), tokenizer
+    return model.eval().requires_grad_(False).to(device), tokenizer, warnings
 
 
 def _refuse_not_finite(model: PreTrainedModel, model_id: str) -> None:

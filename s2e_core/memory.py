@@ -8,12 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import torch
 
 from .checkpoint import FLOATS, Checkpoint
 from .errors import ModelLoadError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 WORKING_SHARE = 1.2
 """Weights and what a forward pass needs beside them, by experience with short prompts."""
@@ -68,6 +72,11 @@ def weights_bytes(checkpoint: Checkpoint, dtype: torch.dtype | None) -> int:
     return total
 
 
+def held_bytes(model: PreTrainedModel) -> int:
+    """Bytes of a loaded model's weights."""
+    return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+
+
 def available_memory(device: torch.device) -> int | None:
     """Bytes that can be had on a device now, without pushing anything else out."""
     if device.type == "cuda":
@@ -99,6 +108,10 @@ def is_out_of_memory(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def gigabytes(n_bytes: int) -> str:

@@ -1,6 +1,6 @@
 """Whether a tokenizer and its chat template can be trusted: checked at load, told as sentences.
 
-Knows the tokenizer and its file; no model. Each check is of a mistake that raises no error and spoils every text.
+Knows the tokenizer and its files; no model. Each check is of a mistake that raises no error and spoils every text.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import TemplateError
 from tokenizers import Tokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from .chat import folds_system, has_chat_template, prompt_ids
 from .errors import ModelLoadError
@@ -26,37 +27,55 @@ PROBES: Mapping[str, str] = {
 }
 
 
-def text_warnings(tokenizer: PreTrainedTokenizerBase, folder: Path, model_id: str) -> tuple[str, ...]:
+def load_tokenizer(folder: Path) -> tuple[PreTrainedTokenizerBase, tuple[str, ...]]:
+    """(tokenizer, warnings): the one that transformers picks, unless it encodes otherwise than its own file says.
+
+    transformers 5 picks a class by the model type and keeps of tokenizer.json what that class foresees: a qwen2
+    checkpoint with another tokenizer inside is encoded wrongly without an error. Then the file is taken as it is.
+    """
+    file = folder / "tokenizer.json"
+    picked = _picked(folder)
+    if not file.is_file() or _encodes_as(file, picked):
+        return picked, ()
+    plain = PreTrainedTokenizerFast.from_pretrained(folder)
+    name = type(picked).__name__
+    if _encodes_as(file, plain):
+        return plain, (
+            f"This model's tokenizer.json is not that of the class {name}, which transformers picks for it and which "
+            "would split text differently without an error. Here the file is used as it is; in other programs, load "
+            "it with PreTrainedTokenizerFast.",
+        )
+    return picked, (
+        f"This model's tokenizer.json splits text differently from the class {name} that transformers picks for it: "
+        "prompts may be encoded wrongly. Compare a few texts before you trust a figure.",
+    )
+
+
+def _picked(folder: Path) -> PreTrainedTokenizerBase:
+    try:
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:
+        if type(error) is not Exception:
+            raise
+        raise ValueError(f"its tokenizer.json is not one ({error})") from error  # the tokenizers library has no other
+
+
+def text_warnings(tokenizer: PreTrainedTokenizerBase, model_id: str) -> tuple[str, ...]:
     """What a person should know before trusting the texts. Raises ModelLoadError for a template that fails."""
-    found = (_other_tokenizer(tokenizer, folder), _round_trip(tokenizer), _template(tokenizer, model_id))
+    found = (_round_trip(tokenizer), _template(tokenizer, model_id))
     return tuple(warning for warning in found if warning)
 
 
-def _other_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> str | None:
-    """transformers picks a tokenizer class by the model type, and keeps of tokenizer.json what that class foresees."""
-    file = folder / "tokenizer.json"
-    if not file.is_file():
-        return None
-    try:
-        stored = Tokenizer.from_file(str(file))
-    except Exception as error:  # noqa: BLE001 - the library raises no narrower class
-        raise ModelLoadError(
-            f"The tokenizer.json of {folder.name} cannot be read. Download the model again."
-        ) from error
+def _encodes_as(file: Path, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a tokenizer splits the probes as its file does, read by nothing but the tokenizers library."""
+    stored = Tokenizer.from_file(str(file))
     stored.no_padding()
     stored.no_truncation()
-    for text in PROBES.values():
-        if list(tokenizer(text, add_special_tokens=False)["input_ids"]) != _stored_ids(stored, text):
-            return (
-                f"The tokenizer's file splits text differently from the class {type(tokenizer).__name__} that "
-                "transformers chose for this model: prompts may be encoded wrongly. If texts look broken, set "
-                '"tokenizer_class" in tokenizer_config.json to "PreTrainedTokenizerFast".'
-            )
-    return None
-
-
-def _stored_ids(stored: Tokenizer, text: str) -> list[int]:
-    return list(stored.encode(text, add_special_tokens=False).ids)
+    return all(
+        list(tokenizer(text, add_special_tokens=False)["input_ids"])
+        == list(stored.encode(text, add_special_tokens=False).ids)
+        for text in PROBES.values()
+    )
 
 
 def _round_trip(tokenizer: PreTrainedTokenizerBase) -> str | None:

@@ -135,3 +135,38 @@ def test_a_model_without_heads_is_refused_by_name(tmp_path):
 def test_a_missing_chat_template_is_said(tmp_path):
     loaded = load_model(saved_folder(tmp_path, chat=False), device="cpu")
     assert any("chat template" in warning for warning in loaded.warnings)
+
+
+@pytest.mark.parametrize(
+    "name", ["model.embed_tokens.weight", "model.layers.1.mlp.down_proj.weight", "model.norm.weight"]
+)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_value_that_is_not_a_number_is_told_with_its_tensor(folder, name, value):
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    weights[name].view(-1)[-1] = value
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelLoadError, match=f"is damaged: {name}"):
+        load_model(folder, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"model_type": "t5"}, "no causal language model"),
+        ({"model_type": "llama", "architectures": ["LlamaForSequenceClassification"]}, "no causal language model"),
+        ({"model_type": "evil", "auto_map": {"AutoConfig": "evil.Evil"}}, "needs code from its own repository"),
+        ({}, "no model type"),
+    ],
+)
+def test_a_folder_of_another_kind_of_model_gets_its_own_sentence(folder, config, said):
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelLoadError, match=said):
+        load_model(folder, device="cpu")
+
+
+def test_only_pickled_weights_get_a_sentence(folder):
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(ModelLoadError, match="pickled"):
+        load_model(folder, device="cpu")
