@@ -53,7 +53,7 @@ def decode_part(
     """As `decode`, continued from the cache of an earlier part; returns all ids so far (B, T) and the cache."""
     ends = end_ids(loaded)
     config = GenerationConfig(
-        max_new_tokens=max_new_tokens,
+        max_new_tokens=max_new_tokens + 1,  # never reached: at the last one some models force an end of text
         min_new_tokens=0,
         do_sample=False,
         return_dict_in_generate=True,
@@ -72,7 +72,7 @@ def decode_part(
         attention_mask=mask.to(loaded.device),
         generation_config=config,
         logits_processor=LogitsProcessorList([dice]),
-        stopping_criteria=StoppingCriteriaList([_StopOn(stops)]),
+        stopping_criteria=StoppingCriteriaList([_StopOn(stops), _StopAt(ids.shape[1] + max_new_tokens)]),
         streamer=_StepStreamer(emit),
         past_key_values=cache,
     )
@@ -133,6 +133,17 @@ class _StopOn(StoppingCriteria):
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         stopped = any(stop.is_set() for stop in self.stops)
         return torch.full((len(input_ids),), stopped, dtype=torch.bool, device=input_ids.device)
+
+
+class _StopAt(StoppingCriteria):
+    """Ends generation once prompt and answer together have so many tokens."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        full = input_ids.shape[1] >= self.length
+        return torch.full((len(input_ids),), full, dtype=torch.bool, device=input_ids.device)
 
 
 class _StepStreamer(BaseStreamer):

@@ -105,7 +105,7 @@ def sweep_file(path: Path | None, sweep: Sweep, trials: Sequence[Trial], spec: M
         yield SweepFile(trials, {}, None, [])
         return
     try:
-        lines, end = _read(path) if path.exists() and path.stat().st_size else ([], 0)
+        lines, end = ([], 0) if _is_blank(path) else _read(path)
         file = path.open("r+" if lines else "w", encoding="utf-8", newline="\n")
     except OSError as error:
         raise SweepError(f"{path.name} cannot be written ({error.strerror}). Choose another file.") from error
@@ -141,12 +141,21 @@ def _opened(file: TextIO, lines: list[Any], trials: Sequence[Trial], spec: Model
     return SweepFile(trials, held, file, numbers)
 
 
+def _is_blank(path: Path) -> bool:
+    """Whether a sweep may begin in the file: there is none, or nothing in it but a piece of a sweep's first line."""
+    if not path.exists():
+        return True
+    begun = path.read_bytes()
+    first = json.dumps({"format": FORMAT})[:-1].encode()
+    return b"\n" not in begun and (begun.startswith(first) or first.startswith(begun))
+
+
 def _read(path: Path) -> tuple[list[Any], int]:
     """All whole lines and the byte at which they end."""
     try:
         text = path.read_bytes()
         end = text.rfind(b"\n") + 1
-        lines = [json.loads(line) for line in text[:end].decode("utf-8").splitlines()]
+        lines = [json.loads(line) for line in text[:end].decode("utf-8").split("\n")[:-1]]
     except (OSError, ValueError) as error:
         raise SweepError(f"{path.name} is not a sweep that can be read ({error}).") from error
     if not lines or not isinstance(lines[0], dict) or lines[0].get("format") != FORMAT:

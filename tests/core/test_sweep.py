@@ -193,7 +193,6 @@ def test_a_line_that_was_left_half_written_is_asked_again(llama, made, tmp_path,
     assert path.read_bytes() == content
 
 
-@pytest.mark.xfail(strict=True, reason="lines are split at separators that JSON leaves alone; they end with \\n only")
 def test_answers_with_any_line_separator_of_unicode_come_back(llama, made, tmp_path, monkeypatch):
     odd = "one\u2028two\u2029three\x85four\x0bfive\nsix\r\x1c"
     monkeypatch.setattr(type(llama.tokenizer), "decode", lambda *args, **options: odd)
@@ -201,6 +200,22 @@ def test_answers_with_any_line_separator_of_unicode_come_back(llama, made, tmp_p
     swept = run(llama, made, path=path)
     assert texts(load_sweep(path, llama.spec)) == texts(swept)
     assert set(texts(swept)[json.dumps(trial_entry(Trial()), sort_keys=True)]) == {odd}
+
+
+def test_a_file_that_was_killed_in_its_first_line_is_begun_anew(llama, made, tmp_path):
+    path = tmp_path / "sweep.jsonl"
+    swept = run(llama, made, path=path)
+    for length in (0, 5, 60):
+        path.write_bytes(path.read_bytes()[:length])
+        assert texts(run(llama, made, path=path)) == texts(swept)
+
+
+def test_a_file_of_something_else_is_never_overwritten(llama, made, tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("my notes")
+    with pytest.raises(SweepError, match="not a sweep"):
+        run(llama, made, path=path)
+    assert path.read_text() == "my notes"
 
 
 def test_more_trials_later_are_added_to_the_file(llama, made, tmp_path):
