@@ -28,6 +28,8 @@ from s2e_core.estimates import Estimate
 from s2e_core.trials import Trial
 
 FLOOR = 0.97
+TRIALS = 144
+"""Three times what the page tries with one click: an edit has four dials where steering has one."""
 PLOTTED = ("safety", "truthfulness", "reasoning")
 BEGIN, END = "<!-- headline -->\n", "<!-- end of headline -->"
 HEADER = (
@@ -74,7 +76,7 @@ def _headline(loaded: LoadedModel, behavior: Behavior, work: Path) -> Headline:
         return edit.count("heads"), edit.count("neurons")
 
     work.mkdir(parents=True, exist_ok=True)
-    found = find_edit(loaded, scores, directions, behavior, floor=FLOOR, path=work)
+    found = find_edit(loaded, scores, directions, behavior, floor=FLOOR, n_trials=TRIALS, path=work)
     if found.held_out is None:
         raise SystemExit(f"{behavior.name}: no edit and no steering keeps {FLOOR:.0%} of the utility.")
     held_out = checked(found.held_out, found.edit, found.steering, size_of)
