@@ -228,6 +228,7 @@ def _connect(ray: Any, address: str | None, workers: int) -> None:
     try:
         if address is None:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster of our own tells nobody of itself
+            os.environ.setdefault("RAY_worker_niceness", "0")  # somebody waits for these workers
             ray.init(
                 address="local", num_cpus=workers, object_store_memory=STORE_BYTES, include_dashboard=False, **quiet
             )
