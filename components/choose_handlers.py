@@ -23,6 +23,7 @@ from s2e_core import (
 )
 from s2e_core.spec import Kind
 
+from . import texts
 from .limits import Limits
 from .session import OWN, Scored, Session
 from .store import BUNDLED, ModelStore
@@ -54,12 +55,23 @@ class Choice:
 def extract(store: ModelStore, choice: Choice) -> Iterator[str | Session]:
     """Status lines while the model is loaded and the examples are read, then the finished session."""
     contrast = chosen_contrast(store, choice)
+    yield from _model_made_ready(store, choice.model)
     yield f"Reading {len(contrast.positive) + len(contrast.negative):,} examples …"
     work = Work(lambda progress: store.scored(choice.model, contrast, progress=progress))
     with closing(work.ticks()) as ticks:
         for done, total in ticks:
-            yield f"Reading examples: {done:,} of {total:,}" if total else "Getting the model ready …"
+            yield f"Reading examples: {done:,} of {total:,}" if total else texts.GETTING_READY
     yield opened(store, choice, work.result)
+
+
+def _model_made_ready(store: ModelStore, name: str) -> Iterator[str]:
+    """Status lines while a model is downloaded and loaded; closing them stops the download, and keeps what came."""
+    if store.is_loaded(name):
+        return
+    work = Work(lambda progress: store.model(name, progress=progress))
+    with closing(work.ticks()) as ticks:
+        for done, total in ticks:
+            yield texts.DOWNLOADING.format(done / 1e6, total / 1e6) if done < total else texts.GETTING_READY
 
 
 def is_ready(store: ModelStore, choice: Choice, session: Session) -> bool:

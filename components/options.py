@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from s2e_core.terminal import progress_line
+
 from .limits import Limits
 from .store import BUNDLED, ModelStore, model_sources
 
@@ -71,7 +73,9 @@ def store_of(chosen: argparse.Namespace, work: Path) -> ModelStore:
 
 def set_threads(chosen: argparse.Namespace, store: ModelStore) -> None:
     """A small model loses more to waking threads for every token than they bring, and the page needs a core too."""
-    small = store.model(store.first_model).model.num_parameters() < SMALL_MODEL
+    with progress_line("downloading", "MB", 1_000_000) as progress:
+        first = store.model(store.first_model, progress=progress)
+    small = first.model.num_parameters() < SMALL_MODEL
     threads = chosen.threads or (1 if small else None)
     if threads is not None:
         torch.set_num_threads(threads)

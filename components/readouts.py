@@ -8,7 +8,9 @@ from __future__ import annotations
 import html
 
 from s2e_core import Behavior, Component, EditSettings, EditSummary, LoadedModel, relative_changes, summarize
+from s2e_core.memory import dtype_name, gigabytes, held_bytes
 from s2e_core.spec import KINDS, Kind
+from s2e_core.text_checks import described_template
 
 from .dials import is_on, threshold
 from .session import Session
@@ -156,12 +158,22 @@ def opening(session: Session, behavior: Behavior | None, loaded: LoadedModel) ->
         f"**Wanted:** {wanted}. **Opposite:** {opposite}. "
         f"{means.n_positive:,} + {means.n_negative:,} examples, {means.n_tokens:,} tokens averaged.",
         *session.scored.contrast.notes,
+        model_line(loaded),
         *loaded.warnings,
         *session.scored.scores.spec.unreachable,
     ]
     # The lesson is folded away: the heatmaps, the dials and the texts fit on one screen without it.
     about = html.escape(_about(behavior, swapped=session.swapped), quote=False) if behavior else ""
     return " ".join(sentences) + (f"<details><summary>What to try</summary>{about}</details>" if about else "")
+
+
+def model_line(loaded: LoadedModel) -> str:
+    """What runs here, in one sentence: size, numbers, device, and how prompts reach the model."""
+    size, held = loaded.model.num_parameters(), gigabytes(held_bytes(loaded.model))
+    return (
+        f"**Model:** {size:,} parameters, {dtype_name(loaded.dtype)} on {loaded.device} ({held}); chat template: "
+        f"{described_template(loaded.tokenizer)}."
+    )
 
 
 def _about(behavior: Behavior, *, swapped: bool) -> str:

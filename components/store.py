@@ -91,8 +91,14 @@ class ModelStore:
         """A behaviour by name; None where a visitor brought the examples."""
         return None if name == OWN else self.behavior(name)
 
-    def model(self, name: str) -> LoadedModel:
-        """A loaded model; loads it where the operator allows the source, and then forgets the one unused longest."""
+    def is_loaded(self, name: str) -> bool:
+        return self._known(name) is not None
+
+    def model(self, name: str, *, progress: Progress | None = None) -> LoadedModel:
+        """A loaded model; loads it where the operator allows the source, and then forgets the one unused longest.
+
+        `progress` counts the bytes of a download. One that fails leaves the models that are loaded as they were.
+        """
         known = self._known(name)
         if known is not None:
             return known
@@ -100,7 +106,7 @@ class ModelStore:
             known = self._known(name)
             if known is not None:
                 return known
-            loaded = load_model(self._source(name), device=self.device, dtype=self.dtype)
+            loaded = load_model(self._source(name), device=self.device, dtype=self.dtype, progress=progress)
             with self._lock:
                 self._models[name] = loaded
                 self._evict()

@@ -1,0 +1,103 @@
+"""A Hub id typed into the model box: progress on the page, Stop, and what is kept, against a server on the loopback."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from components import readouts
+from components.choose_handlers import Choice, extract
+from components.session import OWN, Session
+from components.store import ModelStore
+from s2e_core import ModelLoadError, transfer
+from tests.families import saved_folder
+from tests.hub_server import HubServer, Repository, running_hub, use_hub
+
+ID = "somebody/tiny"
+EXAMPLES = "\n".join(f"Question {n}? | {{}} {n}." for n in range(4))
+CHOICE = Choice(ID, OWN, positive=EXAMPLES.format(*["Yes"] * 4), negative=EXAMPLES.format(*["No"] * 4))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved_folder(tmp_path_factory.mktemp("served") / "first")
+
+
+@pytest.fixture
+def hub(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    with running_hub() as server:
+        server.repositories = {ID: Repository.of(folder)}
+        use_hub(monkeypatch, server.address, tmp_path / "cache")
+        monkeypatch.setattr(transfer, "PAUSE_SECONDS", 0.01)
+        monkeypatch.setattr(transfer, "REPORT_BYTES", 20_000)
+        yield server
+
+
+@pytest.fixture
+def store(folder: Path, tmp_path: Path) -> ModelStore:
+    return ModelStore(sources={"first": folder}, work=tmp_path, hub=True, device="cpu")
+
+
+def test_the_page_counts_the_download_and_then_has_a_session(hub: HubServer, store: ModelStore) -> None:
+    hub.seconds_a_block = 0.02
+    *lines, session = extract(store, CHOICE)
+    assert isinstance(session, Session) and session.model == ID
+    counted = [line for line in lines if str(line).startswith("Downloading the model: 0.")]
+    assert len(counted) > 3 and all(" MB" in str(line) for line in counted)
+    assert lines.index(counted[0]) < [str(line).split()[0] for line in lines].index("Reading")
+    hub.requests.clear()
+    *lines, _ = extract(store, CHOICE)
+    assert not hub.requests and not any("Downloading" in str(line) for line in lines)
+
+
+def test_stop_ends_a_download_and_the_next_goes_on_where_it_ended(hub: HubServer, store: ModelStore) -> None:
+    hub.seconds_a_block = 0.05
+    with closing(extract(store, CHOICE)) as lines:
+        for line in lines:
+            if "Downloading the model: 0.1" in str(line):
+                break
+    deadline = time.monotonic() + 20
+    while store._loading.locked() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not store._loading.locked() and not store.is_loaded(ID)
+    hub.seconds_a_block = 0
+    hub.requests.clear()
+    assert store.model(ID).model_id == ID
+    (again,) = hub.of_weights()
+    assert again.range.startswith("bytes=")
+
+
+def test_a_model_that_cannot_be_loaded_leaves_the_one_before_as_it_was(
+    hub: HubServer, store: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = store.model("first")
+    hub.repositories[ID].refusal = (401, "GatedRepo")
+    with pytest.raises(ModelLoadError, match="gated"):
+        list(extract(store, CHOICE))
+    hub.repositories[ID].refusal = None
+    monkeypatch.setattr("s2e_core.memory.available_memory", lambda device: 1000)
+    with pytest.raises(ModelLoadError, match="memory"):
+        list(extract(store, CHOICE))
+    assert store.model("first") is first and not store.is_loaded(ID)
+    *_, session = extract(store, Choice("first", OWN, positive=CHOICE.positive, negative=CHOICE.negative))
+    assert isinstance(session, Session)
+
+
+def test_two_visitors_who_ask_for_one_model_wait_for_one_download(hub: HubServer, store: ModelStore) -> None:
+    hub.seconds_a_block = 0.005
+    visitors = [threading.Thread(target=store.model, args=(ID,)) for _ in range(2)]
+    for visitor in visitors:
+        visitor.start()
+    for visitor in visitors:
+        visitor.join()
+    assert len(hub.of_weights()) == 1
+
+
+def test_the_page_says_what_runs_and_how_prompts_reach_it(store: ModelStore) -> None:
+    line = readouts.model_line(store.model("first"))
+    assert "float32 on cpu" in line and "parameters" in line and "MB" in line and "turn of its own" in line
