@@ -37,6 +37,8 @@ from .evaluate import evaluate
 from .evaluation import Evaluation
 from .export import export_checkpoint, export_size
 from .generate import compare, generate_responses
+from .interop_directions import ImportedDirections, load_directions
+from .interop_edit_pack import load_edit_pack
 from .intervene import intervening, preview_logits
 from .loading import load_model
 from .plan import Answer, Outcome, Plan, Question, Result
@@ -88,6 +90,7 @@ __all__ = [
     "Example",
     "ExportError",
     "Found",
+    "ImportedDirections",
     "InteropError",
     "LoadedModel",
     "MeanInputs",
@@ -139,7 +142,9 @@ __all__ = [
     "list_behaviors",
     "load_behavior",
     "load_contrast_set",
+    "load_directions",
     "load_edit",
+    "load_edit_pack",
     "load_model",
     "load_sweep",
     "multiple_choice",
