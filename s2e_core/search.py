@@ -32,6 +32,8 @@ FRESH_DICE = 1_000_000
 """Between the seeds of two stages, so that none of them throws the same dice again."""
 WEAKER = 0.85
 """Share of its strength at which a finalist that may lose too much is tried again."""
+ROUNDS = 4
+"""How often the finalists of an arm are weakened before none of them is said to keep the floor."""
 ARMS: tuple[Arm, Arm] = ("edit", "steering")
 
 
@@ -84,6 +86,7 @@ def find_edit(
     2. Whole development split, `samples` answers each with fresh dice: the `finalists` of either arm, one of them also
        a little weaker. The best of many trials is partly lucky; here luck does not count again. Per arm the best is
        chosen whose kept utility is above the floor by one standard error, or, where none is, at the floor at least.
+       Where none of an arm keeps the floor, its finalists are asked again at less strength.
     3. Whole test split, `samples` answers each with fresh dice: the untouched model and the two that were chosen.
        Nothing is chosen by these figures: they are what to report.
 
@@ -114,7 +117,7 @@ def find_edit(
         development = _explore(bench, asked, fixed, proposals, n_trials, seen)
         looked = sweep_results(development)
         again = [t for arm in ARMS for t in finalists_of(looked, arm, floor, near, finalists, asked.less_is_better)]
-        finals = bench.ask("finals", final_plan, (Trial(), *again))
+        finals = _run_off(bench, final_plan, again, floor)
         edit, steering = (chosen(sweep_results(finals), arm, floor, finals.less_is_better) for arm in ARMS)
         picked = [trial for trial in (edit, steering) if trial is not None]
         held_out = bench.ask("test", test_plan, (Trial(), *picked)) if test_plan and picked else None
@@ -146,6 +149,14 @@ def weaker(trial: Trial) -> Trial:
     if trial.settings is None:
         return Trial(gamma=round((trial.gamma or 0.0) * WEAKER, 3))
     return Trial(replace(trial.settings, strength=round(trial.settings.strength * WEAKER, 4)))
+
+
+def weakened(
+    latest: Sequence[Trial], measured: Sequence[Result], floor: float, less_is_better: bool
+) -> tuple[Trial, ...]:
+    """The latest finalists at WEAKER of their strength, those of the arms of which none keeps the floor."""
+    failed = [arm for arm in ARMS if chosen(measured, arm, floor, less_is_better) is None]
+    return tuple(weaker(trial) for trial in latest if trial.arm in failed)
 
 
 def chosen(measured: Sequence[Result], arm: Arm, floor: float, less_is_better: bool) -> Trial | None:
@@ -202,6 +213,19 @@ def _explore(
         trials += new
         made = bench.ask("development", plan, trials)
         proposals.tell(results(made.questions, (made.outcomes[0], *made.outcomes[-len(new) :])))
+
+
+def _run_off(bench: _Bench, plan: Plan, finalists: Sequence[Trial], floor: float) -> Sweep:
+    """Stage 2: the finalists, and weaker ones of an arm while none of its keeps the floor."""
+    trials, latest = [Trial(), *finalists], tuple(finalists)
+    finals = bench.ask("finals", plan, trials)
+    for _ in range(ROUNDS):
+        latest = weakened(latest, sweep_results(finals), floor, finals.less_is_better)
+        if not latest:
+            break
+        trials += latest
+        finals = bench.ask("finals", plan, trials)
+    return finals
 
 
 def _apart(test: Plan, development: Plan) -> Plan | None:

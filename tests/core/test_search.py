@@ -22,7 +22,7 @@ from s2e_core.proposals import (
     search_space,
     settings_of,
 )
-from s2e_core.search import chosen, finalists_of, find_edit
+from s2e_core.search import chosen, finalists_of, find_edit, weakened
 from s2e_core.spec import KINDS
 from s2e_core.sweep import sweep_results
 from s2e_core.sweep_file import load_sweep
@@ -175,6 +175,17 @@ def test_finalists_are_the_best_near_the_floor_a_weaker_one_and_some_that_keep_i
     measured = steered((0.9, 0.80), (0.8, 0.96), (0.7, 0.97), (0.6, 0.985), (0.5, 1.0), (0.4, 1.0))
     picked = [trial.gamma for trial in finalists_of(measured, "steering", 0.97, 0.955, 5, False)]
     assert picked == pytest.approx([0.2, 0.2 * 0.85, 0.3, 0.5, 0.4])
+
+
+def test_finalists_are_weakened_where_none_of_their_arm_keeps_the_floor():
+    edit = Trial(EditSettings(0.3, None, 0.5, strength=2.0))
+    latest = (Trial(gamma=1.0), Trial(gamma=0.5), edit)
+    kept = [result(trial, 0.5, 0.9) for trial in latest]
+    assert [trial.gamma for trial in weakened(latest, kept, 0.97, False)[:2]] == [0.85, 0.425]
+    assert weakened(latest, kept, 0.97, False)[2].settings.strength == pytest.approx(1.7)
+    kept[2] = result(edit, 0.5, 0.98)
+    assert [trial.arm for trial in weakened(latest, kept, 0.97, False)] == ["steering", "steering"]
+    assert weakened(latest, kept, 0.9, False) == ()
 
 
 def test_finalists_are_filled_up_and_never_from_another_arm():
