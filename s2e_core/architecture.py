@@ -1,8 +1,9 @@
 """Finds the heads and neurons of a causal language model by one small rule, and checks the finding by a forward pass.
 
-The rule reads module names and sizes: no table of models. It covers decoders in which every layer has one attention
-output projection and one MLP down projection, each a plain matrix; everything else is refused with a sentence. What
-names cannot promise, `verify_sites` measures. Knows no tokenizer and no file.
+The rule reads module names and sizes: no table of models. It covers decoders whose layers have one attention output
+projection and one MLP down projection, each a plain matrix; a layer that mixes tokens by other means has no heads, and
+`unreachable` says so. Everything else is refused with a sentence. What names cannot promise, `verify_sites` measures.
+Knows no tokenizer and no file.
 """
 
 from __future__ import annotations
@@ -16,34 +17,30 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from transformers.pytorch_utils import Conv1D
 
+from .decoder_layer import (
+    CROSS_ATTENTION,
+    WIDTH_KEYS,
+    Unfit,
+    head_count,
+    inside,
+    is_for_images,
+    kind_of,
+    mixers_of,
+    number,
+    out_features,
+    plain_inputs,
+    refuse_experts,
+    the_projection,
+)
 from .errors import UnsupportedModelError
-from .spec import KINDS, Kind, ModelSpec, Site
+from .spec import KINDS, ModelSpec, Site
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel
+    from transformers import PreTrainedModel
 
-ATTENTION_OUT = re.compile(r"(^|\.)o_proj(\.linear)?$|att\w*\.(\w+\.)*(out_proj|c_proj|dense|Wo|attention_out)$")
-MLP_DOWN = re.compile(
-    r"(^|[._])(down_proj|c_proj|fc2|fc_out|w2|Wo|w_out|dense_4h_to_h|output_linear|output\.dense"
-    r"|ffn\.2|feed_forward\.output)$"
-)
-CROSS_ATTENTION = re.compile(r"cross|encoder_att", re.IGNORECASE)
-INSIDE_NORM = re.compile(r"norm\.", re.IGNORECASE)
-EXPERTS = re.compile(r"expert|moe", re.IGNORECASE)
-OTHER_MIXER = re.compile(r"mamba|(^|[._])ssm|linear_att|recurrent|lstm|rwkv|delta_net|(^|\.)conv(\.|$)", re.IGNORECASE)
 NOT_TEXT = re.compile(r"vision|visual|image|audio|speech", re.IGNORECASE)
-LOOKED_FOR = {
-    "heads": "attention output projection (self_attn.o_proj, attn.c_proj, attention.dense or the like)",
-    "neurons": "MLP down projection (mlp.down_proj, fc2, mlp.c_proj or the like)",
-}
-
 DEPTH_KEYS = ("num_decoder_layers", "decoder_layers", "num_hidden_layers", "n_layer", "n_layers", "num_layers")
-# The decoder's own number comes first: under the general name some families keep their encoder's.
-HEAD_COUNT_KEYS = ("num_decoder_attention_heads", "decoder_attention_heads", "num_attention_heads", "num_heads")
-HEAD_SIZE_KEYS = ("v_head_dim", "head_dim", "attention_head_size")
-WIDTH_KEYS = ("hidden_size", "d_model")
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4, torch.float16: 5e-3, torch.bfloat16: 2e-2}
 """Largest error of the decomposition, relative to max(1, max |output|): half precision rounds every output."""
@@ -58,20 +55,26 @@ def find_sites(model: PreTrainedModel) -> ModelSpec:
 
     Raises UnsupportedModelError, naming the layer, what was looked for and what was found, unless every layer has
     exactly one attention output projection (d, H * D) and one MLP down projection (d, F) with a plain float weight.
+    Heads may be missing where another mixer of tokens was found, and layers that a prompt of text alone skips are left
+    out; at least one layer must have heads.
     """
     config = model.config.get_text_config()
     with _naming(model):
-        path, layers = _decoder_layers(model, {depth for key in DEPTH_KEYS if (depth := _number(config, (key,)))})
+        path, layers = _decoder_layers(model, {depth for key in DEPTH_KEYS if (depth := number(config, (key,)))})
         sites: list[Site] = []
         for index, layer in enumerate(layers):
-            _refuse_experts_and_mixers(index, layer)
-            for kind in KINDS:
-                name, module = _the_projection(index, layer, kind, _number(config, WIDTH_KEYS))
-                n_inputs, transposed = _plain_inputs(f"{path}.{index}.{name}", module)
-                count = n_inputs if kind == "neurons" else _head_count(config, index, layer, name, n_inputs)
+            refuse_experts(index, layer)
+            for kind in () if is_for_images(layer) else KINDS:
+                found = the_projection(index, layer, kind, number(config, WIDTH_KEYS))
+                if found is None:
+                    continue
+                name, module = found
+                n_inputs, transposed = plain_inputs(f"{path}.{index}.{name}", module)
+                count = n_inputs if kind == "neurons" else head_count(config, index, layer, name, n_inputs)
                 sites.append(Site(index, kind, f"{path}.{index}.{name}", count, n_inputs // count, transposed))
+        _refuse_if_headless(sites, layers)
         _refuse_shared_weights(model, sites)
-    d_model = _out_features(model.get_submodule(sites[0].name))
+    d_model = out_features(model.get_submodule(sites[0].name))
     return ModelSpec(model.config.model_type, len(layers), d_model, tuple(sites), _out_of_reach(model, path, layers))
 
 
@@ -83,7 +86,7 @@ def verify_sites(model: PreTrainedModel, spec: ModelSpec) -> ModelSpec:
     Raises UnsupportedModelError where that does not hold. The model is left without hooks and unchanged.
     """
     probes = [_Probe(site, model.get_submodule(site.name)) for site in spec.sites]
-    vocabulary = _number(model.config.get_text_config(), ("vocab_size",)) or PROBE_TOKENS
+    vocabulary = number(model.config.get_text_config(), ("vocab_size",)) or PROBE_TOKENS
     ids = torch.arange(3, 3 + PROBE_TOKENS, device=model.device)[None] % vocabulary  # (1, tokens)
     with ExitStack() as hooks, torch.inference_mode(), _naming(model):
         for probe in probes:
@@ -94,24 +97,20 @@ def verify_sites(model: PreTrainedModel, spec: ModelSpec) -> ModelSpec:
         try:
             model(input_ids=ids)
         except FORWARD_ERRORS as error:
-            raise _Unfit(f"a forward pass over {PROBE_TOKENS} token ids fails ({error})") from error
+            raise Unfit(f"a forward pass over {PROBE_TOKENS} token ids fails ({error})") from error
         for probe in probes:
             probe.check()
     return replace(spec, sites=tuple(replace(probe.site, post_norm=probe.post_norm) for probe in probes))
-
-
-class _Unfit(Exception):
-    """Why a model cannot be edited; `_naming` puts the model in front."""
 
 
 @contextmanager
 def _naming(model: PreTrainedModel) -> Iterator[None]:
     try:
         yield
-    except _Unfit as reason:
+    except Unfit as reason:
         raise UnsupportedModelError(
-            f"This {model.config.model_type} model cannot be edited: {reason}. Supported are decoders in which every "
-            "layer has attention heads and one plain MLP, such as Llama, Qwen, Mistral, Gemma, Phi, OPT or GPT-2."
+            f"This {model.config.model_type} model cannot be edited: {reason}. Supported are decoders with "
+            "attention heads and one plain MLP a layer, such as Llama, Qwen, Mistral, Gemma, Phi, OPT or GPT-2."
         ) from reason
 
 
@@ -122,12 +121,12 @@ def _decoder_layers(model: PreTrainedModel, depths: set[int]) -> tuple[str, nn.M
     if not fitting:
         found = " and ".join(f"{name} with {len(layers)}" for name, layers in outer.items()) or "no list of layers"
         wanted = " or ".join(map(str, sorted(depths))) or "an unstated number of"
-        raise _Unfit(f"a list of {wanted} decoder layers was looked for, and {found} was found")
+        raise Unfit(f"a list of {wanted} decoder layers was looked for, and {found} was found")
     path = max(fitting, key=lambda name: sum(p.numel() for p in outer[name].parameters()))
     kinds = {type(layer) for layer in outer[path]}
     twins = [n for n, layers in outer.items() if n != path and kinds & {type(layer) for layer in layers}]
     if twins:
-        raise _Unfit(f"it runs several stacks of the same layers, {path} and {' and '.join(twins)}")
+        raise Unfit(f"it runs several stacks of the same layers, {path} and {' and '.join(twins)}")
     return path, outer[path]
 
 
@@ -137,73 +136,11 @@ def _outer_lists(model: PreTrainedModel) -> dict[str, nn.ModuleList]:
     return {name: m for name, m in lists.items() if not any(name.startswith(f"{other}.") for other in lists)}
 
 
-def _refuse_experts_and_mixers(index: int, layer: nn.Module) -> None:
-    shapes = {name: tuple(parameter.shape) for name, parameter in layer.named_parameters()}
-    stacks = [name for name, shape in shapes.items() if len(shape) > 2]
-    stacks = [name for name in stacks if MLP_DOWN.search(name.removesuffix(".weight"))]
-    if experts := stacks + [name for name in shapes if EXPERTS.search(name)]:
-        found = f"{experts[0]}, of shape {shapes[experts[0]]}"
-        raise _Unfit(f"the MLP of layer {index} is a mixture of experts ({found})")
-    if mixers := [name for name in shapes if OTHER_MIXER.search(name)]:
-        found = f"{mixers[0]}, of shape {shapes[mixers[0]]}"
-        raise _Unfit(f"layer {index} mixes tokens by something other than attention heads ({found})")
-
-
-def _the_projection(index: int, layer: nn.Module, kind: Kind, d_model: int | None) -> tuple[str, nn.Module]:
-    """The one module of a layer that is named and sized like the projection of this kind."""
-    named = {name: module for name, module in layer.named_modules() if _kind(name) == kind}
-    fitting = [(name, module) for name, module in named.items() if _out_features(module) == d_model]
-    if len(fitting) == 1:
-        return fitting[0]
-    leaves = {name: module for name, module in layer.named_modules() if not list(module.children())}
-    found = ", ".join(f"{name} ({type(module).__name__})" for name, module in (named or leaves).items())
-    missing = f"{'more than one' if fitting else 'no'} {LOOKED_FOR[kind]} that is a linear layer with {d_model} outputs"
-    raise _Unfit(f"layer {index} ({type(layer).__name__}) has {missing}; it has {found}")
-
-
-def _kind(name: str) -> Kind | None:
-    if CROSS_ATTENTION.search(name) or INSIDE_NORM.search(name):
-        return None
-    if ATTENTION_OUT.search(name):
-        return "heads"
-    return "neurons" if MLP_DOWN.search(name) else None
-
-
-def _out_features(module: nn.Module) -> int:
-    """0 for a module that is not linear."""
-    if isinstance(module, Conv1D):
-        return module.nf
-    return module.out_features if isinstance(module, nn.Linear) else 0
-
-
-def _plain_inputs(name: str, module: nn.Module) -> tuple[int, bool]:
-    """Number of inputs and whether the weight is stored (in, out); refuses what is no plain matrix in memory.
-
-    Quantised weights report a float dtype and a matrix shape in some libraries: only the exact type tells.
-    """
-    weight = module.weight
-    if type(weight) is not nn.Parameter or weight.dtype not in TOLERANCE or weight.dim() != 2:
-        what = f"{type(weight).__name__} of {weight.dtype} and shape {tuple(weight.shape)}"
-        raise _Unfit(f"the weight of {name} is no plain float matrix but a {what}; load the model unquantised")
-    if weight.is_meta:
-        raise _Unfit(f"the weight of {name} is not in memory (offloaded); load the whole model on one device")
-    transposed = isinstance(module, Conv1D)
-    return weight.shape[0 if transposed else 1], transposed
-
-
-def _head_count(config: PreTrainedConfig, index: int, layer: nn.Module, name: str, n_inputs: int) -> int:
-    """Query heads at a projection's input: by the head size the attention module keeps and by the head count.
-
-    Both must agree where both are known, since nothing in a forward pass would show a wrong split.
-    """
-    parents = [layer.get_submodule(name[:i]) for i, letter in enumerate(name) if letter == "."]
-    size = next((size for parent in parents if (size := _number(parent, HEAD_SIZE_KEYS))), None)
-    count = next((count for owner in (*parents, config) if (count := _number(owner, HEAD_COUNT_KEYS))), None)
-    found = count or n_inputs // (size or n_inputs + 1)
-    if found == 0 or found * (size or n_inputs // found) != n_inputs:
-        heads = f"{count or 'an unknown number of'} heads of size {size or 'unknown'}"
-        raise _Unfit(f"{name} of layer {index} has {n_inputs} inputs, which are not {heads}")
-    return found
+def _refuse_if_headless(sites: list[Site], layers: nn.ModuleList) -> None:
+    if not any(site.kind == "heads" for site in sites):
+        kinds = {f"{name} ({type(module).__name__})" for layer in layers for name, module in mixers_of(layer).items()}
+        found = " and ".join(sorted(kinds)) or "nothing that is known"
+        raise Unfit(f"none of its layers has attention heads; tokens are mixed by {found}")
 
 
 def _refuse_shared_weights(model: PreTrainedModel, sites: list[Site]) -> None:
@@ -213,29 +150,53 @@ def _refuse_shared_weights(model: PreTrainedModel, sites: list[Site]) -> None:
     for name, parameter in model.named_parameters(remove_duplicate=False):
         other = owners.setdefault(parameter.data_ptr(), name)
         if other != name and {name, other} & wanted:
-            raise _Unfit(f"{other} and {name} are one and the same weight")
+            raise Unfit(f"{other} and {name} are one and the same weight")
 
 
 def _out_of_reach(model: PreTrainedModel, path: str, layers: nn.ModuleList) -> tuple[str, ...]:
-    cross = [name for name, m in layers.named_modules() if CROSS_ATTENTION.search(name) and _out_features(m)]
-    sentences = [f"{path}.{name} is cross-attention, which a plain prompt does not use." for name in cross[:1]]
+    """What a person will miss on the heatmaps, one sentence per kind of layer and per other part."""
+    kinds: dict[str, list[int]] = {}
+    for index, layer in enumerate(layers):
+        for sentence in _missing(layer):
+            kinds.setdefault(sentence, []).append(index)
+    sentences = [sentence.format(_numbers(indices)) for sentence, indices in kinds.items()]
+    text = {
+        f"{i}.{name}": m
+        for i, layer in enumerate(layers)
+        if not is_for_images(layer)
+        for name, m in layer.named_modules()
+    }
+    cross = [name for name, module in text.items() if CROSS_ATTENTION.search(name) and out_features(module)]
+    sentences += [f"{path}.{name} is cross-attention, which a plain prompt does not use." for name in cross[:1]]
     apart = [name for name in _outer_lists(model) if NOT_TEXT.search(name)]
     return (*sentences, *(f"{name} is not part of the text decoder." for name in apart))
 
 
-def _number(owner: object, keys: tuple[str, ...]) -> int | None:
-    """The first of the attributes that is a positive whole number.
+def _missing(layer: nn.Module) -> Iterator[str]:
+    """Sentences with a place for the numbers of all layers of this kind."""
+    if is_for_images(layer):
+        yield "Nothing to edit in {}: it attends to images alone and does not run on text."
+        return
+    mixers = mixers_of(layer)
+    own = {kind_of(name) for name, _ in layer.named_modules() if not inside(name, mixers)}
+    for name, module in mixers.items():
+        mixer = f"{name} ({type(module).__name__}), which is not edited"
+        if "heads" in own:
+            yield f"Beside the heads of {{}}, tokens are also mixed by {mixer}."
+        else:
+            yield f"No attention heads in {{}}: tokens are mixed by {mixer}."
+    if not mixers and "heads" not in own:
+        yield "No attention in {}, only an MLP."
+    if "neurons" not in own:
+        yield "No MLP in {}."
 
-    Configurations whose layers differ raise RuntimeError for an attribute that is not the same in all layers.
-    """
-    for key in keys:
-        try:
-            value = getattr(owner, key, None)
-        except RuntimeError:
-            continue
-        if isinstance(value, int) and value > 0:
-            return value
-    return None
+
+def _numbers(indices: list[int]) -> str:
+    """Layers for a person, runs of them shortened: 'layers 0 to 2, 4'."""
+    starts = [i for i in indices if i - 1 not in indices]
+    ends = [i for i in indices if i + 1 not in indices]
+    runs = ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in zip(starts, ends, strict=True))
+    return f"layer{'s' if len(indices) > 1 else ''} {runs}"
 
 
 @dataclass(eq=False)
@@ -270,13 +231,13 @@ class _Probe:
 
     def check(self) -> None:
         if self.calls != 1:
-            raise _Unfit(f"{self.site.name} ran {self.calls} times in one forward pass, where once was expected")
+            raise Unfit(f"{self.site.name} ran {self.calls} times in one forward pass, where once was expected")
         if self.positions != PROBE_TOKENS:
-            raise _Unfit(f"{self.site.name} sees {self.positions} positions where {PROBE_TOKENS} tokens were given")
+            raise Unfit(f"{self.site.name} sees {self.positions} positions where {PROBE_TOKENS} tokens were given")
         tolerance = TOLERANCE[self.module.weight.dtype]
         if not self.error <= tolerance:  # also when the error is NaN
             wrong = f"off by {self.error:.2g} where {tolerance:g} is allowed"
-            raise _Unfit(f"{self.site.name} does not output its weight times its input: it is {wrong}")
+            raise Unfit(f"{self.site.name} does not output its weight times its input: it is {wrong}")
 
 
 def _norm_watcher(probes: list[_Probe]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .cache import new_cache
+from .cache import holds_everything, keeps_states, new_cache, select_rows
 from .decoding import SharedDice, decode_part, end_ids, until_end
 from .errors import Cancelled
 from .intervene import intervening
@@ -80,10 +80,12 @@ def answers(
 def _groups(loaded: LoadedModel, rows: Sequence[Row]) -> list[list[int]]:
     """Places of the rows that run together: all of them, or only those of one length where padding would be read.
 
-    A model that takes no position ids counts the padding as positions, and so do some with a cache of their own kind.
+    A model that takes no position ids counts the padding as positions, and so do some with a cache of their own kind;
+    states that sum up a text may sum up the padding.
     """
     model = loaded.model
-    if "position_ids" in inspect.signature(model.forward).parameters and model._supports_default_dynamic_cache():
+    takes_positions = "position_ids" in inspect.signature(model.forward).parameters
+    if takes_positions and model._supports_default_dynamic_cache() and not keeps_states(new_cache(model)):
         return [list(range(len(rows)))]
     by_length: dict[int, list[int]] = {}
     for i, row in enumerate(rows):
@@ -134,7 +136,7 @@ class _Batch:
         self.ids, cache = decode_part(
             self.loaded, self.ids, self.mask, self.cache, n_tokens, self.dice, stops, steps.append
         )
-        self.cache = cache if self.cache is not None else None
+        self.cache = cache if self.cache is not None and holds_everything(cache) else None
         grown = torch.ones(len(self.mask), len(steps), dtype=self.mask.dtype)
         self.mask = torch.cat([self.mask, grown], dim=1)
 
@@ -146,7 +148,7 @@ class _Batch:
         self.alive = [self.alive[n] for n in places]
         self.ids, self.mask, self.dice = self.ids[chosen], self.mask[chosen], self.dice.of_rows(places)
         if self.cache is not None and places:
-            self.cache.batch_select_indices(chosen.to(self.loaded.device))
+            select_rows(self.cache, chosen.to(self.loaded.device))
 
 
 def left_padded(prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:

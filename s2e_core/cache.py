@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
-from transformers.cache_utils import DynamicLayer
+from transformers.cache_utils import DynamicLayer, LinearAttentionCacheLayerMixin
 
 ROOM = 64
 """Tokens of spare room that a full layer gets."""
@@ -28,6 +28,29 @@ def new_cache(model: PreTrainedModel) -> DynamicCache | None:
     cache = DynamicCache(config=model.config.get_text_config(decoder=True))
     cache.layers = [RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
+
+
+def keeps_states(cache: DynamicCache | None) -> bool:
+    """Whether some layers sum up the text in states, as Mamba and linear attention do; not all of them heed a mask."""
+    return cache is not None and any(isinstance(layer, LinearAttentionCacheLayerMixin) for layer in cache.layers)
+
+
+def holds_everything(cache: DynamicCache) -> bool:
+    """False after a run of a model that keeps its states in its modules, where the next text overwrites them."""
+    states = [layer for layer in cache.layers if isinstance(layer, LinearAttentionCacheLayerMixin)]
+    return all(
+        any((*layer.is_conv_states_initialized.values(), *layer.is_recurrent_states_initialized.values()))
+        for layer in states
+    )
+
+
+def select_rows(cache: DynamicCache, rows: Tensor) -> None:
+    """Keep these rows alone. For states, transformers knows but the reordering of beams, which takes fewer rows too."""
+    for layer in cache.layers:
+        if isinstance(layer, LinearAttentionCacheLayerMixin):
+            layer.reorder_cache(rows)
+        else:
+            layer.batch_select_indices(rows)
 
 
 class RoomyLayer(DynamicLayer):

@@ -57,13 +57,11 @@ EXPERTS = _words(
 )
 """Model types with fused experts, some of them hybrids as well."""
 
-OTHERS = _words(
-    """
-    bamba blt falcon_h1 falcon_mamba hrm_text lfm2 lfm3 mamba mamba2 mllama olmo_hybrid qwen3_5 qwen3_5_text
-    recurrent_gemma rwkv xlm xlnet xlstm zamba zamba2
-    """
-)
-"""Model types with layers that lack attention heads or an MLP, or with several stacks."""
+HYBRIDS = _words("bamba falcon_h1 lfm2 lfm3 mllama olmo_hybrid qwen3_5 qwen3_5_text recurrent_gemma")
+"""Model types in which some layers mix tokens by other means than attention heads."""
+
+OTHERS = _words("blt falcon_mamba hrm_text mamba mamba2 rwkv xlm xlnet xlstm zamba zamba2")
+"""Model types without attention heads or a plain MLP, or with several stacks."""
 
 NOT_BUILT = {
     "dots3_note": "its settings per layer belong to 46 layers",
@@ -122,6 +120,7 @@ PER_LAYER_INPUT = {
 }
 CONV_FIRST = {"layer_types": ["conv", "full_attention", "full_attention"], "num_dense_layers": 1}
 MAMBA_FIRST = {"layers_block_type": ["mamba", "hybrid", "hybrid"], "layer_types": ["mamba", "hybrid", "hybrid"]}
+MAMBA_SMALL = {"mamba_d_state": 16, "mamba_d_head": 16, "mamba_chunk_size": 16}
 OWN: dict[str, dict[str, object]] = {
     **dict.fromkeys(("deepseek_v3", "deepseek_v32", "glm_moe_dsa"), DENSE_FIRST),
     **dict.fromkeys(_words("gemma3n_text gemma4 gemma4_text gemma4_unified gemma4_unified_text"), PER_LAYER_INPUT),
@@ -132,12 +131,14 @@ OWN: dict[str, dict[str, object]] = {
     **dict.fromkeys(("lfm2", "lfm2_moe"), CONV_FIRST),
     **dict.fromkeys(("minicpm3", "youtu"), {"num_key_value_heads": 4}),
     **dict.fromkeys(("zamba", "zamba2"), MAMBA_FIRST),
+    "bamba": MAMBA_SMALL | {"attn_layer_indices": [1], "mamba_n_heads": 8},
     "beam": DENSE_FIRST | {"num_key_value_heads": 2},
     "blt": {"vocab_size": 260, "encoder_hash_byte_group_vocab": 100},
     "cohere_compass_text": {"rope_parameters": {"full_attention": ROPE, "sliding_attention": ROPE}},
     "cpmant": {"dim_head": HEAD_DIM, "segment_types": 4, "prompt_types": 4, "prompt_length": 4},
     "dbrx": {"attn_config": {"rope_theta": 10000.0, "kv_n_heads": 2}},
     "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2},
+    "falcon_h1": MAMBA_SMALL | {"mamba_d_ssm": 64, "mamba_n_heads": 4},
     "got_ocr2": {"vision_config": {"mlp_dim": 96, "output_channels": 32, "image_size": 64}},
     "gpt_neo": {"attention_types": [[["global", "local"], 1], [["global"], 1]]},
     "helium": {"head_dim": 16},

@@ -20,6 +20,7 @@ ROWS = (
     {"directions", "scores", "edit", "settings_json", "estimates", "wording", "refusals", "scoring", "trials"},
     {
         "architecture",
+        "decoder_layer",
         "contrast",
         "behaviors",
         "chat",

@@ -30,24 +30,40 @@ from s2e_core import (
     steering_directions,
 )
 from s2e_core.architecture import find_sites, verify_sites
-from tests.families import EXPERTS, NOT_BUILT, OTHERS, SIMPLE, VOCABULARY, in_memory, tiny_model
+from tests.families import EXPERTS, HYBRIDS, NOT_BUILT, OTHERS, SIMPLE, VOCABULARY, in_memory, tiny_model
 from tests.reference import elastic_net, reference, unit
 
 ODD = {"prophetnet": "self_attn.out_proj ran 2 times", "cpmant": "sees 12 positions"}
 """Families with plain heads and neurons whose forward pass does not take one position a token, once."""
-SUPPORTED = tuple(model_type for model_type in SIMPLE if model_type not in ODD)
+SUPPORTED = (*(model_type for model_type in SIMPLE if model_type not in ODD), *HYBRIDS)
 N_LAYERS, N_HEADS = 3, 4
-NEURONS = {"bloom": 256, "gpt_neox_japanese": 256, "moshi": 48, "mpt": 256, "openai-gpt": 256}
+HEADS_IN = {
+    "bamba": (1,),
+    "lfm2": (1, 2),
+    "lfm3": (2,),
+    "mllama_text_model": (0, 2),
+    "olmo_hybrid": (2,),
+    "qwen3_5": (1,),
+    "qwen3_5_text": (1,),
+    "recurrent_gemma": (2,),
+}
+"""Layers with attention heads, where not all have them."""
+NEURONS_IN = {"mllama_text_model": (0, 2)}
+NEURONS = {
+    **{"bloom": 256, "gpt_neox_japanese": 256, "moshi": 48, "mpt": 256, "openai-gpt": 256},
+    **{"lfm2": 256, "recurrent_gemma": 48},
+}
 """MLP width where the family derives it from the hidden size; else it is the 96 that the configuration asks for."""
 POST_NORM = {
     *("exaone4", "gemma2", "gemma3", "gemma3_text", "gemma3n_text", "gemma4", "gemma4_text", "gemma4_unified"),
-    *("gemma4_unified_text", "glm4", "hyperclovax", "olmo2", "olmo3"),
+    *("gemma4_unified_text", "glm4", "hyperclovax", "lfm3", "olmo2", "olmo3"),
 }
-FIRST_LAYER_WITHOUT_HEADS = {"jamba", "lfm2_moe", "nemotron_h"}
 OTHER_REASONS = (
-    "mixes tokens by something other than attention heads",
+    "none of its layers has attention heads",
+    "has no MLP down projection",
     "has no attention output projection",
     "several stacks of the same layers",
+    "one and the same weight",
     "decoder layers was looked for",
 )
 IDS = torch.arange(3, 13).reshape(1, 10)
@@ -89,14 +105,17 @@ def recorded_heads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 
 
 def test_every_family_of_transformers_is_accounted_for():
-    assert sorted((*SIMPLE, *EXPERTS, *OTHERS, *NOT_BUILT)) == sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+    assert sorted((*SIMPLE, *HYBRIDS, *EXPERTS, *OTHERS, *NOT_BUILT)) == sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
 
 
 def test_every_head_and_every_neuron_of_every_layer_is_found(loaded, recorded_heads):
     spec, family = loaded.spec, loaded.model.config.model_type
     n_layers = 6 if family == "reformer" else N_LAYERS
     assert [(site.layer, site.kind) for site in spec.sites] == [
-        (layer, kind) for layer in range(n_layers) for kind in ("heads", "neurons")
+        (layer, kind)
+        for layer in range(n_layers)
+        for kind, table in (("heads", HEADS_IN), ("neurons", NEURONS_IN))
+        if layer in table.get(family, range(n_layers))
     ]
     assert {spec.sites[i].n_components for i in spec.of_kind("heads")} == {N_HEADS}
     assert {spec.sites[i].n_components for i in spec.of_kind("neurons")} == {NEURONS.get(family, 96)}
@@ -111,7 +130,8 @@ def test_every_head_and_every_neuron_of_every_layer_is_found(loaded, recorded_he
 
 def test_norms_behind_the_projections_are_detected(loaded):
     family = loaded.model.config.model_type
-    assert {site.post_norm for site in loaded.spec.sites} == {family in POST_NORM}
+    expected = {family in POST_NORM} if family != "olmo_hybrid" else {False, True}  # in layers with heads alone
+    assert {site.post_norm for site in loaded.spec.sites} == expected
 
 
 def test_scores_and_edit_equal_the_plain_loops(loaded, chain):
@@ -132,7 +152,7 @@ def test_scores_and_edit_equal_the_plain_loops(loaded, chain):
 
 @pytest.mark.parametrize("kind", ["heads", "neurons"])
 def test_one_component_edited_in_the_weights_is_the_previewed_edit_and_moves_the_logits(loaded, chain, kind):
-    site = loaded.spec.of_kind(kind)[1]
+    site = loaded.spec.of_kind(kind)[:2][-1]
     component = Component(site, 2)
     _, directions, scores = chain
     chosen = Selection(only=frozenset({component}), included=frozenset({component}))
@@ -155,8 +175,7 @@ def test_one_component_edited_in_the_weights_is_the_previewed_edit_and_moves_the
 def test_families_with_experts_other_mixers_or_several_stacks_are_refused_with_the_reason(model_type):
     with pytest.raises(UnsupportedModelError, match="cannot be edited") as refusal:
         find_sites(tiny_model(model_type))
-    mixture = model_type in EXPERTS and model_type not in FIRST_LAYER_WITHOUT_HEADS
-    reasons = ("is a mixture of experts",) if mixture else OTHER_REASONS
+    reasons = ("is a mixture of experts",) if model_type in EXPERTS else OTHER_REASONS
     assert any(reason in str(refusal.value) for reason in reasons), refusal.value
 
 

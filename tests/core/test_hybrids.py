@@ -1,0 +1,110 @@
+"""Models whose layers do not all have attention heads: what is told about them, and every way out of the program."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+from s2e_core import Edited, Original, UnsupportedModelError, batching, load_model, preview_logits
+from s2e_core.adapter import export_adapter
+from s2e_core.architecture import find_sites, verify_sites
+from s2e_core.batching import Row, answers
+from s2e_core.cache import holds_everything, new_cache, select_rows
+from s2e_core.export import export_checkpoint
+from s2e_core.recipe import load_edit, save_edit
+from tests.core.by_hand import answer_by_hand
+from tests.core.chain import chain
+from tests.core.edits import IDS, logits, plain, random_edit
+from tests.families import HYBRIDS, VOCABULARY, in_memory, saved_folder, tiny_model
+
+PROMPTS = ((1, 40, 77, 12, 99), (1, 9, 8), (1, 50, 51, 52, 53, 54, 55))
+
+
+@pytest.fixture(scope="module", params=HYBRIDS)
+def hybrid(request, tmp_path_factory):
+    if request.param == "mllama":  # its text part alone is no model that transformers loads by itself
+        return in_memory(tiny_model("mllama", vocab_size=VOCABULARY))
+    return load_model(saved_folder(tmp_path_factory.mktemp(request.param), request.param), device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("model_type", "sentence"),
+    [
+        ("lfm2", r"No attention heads in layer 0: tokens are mixed by conv \(Lfm2ShortConv\), which is not edited"),
+        ("qwen3_5", r"No attention heads in layers 0, 2: tokens are mixed by linear_attn \(Qwen3_5GatedDeltaNet\)"),
+        ("recurrent_gemma", r"No attention heads in layers 0 to 1: .* temporal_block \(RecurrentGemmaRecurrentBlock\)"),
+        ("falcon_h1", r"Beside the heads of layers 0 to 2, tokens are also mixed by mamba \(FalconH1Mixer\)"),
+        ("mllama", r"Nothing to edit in layer 1: it attends to images alone and does not run on text"),
+    ],
+)
+def test_layers_without_heads_are_named_with_the_reason(model_type, sentence):
+    (told,) = find_sites(tiny_model(model_type)).unreachable
+    assert re.search(sentence, told)
+
+
+def test_layers_of_a_single_branch_are_found_and_what_they_lack_is_told():
+    blocks = ["mamba", "attention", "mlp"]
+    model = tiny_model("nemotron_h", layers_block_type=blocks, mamba_num_heads=8, mamba_head_dim=16, ssm_state_size=16)
+    spec = verify_sites(model, find_sites(model))
+    assert [(site.layer, site.kind) for site in spec.sites] == [(1, "heads"), (2, "neurons")]
+    assert spec.unreachable == (
+        "No attention heads in layer 0: tokens are mixed by mixer (NemotronHMamba2Mixer), which is not edited.",
+        "No MLP in layers 0 to 1.",
+        "No attention in layer 2, only an MLP.",
+    )
+
+
+def test_the_rows_of_layers_without_heads_stay_on_the_heatmap_and_are_empty():
+    scores = chain(in_memory(tiny_model("qwen3_5", vocab_size=VOCABULARY))).scores
+    empty = scores.grid("heads").isnan().all(dim=1)
+    assert empty.tolist() == [True, False, True]
+    assert not scores.grid("neurons").isnan().any()
+
+
+@pytest.mark.parametrize("model_type", ["mamba", "mamba2", "falcon_mamba", "rwkv", "xlstm", "deepseek_v4"])
+def test_models_that_have_no_heads_to_edit_are_refused_by_name(model_type):
+    with pytest.raises(UnsupportedModelError, match=f"This {model_type} model cannot be edited: "):
+        find_sites(tiny_model(model_type))
+
+
+@torch.inference_mode()
+def test_rows_that_leave_a_batch_do_not_shift_the_states_of_the_others(hybrid):
+    ids = torch.tensor([[1, 40, 77, 12], [1, 9, 8, 7], [1, 50, 51, 52]])
+    cache, rows = new_cache(hybrid.model), torch.tensor([0, 2])
+    hybrid.model(input_ids=ids, past_key_values=cache, use_cache=True)
+    assert holds_everything(cache) == (hybrid.spec.model_type != "recurrent_gemma")
+    if not holds_everything(cache):  # the states are in the modules: every part of an answer reads the text again
+        return
+    select_rows(cache, rows)
+    positions = torch.full((2, 1), 4)
+    after = hybrid.model(input_ids=ids[rows, :1], position_ids=positions, past_key_values=cache, use_cache=True)
+    whole = hybrid.model(input_ids=torch.cat([ids, ids[:, :1]], dim=1)[rows], use_cache=False)
+    torch.testing.assert_close(after.logits[:, -1], whole.logits[:, -1], atol=1e-4, rtol=1e-4)
+
+
+def test_rows_of_several_lengths_and_variants_are_answered_as_alone(hybrid, monkeypatch):
+    monkeypatch.setattr(batching, "PART_TOKENS", 3)
+    made = chain(hybrid)
+    variants = [Original(), Edited(made.edit)]
+    rows = [Row(variant, ids, 4) for ids in PROMPTS for variant in range(2)]
+    written = answers(hybrid, variants, rows, max_new_tokens=10, temperature=0.0)
+    assert written == [answer_by_hand(hybrid, variants[v], ids, 10, seed=s, temperature=0.0) for v, ids, s in rows]
+
+
+def test_the_checkpoint_the_adapter_and_the_recipe_hold_the_previewed_edit(hybrid, tmp_path):
+    if not hybrid.source.name:
+        pytest.skip("never saved")
+    edit = random_edit(hybrid)
+    preview, original = (preview_logits(hybrid, variant, IDS) for variant in (Edited(edit), Original()))
+    assert not torch.allclose(preview, original, atol=1e-2)
+    written = plain(export_checkpoint(hybrid, edit, tmp_path / "checkpoint"))
+    torch.testing.assert_close(logits(written), preview, atol=1e-4, rtol=1e-4)
+    base = AutoModelForCausalLM.from_pretrained(hybrid.source, dtype=torch.float32)
+    adapted = PeftModel.from_pretrained(base, export_adapter(hybrid, edit, tmp_path / "adapter")).eval()
+    torch.testing.assert_close(logits(adapted), preview, atol=1e-4, rtol=1e-4)
+    again = load_edit(save_edit(edit, tmp_path / "recipe.safetensors"), base=hybrid)
+    torch.testing.assert_close(preview_logits(hybrid, Edited(again), IDS), preview, atol=0, rtol=0)
