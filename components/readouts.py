@@ -8,9 +8,9 @@ from __future__ import annotations
 import html
 
 from s2e_core import Behavior, Component, EditSettings, EditSummary, LoadedModel, relative_changes, summarize
-from s2e_core.memory import dtype_name, gigabytes, held_bytes
+from s2e_core.chat import folds_system, has_chat_template
+from s2e_core.memory import dtype_name
 from s2e_core.spec import KINDS, Kind
-from s2e_core.text_checks import described_template
 
 from .dials import is_on, threshold
 from .session import Session
@@ -168,12 +168,19 @@ def opening(session: Session, behavior: Behavior | None, loaded: LoadedModel) ->
 
 
 def model_line(loaded: LoadedModel) -> str:
-    """What runs here, in one sentence: size, numbers, device, and how prompts reach the model."""
-    size, held = loaded.model.num_parameters(), gigabytes(held_bytes(loaded.model))
-    return (
-        f"**Model:** {size:,} parameters, {dtype_name(loaded.dtype)} on {loaded.device} ({held}); chat template: "
-        f"{described_template(loaded.tokenizer)}."
-    )
+    """What runs here, in one short sentence; that a chat template is missing is among the model's warnings."""
+    folded = has_chat_template(loaded.tokenizer) and folds_system(loaded.tokenizer)
+    system = ", a system text goes into the user's turn" if folded else ""
+    size = _count(loaded.model.num_parameters())
+    return f"**Model:** {size} parameters, {dtype_name(loaded.dtype)} on {loaded.device}{system}."
+
+
+def _count(number: int) -> str:
+    """1,996,640 as "2.0 M"."""
+    for size, unit in ((1e9, "B"), (1e6, "M")):
+        if number >= size:
+            return f"{number / size:,.1f} {unit}"
+    return f"{number:,}"
 
 
 def _about(behavior: Behavior, *, swapped: bool) -> str:

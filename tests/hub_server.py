@@ -10,7 +10,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -157,10 +157,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(206 if first else 200, headers, b"")
         rest = content[first:] if body else b""
         limit = self.hub.breaks.pop(0) if self.hub.breaks else len(rest)
-        for start in range(0, min(limit, len(rest)), BLOCK):
-            self.wfile.write(rest[start : min(start + BLOCK, limit)])
-            if self.hub.seconds_a_block:
-                threading.Event().wait(self.hub.seconds_a_block)
+        with suppress(ConnectionError):  # the client was stopped
+            for start in range(0, min(limit, len(rest)), BLOCK):
+                self.wfile.write(rest[start : min(start + BLOCK, limit)])
+                if self.hub.seconds_a_block:
+                    threading.Event().wait(self.hub.seconds_a_block)
         if limit < len(rest):
             self.close_connection = True
 

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Page, expect
 
 from components import readouts
 from components.choose_handlers import Choice, extract
@@ -17,8 +18,11 @@ from components.store import ModelStore
 from s2e_core import ModelLoadError, transfer
 from tests.families import saved_folder
 from tests.hub_server import HubServer, Repository, running_hub, use_hub
+from tests.ui.running import running_app
 
 ID = "somebody/tiny"
+PATIENCE = 60_000
+"""Milliseconds."""
 EXAMPLES = "\n".join(f"Question {n}? | {{}} {n}." for n in range(4))
 CHOICE = Choice(ID, OWN, positive=EXAMPLES.format(*["Yes"] * 4), negative=EXAMPLES.format(*["No"] * 4))
 
@@ -98,6 +102,42 @@ def test_two_visitors_who_ask_for_one_model_wait_for_one_download(hub: HubServer
     assert len(hub.of_weights()) == 1
 
 
-def test_the_page_says_what_runs_and_how_prompts_reach_it(store: ModelStore) -> None:
-    line = readouts.model_line(store.model("first"))
-    assert "float32 on cpu" in line and "parameters" in line and "MB" in line and "turn of its own" in line
+def test_the_page_says_what_runs_and_where_a_system_text_goes(store: ModelStore) -> None:
+    loaded = store.model("first")
+    assert readouts.model_line(loaded) == "**Model:** 133,568 parameters, float32 on cpu."
+    loaded.tokenizer.chat_template = "{{ messages[-1].content }}"
+    assert "user's turn" in readouts.model_line(loaded)
+
+
+@pytest.fixture
+def served(hub: HubServer, tmp_path: Path) -> Iterator[tuple[ModelStore, str]]:
+    store = ModelStore(sources={"Bundled": "bundled"}, work=tmp_path, hub=True, device="cpu")
+    with running_app(store) as address:
+        yield store, address
+
+
+def test_a_visitor_types_an_id_watches_stops_and_goes_on(
+    hub: HubServer, served: tuple[ModelStore, str], page: Page
+) -> None:
+    store, address = served
+    status, box = page.locator("#status"), page.locator("#model input")
+    page.set_default_timeout(PATIENCE)
+    page.goto(address)
+    expect(status).to_contain_text("parameters, float32 on cpu", timeout=PATIENCE)
+    hub.seconds_a_block = 0.25
+    ask_for(page, ID)
+    expect(status).to_contain_text("Downloading the model: 0.", timeout=PATIENCE)
+    page.locator("#stop-extract").click()
+    expect(status).to_contain_text("Wanted", timeout=PATIENCE)
+    expect(box).to_have_value("Bundled", timeout=PATIENCE)
+    assert not store.is_loaded(ID)
+    hub.seconds_a_block = 0
+    ask_for(page, ID)
+    expect(status).to_contain_text("133,568 parameters", timeout=PATIENCE)
+    assert store.is_loaded(ID)
+
+
+def ask_for(page: Page, name: str) -> None:
+    page.locator("#model input").fill(name)
+    page.locator("#model input").press("Enter")
+    page.locator("#extract").click()
