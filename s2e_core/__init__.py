@@ -8,6 +8,7 @@ from .behaviors import Behavior, list_behaviors, load_behavior
 from .capture import capture_inputs, capture_means
 from .columns import Columns
 from .contrast import contrast_set, contrast_set_from, load_contrast_set, parse_contrast_set, swapped
+from .control_vector import CONTROL_VECTOR_NOTE, save_control_vector
 from .damage import ChoiceQuestion, MultipleChoice, multiple_choice, next_token_kl, perplexity
 from .directions import steering_directions
 from .edit import (
@@ -49,6 +50,7 @@ from .scoring import Verdict, judge
 from .search import Found, find_edit
 from .settings import EditSettings, Selection
 from .spec import Component, ModelSpec, Site
+from .steering_vector import load_steering_vector
 from .sweep import sweep, sweep_results
 from .sweep_file import Sweep, load_sweep
 from .trade_off import best_within, pareto_front
@@ -75,6 +77,7 @@ __all__ = [
     "Answer",
     "Behavior",
     "BehaviorError",
+    "CONTROL_VECTOR_NOTE",
     "Cancelled",
     "ChoiceQuestion",
     "Columns",
@@ -146,6 +149,7 @@ __all__ = [
     "load_edit",
     "load_edit_pack",
     "load_model",
+    "load_steering_vector",
     "load_sweep",
     "multiple_choice",
     "next_token_kl",
@@ -158,6 +162,7 @@ __all__ = [
     "read_examples",
     "relative_changes",
     "rho_for_count",
+    "save_control_vector",
     "save_edit",
     "steering_directions",
     "steering_grid",

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+import struct
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -18,6 +21,12 @@ from .errors import InteropError
 from .spec import Kind, ModelSpec
 from .staging import readable_size
 from .types import LoadedModel, Provenance, SteeringDirections
+
+WHAT_DAMAGE_RAISES = (
+    RuntimeError, ValueError, LookupError, TypeError, AttributeError, EOFError, MemoryError, OverflowError,
+    AssertionError, SyntaxError, OSError, struct.error, zlib.error, zipfile.BadZipFile,
+)  # fmt: skip
+"""What the readers of torch, numpy and Python raise on a file of random bytes: they promise nothing narrower."""
 
 
 def open_limited(path: Path, limit: int) -> BinaryIO:

@@ -7,24 +7,18 @@ is unpacked; the older form, one bare pickle, is refused.
 from __future__ import annotations
 
 import pickle
-import struct
 import zipfile
-import zlib
 from pathlib import Path
 from typing import BinaryIO
 
 import torch
 
 from .errors import InteropError
-from .interop import open_limited
+from .interop import WHAT_DAMAGE_RAISES, open_limited
 from .staging import readable_size
 
 MAX_BYTES = 512_000_000
 """Directions of a model with 400 billion parameters take about 200 MB."""
-_WHAT_DAMAGE_RAISES = (
-    RuntimeError, ValueError, LookupError, TypeError, AttributeError, EOFError, MemoryError, OverflowError,
-    AssertionError, OSError, struct.error, zlib.error, zipfile.BadZipFile,
-)  # fmt: skip
 
 
 def load_torch_file(path: Path) -> object:
@@ -42,7 +36,7 @@ def load_torch_file(path: Path) -> object:
                 f"{path.name} holds objects other than tensors, numbers and texts. They could run code, so nothing of "
                 "it was loaded; save the bare tensors."
             ) from error
-        except _WHAT_DAMAGE_RAISES as error:
+        except WHAT_DAMAGE_RAISES as error:
             raise _damaged(path) from error
 
 
@@ -56,7 +50,7 @@ def _check_zip(file: BinaryIO, path: Path) -> None:
     try:
         with zipfile.ZipFile(file) as packed:
             infos = packed.infolist()
-    except _WHAT_DAMAGE_RAISES as error:
+    except WHAT_DAMAGE_RAISES as error:
         raise _damaged(path) from error
     unpacked = sum(info.file_size for info in infos)
     if unpacked > size or any(info.compress_type != zipfile.ZIP_STORED for info in infos):

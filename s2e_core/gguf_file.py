@@ -1,0 +1,154 @@
+"""GGUF files of a few F32 tensors, read and written: the form in which llama.cpp takes control vectors.
+
+Knows the layout (a header of typed entries, then tensors at aligned places), not what the tensors mean. Every length in
+a file is checked against what is left of it, so that a hostile one costs nothing; the format's own Python package walks
+through an array as long as it is claimed to be. The tests read and write with that package as well.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+MAGIC = b"GGUF"
+VERSION = 3
+ALIGNMENT = 32
+_F32 = 0  # the code of the tensor type
+_UINT32, _STRING, _ARRAY = 4, 8, 9  # codes of header entries
+_SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+"""Bytes of one number, by its code."""
+
+
+class GGUFError(ValueError):
+    """What is wrong with a file, as the end of a sentence."""
+
+
+@dataclass
+class _Cursor:
+    """A place in a file; whatever is beyond its end is an error."""
+
+    data: memoryview
+    at: int = 0
+
+    def take(self, n_bytes: int) -> memoryview:
+        if n_bytes > len(self.data) - self.at:
+            raise GGUFError("it is cut off")
+        self.at += n_bytes
+        return self.data[self.at - n_bytes : self.at]
+
+    def number(self, code: str) -> int:
+        return int(struct.unpack(f"<{code}", self.take(struct.calcsize(code)))[0])
+
+    def text(self) -> str:
+        raw = bytes(self.take(self.number("Q")))
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            raise GGUFError("a name in it is no text") from None
+
+
+def read_gguf(data: bytes) -> tuple[dict[str, str | int], dict[str, Tensor]]:
+    """(the texts and 32-bit numbers of the header, the tensors by name as fp32 in torch's order of dimensions).
+
+    Raises GGUFError for anything but a little-endian file of version 2 or 3 whose tensors are all F32.
+    """
+    cursor = _Cursor(memoryview(data))
+    if len(data) < 4 or bytes(cursor.take(4)) != MAGIC:
+        raise GGUFError("it does not begin as a GGUF file")
+    version = cursor.number("I")
+    if version not in (2, VERSION):
+        raise GGUFError(f"it has the version {version}, and 2 and 3 are read")
+    n_tensors, n_entries = cursor.number("Q"), cursor.number("Q")
+    header: dict[str, str | int] = {}
+    for _ in range(n_entries):
+        name, value = cursor.text(), _entry(cursor, cursor.number("I"))
+        if value is not None:
+            header[name] = value
+    places = [_place(cursor) for _ in range(n_tensors)]
+    alignment = header.get("general.alignment", ALIGNMENT)
+    if not isinstance(alignment, int) or alignment < 1:
+        raise GGUFError("its alignment is no number")
+    start = math.ceil(cursor.at / alignment) * alignment
+    if 4 * sum(math.prod(shape) for _, shape, _ in places) > len(data):  # tensors that share bytes could be endless
+        raise GGUFError("it is cut off")
+    tensors = {name: _tensor(data, start + offset, shape) for name, shape, offset in places}
+    if len(tensors) < len(places):
+        raise GGUFError("two of its tensors have one name")
+    return header, tensors
+
+
+def gguf_bytes(header: Mapping[str, str | int], tensors: Mapping[str, Tensor]) -> bytes:
+    """A GGUF file (version 3) with texts and 32-bit numbers in its header and tensors written as F32."""
+    head = [MAGIC, struct.pack("<IQQ", VERSION, len(tensors), len(header))]
+    for name, value in header.items():
+        head.append(_packed(name))
+        if isinstance(value, str):
+            head += [struct.pack("<I", _STRING), _packed(value)]
+        else:
+            head.append(struct.pack("<II", _UINT32, value))
+    body: list[bytes] = []
+    offset = 0
+    for name, tensor in tensors.items():
+        shape = tuple(reversed(tensor.shape))
+        head += [_packed(name), struct.pack(f"<I{len(shape)}Q", len(shape), *shape), struct.pack("<IQ", _F32, offset)]
+        raw = tensor.detach().to("cpu", torch.float32).contiguous().numpy().astype("<f4").tobytes()
+        body.append(raw + bytes(-len(raw) % ALIGNMENT))
+        offset += len(body[-1])
+    whole = b"".join(head)
+    return whole + bytes(-len(whole) % ALIGNMENT) + b"".join(body)
+
+
+def _entry(cursor: _Cursor, kind: int) -> str | int | None:
+    """One entry's value; None for those that nobody here asks for."""
+    if kind == _STRING:
+        return cursor.text()
+    if kind == _UINT32:
+        return cursor.number("I")
+    if kind == _ARRAY:
+        _skip_array(cursor)
+    elif kind in _SIZES:
+        cursor.take(_SIZES[kind])
+    else:
+        raise GGUFError(f"its header has an entry of the unknown type {kind}")
+    return None
+
+
+def _skip_array(cursor: _Cursor) -> None:
+    kind, length = cursor.number("I"), cursor.number("Q")
+    if kind == _STRING:
+        for _ in range(length):  # each takes 8 bytes at least, so the end of the file ends this
+            cursor.take(cursor.number("Q"))
+    elif kind in _SIZES:
+        cursor.take(length * _SIZES[kind])
+    else:
+        raise GGUFError(f"its header has an array of the type {kind}")
+
+
+def _place(cursor: _Cursor) -> tuple[str, tuple[int, ...], int]:
+    """(name, shape, offset) of one tensor."""
+    name, n_dims = cursor.text(), cursor.number("I")
+    if not 1 <= n_dims <= 4:
+        raise GGUFError(f"{name[:40]} has {n_dims} dimensions")
+    shape = tuple(reversed([cursor.number("Q") for _ in range(n_dims)]))
+    kind, offset = cursor.number("I"), cursor.number("Q")
+    if kind != _F32:
+        raise GGUFError(f"{name[:40]} is not stored as F32")
+    return name, shape, offset
+
+
+def _tensor(data: bytes, start: int, shape: tuple[int, ...]) -> Tensor:
+    n_bytes = 4 * math.prod(shape)
+    if start + n_bytes > len(data):
+        raise GGUFError("it is cut off")
+    values = struct.unpack_from(f"<{n_bytes // 4}f", data, start)
+    return torch.tensor(values, dtype=torch.float32).view(shape)
+
+
+def _packed(text: str) -> bytes:
+    raw = text.encode()
+    return struct.pack("<Q", len(raw)) + raw
