@@ -118,12 +118,15 @@ def wanted_files(model_id: str, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _kept(model_id: str, revision: str | None, error: Exception) -> Path:
-    """The snapshot of an earlier download."""
+    """The snapshot of an earlier download, complete as far as the client that made it has noted what belongs to it."""
     try:
         names = [file.path for file in get_cached_repo_tree(model_id, revision=revision)]
         patterns = list(wanted_files(model_id, names))
+    except CachedRepoTreeNotFoundError:
+        patterns = None
+    try:
         return Path(snapshot_download(model_id, revision=revision, allow_patterns=patterns, local_files_only=True))
-    except (CachedRepoTreeNotFoundError, LocalEntryNotFoundError):
+    except LocalEntryNotFoundError:
         raise error from None
 
 

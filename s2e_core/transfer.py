@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,6 +27,8 @@ REPORT_BYTES = 1 << 20
 BLOCK = 1 << 22
 HASHES = {64: "sha256", 40: "git"}
 """An entity tag of the Hub is the file's SHA-256 where it is large, else git's own SHA-1 of it."""
+
+NAME = re.compile(r"\w[\w.-]*")
 
 Arrived = Callable[[int], None]
 """Called with the bytes of this file that are on the disk."""
@@ -46,8 +49,8 @@ def fetch(url: str, blobs: Path, arrived: Arrived) -> Path:
     exception raised by `arrived` ends the transfer; what has come so far is kept.
     """
     promised = get_hf_file_metadata(url)
-    if promised.etag is None:
-        raise BrokenTransfer(0)
+    if promised.etag is None or not NAME.fullmatch(promised.etag):  # it becomes a file name
+        raise BrokenTransfer(0, damaged=True)
     blob = blobs / promised.etag
     if blob.exists():
         return blob

@@ -58,6 +58,8 @@ class HubServer:
     repositories: dict[str, Repository] = field(default_factory=dict)
     breaks: list[int] = field(default_factory=list)
     """Bytes of weights after which the next connections break; one number each, then all is well again."""
+    ranges: bool = True
+    """Whether it sends a part where a part is asked for."""
     seconds_a_block: float = 0.0
     requests: list[Request] = field(default_factory=list)
     port: int = 0
@@ -150,7 +152,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _weights(self, digest: str, *, body: bool) -> None:
         contents = (c for repository in self.hub.repositories.values() for c in repository.files.values())
         content = next(c for c in contents if hashlib.sha256(c).hexdigest() == digest)
-        first = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").split("-")[0])
+        asked = self.headers.get("Range", "bytes=0-") if self.hub.ranges else "bytes=0-"
+        first = int(asked.removeprefix("bytes=").split("-")[0])
         headers = {"Content-Length": str(len(content) - first), "Accept-Ranges": "bytes"}
         if first:
             headers["Content-Range"] = f"bytes {first}-{len(content) - 1}/{len(content)}"

@@ -39,7 +39,7 @@ def model_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def hub(server: HubServer, model_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HubServer:
     server.repositories = {ID: Repository.of(model_files)}
-    server.breaks, server.requests, server.seconds_a_block = [], [], 0.0
+    server.breaks, server.requests, server.seconds_a_block, server.ranges = [], [], 0.0, True
     use_hub(monkeypatch, server.address, tmp_path / "cache")
     monkeypatch.setattr(transfer, "PAUSE_SECONDS", 0.01)
     return server
@@ -165,6 +165,12 @@ def test_a_kept_part_that_is_of_other_bytes_is_found_out_and_removed(hub):
     assert load_model(ID, device="cpu").revision  # the third try begins anew
 
 
+def test_a_server_that_knows_no_ranges_sends_all_again(hub):
+    hub.ranges, hub.breaks = False, [60_000]
+    weights = (download(ID) / "model.safetensors").read_bytes()
+    assert weights == hub.repositories[ID].files["model.safetensors"] and len(hub.of_weights()) == 2
+
+
 def test_a_full_disk_is_told_before_anything_comes(hub, monkeypatch):
     monkeypatch.setattr("s2e_core.hub.SPARE_BYTES", 1 << 60)
     assert "GB are free" in refused() and "HF_HOME" in refused()
@@ -190,6 +196,7 @@ def test_a_disk_that_becomes_full_is_a_sentence(hub, monkeypatch):
         ({"hidden": (403, "")}, TOKEN, ("refuses access", "HF_TOKEN")),
         ({"hidden": (500, "")}, None, ("error (500)", "later")),
         ({"hidden": (404, "RepoNotFound")}, None, ("no model", "Check the name")),
+        ({"hidden": (200, "")}, None, ("cannot be reached",)),  # a network that shows its own page first
     ],
 )
 def test_a_refusal_says_what_to_do_and_never_the_token(hub, monkeypatch, changes, token, said):
@@ -220,6 +227,13 @@ def test_without_a_connection_an_incomplete_download_is_a_sentence(hub, monkeypa
     (download(ID) / "model.safetensors").unlink()
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     assert "not complete on this machine" in refused()
+
+
+def test_a_download_by_an_older_client_loads_without_a_connection(hub, monkeypatch):
+    for noted in (download(ID).parents[1] / "trees").iterdir():
+        noted.unlink()
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    assert load_model(ID, device="cpu").model_id == ID
 
 
 def test_the_switch_of_the_client_is_named(hub, monkeypatch):
