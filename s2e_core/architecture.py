@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from math import prod
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,15 +25,14 @@ from .decoder_layer import (
     WIDTH_KEYS,
     Unfit,
     head_count,
-    inside,
     is_for_images,
-    kind_of,
     mixers_of,
     number,
     out_features,
     plain_inputs,
     refuse_experts,
     the_projection,
+    what_it_lacks,
 )
 from .errors import UnsupportedModelError
 from .spec import KINDS, ModelSpec, Site
@@ -41,6 +42,12 @@ if TYPE_CHECKING:
 
 NOT_TEXT = re.compile(r"vision|visual|image|audio|speech", re.IGNORECASE)
 DEPTH_KEYS = ("num_decoder_layers", "decoder_layers", "num_hidden_layers", "n_layer", "n_layers", "num_layers")
+STACKS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {"hrm_text": {"model.L_module.layers": ("H_cycles", "L_cycles"), "model.H_module.layers": ("H_cycles",)}}
+)
+"""Model types that run several stacks of layers in turns, and the settings whose product is how often each runs."""
+HALVES: Mapping[str, tuple[str, ...]] = MappingProxyType({"xlm": ("transformer.attentions", "transformer.ffns")})
+"""Model types that keep the halves of their layers in lists of their own."""
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4, torch.float16: 5e-3, torch.bfloat16: 2e-2}
 """Largest error of the decomposition, relative to max(1, max |output|): half precision rounds every output."""
@@ -59,30 +66,33 @@ def find_sites(model: PreTrainedModel) -> ModelSpec:
     out; at least one layer must have heads.
     """
     config = model.config.get_text_config()
+    names = {module: name for name, module in model.named_modules()}
     with _naming(model):
-        path, layers = _decoder_layers(model, {depth for key in DEPTH_KEYS if (depth := number(config, (key,)))})
+        layers = _decoder_layers(model)
         sites: list[Site] = []
-        for index, layer in enumerate(layers):
+        for index, (layer, runs) in enumerate(layers):
             refuse_experts(index, layer)
             for kind in () if is_for_images(layer) else KINDS:
                 found = the_projection(index, layer, kind, number(config, WIDTH_KEYS))
                 if found is None:
                     continue
                 name, module = found
-                n_inputs, transposed = plain_inputs(f"{path}.{index}.{name}", module)
+                n_inputs, transposed = plain_inputs(names[module], module)
                 count = n_inputs if kind == "neurons" else head_count(config, index, layer, name, n_inputs)
-                sites.append(Site(index, kind, f"{path}.{index}.{name}", count, n_inputs // count, transposed))
-        _refuse_if_headless(sites, layers)
+                sites.append(Site(index, kind, names[module], count, n_inputs // count, transposed, runs=runs))
+        _refuse_if_headless(sites, [layer for layer, _ in layers])
         _refuse_shared_weights(model, sites)
     d_model = out_features(model.get_submodule(sites[0].name))
-    return ModelSpec(model.config.model_type, len(layers), d_model, tuple(sites), _out_of_reach(model, path, layers))
+    unreachable = _out_of_reach(model, [layer for layer, _ in layers], names)
+    return ModelSpec(model.config.model_type, len(layers), d_model, tuple(sites), unreachable)
 
 
 def verify_sites(model: PreTrainedModel, spec: ModelSpec) -> ModelSpec:
     """Run a few tokens through the model and check that its sites do what an edit assumes; fills `post_norm`.
 
-    Each site must be called exactly once, and the sum over its components of W[:, block] @ x[block], plus the bias,
-    must equal its output (method, "Components"). A site has `post_norm` when a norm receives its very output tensor.
+    Each site must be called exactly once, or as often as its stack runs, and the sum over its components of
+    W[:, block] @ x[block], plus the bias, must equal its output (method, "Components"). A site has `post_norm` when a
+    norm receives its very output tensor.
     Raises UnsupportedModelError where that does not hold. The model is left without hooks and unchanged.
     """
     probes = [_Probe(site, model.get_submodule(site.name)) for site in spec.sites]
@@ -114,8 +124,24 @@ def _naming(model: PreTrainedModel) -> Iterator[None]:
         ) from reason
 
 
-def _decoder_layers(model: PreTrainedModel, depths: set[int]) -> tuple[str, nn.ModuleList]:
+def _decoder_layers(model: PreTrainedModel) -> list[tuple[nn.Module, int]]:
+    """Every decoder layer in order, with how often it runs in one forward pass."""
+    model_type, config = model.config.model_type, model.config
+    if model_type in STACKS:
+        runs = {path: prod(getattr(config, key) for key in keys) for path, keys in STACKS[model_type].items()}
+        return [(layer, n) for path, n in runs.items() for layer in model.get_submodule(path).children()]
+    if model_type in HALVES:
+        halves = HALVES[model_type]
+        layers = zip(*(model.get_submodule(path).children() for path in halves), strict=True)
+        keys = [path.rsplit(".", 1)[-1] for path in halves]
+        return [(nn.ModuleDict(dict(zip(keys, parts, strict=True))), 1) for parts in layers]
+    return [(layer, 1) for layer in _the_list(model)]
+
+
+def _the_list(model: PreTrainedModel) -> nn.ModuleList:
     """The outermost list of as many modules as the configuration has layers; of several, the one with most weights."""
+    config = model.config.get_text_config()
+    depths = {depth for key in DEPTH_KEYS if (depth := number(config, (key,)))}
     outer = {name: layers for name, layers in _outer_lists(model).items() if not NOT_TEXT.search(name)}
     fitting = [name for name, layers in outer.items() if len(layers) in depths]
     if not fitting:
@@ -127,7 +153,7 @@ def _decoder_layers(model: PreTrainedModel, depths: set[int]) -> tuple[str, nn.M
     twins = [n for n, layers in outer.items() if n != path and kinds & {type(layer) for layer in layers}]
     if twins:
         raise Unfit(f"it runs several stacks of the same layers, {path} and {' and '.join(twins)}")
-    return path, outer[path]
+    return outer[path]
 
 
 def _outer_lists(model: PreTrainedModel) -> dict[str, nn.ModuleList]:
@@ -136,7 +162,7 @@ def _outer_lists(model: PreTrainedModel) -> dict[str, nn.ModuleList]:
     return {name: m for name, m in lists.items() if not any(name.startswith(f"{other}.") for other in lists)}
 
 
-def _refuse_if_headless(sites: list[Site], layers: nn.ModuleList) -> None:
+def _refuse_if_headless(sites: list[Site], layers: list[nn.Module]) -> None:
     if not any(site.kind == "heads" for site in sites):
         kinds = {f"{name} ({type(module).__name__})" for layer in layers for name, module in mixers_of(layer).items()}
         found = " and ".join(sorted(kinds)) or "nothing that is known"
@@ -153,42 +179,18 @@ def _refuse_shared_weights(model: PreTrainedModel, sites: list[Site]) -> None:
             raise Unfit(f"{other} and {name} are one and the same weight")
 
 
-def _out_of_reach(model: PreTrainedModel, path: str, layers: nn.ModuleList) -> tuple[str, ...]:
+def _out_of_reach(model: PreTrainedModel, layers: list[nn.Module], names: Mapping[nn.Module, str]) -> tuple[str, ...]:
     """What a person will miss on the heatmaps, one sentence per kind of layer and per other part."""
     kinds: dict[str, list[int]] = {}
     for index, layer in enumerate(layers):
-        for sentence in _missing(layer):
+        for sentence in what_it_lacks(layer):
             kinds.setdefault(sentence, []).append(index)
     sentences = [sentence.format(_numbers(indices)) for sentence, indices in kinds.items()]
-    text = {
-        f"{i}.{name}": m
-        for i, layer in enumerate(layers)
-        if not is_for_images(layer)
-        for name, m in layer.named_modules()
-    }
-    cross = [name for name, module in text.items() if CROSS_ATTENTION.search(name) and out_features(module)]
-    sentences += [f"{path}.{name} is cross-attention, which a plain prompt does not use." for name in cross[:1]]
+    inside_text = [item for layer in layers if not is_for_images(layer) for item in layer.named_modules()]
+    cross = [names[module] for name, module in inside_text if CROSS_ATTENTION.search(name) and out_features(module)]
+    sentences += [f"{name} is cross-attention, which a plain prompt does not use." for name in cross[:1]]
     apart = [name for name in _outer_lists(model) if NOT_TEXT.search(name)]
     return (*sentences, *(f"{name} is not part of the text decoder." for name in apart))
-
-
-def _missing(layer: nn.Module) -> Iterator[str]:
-    """Sentences with a place for the numbers of all layers of this kind."""
-    if is_for_images(layer):
-        yield "Nothing to edit in {}: it attends to images alone and does not run on text."
-        return
-    mixers = mixers_of(layer)
-    own = {kind_of(name) for name, _ in layer.named_modules() if not inside(name, mixers)}
-    for name, module in mixers.items():
-        mixer = f"{name} ({type(module).__name__}), which is not edited"
-        if "heads" in own:
-            yield f"Beside the heads of {{}}, tokens are also mixed by {mixer}."
-        else:
-            yield f"No attention heads in {{}}: tokens are mixed by {mixer}."
-    if not mixers and "heads" not in own:
-        yield "No attention in {}, only an MLP."
-    if "neurons" not in own:
-        yield "No MLP in {}."
 
 
 def _numbers(indices: list[int]) -> str:
@@ -205,21 +207,21 @@ class _Probe:
 
     site: Site
     module: nn.Module
-    calls: int = 0
+    errors: list[float] = field(default_factory=list)
+    """Of every run, relative to the largest output."""
     positions: int = 0
-    error: float = 0.0
     post_norm: bool = False
     outputs: tuple[Tensor, ...] = ()
     """The output tensor and a copy of it."""
 
     def record(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        self.calls, self.outputs = self.calls + 1, (output, output.clone())
+        self.outputs = (output, output.clone())
         x = inputs[0].reshape(-1, self.site.n_inputs)  # (tokens, n_inputs)
         y = output.reshape(-1, output.shape[-1]).float()  # (tokens, d)
         self.positions = len(x)
         bias = getattr(module, "bias", None)
         written = sum(self._written(x), torch.zeros_like(y) if bias is None else bias.float())  # (tokens, d)
-        self.error = float((y - written).abs().max() / y.abs().max().clamp_min(1))
+        self.errors.append(float((y - written).abs().max() / y.abs().max().clamp_min(1)))
 
     def _written(self, x: Tensor) -> Iterator[Tensor]:
         """What the components write, (tokens, d), some of them at a time."""
@@ -230,13 +232,16 @@ class _Probe:
             yield x[:, block].float() @ weight[:, block].float().T
 
     def check(self) -> None:
-        if self.calls != 1:
-            raise Unfit(f"{self.site.name} ran {self.calls} times in one forward pass, where once was expected")
+        if len(self.errors) != self.site.runs:
+            expected = "once" if self.site.runs == 1 else f"{self.site.runs} times"
+            raise Unfit(
+                f"{self.site.name} ran {len(self.errors)} times in one forward pass, where {expected} was expected"
+            )
         if self.positions != PROBE_TOKENS:
             raise Unfit(f"{self.site.name} sees {self.positions} positions where {PROBE_TOKENS} tokens were given")
         tolerance = TOLERANCE[self.module.weight.dtype]
-        if not self.error <= tolerance:  # also when the error is NaN
-            wrong = f"off by {self.error:.2g} where {tolerance:g} is allowed"
+        if wrongs := [error for error in self.errors if not error <= tolerance]:  # NaN is wrong too
+            wrong = f"off by {wrongs[0]:.2g} where {tolerance:g} is allowed"
             raise Unfit(f"{self.site.name} does not output its weight times its input: it is {wrong}")
 
 
@@ -247,7 +252,7 @@ def _norm_watcher(probes: list[_Probe]) -> Callable[[nn.Module, tuple[Tensor, ..
     """
 
     def watch(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        for x, probe in itertools.product(inputs[:1], (probe for probe in probes if probe.calls)):
+        for x, probe in itertools.product(inputs[:1], (probe for probe in probes if probe.outputs)):
             y, before = probe.outputs
             probe.post_norm |= y.shape == x.shape and y.data_ptr() == x.data_ptr() and torch.equal(x, before)
 

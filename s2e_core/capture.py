@@ -33,7 +33,8 @@ class _Span:
 def capture_means(loaded: LoadedModel, contrast: ContrastSet, *, progress: Progress | None = None) -> ActivationMeans:
     """Mean input of every site over the positions that predict the response (method, step 0), per side.
 
-    Every example weighs the same, whatever its length. `progress` is called with (examples done, examples in all)
+    Every example weighs the same, whatever its length, and so does every run of a site that runs several times in one
+    forward pass. `progress` is called with (examples done, examples in all)
     after each batch. Raises ContrastDataError when a side has no response left after tokenisation.
     """
     spans = [
@@ -43,7 +44,10 @@ def capture_means(loaded: LoadedModel, contrast: ContrastSet, *, progress: Progr
     n_positive = sum(span.is_positive for span in spans)
     sums = _summed(loaded, spans, progress)
     counts = torch.tensor([n_positive, len(spans) - n_positive])
-    means = [(total.cpu().double() / counts.unsqueeze(1)).float() for total in sums]  # per site (2, n_inputs)
+    means = [  # per site (2, n_inputs)
+        (total.cpu().double() / counts.unsqueeze(1) / site.runs).float()
+        for site, total in zip(loaded.spec.sites, sums, strict=True)
+    ]
     return ActivationMeans(
         spec=loaded.spec,
         positive=tuple(mean[0].clone() for mean in means),

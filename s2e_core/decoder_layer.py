@@ -6,7 +6,7 @@ The rule reads names, classes and sizes of the layer's modules. Knows no whole m
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,9 +18,11 @@ from .spec import Kind
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-ATTENTION_OUT = re.compile(r"(^|\.)o_proj(\.linear)?$|att\w*\.(\w+\.)*(out_proj|c_proj|dense|Wo|attention_out)$")
+ATTENTION_OUT = re.compile(
+    r"(^|\.)o_proj(\.linear)?$|att\w*\.(\w+\.)*(out_proj|out_lin|c_proj|dense|Wo|attention_out)$"
+)
 MLP_DOWN = re.compile(
-    r"(^|[._])(down_proj|c_proj|fc2|fc_out|w2|Wo|w_out|dense_4h_to_h|output_linear|output\.dense"
+    r"(^|[._])(down_proj|c_proj|fc2|fc_out|w2|Wo|w_out|lin2|dense_4h_to_h|output_linear|output\.dense"
     r"|ffn\.2|feed_forward\.output)$"
 )
 CROSS_ATTENTION = re.compile(r"cross|encoder_att", re.IGNORECASE)
@@ -91,6 +93,25 @@ def is_for_images(layer: nn.Module) -> bool:
     """Whether the layer attends to something else alone; a prompt of text skips it."""
     attending = [name for name, _ in layer.named_modules() if ATTENTION_OUT.search(name)]
     return bool(attending) and all(CROSS_ATTENTION.search(name) for name in attending)
+
+
+def what_it_lacks(layer: nn.Module) -> Iterator[str]:
+    """Sentences with a place for the numbers of all layers of this kind."""
+    if is_for_images(layer):
+        yield "Nothing to edit in {}: it attends to images alone and does not run on text."
+        return
+    mixers = mixers_of(layer)
+    own = {kind_of(name) for name, _ in layer.named_modules() if not inside(name, mixers)}
+    for name, module in mixers.items():
+        mixer = f"{name} ({type(module).__name__}), which is not edited"
+        if "heads" in own:
+            yield f"Beside the heads of {{}}, tokens are also mixed by {mixer}."
+        else:
+            yield f"No attention heads in {{}}: tokens are mixed by {mixer}."
+    if not mixers and "heads" not in own:
+        yield "No attention in {}, only an MLP."
+    if "neurons" not in own:
+        yield "No MLP in {}."
 
 
 def kind_of(name: str) -> Kind | None:

@@ -168,6 +168,7 @@ def _site(entry: Mapping[str, Any]) -> Site:
         width=int(entry["width"]),
         transposed=bool(entry["transposed"]),
         post_norm=bool(entry["post_norm"]),
+        runs=int(entry.get("runs", 1)),  # recipes of before such models were known lack it
     )
     if site.kind not in KINDS or site.layer < 0 or min(site.n_components, site.width) < 1:
         raise ValueError(f"impossible site {site.name}")

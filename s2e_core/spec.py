@@ -39,6 +39,8 @@ class Site:
     """The weight is stored (in, out), as in GPT-2's Conv1D."""
     post_norm: bool = False
     """A norm follows the projection before the residual addition, so that strong edits saturate."""
+    runs: int = 1
+    """How often it runs in one forward pass: more than once in stacks of layers that take turns."""
 
     @property
     def n_inputs(self) -> int:

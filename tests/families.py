@@ -60,8 +60,11 @@ EXPERTS = _words(
 HYBRIDS = _words("bamba falcon_h1 lfm2 lfm3 mllama olmo_hybrid qwen3_5 qwen3_5_text recurrent_gemma")
 """Model types in which some layers mix tokens by other means than attention heads."""
 
-OTHERS = _words("blt falcon_mamba hrm_text mamba mamba2 rwkv xlm xlnet xlstm zamba zamba2")
-"""Model types without attention heads or a plain MLP, or with several stacks."""
+SPECIAL = _words("hrm_text xlm")
+"""Model types with heads and plain MLPs whose layers do not stand in one list."""
+
+OTHERS = _words("blt falcon_mamba mamba mamba2 rwkv xlnet xlstm zamba zamba2")
+"""Model types without attention heads or a plain MLP, with shared blocks or with bytes for tokens."""
 
 NOT_BUILT = {
     "dots3_note": "its settings per layer belong to 46 layers",
@@ -142,7 +145,7 @@ OWN: dict[str, dict[str, object]] = {
     "got_ocr2": {"vision_config": {"mlp_dim": 96, "output_channels": 32, "image_size": 64}},
     "gpt_neo": {"attention_types": [[["global", "local"], 1], [["global"], 1]]},
     "helium": {"head_dim": 16},
-    "hrm_text": {"num_layers_per_stack": 3, "num_hidden_layers": 3},
+    "hrm_text": {"num_layers_per_stack": 3, "num_hidden_layers": 24},
     "kimi_linear": DENSE_FIRST | {"linear_head_dim": 16, "linear_num_heads": 4},
     "longcat_flash": {"expert_ffn_hidden_size": 32, "zero_expert_num": 2, "num_key_value_heads": 4},
     "mamba2": {"num_heads": 8, "head_dim": 16},

@@ -84,19 +84,23 @@ def token_ids(loaded: LoadedModel, example: Example) -> tuple[list[int], int]:
 def _example_means(loaded: LoadedModel, example: Example) -> dict[str, tuple[Tensor, Tensor]]:
     """By site name, mean input and mean output over the positions that predict the response."""
     ids, start = token_ids(loaded, example)
-    kept: dict[str, tuple[Tensor, Tensor]] = {}
+    kept: dict[str, list[tuple[Tensor, Tensor]]] = {}
     handles = []
     for site in loaded.spec.sites:
 
         def keep(module: object, inputs: tuple[Tensor, ...], output: Tensor, name: str = site.name) -> None:
-            kept[name] = (inputs[0].clone(), output.clone())
+            kept.setdefault(name, []).append((inputs[0].clone(), output.clone()))
 
         handles.append(loaded.model.get_submodule(site.name).register_forward_hook(keep))
     with torch.no_grad():
         loaded.model(input_ids=torch.tensor([ids]))
     for handle in handles:
         handle.remove()
-    return {name: (_span_mean(x, start, len(ids)), _span_mean(y, start, len(ids))) for name, (x, y) in kept.items()}
+    means = {}
+    for name, runs in kept.items():
+        spans = [(_span_mean(x, start, len(ids)), _span_mean(y, start, len(ids))) for x, y in runs]
+        means[name] = (sum(x for x, _ in spans) / len(runs), sum(y for _, y in spans) / len(runs))
+    return means
 
 
 def _span_mean(activations: Tensor, start: int, end: int) -> Tensor:

@@ -30,12 +30,12 @@ from s2e_core import (
     steering_directions,
 )
 from s2e_core.architecture import find_sites, verify_sites
-from tests.families import EXPERTS, HYBRIDS, NOT_BUILT, OTHERS, SIMPLE, VOCABULARY, in_memory, tiny_model
+from tests.families import EXPERTS, HYBRIDS, NOT_BUILT, OTHERS, SIMPLE, SPECIAL, VOCABULARY, in_memory, tiny_model
 from tests.reference import elastic_net, reference, unit
 
 ODD = {"prophetnet": "self_attn.out_proj ran 2 times", "cpmant": "sees 12 positions"}
 """Families with plain heads and neurons whose forward pass does not take one position a token, once."""
-SUPPORTED = (*(model_type for model_type in SIMPLE if model_type not in ODD), *HYBRIDS)
+SUPPORTED = (*(model_type for model_type in SIMPLE if model_type not in ODD), *HYBRIDS, *SPECIAL)
 N_LAYERS, N_HEADS = 3, 4
 HEADS_IN = {
     "bamba": (1,),
@@ -51,7 +51,7 @@ HEADS_IN = {
 NEURONS_IN = {"mllama_text_model": (0, 2)}
 NEURONS = {
     **{"bloom": 256, "gpt_neox_japanese": 256, "moshi": 48, "mpt": 256, "openai-gpt": 256},
-    **{"lfm2": 256, "recurrent_gemma": 48},
+    **{"lfm2": 256, "recurrent_gemma": 48, "xlm": 256},
 }
 """MLP width where the family derives it from the hidden size; else it is the 96 that the configuration asks for."""
 POST_NORM = {
@@ -105,12 +105,14 @@ def recorded_heads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 
 
 def test_every_family_of_transformers_is_accounted_for():
-    assert sorted((*SIMPLE, *HYBRIDS, *EXPERTS, *OTHERS, *NOT_BUILT)) == sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+    assert sorted((*SIMPLE, *HYBRIDS, *SPECIAL, *EXPERTS, *OTHERS, *NOT_BUILT)) == sorted(
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    )
 
 
 def test_every_head_and_every_neuron_of_every_layer_is_found(loaded, recorded_heads):
     spec, family = loaded.spec, loaded.model.config.model_type
-    n_layers = 6 if family == "reformer" else N_LAYERS
+    n_layers = 6 if family in ("reformer", "hrm_text") else N_LAYERS
     assert [(site.layer, site.kind) for site in spec.sites] == [
         (layer, kind)
         for layer in range(n_layers)
@@ -124,8 +126,9 @@ def test_every_head_and_every_neuron_of_every_layer_is_found(loaded, recorded_he
         loaded.model(input_ids=IDS)
     if recorded_heads:
         calls = 2 if family == "diffllama" else 1  # the difference of two attentions
-        expected = [(spec.sites[i].n_components, spec.sites[i].width) for i in spec.of_kind("heads")]
-        assert recorded_heads == [heads for heads in expected for _ in range(calls)]
+        sites = [spec.sites[i] for i in spec.of_kind("heads")]
+        expected = [(site.n_components, site.width) for site in sites for _ in range(calls * site.runs)]
+        assert recorded_heads == expected
 
 
 def test_norms_behind_the_projections_are_detected(loaded):
