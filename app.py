@@ -23,18 +23,18 @@ from components.compare_panel import compare_panel
 from components.detail_panel import detail_panel
 from components.handlers import guarded
 from components.options import options, set_threads, store_of
-from components.page_view import CHOICE, kept_choice, opening_view, resting_view, whole_view
+from components.page_view import CHOICE, kept_choice, opening_view, whole_view
 from components.see_panel import see_panel
 from components.session import OWN, Session
 from components.set_panel import set_panel
 from components.store import ModelStore
 from components.tables import Shown
-from components.take_home_handlers import exported, uploaded
 from components.take_home_panel import take_home_panel
+from components.take_home_wiring import wire_take_home
 from components.text_columns import of_edit
 from components.trade_off_panel import trade_off_panel
 from components.trade_off_wiring import wire_trade_off
-from components.wiring import CHANGED, DOWNLOAD, ENDED, MODEL, QUIET, RUN, SESSION, Changes, Page
+from components.wiring import CHANGED, ENDED, MODEL, QUIET, RUN, SESSION, Changes, Page
 from s2e_core import S2EError
 from s2e_core.export import ExportDtype
 
@@ -189,36 +189,6 @@ def wire_compare(page: Page) -> None:
     compare.stop.click(None, None, None, cancels=[runs], **QUIET)
     compare.examples.click(lambda row: row[0], compare.examples, compare.prompt, **QUIET).success(None, js=RUN)
     compare.steered.input(None, js=RUN)
-
-
-def wire_take_home(page: Page, first: Session) -> None:
-    take, store, components = page.take, page.store, page.named()
-    names = list(resting_view(store, first, "all", "stored"))
-    reported = gr.State(0)  # which edit the report is about
-
-    def rest(session: Session, shown: Any, dtype: Any, reported: int) -> tuple[Any, ...]:
-        view = resting_view(store, session, shown, dtype, reported=reported)
-        return tuple(view[name] for name in names)
-
-    def send(kind: str, session: Session, dtype: ExportDtype) -> Iterator[tuple[Any, Any, int]]:
-        for step in exported(store, session, kind, dtype):
-            report, file = (step, gr.skip()) if isinstance(step, str) else (step.report, str(step.path))
-            yield report, file, session.made
-
-    gr.on(
-        [page.refresh.click, page.details.shown.input, take.dtype.input], guarded(rest),
-        [page.session, page.details.shown, take.dtype, reported], [components[name] for name in names],
-        trigger_mode="always_last", **SESSION,
-    )  # fmt: skip
-    sends = []
-    for button, kind in ((take.checkpoint, "checkpoint"), (take.adapter, "adapter"), (take.recipe, "recipe")):
-        outputs = [take.report, take.file, reported]
-        sent = button.click(guarded(partial(send, kind)), [page.session, take.dtype], outputs, **MODEL)
-        sent.success(None, js=DOWNLOAD)
-        sent.failure(lambda: texts.NO_FILE, None, take.report, **QUIET)
-        sends.append(sent)
-    take.stop.click(None, None, None, cancels=sends, **QUIET)
-    Changes(page, first).on(take.upload.upload, lambda session, path: uploaded(store, session, path), [take.upload])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

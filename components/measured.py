@@ -10,12 +10,13 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from s2e_core.errors import SweepError
+from s2e_core.edit import build_edit
 from s2e_core.estimates import Estimate, difference
 from s2e_core.plan import Outcome, Question, Result, per_prompt, results
 from s2e_core.sweep_file import Sweep
 from s2e_core.trade_off import best_within, pareto_front
 from s2e_core.trials import Arm, Trial, trial_entry
+from s2e_core.types import ComponentScores, SteeringDirections
 
 SizeOf = Callable[[Trial], tuple[int, int] | None]
 """(heads, neurons) that the edit of a trial touches; None where it is no edit or nobody knows."""
@@ -98,6 +99,14 @@ def trial_key(trial: Trial) -> str:
     return json.dumps({**trial_entry(trial), "name": ""}, sort_keys=True)
 
 
+def edit_size(scores: ComponentScores, directions: SteeringDirections, trial: Trial) -> tuple[int, int] | None:
+    """Heads and neurons that a trial's edit touches; None for what is no edit."""
+    if trial.settings is None:
+        return None
+    edit = build_edit(scores, directions, trial.settings)
+    return edit.count("heads"), edit.count("neurons")
+
+
 def without_answers(sweep: Sweep) -> Sweep:
     return replace(sweep, outcomes=())
 
@@ -107,7 +116,7 @@ def grown(
 ) -> tuple[Point, ...]:
     """The points of a sweep; those already `known` are not computed again.
 
-    With a `reference` every point says how much it differs from that trial. Raises SweepError where the untouched
+    With a `reference` every point says how much it differs from that trial. Raises SettingsError where the untouched
     model gets nothing right, so that no utility can be relative to it.
     """
     original = next((outcome for outcome in sweep.outcomes if outcome.trial.arm == "original"), None)
@@ -116,7 +125,7 @@ def grown(
         return tuple(known)
     held = {trial_key(point.trial): point for point in known}
     new = [outcome for outcome in sweep.outcomes if trial_key(outcome.trial) not in held]
-    for outcome, result in zip(new, _results(sweep.questions, original, new), strict=True):
+    for outcome, result in zip(new, results(sweep.questions, [original, *new])[1:], strict=True):
         size = size_of(outcome.trial) if size_of else None
         held[trial_key(outcome.trial)] = _point(sweep.questions, result, size, outcome, base)
     keys = dict.fromkeys(trial_key(outcome.trial) for outcome in sweep.outcomes)
@@ -135,16 +144,6 @@ def checked(held_out: Sweep, edit: Trial | None, steering: Trial | None, size_of
         )
         lead = difference(theirs, mine) if held_out.less_is_better else difference(mine, theirs)
     return HeldOut(without_answers(held_out), points[trial_key(Trial())], found[0], found[1], lead)
-
-
-def _results(questions: Sequence[Question], original: Outcome, new: Sequence[Outcome]) -> tuple[Result, ...]:
-    try:
-        return results(questions, [original, *new])[1:]
-    except ValueError as error:
-        raise SweepError(
-            "The untouched model answers none of the utility prompts well, so that there is nothing to keep. "
-            "Choose a model that can do the tasks of this behaviour."
-        ) from error
 
 
 def _point(

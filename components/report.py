@@ -10,15 +10,26 @@ import argparse
 import html
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from s2e_core import BehaviorError, S2EError, load_behavior, load_model
+from s2e_core import (
+    Behavior,
+    BehaviorError,
+    LoadedModel,
+    S2EError,
+    capture_means,
+    component_scores,
+    load_behavior,
+    load_model,
+    steering_directions,
+)
 from s2e_core.estimates import RESAMPLES
 from s2e_core.search import chosen
 from s2e_core.spec import ModelSpec
@@ -26,7 +37,7 @@ from s2e_core.sweep import sweep_results
 from s2e_core.sweep_file import Sweep, load_sweep
 from s2e_core.trials import Arm, Trial
 
-from .measured import Measured, checked, grown, without_answers
+from .measured import Measured, SizeOf, checked, edit_size, grown, without_answers
 from .trade_off_figure import DARK, trade_off_figure
 from .trade_off_rows import table
 from .trade_off_words import advice
@@ -162,11 +173,22 @@ def _kinds(sweep: Sweep) -> list[str]:
     return list(dict.fromkeys(str(question.row["kind"]) for question in sweep.questions))
 
 
-def measured_files(path: Path, spec: ModelSpec, *, floor: float, wanted: str) -> Measured:
-    """What the file of a sweep, or the folder of a search, holds. Raises SweepError where it cannot be read."""
+def measured_files(
+    path: Path,
+    spec: ModelSpec,
+    *,
+    floor: float,
+    wanted: str,
+    sizes: Callable[[Sweep], SizeOf | None] = lambda made: None,
+) -> Measured:
+    """What the file of a sweep, or the folder of a search, holds. Raises SweepError where it cannot be read.
+
+    `sizes` finds out, from what was asked, how many components an edit touches.
+    """
     folder = path if path.is_dir() else None
     made = load_sweep(folder / "development.jsonl" if folder else path, spec)
-    measured = Measured(without_answers(made), wanted or made.title, grown((), made), floor)
+    size_of = sizes(made)
+    measured = Measured(without_answers(made), wanted or made.title, grown((), made, size_of=size_of), floor)
     if folder is None or not (folder / "finals.jsonl").is_file():
         return measured
     finals = sweep_results(load_sweep(folder / "finals.jsonl", spec))
@@ -174,7 +196,7 @@ def measured_files(path: Path, spec: ModelSpec, *, floor: float, wanted: str) ->
     steering = chosen(finals, "steering", floor, made.less_is_better)
     check = None
     if (folder / "test.jsonl").is_file():
-        check = checked(load_sweep(folder / "test.jsonl", spec), edit, steering)
+        check = checked(load_sweep(folder / "test.jsonl", spec), edit, steering, size_of)
     picked: dict[Arm, Trial | None] = {"edit": edit, "steering": steering}
     return Measured(measured.about, measured.wanted, measured.points, floor, picked, check)
 
@@ -192,9 +214,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--behaviors", type=Path, help="folder of the behaviours, where it is not the bundled one")
     chosen_options = parser.parse_args(arguments)
     try:
-        spec = load_model(chosen_options.model).spec
-        measured = measured_files(chosen_options.sweep, spec, floor=chosen_options.floor, wanted="")
-        wanted = _wanted(measured.about.behavior, chosen_options.behaviors) or measured.wanted
+        loaded = load_model(chosen_options.model)
+        sizes = partial(sizes_of, loaded, folder=chosen_options.behaviors)
+        measured = measured_files(chosen_options.sweep, loaded.spec, floor=chosen_options.floor, wanted="", sizes=sizes)
+        behavior = _behavior(measured.about.behavior, chosen_options.behaviors)
+        wanted = measured.wanted if behavior is None else behavior.positive
         text = report_html(replace(measured, wanted=wanted), made=now())
         chosen_options.output.write_text(text, encoding="utf-8")
     except S2EError as error:
@@ -203,12 +227,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(f"{chosen_options.output} cannot be written ({error.strerror}).") from error
 
 
-def _wanted(behavior: str, folder: Path | None) -> str:
-    """What the behaviour calls its wanted side; empty where the behaviour is not here."""
+def sizes_of(loaded: LoadedModel, made: Sweep, *, folder: Path | None = None) -> SizeOf | None:
+    """How many components an edit of this sweep touches; None where its model or its examples are not here."""
+    behavior, source = _behavior(made.behavior, folder), made.provenance
+    here = None if behavior is None else (loaded.fingerprint, behavior.contrast.content_hash)
+    if behavior is None or here != (source.fingerprint, source.contrast_hash):
+        return None
+    means = capture_means(loaded, behavior.contrast)
+    directions = steering_directions(loaded, means)
+    return partial(edit_size, component_scores(loaded, means, directions), directions)
+
+
+def _behavior(name: str, folder: Path | None) -> Behavior | None:
+    """None where the behaviour is not here."""
     try:
-        return load_behavior(behavior, folder).positive
+        return load_behavior(name, folder)
     except BehaviorError:
-        return ""
+        return None
 
 
 if __name__ == "__main__":

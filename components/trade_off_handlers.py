@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from s2e_core import Behavior, LoadedModel, SettingsError, build_edit
+from s2e_core import Behavior, LoadedModel, SettingsError
 from s2e_core.plan import Plan
 from s2e_core.search import Found, find_edit
 from s2e_core.sweep import sweep, with_original
@@ -26,7 +26,7 @@ from s2e_core.types import Progress
 from . import texts
 from .grid_request import GridRequest, trials_of
 from .lab import Grid, Lab, Place, Search, Study
-from .measured import Measured, Point, checked, grown, trial_key, without_answers
+from .measured import Measured, Point, checked, edit_size, grown, trial_key, without_answers
 from .session import OWN, Session
 from .store import ModelStore
 from .work import Work
@@ -211,10 +211,7 @@ def of_found(found: Found, wanted: str, points: tuple[Point, ...], session: Sess
 
 def size_of(session: Session, trial: Trial) -> tuple[int, int] | None:
     """Heads and neurons that a trial's edit touches."""
-    if trial.settings is None:
-        return None
-    edit = build_edit(session.scored.scores, session.scored.directions, trial.settings)
-    return edit.count("heads"), edit.count("neurons")
+    return edit_size(session.scored.scores, session.scored.directions, trial)
 
 
 def _wanted(store: ModelStore, session: Session) -> str:

@@ -34,10 +34,10 @@ ROWS = (
     {"intervene", "cache", "plan", "trade_off", "proposals", "stages"},
 )
 """Rows of the core from the bottom; every file that is not named stands above them."""
-DRAWS_OR_HANDLES = ("_panel.py", "_handlers.py")
+DRAWS_OR_HANDLES = ("_panel.py", "_handlers.py", "_wiring.py")
 KNOWS_GRADIO = {
     "handlers.py", "heatmap.py", "text_columns.py", "figure_widget.py", "look.py", "page_view.py", "trade_off_view.py",
-    "wiring.py", "trade_off_wiring.py",
+    "wiring.py",
 }  # fmt: skip
 NO_GRADIO = {
     "session.py", "dials.py", "store.py", "tables.py", "differences.py", "readouts.py", "texts.py", "work.py",

@@ -503,7 +503,11 @@ def test_the_command_writes_the_report_of_a_file_and_says_what_is_wrong(
 ) -> None:
     out = tmp_path / "report.html"
     report_main([str(grid.folder / "sweep.jsonl"), "-o", str(out)])
-    assert "refuses" in out.read_text(encoding="utf-8")
+    written = out.read_text(encoding="utf-8")
+    sizes = [point.size for point in measured_of(grid).points if point.size is not None]
+    assert "refuses" in written and sizes
+    for heads, neurons in sizes:
+        assert f"<td>{heads:,}</td><td>{neurons:,}</td>" in written
     broken = tmp_path / "broken.jsonl"
     broken.write_text(json.dumps({"format": "other"}) + "\n")
     with pytest.raises(SystemExit, match="not a sweep"):

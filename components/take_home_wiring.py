@@ -1,0 +1,52 @@
+"""Wires the downloads and the recipe upload: their sizes while the dials rest, and one click for each file.
+
+Knows gradio's events. How a file is made and checked is components/take_home_handlers.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from s2e_core.export import ExportDtype
+
+from . import texts
+from .handlers import guarded
+from .page_view import resting_view
+from .session import Session
+from .take_home_handlers import exported, uploaded
+from .wiring import DOWNLOAD, MODEL, QUIET, SESSION, Changes, Page
+
+
+def wire_take_home(page: Page, first: Session) -> None:
+    """Everything in the panel. `first` is the session a new tab starts with."""
+    take, store, components = page.take, page.store, page.named()
+    names = list(resting_view(store, first, "all", "stored"))
+    reported = gr.State(0)  # which edit the report is about
+
+    def rest(session: Session, shown: Any, dtype: Any, reported: int) -> tuple[Any, ...]:
+        view = resting_view(store, session, shown, dtype, reported=reported)
+        return tuple(view[name] for name in names)
+
+    def send(kind: str, session: Session, dtype: ExportDtype) -> Iterator[tuple[Any, Any, int]]:
+        for step in exported(store, session, kind, dtype):
+            report, file = (step, gr.skip()) if isinstance(step, str) else (step.report, str(step.path))
+            yield report, file, session.made
+
+    gr.on(
+        [page.refresh.click, page.details.shown.input, take.dtype.input], guarded(rest),
+        [page.session, page.details.shown, take.dtype, reported], [components[name] for name in names],
+        trigger_mode="always_last", **SESSION,
+    )  # fmt: skip
+    sends = []
+    for button, kind in ((take.checkpoint, "checkpoint"), (take.adapter, "adapter"), (take.recipe, "recipe")):
+        outputs = [take.report, take.file, reported]
+        sent = button.click(guarded(partial(send, kind)), [page.session, take.dtype], outputs, **MODEL)
+        sent.success(None, js=DOWNLOAD)
+        sent.failure(lambda: texts.NO_FILE, None, take.report, **QUIET)
+        sends.append(sent)
+    take.stop.click(None, None, None, cancels=sends, **QUIET)
+    Changes(page, first).on(take.upload.upload, lambda session, path: uploaded(store, session, path), [take.upload])
