@@ -1,8 +1,8 @@
 """Makes the demo model: `python -m assets.demo_model.recipe` from the repository root.
 
 Four stages, each of which can be run alone: `train` writes the weights and the tokenizer, `data` the files of the
-behaviours, `measure` the model card, `headline` the settings that the behaviours suggest and the README's table and
-plots.
+behaviours, `measure` the model card, `headline` the best edit and steering of every behaviour, for the lessons and the
+README.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from s2e_core import LoadedModel, load_model
 
 from .behavior_data import write_behaviors
 from .card import write_card
-from .headline import measure_headlines, write_plots, write_readme, write_settings
+from .headline import measure_headlines, write_plots, write_readme, write_measured
 from .measure import measure
 from .tokenizer import build_tokenizer, save_tokenizer
 from .train import TrainSettings, new_model, train, vocabulary_texts
@@ -75,7 +75,7 @@ def _train(arguments: argparse.Namespace) -> None:
 def _headline(loaded: LoadedModel, arguments: argparse.Namespace) -> None:
     with TemporaryDirectory() as scratch:
         headlines = measure_headlines(loaded, arguments.behaviors, arguments.searches or Path(scratch))
-    write_settings(headlines, arguments.behaviors)
+    write_measured(headlines, arguments.behaviors)
     write_readme(headlines, ROOT / "README.md")
     write_plots(headlines, ROOT / "assets")
 

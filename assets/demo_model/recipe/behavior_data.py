@@ -152,7 +152,7 @@ def _rows(name: str, parts: tuple[Part, ...], used: set[str]) -> Iterable[dict[s
 
 def _write_description(path: Path, name: str) -> None:
     described = {
-        "name": name, **TEXTS[name], "settings": SETTINGS, "gamma": GAMMA,
+        "name": name, **TEXTS[name], "settings": SETTINGS[name], "gamma": GAMMA,
         "source": SOURCE.format(seed=SEED),
     }  # fmt: skip
     path.write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

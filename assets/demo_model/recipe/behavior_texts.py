@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-SETTINGS = {"rho_attn": 0.3, "rho_mlp": 0.6, "alpha": 0.5, "strength": 0.5}
-GAMMA = 0.4
-"""Where the search for a behaviour's own settings starts; the stage `headline` replaces them by what it found."""
+SETTINGS: dict[str, dict[str, float | None]] = {
+    "tone": {"rho_attn": 0.25, "rho_mlp": 0.9, "alpha": 0.3, "strength": 0.4},
+    "reasoning": {"rho_attn": 0.3, "rho_mlp": 0.6, "alpha": 0.6, "strength": 0.6},
+    "safety": {"rho_attn": None, "rho_mlp": 0.45, "alpha": 0.4, "strength": 0.5},
+    "truthfulness": {"rho_attn": 0.15, "rho_mlp": 0.5, "alpha": 0.1, "strength": 0.75},
+}
+"""Where a lesson starts; chosen on the development prompts, with few components where few will do."""
+GAMMA = 0.5
 
 TEXTS: dict[str, dict[str, Any]] = {
     "tone": {

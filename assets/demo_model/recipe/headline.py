@@ -1,7 +1,7 @@
 """The headline: on held-out prompts, the best edit against the best activation steering, for every behaviour.
 
-Runs the search that the page runs, writes what it found into the behaviours (their suggested settings and the figures
-of their lessons), and the README's table and plots. Knows nothing that the search does not say.
+Runs the search that the page runs, writes what it found into the lessons of the behaviours and into the README's table
+and plots. Knows nothing that the search does not say.
 """
 
 from __future__ import annotations
@@ -93,17 +93,16 @@ def _headline(loaded: LoadedModel, behavior: Behavior, work: Path) -> Headline:
     return headline
 
 
-def write_settings(headlines: Iterable[Headline], folder: Path) -> None:
-    """The found settings become the suggested ones, and the lesson ends with what was measured."""
+def write_measured(headlines: Iterable[Headline], folder: Path) -> None:
+    """The best steering strength becomes the suggested one, and the lesson ends with what was measured.
+
+    The suggested edits stay: they are where a lesson starts, few components, and the search's best may be dense.
+    """
     for headline in headlines:
         path = folder / headline.behavior.name / "behavior.json"
         described = json.loads(path.read_text(encoding="utf-8"))
-        edit, steering = headline.held_out.edit, headline.held_out.steering
-        if edit is not None:
-            names = ("rho_attn", "rho_mlp", "alpha", "strength")
-            described["settings"] = {name: getattr(edit.trial.settings, name) for name in names}
-        if steering is not None:
-            described["gamma"] = steering.trial.gamma
+        if headline.held_out.steering is not None:
+            described["gamma"] = headline.held_out.steering.trial.gamma
         described["measured"] = sentence(headline)
         path.write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -143,7 +142,7 @@ def sentence(headline: Headline) -> str:
     held_out = headline.held_out
     said = [f"untouched {_cell(headline, held_out.original)}"]
     if held_out.edit is not None:
-        said.append(f"the suggested edit {_cell(headline, held_out.edit)}")
+        said.append(f"the best edit found {_cell(headline, held_out.edit)}")
     if held_out.steering is not None:
         said.append(f"the best steering {_cell(headline, held_out.steering)}")
     count = held_out.original.result.attribute.count
