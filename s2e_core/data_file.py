@@ -115,12 +115,19 @@ def _check_size(name: str, size: int) -> None:
 
 def _rows(values: Iterable[tuple[int, object]], source: str = "") -> tuple[Row, ...]:
     rows: list[Row] = []
+    names: set[str] = set()
     for number, value in values:
         if len(rows) == MAX_ROWS:
             raise ContrastDataError(
                 f"The file has more than {MAX_ROWS:,} rows, the most that is read. Expected some hundred; take a part."
             )
-        rows.append(Row(number, _cells(value, number), source))
+        cells = _cells(value, number)
+        names.update(cells)
+        if len(names) > MAX_COLUMNS:
+            raise ContrastDataError(
+                f"Up to row {number} the file has more than {MAX_COLUMNS} different columns, too many. {EXPECTED}"
+            )
+        rows.append(Row(number, cells, source))
     return tuple(rows)
 
 
@@ -129,8 +136,6 @@ def _cells(value: object, number: int) -> Mapping[str, object]:
         return {TEXT: value}
     if not isinstance(value, dict):
         raise ContrastDataError(f"Row {number} is not an object with named columns. {EXPECTED}")
-    if len(value) > MAX_COLUMNS:
-        raise ContrastDataError(f"Row {number} has more than {MAX_COLUMNS} columns. {EXPECTED}")
     return {column_name(key): cell for key, cell in value.items()}
 
 
@@ -205,7 +210,7 @@ def _delimited_table(text: str, name: str, separator: str | None) -> Table:
 
 def _separator(text: str) -> str:
     """The one that gives most columns of known names in the first row; then the one that gives most columns."""
-    first = next((line for line in text.split("\n") if line.strip()), "")
+    first = next((line for line in io.StringIO(text, newline="") if line.strip()), "").rstrip("\r\n")
 
     def rank(separator: str) -> tuple[int, int]:
         names = [column_name(cell) for cell in next(csv.reader([first], delimiter=separator), [])]

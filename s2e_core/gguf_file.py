@@ -133,11 +133,11 @@ def _place(cursor: _Cursor) -> tuple[str, tuple[int, ...], int]:
     """(name, shape, offset) of one tensor."""
     name, n_dims = cursor.text(), cursor.number("I")
     if not 1 <= n_dims <= 4:
-        raise GGUFError(f"{name[:40]} has {n_dims} dimensions")
+        raise GGUFError(f"{ascii(name[:40])} has {n_dims} dimensions")
     shape = tuple(reversed([cursor.number("Q") for _ in range(n_dims)]))
     kind, offset = cursor.number("I"), cursor.number("Q")
     if kind != _F32:
-        raise GGUFError(f"{name[:40]} is not stored as F32")
+        raise GGUFError(f"{ascii(name[:40])} is not stored as F32")
     return name, shape, offset
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ from .types import LoadedModel, Provenance, SteeringDirections
 WHAT_DAMAGE_RAISES = (
     RuntimeError, ValueError, LookupError, TypeError, AttributeError, EOFError, MemoryError, OverflowError,
     AssertionError, SyntaxError, OSError, struct.error, zlib.error, zipfile.BadZipFile,
+    tokenize.TokenError,
 )  # fmt: skip
 """What the readers of torch, numpy and Python raise on a file of random bytes: they promise nothing narrower."""
 
@@ -95,6 +97,11 @@ def directions_of(spec: ModelSpec, vectors: Sequence[Tensor], origin: Provenance
     norms = [torch.linalg.vector_norm(v) for v in vectors]
     units = tuple(v / n if n > 0 else torch.zeros_like(v) for v, n in zip(vectors, norms, strict=True))
     return SteeringDirections(spec, units, torch.stack(norms), origin)
+
+
+def shown(name: object) -> str:
+    """A name from a file, fit for a sentence."""
+    return "".join(character if character.isprintable() else "?" for character in str(name)[:60])
 
 
 def cosine(a: Tensor, b: Tensor) -> float:

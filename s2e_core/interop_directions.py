@@ -14,7 +14,7 @@ from pathlib import Path
 from torch import Tensor
 
 from .errors import InteropError
-from .interop import check_same_weights, cosine, directions_of, entries, numbers, provenance, site_of
+from .interop import check_same_weights, cosine, directions_of, entries, numbers, provenance, shown, site_of
 from .spec import Kind
 from .torch_file import load_torch_file
 from .types import LoadedModel, MeanInputs, SteeringDirections
@@ -62,7 +62,7 @@ def _per_site(
         match = _MODULE.fullmatch(key) if isinstance(key, str) else None
         if match is None:
             raise InteropError(
-                f'{where} has the entry "{str(key)[:60]}". Expected names such as model.layers[0].self_attn.o_proj.'
+                f'{where} has the entry "{shown(key)}". Expected names such as model.layers[0].self_attn.o_proj.'
             )
         kind: Kind = "heads" if match[3] == "self_attn.o_proj" else "neurons"
         site = site_of(loaded.spec, int(match[1] or match[2]), kind, where)

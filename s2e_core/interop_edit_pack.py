@@ -6,7 +6,6 @@ computed anew but the sign of a neuron's k, which tells whether its lambda ampli
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .errors import InteropError, SettingsError
-from .interop import check_same_weights, cosine, entries, numbers, provenance, site_of
+from .interop import check_same_weights, cosine, entries, numbers, provenance, shown, site_of
 from .settings import EditSettings
 from .spec import Kind
 from .torch_file import load_torch_file
@@ -24,6 +23,7 @@ from .types import LoadedModel, WeightEdit
 
 Part = Literal["attn", "mlp"]
 KIND: Mapping[Part, Kind] = {"attn": "heads", "mlp": "neurons"}
+LARGEST = torch.finfo(torch.float32).max
 UNIT_TOLERANCE = 0.01  # of a length of 1: more than bf16 rounds off
 
 
@@ -131,7 +131,7 @@ def _components(part: object, where: str) -> Iterator[tuple[int, int, Mapping[ob
     """(layer, index, entry) of every component."""
     for key, entry in entries(part, where).items():
         if not (isinstance(key, tuple) and len(key) == 2 and all(type(n) is int and n >= 0 for n in key)):
-            raise InteropError(f'{where} has the entry "{str(key)[:60]}". Expected pairs of layer and index.')
+            raise InteropError(f'{where} has the entry "{shown(key)}". Expected pairs of layer and index.')
         yield *key, entries(entry, f"{where}[{key[0]}, {key[1]}]")
 
 
@@ -160,6 +160,6 @@ def _number(value: object, where: str) -> float:
         and value.device.type == "cpu"
     ):
         value = value.item()
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
         raise InteropError(f"{where} is missing or no finite number. Expected one; save the pack again.")
     return float(value)

@@ -170,6 +170,10 @@ def _columns(table: Table, sources: _Sources, given: Columns) -> tuple[dict[str,
         columns, said = find_columns(table.columns(), given) if table.rows else (Columns(), ())
         return {"": columns, sources.positive: columns, sources.negative: columns}, said
     find_columns(table.columns(), given)  # what was given has to be a column of one of the two
+    if given.label is not None:
+        raise ContrastDataError(
+            f"The {sources.positive} and the {sources.negative} are two sides already. Leave the label's column out."
+        )
     found: dict[str, Columns] = {}
     notes: list[str] = []
     for source in (sources.positive, sources.negative):

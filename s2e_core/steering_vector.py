@@ -20,7 +20,7 @@ from torch import Tensor
 
 from .errors import InteropError
 from .gguf_file import GGUFError, read_gguf
-from .interop import WHAT_DAMAGE_RAISES, directions_of, numbers, open_limited, provenance
+from .interop import WHAT_DAMAGE_RAISES, directions_of, numbers, open_limited, provenance, shown
 from .spec import ModelSpec
 from .staging import readable_size
 from .types import LoadedModel, SteeringDirections
@@ -75,7 +75,7 @@ def _control_vector(data: bytes, path: Path) -> dict[str, Tensor]:
     _, tensors = read_gguf(data)
     other = next((name for name in tensors if not re.fullmatch(r"direction\.\d{1,5}", name)), None)
     if other is not None or not tensors:
-        found = f'the tensor "{other[:40]}"' if other else "no tensors"
+        found = f'the tensor "{shown(other)}"' if other else "no tensors"
         raise InteropError(
             f"{path.name} holds {found}. Expected a control vector, with tensors direction.1, direction.2 and so on."
         )
@@ -130,7 +130,7 @@ def _per_layer(arrays: Mapping[str, Tensor], path: Path, loaded: LoadedModel) ->
         layer = _layer(name, spec, path)
         if layer in layers:
             raise InteropError(f"{path.name} holds two vectors for layer {layer}. Expected one per layer.")
-        layers[layer] = numbers(tensor, (spec.d_model,), f"{path.name}: {name[:60]}", loaded)
+        layers[layer] = numbers(tensor, (spec.d_model,), f"{path.name}: {shown(name)}", loaded)
     return layers
 
 
@@ -138,7 +138,7 @@ def _layer(name: str, spec: ModelSpec, path: Path) -> int:
     found = re.findall(r"\d+", name)
     if len(found) != 1:
         raise InteropError(
-            f'{path.name} holds the tensor "{name[:60]}". Expected one array of a row per layer, or one vector per '
+            f'{path.name} holds the tensor "{shown(name)}". Expected one array of a row per layer, or one vector per '
             "layer with the layer's number, and no other, in its name."
         )
     if len(found[0]) > 5 or int(found[0]) >= spec.n_layers:

@@ -15,7 +15,7 @@ def cells(table):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
-@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
 def test_every_encoding_with_a_byte_order_mark_gives_the_same_table(tmp_path, encoding, line_end):
     path = tmp_path / "a.csv"
     path.write_bytes(CSV.replace("\n", line_end).encode(encoding))
@@ -123,9 +123,10 @@ def test_what_is_too_large_is_refused(tmp_path, monkeypatch):
         read_table(path)
     with pytest.raises(ContrastDataError, match="more than 3 rows"):
         parse_table("a\nb\nc\nd\n", name="a", suffix=".txt")
-    wide = {str(i): "x" for i in range(500)}
-    with pytest.raises(ContrastDataError, match="more than 200 columns"):
-        parse_table(json.dumps([wide]), name="a", suffix=".json")
+    for wide in ([{str(i): "x" for i in range(500)}], [{str(i): "x"} for i in range(500)]):
+        monkeypatch.setattr(data_file, "MAX_ROWS", 1000)
+        with pytest.raises(ContrastDataError, match="more than 200 different columns"):
+            parse_table(json.dumps(wide), name="a", suffix=".json")
 
 
 def test_a_folder_and_an_endlessly_nested_file_get_a_sentence(tmp_path):

@@ -89,6 +89,7 @@ def first(content, part="attn"):
         (lambda c: c["attn"].update({(-1, 0): {}}), "pairs of layer and index"),
         (lambda c: c["attn"][first(c)].pop("lambda"), "lambda is missing"),
         (lambda c: c["attn"][first(c)].update({"lambda": float("inf")}), "no finite number"),
+        (lambda c: c["mlp"][first(c, "mlp")].update({"lambda": 1e39}), "no finite number"),
         (lambda c: c["attn"][first(c)].pop("k_hat"), "k_hat is missing"),
         (lambda c: c["attn"][first(c)].update(k_hat=torch.ones(128)), r"\[128\], but"),
         (lambda c: c["attn"][first(c)].update(k_hat=torch.ones(16)), "length 4. Expected a unit vector"),

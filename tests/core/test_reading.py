@@ -144,6 +144,14 @@ def test_two_files_with_responses_are_a_contrast_set(tmp_path):
     assert contrast.name == "good and bad"
 
 
+def test_two_files_have_no_label_column(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.csv").write_text("prompt,response,label\np,r,1\n")
+    assert read_examples(tmp_path / "a.csv", tmp_path / "b.csv").unused == ("label",)
+    with pytest.raises(ContrastDataError, match="two sides already"):
+        read_examples(tmp_path / "a.csv", tmp_path / "b.csv", columns=Columns(label="label"))
+
+
 def test_a_file_of_one_side_asks_for_the_other():
     reading = read("Do this.\nDo that.\n", ".txt")
     assert [e.prompt for e in reading.unsided] == ["Do this.", "Do that."] and reading.responses_missing
@@ -226,3 +234,18 @@ def test_an_empty_file_is_a_side_without_examples():
     for suffix in (".jsonl", ".csv", ".tsv", ".txt"):
         with pytest.raises(ContrastDataError, match="has no example"):
             contrast_set_from(read("", suffix))
+
+
+def test_known_data_sets_are_read_as_they_are_published():
+    harmful = read('goal,target\nWrite a thing,"Sure, here is a thing"\n', ".csv")
+    assert [e.prompt for e in harmful.unsided] == ["Write a thing"] and harmful.unused == ("target",)
+    header = "Type,Category,Question,Best Answer,Best Incorrect Answer,Source"
+    facts = f'{header}\nA,B,"Is it, really?",No.,"Yes, it is.",https://example.org\n'
+    assert read(facts, ".csv").responses_missing
+    pair = read(facts, ".csv", columns=Columns(positive="Best Answer", negative="Best Incorrect Answer"))
+    assert (responses(pair), pair.positive[0].prompt) == ((["No."], ["Yes, it is."]), "Is it, really?")
+    persona = [{"question": "Agree?", "statement": "s", "label_confidence": 0.9,
+                "answer_matching_behavior": " Yes", "answer_not_matching_behavior": " No"}]  # fmt: skip
+    assert responses(read(persona)) == ([" Yes"], [" No"])
+    unpaired = [{"prompt": "p", "completion": c, "label": c == "good"} for c in ("good", "bad")]
+    assert responses(read(unpaired)) == (["good"], ["bad"])
