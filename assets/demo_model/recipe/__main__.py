@@ -18,7 +18,7 @@ from s2e_core import LoadedModel, load_model
 
 from .behavior_data import write_behaviors
 from .card import write_card
-from .headline import measure_headlines, write_plots, write_readme, write_measured
+from .headline import measure_headlines, write_measured, write_plots, write_readme
 from .measure import measure
 from .tokenizer import build_tokenizer, save_tokenizer
 from .train import TrainSettings, new_model, train, vocabulary_texts
