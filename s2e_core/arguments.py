@@ -79,6 +79,7 @@ def _add_verify(sub: argparse.ArgumentParser) -> None:
 def _add_data(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("file", type=Path, help="JSONL, JSON, CSV, TSV or TXT")
     sub.add_argument("second", type=Path, nargs="?", help="the negative side, where it stands in a file of its own")
+    sub.add_argument("-o", "--output", metavar="FILE", help="write the examples as JSONL, for --contrast")
     for role in ("prompt", "response", "label", "system", "messages"):
         sub.add_argument(f"--{role}", metavar="COLUMN", help=f"the column that is the {role}")
     for side in ("positive", "negative"):

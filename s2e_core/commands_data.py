@@ -6,9 +6,11 @@ Knows the terminal and the parsed options; the reading itself is the core's publ
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator
 
-from . import Columns, Reading, contrast_set_from, read_examples
+from . import Columns, ContrastSet, Reading, contrast_set_from, read_examples
+from .terminal import output
 
 WIDTH = 100  # characters of a cell in the preview
 
@@ -24,6 +26,8 @@ def show_data(options: argparse.Namespace) -> int:
         negative_labels=options.negative_labels,
     )
     print("\n".join(reading_lines(reading)))
+    if options.output:
+        _write(contrast_set_from(reading), options.output)
     return 1 if reading.questions else 0
 
 
@@ -43,6 +47,16 @@ def reading_lines(reading: Reading) -> Iterator[str]:
     for number, cells in enumerate(reading.preview, start=1):
         yield f"\nrow {number} of {len(reading.preview)} shown"
         yield from (f"  {name}: {_line(cell)}" for name, cell in cells.items())
+
+
+def _write(contrast: ContrastSet, path: str) -> None:
+    """The contrast set as JSONL that every command reads without a correction."""
+    sides = (("positive", contrast.positive), ("negative", contrast.negative))
+    with output(path) as file:
+        for label, example in ((label, example) for label, examples in sides for example in examples):
+            row = {"system": example.system, "prompt": example.prompt, "response": example.response, "label": label}
+            kept = {name: text for name, text in row.items() if text is not None}
+            file.write(json.dumps(kept, ensure_ascii=False) + "\n")
 
 
 def _line(cell: str) -> str:

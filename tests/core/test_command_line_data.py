@@ -2,6 +2,7 @@
 
 import pytest
 
+from s2e_core import Columns, contrast_set_from, load_contrast_set, read_examples
 from s2e_core.__main__ import main
 
 RATED = "question;answer;rating\nHow?;Great, really;5\nHow?;Awful;1\nHow?;So so;3\n"
@@ -27,6 +28,18 @@ def test_a_correction_makes_it_a_contrast_set(rated, capsys):
     out = capsys.readouterr().out
     assert '"3" is skipped: 1 rows' in out
     assert "1 positive, 1 negative, 1 rows skipped" in out
+
+
+def test_what_was_understood_is_written_for_the_other_commands(rated, tmp_path, capsys):
+    given = ["--label", "rating", "--positive-labels", "5", "-o", str(tmp_path / "out.jsonl")]
+    assert main(["data", rated, *given]) == 0
+    contrast, corrected = (
+        load_contrast_set(tmp_path / "out.jsonl"),
+        contrast_set_from(read_examples(rated, columns=Columns(label="rating"), positive_labels=["5"])),
+    )
+    assert contrast.content_hash == corrected.content_hash
+    assert main(["data", rated, "-o", str(tmp_path / "open.jsonl")]) == 2
+    assert not (tmp_path / "open.jsonl").exists()
 
 
 def test_two_files_are_two_sides(tmp_path, capsys):
