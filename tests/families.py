@@ -124,8 +124,11 @@ PER_LAYER_INPUT = {
 CONV_FIRST = {"layer_types": ["conv", "full_attention", "full_attention"], "num_dense_layers": 1}
 MAMBA_FIRST = {"layers_block_type": ["mamba", "hybrid", "hybrid"], "layer_types": ["mamba", "hybrid", "hybrid"]}
 MAMBA_SMALL = {"mamba_d_state": 16, "mamba_d_head": 16, "mamba_chunk_size": 16}
+LINEAR_FIRST = ["linear_attention", "full_attention", "linear_attention"]
+ONE_GROUP = {"n_group": 1, "topk_group": 1}
 OWN: dict[str, dict[str, object]] = {
-    **dict.fromkeys(("deepseek_v3", "deepseek_v32", "glm_moe_dsa"), DENSE_FIRST),
+    **dict.fromkeys(("deepseek_v3", "deepseek_v32", "glm_moe_dsa"), DENSE_FIRST | ONE_GROUP),
+    **dict.fromkeys(_words("axk1 axk2 deepseek_v2 glm4_moe_lite"), {"num_key_value_heads": 4} | ONE_GROUP),
     **dict.fromkeys(_words("gemma3n_text gemma4 gemma4_text gemma4_unified gemma4_unified_text"), PER_LAYER_INPUT),
     **dict.fromkeys(_words("qwen3_5 qwen3_5_text qwen3_5_moe qwen3_5_moe_text qwen3_next"), GATED_DELTA),
     **dict.fromkeys(("qwen4_exp", "qwen4_exp_text"), GATED_DELTA | INDEXER),
@@ -135,19 +138,25 @@ OWN: dict[str, dict[str, object]] = {
     **dict.fromkeys(("minicpm3", "youtu"), {"num_key_value_heads": 4}),
     **dict.fromkeys(("zamba", "zamba2"), MAMBA_FIRST),
     "bamba": MAMBA_SMALL | {"attn_layer_indices": [1], "mamba_n_heads": 8},
-    "beam": DENSE_FIRST | {"num_key_value_heads": 2},
+    "bailing_hybrid": DENSE_FIRST | ONE_GROUP | {"head_dim": 16, "layer_types": LINEAR_FIRST},
+    "beam": DENSE_FIRST | ONE_GROUP | {"num_key_value_heads": 2},
     "blt": {"vocab_size": 260, "encoder_hash_byte_group_vocab": 100},
     "cohere_compass_text": {"rope_parameters": {"full_attention": ROPE, "sliding_attention": ROPE}},
     "cpmant": {"dim_head": HEAD_DIM, "segment_types": 4, "prompt_types": 4, "prompt_length": 4},
-    "dbrx": {"attn_config": {"rope_theta": 10000.0, "kv_n_heads": 2}},
+    "dbrx": {"attn_config": {"rope_theta": 10000.0, "kv_n_heads": 2, "clip_qkv": 8.0}},
     "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2},
     "falcon_h1": MAMBA_SMALL | {"mamba_d_ssm": 64, "mamba_n_heads": 4},
     "got_ocr2": {"vision_config": {"mlp_dim": 96, "output_channels": 32, "image_size": 64}},
     "gpt_neo": {"attention_types": [[["global", "local"], 1], [["global"], 1]]},
     "helium": {"head_dim": 16},
     "hrm_text": {"num_layers_per_stack": 3, "num_hidden_layers": 24},
-    "kimi_linear": DENSE_FIRST | {"linear_head_dim": 16, "linear_num_heads": 4},
-    "longcat_flash": {"expert_ffn_hidden_size": 32, "zero_expert_num": 2, "num_key_value_heads": 4},
+    "granitemoehybrid": MAMBA_SMALL | {"mamba_n_heads": 8, "layer_types": ["mamba", "attention", "mamba"]},
+    "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
+    "kimi_linear": DENSE_FIRST | {"linear_head_dim": 16, "linear_num_heads": 4, "layer_types": LINEAR_FIRST},
+    "longcat_flash": {
+        **{"expert_ffn_hidden_size": 32, "zero_expert_num": 2, "num_key_value_heads": 4},
+        **{"head_dim": 8, "qk_head_dim": 16, "moe_topk": 2},
+    },
     "mamba2": {"num_heads": 8, "head_dim": 16},
     "mllama": {"cross_attention_layers": [1]},
     "phi4_multimodal": {

@@ -110,6 +110,13 @@ def test_every_family_of_transformers_is_accounted_for():
     )
 
 
+@pytest.mark.parametrize("model_type", EXPERTS)
+def test_the_tiny_models_with_experts_are_models_that_run(model_type):
+    model = tiny_model(model_type)
+    with torch.no_grad():
+        assert model(input_ids=IDS).logits.isfinite().all()
+
+
 def test_every_head_and_every_neuron_of_every_layer_is_found(loaded, recorded_heads):
     spec, family = loaded.spec, loaded.model.config.model_type
     n_layers = 6 if family in ("reformer", "hrm_text") else N_LAYERS
