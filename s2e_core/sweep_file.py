@@ -7,8 +7,8 @@ left half written is dropped when the file is opened again.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -88,11 +88,11 @@ class SweepFile:
         self._file, self._lines = file, lines
 
     def add(self, answered: Sequence[tuple[Share, Answer]]) -> None:
+        """Raises SweepError where the disk takes no more."""
         self.held.update(answered)
         if self._file is not None:
-            for share, answer in answered:
-                _write(self._file, {"t": self._lines[share.trial], "q": share.question, **asdict(answer)})
-            self._file.flush()
+            entries = ({"t": self._lines[share.trial], "q": share.question, **asdict(it)} for share, it in answered)
+            _append(self._file, entries)
 
 
 @contextmanager
@@ -118,17 +118,19 @@ def sweep_file(path: Path | None, sweep: Sweep, trials: Sequence[Trial], spec: M
             file.seek(end)
             file.truncate()
         else:
-            _write(file, _entry(sweep))
+            _append(file, [_entry(sweep)])
         yield _opened(file, lines, trials, spec)
 
 
 def _opened(file: TextIO, lines: list[Any], trials: Sequence[Trial], spec: ModelSpec) -> SweepFile:
     """Trials that the file does not know get a line of their own."""
     known = {_key(trial): number for number, trial in enumerate(_trials(lines, spec))}
+    new = []
     for trial in trials:
         if _key(trial) not in known:
             known[_key(trial)] = len(known)
-            _write(file, {"trial": trial_entry(trial)})
+            new.append({"trial": trial_entry(trial)})
+    _append(file, new)
     numbers = [known[_key(trial)] for trial in trials]
     place: dict[int, list[int]] = {}
     for index, number in enumerate(numbers):
@@ -163,8 +165,17 @@ def _read(path: Path) -> tuple[list[Any], int]:
     return lines, end
 
 
-def _write(file: TextIO, entry: Mapping[str, Any]) -> None:
-    file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+def _append(file: TextIO, entries: Iterable[Mapping[str, Any]]) -> None:
+    try:
+        file.writelines(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)
+        file.flush()
+    except OSError as error:
+        with suppress(OSError):
+            file.close()  # else whoever closes it would meet the same error, without the sentence
+        raise SweepError(
+            f"{Path(file.name).name} cannot be written any further ({error.strerror}). Make room and run the same "
+            "again: what it holds is kept."
+        ) from error
 
 
 def _plain(entry: Any) -> Any:

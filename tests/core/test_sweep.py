@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import resource
+import signal
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
@@ -301,3 +303,19 @@ def test_a_place_that_cannot_be_written_is_refused_with_a_sentence(llama, made, 
     with pytest.raises(SweepError, match="cannot be written"):
         run(llama, made, path=tmp_path / "missing" / "sweep.jsonl")
     assert not llama.lock.locked()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="this system has no limit for the size of a file")
+@pytest.mark.parametrize("part", [0.05, 0.9], ids=["in its first line", "among the answers"])
+def test_a_full_disk_ends_with_a_sentence_and_what_was_written_is_kept(llama, made, tmp_path, small_batches, part):
+    path, before = tmp_path / "sweep.jsonl", resource.getrlimit(resource.RLIMIT_FSIZE)
+    run(llama, made, path=tmp_path / "whole.jsonl")
+    room = int(part * (tmp_path / "whole.jsonl").stat().st_size)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        with pytest.raises(SweepError, match="sweep.jsonl cannot be written any further.*Make room"):
+            run(llama, made, path=path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.stat().st_size == room and not llama.lock.locked()
+    assert texts(run(llama, made, path=path)) == texts(run(llama, made))
