@@ -64,12 +64,14 @@ class Plan:
         return less_is_better(str(self.behavior.attribute[0]["kind"]))
 
     def questions(self) -> tuple[Question, ...]:
-        """Attribute prompts first. Raises BehaviorError where the split has none."""
+        """Attribute prompts first. Raises BehaviorError where the split has none, or one that cannot be scored."""
         sides: tuple[tuple[Side, Sequence[Mapping[str, Any]], int | None], ...] = (
             ("attribute", self.behavior.attribute, self.n_attribute),
             ("utility", self.behavior.utility, self.n_utility),
         )
         rows = [(side, row) for side, all_rows, count in sides for row in self._spread(side, all_rows, count)]
+        for _, row in rows:
+            judge(row, "word", 1)  # rather now than after the model has answered everything
         return tuple(
             Question(row, side, self.seed + sample * len(rows) + number, number)
             for sample in range(self.samples)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from math import isfinite
 from typing import Any, Literal
 
 from .edit import build_edit
@@ -39,6 +40,8 @@ class Trial:
     def __post_init__(self) -> None:
         if self.settings is not None and self.gamma is not None:
             raise SettingsError("A trial is an edit or steering, not both. Give settings or gamma.")
+        if self.gamma is not None and not isfinite(self.gamma):
+            raise SettingsError(f"The steering strength is {self.gamma}; it must be a finite number.")
 
     @property
     def arm(self) -> Arm:

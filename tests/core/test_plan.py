@@ -55,6 +55,16 @@ def test_every_sample_of_every_prompt_has_dice_of_its_own():
     assert [q.row for q in questions[:7]] == [q.row for q in questions[14:]]
 
 
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [({"kind": "politeness"}, 'kind "politeness"'), ({}, 'kind "None"'), ({"kind": "arithmetic"}, 'field "answer"')],
+)
+def test_a_prompt_that_cannot_be_scored_is_named_before_anything_is_asked(row, said):
+    behavior = toy_behavior(utility=({"prompt": "u0", **ADD}, {"prompt": "u1", **row}))
+    with pytest.raises(BehaviorError, match=said):
+        Plan(behavior).questions()
+
+
 def test_a_side_without_prompts_in_the_split_is_named():
     with pytest.raises(BehaviorError, match="toy has no utility prompts in the split test"):
         Plan(toy_behavior(utility=({"prompt": "x", "kind": "help", "split": "development"},)), split="test").questions()

@@ -92,6 +92,12 @@ def test_a_trial_is_an_edit_or_steering_and_says_so_where_it_is_both():
         Trial(SETTINGS, 0.5)
 
 
+@pytest.mark.parametrize("gamma", [float("nan"), float("inf")])
+def test_a_steering_strength_is_a_finite_number(gamma):
+    with pytest.raises(SettingsError, match="finite number"):
+        Trial(gamma=gamma)
+
+
 def test_labels_name_the_dials_and_a_name_comes_first():
     assert Trial().label == "original"
     assert Trial(gamma=0.3).label == "steering γ = 0.3"
