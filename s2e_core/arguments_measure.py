@@ -25,13 +25,13 @@ def add_sweep(sub: argparse.ArgumentParser) -> None:
         default="suggested",
         help="dials that are not given: the behaviour's suggested ones (default), or the paper's grid of 125 settings",
     )
-    sub.add_argument("--rho-attn", type=_rhos, metavar="RHO,...", help="budgets of the heads, each a number or off")
-    sub.add_argument("--rho-mlp", type=_rhos, metavar="RHO,...", help="budgets of the neurons, each a number or off")
-    sub.add_argument("--alpha", type=_numbers, metavar="ALPHA,...")
-    sub.add_argument("--strength", type=_numbers, metavar="X,...")
+    sub.add_argument("--rho-attn", type=rhos, metavar="RHO,...", help="budgets of the heads, each a number or off")
+    sub.add_argument("--rho-mlp", type=rhos, metavar="RHO,...", help="budgets of the neurons, each a number or off")
+    sub.add_argument("--alpha", type=numbers, metavar="ALPHA,...")
+    sub.add_argument("--strength", type=numbers, metavar="X,...")
     sub.add_argument(
         "--gamma",
-        type=_gammas,
+        type=gammas,
         default=PAPER,
         metavar="GAMMA,...",
         help="steering strengths to compare with; paper (default) is 0.1 to 1.5 in 15 steps, off is none",
@@ -64,13 +64,13 @@ def add_evaluate(sub: argparse.ArgumentParser) -> None:
     )
     sub.add_argument(
         "--settings",
-        type=_settings,
+        type=settings,
         action="append",
         default=[],
         metavar="RHO_ATTN,RHO_MLP,ALPHA[,STRENGTH]",
         help='an edit by its dials, such as off,0.45,0.4,0.5, or "suggested"; may be given several times',
     )
-    sub.add_argument("--gamma", type=_gammas, metavar="GAMMA,...", help="steering strengths to compare with")
+    sub.add_argument("--gamma", type=gammas, metavar="GAMMA,...", help="steering strengths to compare with")
     _add_asking(sub, split="test", samples=1, prompts=None)
     sub.add_argument("--csv", metavar="FILE", help="write the figures as CSV instead of the table; - is the terminal")
 
@@ -87,6 +87,12 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def floor(text: str) -> float:
+    if not 0 < float(text) <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most 1 (0.97 is 97 %)")
+    return float(text)
+
+
 def _add_behavior(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--behavior", metavar="NAME", required=True, help="a bundled behaviour (`info` lists them) or a folder like one"
@@ -95,7 +101,7 @@ def _add_behavior(sub: argparse.ArgumentParser) -> None:
 
 def _add_floor(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
-        "--floor", type=float, default=0.97, help="share of the untouched model's utility to keep (default 0.97)"
+        "--floor", type=floor, default=0.97, help="share of the untouched model's utility to keep (default 0.97)"
     )
 
 
@@ -103,7 +109,7 @@ def _add_asking(sub: argparse.ArgumentParser, *, split: str, samples: int, promp
     sub.add_argument("--split", default=split, help=f"which of the behaviour's prompts (default {split})")
     sub.add_argument(
         "--prompts",
-        type=_prompts,
+        type=count_or_all,
         default=prompts,
         metavar="N",
         help=f"of each side, or all (default {prompts or 'all'})",
@@ -124,24 +130,24 @@ def _list(text: str, one: Callable[[str], float | str]) -> list[float | str]:
     return [one(part.strip()) for part in text.split(",")]
 
 
-def _numbers(text: str) -> list[float | str]:
+def numbers(text: str) -> list[float | str]:
     return _list(text, float)
 
 
-def _rhos(text: str) -> list[float | str]:
+def rhos(text: str) -> list[float | str]:
     return _list(text, rho)
 
 
-def _gammas(text: str) -> str | list[float | str]:
-    return text if text in (PAPER, OFF) else _numbers(text)
+def gammas(text: str) -> str | list[float | str]:
+    return text if text in (PAPER, OFF) else numbers(text)
 
 
-def _settings(text: str) -> str | list[float | str]:
-    parts = text if text == "suggested" else _rhos(text)
+def settings(text: str) -> str | list[float | str]:
+    parts = text if text == "suggested" else rhos(text)
     if len(parts) not in (3, 4) and text != "suggested":
         raise ValueError
     return parts
 
 
-def _prompts(text: str) -> int | None:
+def count_or_all(text: str) -> int | None:
     return None if text == "all" else positive(text)

@@ -20,6 +20,7 @@ from . import (
     LoadedModel,
     Plan,
     Result,
+    SettingsError,
     Steered,
     SteeringDirections,
     Sweep,
@@ -38,25 +39,31 @@ from . import (
     sweep_results,
 )
 from .arguments_measure import OFF, PAPER
+from .estimates import Estimate, difference
 from .evaluation import HOW
 from .measure_tables import (
     EVALUATION_COLUMNS,
     SWEEP_COLUMNS,
     evaluation_lines,
     evaluation_records,
+    figure_text,
     result_lines,
     result_record,
 )
-from .terminal import chosen_behavior, chosen_model, extracted, output, progress_line
+from .plan import per_prompt
+from .terminal import check_place, chosen_behavior, chosen_model, extracted, output, progress_line
 from .trials import PAPER_ALPHA, PAPER_RHO_ATTN, PAPER_RHO_MLP, settings_label
 from .types import ComponentScores
 
 
 def sweep_grid(options: argparse.Namespace) -> None:
     """Many settings and steering strengths on the same prompts: a table with the Pareto front, or CSV."""
+    _check_csv(options.csv)
     behavior, loaded = chosen_behavior(options), chosen_model(options)
     scores, directions = extracted(loaded, behavior.contrast)
     trials = (*_edits(options, behavior.settings), *_steering(options.gamma))
+    if not trials:
+        raise SettingsError("There is nothing to try: heads, neurons and steering are all off. Switch one of them on.")
     plan = Plan(
         behavior, options.split, options.prompts, options.prompts, options.samples, options.temperature, options.seed,
         options.max_new_tokens,
@@ -114,6 +121,7 @@ def _show_sweep(
 
 def find(options: argparse.Namespace) -> None:
     """The best edit, and the best steering, that keep the utility; checked on held-out prompts."""
+    check_place(options.recipe)
     behavior, loaded = chosen_behavior(options), chosen_model(options)
     scores, directions = extracted(loaded, behavior.contrast)
     with _resumable(options.output), progress_line("answers") as progress:
@@ -144,13 +152,29 @@ def _show_found(found: Found) -> None:
     if found.held_out is not None:
         measured = {result.trial.arm: result for result in sweep_results(found.held_out)}
         print("\n".join(_verdict(arm, measured.get(arm), found.floor) for arm in ("edit", "steering")))
+        if {"edit", "steering"} <= set(measured):
+            print(f"The edit's attribute minus steering's, prompt by prompt: {figure_text(_lead(found.held_out))}.")
+    elif found.edit or found.steering:
+        print(
+            "Not checked on held-out prompts: the behaviour has none that nothing was chosen by. The figures above are "
+            "those of the choice, and too good on average."
+        )
 
 
 def _verdict(arm: str, result: Result | None, floor: float) -> str:
     if result is None:
         return f"No {arm} was checked on held-out prompts."
     holds = "keeps" if result.kept.value >= floor else "does not keep"
-    return f"On held-out prompts the {arm} {holds} the floor: {result.kept.value:.1%} of the utility."
+    kept = result.kept
+    return (
+        f"On held-out prompts the {arm} {holds} the floor: {kept.value:.1%} of the utility "
+        f"[{kept.low:.1%}, {kept.high:.1%}]."
+    )
+
+
+def _lead(held_out: Sweep) -> Estimate:
+    gains = {o.trial.arm: per_prompt(held_out.questions, o, "attribute") for o in held_out.outcomes}
+    return difference(gains["edit"], gains["steering"])
 
 
 def _attribute(made: Sweep) -> str:
@@ -159,6 +183,7 @@ def _attribute(made: Sweep) -> str:
 
 def evaluate_variants(options: argparse.Namespace) -> None:
     """All figures of saved edits, settings and steering strengths beside the untouched model's, on held-out prompts."""
+    _check_csv(options.csv)
     behavior, loaded = chosen_behavior(options), chosen_model(options)
     labels, variants = [], []
     for label, variant in _variants(options, loaded):
@@ -203,6 +228,11 @@ def _dials(given: Sequence[float | str]) -> EditSettings:
 
 def _steered(directions: SteeringDirections, trial: Trial) -> Steered:
     return Steered(directions, trial.gamma or 0.0)
+
+
+def _check_csv(path: str | None) -> None:
+    if path is not None and path != "-":
+        check_place(Path(path))
 
 
 @contextmanager

@@ -6,6 +6,7 @@ Knows the terminal and the parsed options; every computation is the core's publi
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TextIO
@@ -73,6 +74,12 @@ class progress_line:
     def __exit__(self, *error: object) -> None:
         if self.shown:
             print(file=sys.stderr)
+
+
+def check_place(path: Path | None) -> None:
+    """Raises SettingsError where a file could not be written to `path`: rather before the work than after it."""
+    if path is not None and (path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK)):
+        raise SettingsError(f"{path} cannot be written. Choose another file, in a folder that exists.")
 
 
 class output:

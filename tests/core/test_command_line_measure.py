@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from pathlib import Path
 
 import pytest
 
@@ -93,11 +94,24 @@ def test_find_recommends_saves_its_files_and_the_recipe(few, tmp_path, capsys):
     assert main([*asked, "--recipe", str(recipe)]) == 0
     out = capsys.readouterr().out
     assert "Best edit that keeps 50%" in out and "Best steering" in out and "On held-out prompts the edit" in out
+    assert "The edit's attribute minus steering's, prompt by prompt: " in out and "Not checked" not in out
     assert {path.name for path in folder.iterdir()} == {"development.jsonl", "finals.jsonl", "test.jsonl"}
     loaded = load_model("bundled")
     held_out = load_sweep(folder / "test.jsonl", loaded.spec)
     edit = load_edit(recipe, base=loaded)
     assert edit.settings.rho_mlp == held_out.outcomes[1].trial.settings.rho_mlp
+
+
+def test_find_says_where_nothing_is_held_out(few, tmp_path, capsys):
+    source, folder = Path(few[1]), tmp_path / "mood"
+    folder.mkdir()
+    for path in source.iterdir():
+        rows = path.read_text(encoding="utf-8").replace('"split": "development"', '"kept": 1')
+        (folder / path.name).write_text(rows.replace('"split": "test"', '"kept": 1'), encoding="utf-8")
+    asked = ["--prompts", "3", "--max-new-tokens", "8", "--trials", "0", "--samples", "1", "--floor", "0.1"]
+    assert main(["find", "--behavior", str(folder), *asked]) == 0
+    out = capsys.readouterr().out
+    assert "Not checked on held-out prompts" in out and "On held-out prompts the" not in out
 
 
 def test_evaluate_shows_every_figure_of_every_variant_and_how_it_is_made(few, tmp_path, capsys):
@@ -128,7 +142,11 @@ def test_evaluate_takes_the_suggested_settings_where_nothing_is_named(few, capsy
         (["sweep", "--split", "nowhere"], "nowhere"),
         (["sweep", "--alpha", "2"], "alpha is 2"),
         (["sweep", "--samples", "2", "--temperature", "0"], "temperature 0"),
-        (["find", "--floor", "3"], "floor is 3"),
+        (["sweep", "--rho-attn", "off", "--rho-mlp", "off", "--gamma", "off"], "nothing to try"),
+        (["sweep", "--gamma", "nan"], "strength is nan"),
+        (["sweep", "--csv", "gone/figures.csv"], "gone/figures.csv cannot be written"),
+        (["evaluate", "--csv", "gone/figures.csv"], "gone/figures.csv cannot be written"),
+        (["find", "--recipe", "gone/found.safetensors"], "gone/found.safetensors cannot be written"),
         (["evaluate", "--settings", "suggested", "--settings", "suggested"], "same name"),
         (["evaluate", "--recipe", "gone.safetensors"], "gone.safetensors"),
     ],
@@ -138,6 +156,7 @@ def test_bad_input_ends_with_one_sentence(few, arguments, said, capsys):
     assert main([command, *few, *others]) == 2
     error = capsys.readouterr().err
     assert said in error and "Traceback" not in error
+    assert "answers" not in error  # nobody waits for an error that could be known before
 
 
 @pytest.mark.parametrize("option", [["--prompts", "0"], ["--settings", "1"], ["--gamma", "much"], ["--samples", "0"]])
@@ -145,6 +164,14 @@ def test_options_that_are_no_numbers_or_too_small_are_refused(option):
     with pytest.raises(SystemExit) as left:
         main(["evaluate", "--behavior", "tone", *option])
     assert left.value.code == 2
+
+
+@pytest.mark.parametrize("command", ["sweep", "find"])
+@pytest.mark.parametrize("floor", ["0", "97", "nan"])
+def test_a_floor_that_is_no_share_is_refused(command, floor, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--behavior", "tone", "--floor", floor])
+    assert f"{floor} is not above 0 and at most 1" in capsys.readouterr().err
 
 
 def test_all_three_commands_are_known():
