@@ -41,6 +41,7 @@ from .generate import compare, generate_responses
 from .interop_directions import ImportedDirections, load_directions
 from .interop_edit_pack import load_edit_pack
 from .intervene import intervening, preview_logits
+from .lint import Finding, averaged_span, lint
 from .loading import load_model
 from .plan import Answer, Outcome, Plan, Question, Result
 from .reading import Reading, parse_examples, read_examples
@@ -92,6 +93,7 @@ __all__ = [
     "Evaluation",
     "Example",
     "ExportError",
+    "Finding",
     "Found",
     "ImportedDirections",
     "InteropError",
@@ -122,6 +124,7 @@ __all__ = [
     "Verdict",
     "Verification",
     "WeightEdit",
+    "averaged_span",
     "best_within",
     "build_edit",
     "capture_inputs",
@@ -142,6 +145,7 @@ __all__ = [
     "intervening",
     "judge",
     "leave_one_out",
+    "lint",
     "list_behaviors",
     "load_behavior",
     "load_contrast_set",

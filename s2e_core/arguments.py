@@ -80,6 +80,8 @@ def _add_data(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("file", type=Path, help="JSONL, JSON, CSV, TSV or TXT")
     sub.add_argument("second", type=Path, nargs="?", help="the negative side, where it stands in a file of its own")
     sub.add_argument("-o", "--output", metavar="FILE", help="write the examples as JSONL, for --contrast")
+    sub.add_argument("--lint", action="store_true", help="say what is odd about the examples")
+    _add_model(sub, default=None, purpose="for --lint: count in its tokens, and show which of them are averaged; ")
     for role in ("prompt", "response", "label", "system", "messages"):
         sub.add_argument(f"--{role}", metavar="COLUMN", help=f"the column that is the {role}")
     for side in ("positive", "negative"):
@@ -93,8 +95,9 @@ def _values(text: str) -> list[str]:
     return text.split(",")
 
 
-def _add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", default="bundled", help='"bundled" (default), a local folder or a Hub id')
+def _add_model(parser: argparse.ArgumentParser, *, default: str | None = "bundled", purpose: str = "") -> None:
+    named = f'"bundled"{" (default)" if default else ""}, a local folder or a Hub id'
+    parser.add_argument("--model", default=default, help=purpose + named)
     parser.add_argument("--revision", help="branch, tag or commit of a Hub model")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: the fastest there is)")
     parser.add_argument("--dtype", choices=DTYPES, help="default: fp32 on a CPU, else as stored")

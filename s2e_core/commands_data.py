@@ -1,4 +1,4 @@
-"""The command `data`: how a file of examples is understood, before anything runs.
+"""The command `data`: how a file of examples is understood and what is odd about it, before anything is extracted.
 
 Knows the terminal and the parsed options; the reading itself is the core's public functions.
 """
@@ -9,14 +9,16 @@ import argparse
 import json
 from collections.abc import Iterator
 
-from . import Columns, ContrastSet, Reading, contrast_set_from, read_examples
-from .terminal import output
+from . import Columns, ContrastSet, LoadedModel, Reading, contrast_set_from, read_examples
+from .lint import averaged_span, lint
+from .terminal import chosen_model, output
 
 WIDTH = 100  # characters of a cell in the preview
+SPAN_TOKENS = 60  # of the example whose averaged tokens are shown
 
 
 def show_data(options: argparse.Namespace) -> int:
-    """How a file of examples is understood, with its first rows; nothing is run."""
+    """How a file of examples is understood, with its first rows, and what is odd about it; no text is generated."""
     roles = ("prompt", "response", "label", "system", "messages", "positive", "negative")
     reading = read_examples(
         options.file,
@@ -26,6 +28,9 @@ def show_data(options: argparse.Namespace) -> int:
         negative_labels=options.negative_labels,
     )
     print("\n".join(reading_lines(reading)))
+    if options.lint and not reading.questions:
+        loaded = chosen_model(options) if options.model else None
+        print("\n" + "\n".join(lint_lines(contrast_set_from(reading), loaded)))
     if options.output:
         _write(contrast_set_from(reading), options.output)
     return 1 if reading.questions else 0
@@ -47,6 +52,19 @@ def reading_lines(reading: Reading) -> Iterator[str]:
     for number, cells in enumerate(reading.preview, start=1):
         yield f"\nrow {number} of {len(reading.preview)} shown"
         yield from (f"  {name}: {_line(cell)}" for name, cell in cells.items())
+
+
+def lint_lines(contrast: ContrastSet, loaded: LoadedModel | None) -> Iterator[str]:
+    """The linter's findings; with a model also the tokens of the first example, the averaged ones in brackets."""
+    yield from (f"{finding.severity:<10} {finding.sentence}" for finding in lint(contrast, loaded))
+    if loaded is not None:
+        shown = averaged_span(loaded, contrast.positive[0])[-SPAN_TOKENS:]
+        yield f"\nThe first positive example, its last {len(shown)} tokens; [activations here are averaged]"
+        yield " ".join(f"[{_visible(text)}]" if averaged else _visible(text) for text, averaged in shown)
+
+
+def _visible(text: str) -> str:
+    return text.replace("\n", "\\n")
 
 
 def _write(contrast: ContrastSet, path: str) -> None:

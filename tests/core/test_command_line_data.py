@@ -54,3 +54,14 @@ def test_a_file_that_cannot_be_read_gets_one_sentence(tmp_path, capsys):
     (tmp_path / "a.csv").write_bytes(b"\xe4\xf6\xfc")
     assert main(["data", str(tmp_path / "a.csv")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_linter_says_what_is_odd_and_shows_which_tokens_are_averaged(rated, llama, capsys):
+    given = [rated, "--label", "rating", "--positive-labels", "5", "--lint"]
+    assert main(["data", *given]) == 0
+    out = capsys.readouterr().out
+    assert "problem    1 positive example and 2 negative" in out and " words on" in out and "averaged" not in out
+    assert main(["data", *given, "--model", str(llama.source)]) == 0
+    out = capsys.readouterr().out
+    assert " tokens on" in out and "[activations here are averaged]" in out
+    assert "[" in out.splitlines()[-1]
