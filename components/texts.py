@@ -139,6 +139,17 @@ TAKE_APART_HELP = (
 )
 PROGRESSIVE = "More and more components"
 LEAVE_ONE_OUT = "Leave one out"
+NOTHING_EDITED = "Nothing is edited yet. Raise a count or lower ρ first."
+IN_FULL = "Measure this edit in full"
+IN_FULL_HELP = (
+    "For the edit on the page, on held-out prompts: how much of the behaviour it brings, what it costs elsewhere, and "
+    "what breaks. The untouched model and, if you like, activation steering answer the same prompts with the same dice."
+)
+MEASURE = "Measure in full"
+WITH_STEERING = "Steering too, with the γ of the comparison"
+MEASURE_STOPPED = "Stopped. Nothing of this run is kept; Measure in full starts anew."
+EARLIER_EDIT = "Of an earlier edit: the dials have moved since. Measure in full again for the edit on the page."
+LEAD_HOW = "Attribute of the edit minus that of steering, prompt by prompt."
 WAITING = "Waiting for its turn: another measurement is running."
 SWITCHED = "These points belong to another model or behaviour. Find a good edit for this one first."
 OWN_NOT_MEASURED = (

@@ -52,8 +52,8 @@ def why_not(store: ModelStore, session: Session) -> str:
 
 def searched(store: ModelStore, session: Session, floor: float | None, budget: float | None) -> Iterator[Lab]:
     """Find a good edit. `floor` in percent, `budget` in settings to try."""
-    _check_measurable(store, session)
-    share, n_trials = _floor(floor), _whole(budget, "settings to try", 1, store.limits.sweep_settings)
+    check_measurable(store, session)
+    share, n_trials = _floor(floor), whole(budget, "settings to try", 1, store.limits.sweep_settings)
     yield from run(store, session, "trade-off", Search(share, n_trials))
 
 
@@ -61,7 +61,7 @@ def swept(
     store: ModelStore, session: Session, request: GridRequest, prompts: float | None, floor: float | None
 ) -> Iterator[Lab]:
     """Ask every setting of a grid the same prompts."""
-    _check_measurable(store, session)
+    check_measurable(store, session)
     trials = trials_of(request, store.limits.sweep_settings)
     plan = _plan(store, session, prompts)
     yield from run(store, session, "trade-off", Grid(plan, with_original(trials), _floor(floor)))
@@ -74,11 +74,11 @@ def taken_apart(
 
     A stopped run `before` of the same work is gone on with.
     """
-    _check_measurable(store, session)
+    check_measurable(store, session)
     if session.recipe:
         raise SettingsError("The edit comes from an uploaded recipe. Move a dial to return to an edit of your own.")
     if session.edit.is_empty:
-        raise SettingsError("Nothing is edited yet. Raise a count or lower ρ first.")
+        raise SettingsError(texts.NOTHING_EDITED)
     whole = Trial(session.settings)
     if study == "progressive":
         task = Grid(_plan(store, session, prompts), with_original(progressive(session.edit)))
@@ -227,7 +227,7 @@ def _folder(store: ModelStore, before: Lab | None) -> Path:
 
 
 def _plan(store: ModelStore, session: Session, prompts: float | None) -> Plan:
-    count = _whole(prompts, "prompts", 2, store.limits.sweep_prompts)
+    count = whole(prompts, "prompts", 2, store.limits.sweep_prompts)
     return Plan(store.behavior(session.behavior), n_attribute=count, n_utility=count)
 
 
@@ -238,7 +238,8 @@ def _same_work(task: Search | Grid, other: Search | Grid) -> bool:
     return keys[0] == keys[1] and task.plan.n_attribute == other.plan.n_attribute
 
 
-def _check_measurable(store: ModelStore, session: Session) -> None:
+def check_measurable(store: ModelStore, session: Session) -> None:
+    """Raises SettingsError with the reason where nothing can be measured."""
     reason = why_not(store, session)
     if reason:
         raise SettingsError(reason)
@@ -250,7 +251,8 @@ def _floor(percent: float | None) -> float:
     return round(percent / 100, 4)
 
 
-def _whole(value: float | None, name: str, low: int, high: int) -> int:
+def whole(value: float | None, name: str, low: int, high: int) -> int:
+    """A number typed into a field. Raises SettingsError where it is empty or out of range."""
     if value is None or not low <= value <= high:
         raise SettingsError(f"The number of {name} must be from {low:,} to {high:,}. Type another number.")
     return int(value)

@@ -1,4 +1,7 @@
-"""Layout of the trade-off: find a good edit, the plot with its table, a grid, and the components. No logic."""
+"""Layout of the trade-off: find a good edit, the plot with its table, a grid, the components, the edit in full.
+
+No logic.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any
 import gradio as gr
 
 from . import texts
+from .evaluation_panel import EvaluationPanel, evaluation_panel
 from .figure_widget import figure_widget
 from .grid_request import PRESETS, SMALL
 from .limits import Limits
@@ -47,6 +51,7 @@ class TradeOffPanel:
     parts_status: gr.HTML
     curve: gr.HTML
     bars: gr.HTML
+    in_full: EvaluationPanel
     file: gr.DownloadButton
     """Hidden; the page clicks it when the file is ready."""
 
@@ -86,6 +91,7 @@ def trade_off_panel(limits: Limits) -> TradeOffPanel:
             ):  # fmt: skip
                 fields[name] = gr.Button(label, elem_id=f"{name.replace('_', '-')}", size="sm", scale=0, min_width=120)
         fields |= _grid_fields(limits) | _component_fields(limits)
+        fields["in_full"] = evaluation_panel(limits)
         fields["file"] = gr.DownloadButton(visible="hidden", elem_id="download-figures")
     return TradeOffPanel(downloads=downloads, **fields)
 

@@ -16,6 +16,7 @@ import gradio as gr
 from s2e_core import SettingsError
 
 from . import texts
+from .evaluation_wiring import wire_evaluation
 from .figure_widget import read_point
 from .grid_request import PRESETS, GridRequest, estimate
 from .handlers import guarded
@@ -25,10 +26,8 @@ from .trade_off_files import csv_file, report_file, sweep_download
 from .trade_off_handlers import continued, searched, stopped, swept, taken_apart
 from .trade_off_panel import TradeOffPanel
 from .trade_off_view import PARTS, lab_view
-from .wiring import QUIET, SESSION, Changes, Page
+from .wiring import FETCH, QUIET, SESSION, SWEEP, Changes, Page
 
-SWEEP: dict[str, Any] = {**QUIET, "concurrency_id": "sweep", "concurrency_limit": 1}
-FETCH = "() => setTimeout(() => document.querySelector('#download-figures')?.click(), 50)"
 STATUS = ("status", "parts_status")
 """What changes all the time while something runs."""
 STATES = (*STATUS, "find", "sweep", "progressive", "leave_one_out", "stop", "parts_stop", "go_on")
@@ -39,6 +38,7 @@ Run = Callable[..., Iterator[Lab]]
 def wire_trade_off(page: Page, panel: TradeOffPanel, first: Session) -> None:
     """Everything in the panel. `first` is the session a new tab starts with."""
     TradeOffWiring(page, panel, first).wire()
+    wire_evaluation(page, panel.in_full, panel.file)
 
 
 class TradeOffWiring:

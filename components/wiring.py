@@ -27,8 +27,11 @@ QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 # Changes of a session come one after the other, or they would overwrite each other; so do runs of the model.
 SESSION: dict[str, Any] = {**QUIET, "concurrency_id": "session", "concurrency_limit": 1}
 MODEL: dict[str, Any] = {**QUIET, "concurrency_id": "model", "concurrency_limit": 1}
+# Sweeps take the model in short parts, so that others go on; one visitor's at a time.
+SWEEP: dict[str, Any] = {**QUIET, "concurrency_id": "sweep", "concurrency_limit": 1}
 CHANGED = "() => window.steer2edit.changed()"
 DOWNLOAD = "() => window.steer2edit.download()"
+FETCH = "() => setTimeout(() => document.querySelector('#download-figures')?.click(), 50)"
 ENDED = "() => window.steer2edit.ended()"
 FIGURES = ("heads", "neurons", "summary", "inspector", "undo", "redo", "preset")
 """What every dial changes."""

@@ -42,6 +42,7 @@ KNOWS_GRADIO = {
 NO_GRADIO = {
     "session.py", "dials.py", "store.py", "tables.py", "differences.py", "readouts.py", "texts.py", "work.py",
     "lab.py", "measured.py", "grid_request.py", "trade_off_words.py", "trade_off_rows.py", "trade_off_handlers.py",
+    "evaluated.py", "evaluation_handlers.py", "evaluation_table.py",
 }  # fmt: skip
 
 
