@@ -24,6 +24,7 @@ from .decoder_layer import (
     CROSS_ATTENTION,
     WIDTH_KEYS,
     Unfit,
+    has_heads,
     head_count,
     is_for_images,
     mixers_of,
@@ -69,6 +70,7 @@ def find_sites(model: PreTrainedModel) -> ModelSpec:
     names = {module: name for name, module in model.named_modules()}
     with _naming(model):
         layers = _decoder_layers(model)
+        _refuse_if_headless([layer for layer, _ in layers])
         sites: list[Site] = []
         for index, (layer, runs) in enumerate(layers):
             refuse_experts(index, layer)
@@ -80,7 +82,6 @@ def find_sites(model: PreTrainedModel) -> ModelSpec:
                 n_inputs, transposed = plain_inputs(names[module], module)
                 count = n_inputs if kind == "neurons" else head_count(config, index, layer, name, n_inputs)
                 sites.append(Site(index, kind, names[module], count, n_inputs // count, transposed, runs=runs))
-        _refuse_if_headless(sites, [layer for layer, _ in layers])
         _refuse_shared_weights(model, sites)
     d_model = out_features(model.get_submodule(sites[0].name))
     unreachable = _out_of_reach(model, [layer for layer, _ in layers], names)
@@ -162,11 +163,12 @@ def _outer_lists(model: PreTrainedModel) -> dict[str, nn.ModuleList]:
     return {name: m for name, m in lists.items() if not any(name.startswith(f"{other}.") for other in lists)}
 
 
-def _refuse_if_headless(sites: list[Site], layers: list[nn.Module]) -> None:
-    if not any(site.kind == "heads" for site in sites):
-        kinds = {f"{name} ({type(module).__name__})" for layer in layers for name, module in mixers_of(layer).items()}
-        found = " and ".join(sorted(kinds)) or "nothing that is known"
-        raise Unfit(f"none of its layers has attention heads; tokens are mixed by {found}")
+def _refuse_if_headless(layers: list[nn.Module]) -> None:
+    mixers = [(layer, mixers_of(layer)) for layer in layers]
+    heads = any(has_heads(layer, found) for layer, found in mixers)
+    kinds = {f"{name} ({type(module).__name__})" for _, found in mixers for name, module in found.items()}
+    if kinds and not heads:
+        raise Unfit(f"none of its layers has attention heads; tokens are mixed by {' and '.join(sorted(kinds))}")
 
 
 def _refuse_shared_weights(model: PreTrainedModel, sites: list[Site]) -> None:

@@ -85,6 +85,11 @@ def mixers_of(layer: nn.Module) -> dict[str, nn.Module]:
     return found
 
 
+def has_heads(layer: nn.Module, mixers: Iterable[str]) -> bool:
+    """Whether something outside the mixers is named like an attention output projection."""
+    return any(kind_of(name) == "heads" for name, _ in layer.named_modules() if not inside(name, mixers))
+
+
 def inside(name: str, modules: Iterable[str]) -> bool:
     return any(name == outer or name.startswith(f"{outer}.") for outer in modules)
 

@@ -82,6 +82,12 @@ def test_models_that_have_no_heads_to_edit_are_refused_by_name(model_type):
         find_sites(tiny_model(model_type))
 
 
+def test_a_model_of_states_alone_is_told_apart_from_one_without_an_mlp():
+    for model_type, mixer in (("mamba2", r"mixer \(Mamba2Mixer\)"), ("xlstm", r"mlstm_layer \(xLSTMLayer\)")):
+        with pytest.raises(UnsupportedModelError, match=f"none of its layers has attention heads; .* by {mixer}"):
+            find_sites(tiny_model(model_type))
+
+
 @torch.inference_mode()
 def test_rows_that_leave_a_batch_do_not_shift_the_states_of_the_others(hybrid):
     ids = torch.tensor([[1, 40, 77, 12], [1, 9, 8, 7], [1, 50, 51, 52]])
