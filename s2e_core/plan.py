@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from .behaviors import Behavior
 from .errors import BehaviorError, SettingsError
-from .estimates import Estimate, estimate, mean, ratio
+from .estimates import Estimate, estimate, kept, mean
 from .scoring import Verdict, judge, less_is_better
 from .trials import Trial
 
@@ -83,8 +83,8 @@ class Plan:
         inside = [row for row in rows if row.get("split", self.split) == self.split]
         if not inside:
             raise BehaviorError(f"{self.behavior.name} has no {side} prompts in the split {self.split}.")
-        kept = len(inside) if count is None else min(count, len(inside))
-        return [inside[number * len(inside) // kept] for number in range(kept)]
+        taken = len(inside) if count is None else min(count, len(inside))
+        return [inside[number * len(inside) // taken] for number in range(taken)]
 
 
 class Share(NamedTuple):
@@ -159,7 +159,7 @@ def _result(
         trial=outcome.trial,
         attribute=estimate(_per_prompt(questions, verdicts, "attribute")),
         utility=estimate(utility),
-        kept=ratio(utility, base),
+        kept=Estimate(1.0, 1.0, 1.0, len(base)) if outcome.trial.arm == "original" else kept(utility, base),
         tokens=mean(_per_prompt(questions, lengths, "utility")),
         flaws=_flaws(questions, verdicts, "attribute"),
         utility_flaws=_flaws(questions, verdicts, "utility"),

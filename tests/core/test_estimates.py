@@ -7,7 +7,7 @@ from math import sqrt
 import pytest
 import torch
 
-from s2e_core.estimates import RESAMPLES, SEED, difference, estimate, mean, ratio, share
+from s2e_core.estimates import RESAMPLES, SEED, difference, estimate, kept, mean, ratio, share
 
 
 def interval(figure):
@@ -82,6 +82,27 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
     assert 0.91 <= sum(f.low <= 0.5 <= f.high for f in means) / 400 <= 0.98
 
 
+@pytest.mark.parametrize("n", [20, 60, 200])
+def test_rare_losses_are_within_the_interval_of_what_is_kept(n):
+    dice = random.Random(5)
+    drawn = []
+    for _ in range(300):
+        original = [float(dice.random() < 0.95) for _ in range(n)]
+        drawn.append(kept([value * (dice.random() < 0.97) for value in original], original))
+    assert sum(f.low <= 0.97 <= f.high for f in drawn) / 300 >= 0.93
+
+
+def test_what_is_kept_is_the_ratio_with_an_interval_that_is_never_narrower():
+    original = [1.0] * 9 + [0.0]
+    lossless, lossy = kept(original, original), kept([1.0] * 6 + [0.0] * 4, original)
+    half = 1.959964 * sqrt(1 / 12 / 10) / 0.9  # no differences but the half loss and the half gain
+    assert (lossless.value, lossless.count) == (1.0, 10)
+    assert interval(lossless) == pytest.approx((1 - half, 1 + half))
+    drawn = ratio([1.0] * 6 + [0.0] * 4, original)
+    assert lossy.value == drawn.value and lossy.low <= drawn.low and drawn.high <= lossy.high
+    assert kept([0.0, 0.0], [1.0, 1.0]).low == 0.0
+
+
 def test_pairing_narrows_the_interval_where_prompts_are_hard_for_both():
     dice = random.Random(4)
     a = [dice.gauss(0, 1) for _ in range(80)]
@@ -116,7 +137,9 @@ def test_a_ratio_to_little_stays_finite():
     assert figure.value == 1 and 0 <= figure.low <= 1 <= figure.high < float("inf")
 
 
-@pytest.mark.parametrize("figure", [share, mean, estimate, lambda v: difference(v, v), lambda v: ratio(v, v)])
+@pytest.mark.parametrize(
+    "figure", [share, mean, estimate, lambda v: difference(v, v), lambda v: ratio(v, v), lambda v: kept(v, v)]
+)
 def test_nothing_cannot_be_estimated(figure):
     with pytest.raises(ValueError, match="empty"):
         figure([])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from s2e_core import BehaviorError, EditSettings, SettingsError
-from s2e_core.estimates import estimate, mean, ratio
+from s2e_core.estimates import estimate, kept, mean
 from s2e_core.plan import Answer, Outcome, Plan, per_prompt, results
 from s2e_core.trials import Trial
 from tests.core.toy import toy_behavior
@@ -119,7 +119,7 @@ def test_samples_of_one_prompt_are_averaged_before_the_interval():
     for figure, expected in (
         (edited.attribute, estimate([1.0, 0.5])),
         (edited.utility, mean([1.0, 0.5, 0.0])),
-        (edited.kept, ratio([1.0, 0.5, 0.0], [1.0, 1.0, 1.0])),
+        (edited.kept, kept([1.0, 0.5, 0.0], [1.0, 1.0, 1.0])),
     ):
         assert (figure.value, figure.low, figure.high, figure.count) == (
             expected.value,
