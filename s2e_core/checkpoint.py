@@ -64,6 +64,20 @@ class Shard:
     """Bytes of the whole file."""
     data: int
     """First byte behind the header."""
+    stamp: tuple[int, ...]
+    """Size, time of the last change and number of the file when its header was read."""
+
+    def check_unchanged(self) -> None:
+        """Raise ExportError where the file is not the one any more whose header was read."""
+        try:
+            stamp = _stamp(self.path.stat())
+        except OSError:
+            stamp = ()
+        if stamp != self.stamp:
+            raise ExportError(
+                f"The model's file {self.path.name} {'was changed' if stamp else 'vanished'} while it was read, so "
+                "that the copy cannot be trusted. Nothing was left behind; load the model again."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +131,8 @@ def read_shard(path: Path) -> Shard:
     if not path.is_file():
         raise ExportError(f"The model's file {path.name} is missing in {path.parent.name}; download the model again.")
     with _open(path) as file:
-        size = path.stat().st_size
+        status = os.fstat(file.fileno())
+        size = status.st_size
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > min(size - 8, _HEADER_LIMIT):
             raise _broken(path, "its header is cut off")
@@ -132,7 +147,11 @@ def read_shard(path: Path) -> Shard:
     expected = max((tensor.end for tensor in tensors), default=8 + length)
     if expected != size:
         raise _broken(path, f"it has {size} bytes where its header promises {expected}")
-    return Shard(path, metadata, tuple(tensors), size, 8 + length)
+    return Shard(path, metadata, tuple(tensors), size, 8 + length, _stamp(status))
+
+
+def _stamp(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 def read_rows(tensor: StoredTensor) -> Iterator[tuple[int, Tensor]]:

@@ -7,8 +7,7 @@ whatever the size of the checkpoint.
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -22,7 +21,7 @@ from .edit import edited_weight
 from .errors import ExportError
 from .model_card import CARD_FILE, own_files, relative_size
 from .recipe import recipe_bytes
-from .staging import CHUNK, Meter, copy_file, staged, write_files
+from .staging import CHUNK, Meter, copy_file, copy_mode, open_source, staged, write_files
 from .types import LoadedModel, Progress, WeightEdit
 
 ExportDtype = Literal["stored", "float32"]
@@ -74,6 +73,7 @@ def export_checkpoint(
         raise ExportError("The export would lie inside the folder of the model it is made from; choose another folder.")
     changes = _changes(checkpoint, loaded, edit)
     files = own_files(loaded, edit, "checkpoint", relative_size(loaded, edit))
+    companions = _companions(checkpoint)
     total = _checkpoint_size(checkpoint, files, dtype)
     with staged(folder, total) as target:
         meter = Meter(total, progress)
@@ -83,8 +83,10 @@ def export_checkpoint(
                 "The edit is too small for the stored number format: after rounding, nothing would change. Export it "
                 "as float32 or as an adapter, or raise the strength."
             )
-        _copy_companions(checkpoint, target, dtype, meter)
+        _copy_companions(checkpoint, companions, target, dtype, meter)
         write_files(target, files, meter)
+        for shard in checkpoint.shards:
+            shard.check_unchanged()
     return Path(folder)
 
 
@@ -129,7 +131,7 @@ def _changes(checkpoint: Checkpoint, loaded: LoadedModel, edit: WeightEdit) -> d
 def _write_shard(shard: Shard, target: Path, changes: Mapping[str, _Change], dtype: ExportDtype, meter: Meter) -> bool:
     """Write one shard; returns whether any of its values differs from the source's."""
     changed = False
-    with shard.path.open("rb") as reader, target.open("wb") as writer:
+    with open_source(shard.path) as reader, target.open("wb") as writer:
         if dtype == "float32":
             writer.write(_converted_header(shard))
             reader.seek(shard.data)
@@ -144,7 +146,7 @@ def _write_shard(shard: Shard, target: Path, changes: Mapping[str, _Change], dty
                 meter.add(after.nbytes)
             reader.seek(tensor.end)
         _copy_until(shard.size, reader, writer, meter)
-    shutil.copymode(shard.path, target)
+        copy_mode(reader, target)
     return changed
 
 
@@ -212,8 +214,10 @@ def _companions(checkpoint: Checkpoint) -> list[Path]:
     return files
 
 
-def _copy_companions(checkpoint: Checkpoint, target: Path, dtype: ExportDtype, meter: Meter) -> None:
-    for path in _companions(checkpoint):
+def _copy_companions(
+    checkpoint: Checkpoint, companions: Sequence[Path], target: Path, dtype: ExportDtype, meter: Meter
+) -> None:
+    for path in companions:
         inside = path.relative_to(checkpoint.folder)
         # The base model's card stays beside the new one.
         copied = target / (_BASE_CARD if inside == Path(CARD_FILE) else inside)

@@ -1,23 +1,35 @@
 """A folder that appears only when it is complete: written as a temporary sibling, renamed at the end.
 
-Knows files and the disk, nothing of models. Whatever goes wrong in between, Stop included, leaves nothing behind.
+Knows files and the disk, nothing of models. Whatever goes wrong in between, Stop included, leaves nothing behind; what
+a killed process leaves has a telling name, and the next export into the same place removes it.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
+import stat
+import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
+
+try:
+    import fcntl
+except ImportError:  # Windows: leftovers stay, for the person to remove
+    fcntl = None  # type: ignore[assignment]
 
 from .errors import ExportError
 from .types import Progress
 
 CHUNK = 1 << 24
 """Bytes held in memory at a time."""
+LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.unfinished-export")
+_YOUNG_SECONDS = 60.0
 
 
 class Meter:
@@ -42,10 +54,13 @@ def staged(folder: str | Path, n_bytes: int) -> Iterator[Path]:
     target = Path(os.path.abspath(folder))
     _check_empty(target)
     anchor = next(parent for parent in target.parents if parent.is_dir())
+    _remove_leftovers(anchor)
     _check_space(anchor, target, n_bytes)
-    temporary = anchor / f".{target.name}.{uuid.uuid4().hex[:8]}.part"
+    temporary = anchor / f".{target.name}.{uuid.uuid4().hex[:8]}.unfinished-export"
+    lock = None
     try:
         temporary.mkdir()
+        lock = _locked(temporary)
         yield temporary
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
@@ -55,16 +70,63 @@ def staged(folder: str | Path, n_bytes: int) -> Iterator[Path]:
         raise ExportError(_disk_sentence(error, target, n_bytes)) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _locked(folder: Path) -> int | None:
+    """An open folder, locked until it is closed or this process ends; None where it is in use or locks do not work."""
+    if fcntl is None:
+        return None
+    with suppress(OSError):
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(opened)
+        else:
+            return opened
+    return None
+
+
+def _remove_leftovers(anchor: Path) -> None:
+    """Remove what exports that were killed left here; a running one holds the lock of its folder."""
+    for path in anchor.iterdir() if os.access(anchor, os.R_OK) else ():
+        if not LEFTOVER.fullmatch(path.name) or path.is_symlink() or not path.is_dir():
+            continue
+        lock = _locked(path)
+        if lock is None:
+            continue
+        # An empty young folder may belong to an export that is about to lock it.
+        if os.listdir(lock) or time.time() - os.fstat(lock).st_mtime > _YOUNG_SECONDS:
+            shutil.rmtree(path, ignore_errors=True)
+        os.close(lock)
 
 
 def copy_file(source: Path, target: Path, meter: Meter) -> None:
     """Copy content and mode, chunk by chunk so that Stop takes effect within a large file."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    with source.open("rb", buffering=0) as reader, target.open("wb") as writer:
+    with open_source(source) as reader, target.open("wb") as writer:
         while chunk := reader.read(CHUNK):
             writer.write(chunk)
             meter.add(len(chunk))
-    shutil.copymode(source, target)
+        copy_mode(reader, target)
+
+
+def open_source(path: Path) -> BinaryIO:
+    """A file of the model, to be read. Raises ExportError where that is not possible any more."""
+    try:
+        return path.open("rb", buffering=0)
+    except OSError as error:
+        raise ExportError(
+            f"The model's file {path.name} cannot be read ({error.strerror}); it may have been moved or removed. "
+            "Nothing was left behind; load the model again."
+        ) from error
+
+
+def copy_mode(reader: BinaryIO, target: Path) -> None:
+    """Give `target` the permissions of an open file, which may have vanished from its folder meanwhile."""
+    target.chmod(stat.S_IMODE(os.fstat(reader.fileno()).st_mode))
 
 
 def write_files(folder: Path, files: Mapping[str, bytes], meter: Meter) -> None:
@@ -106,6 +168,11 @@ def _disk_sentence(error: OSError, target: Path, n_bytes: int) -> str:
         return (
             f"The disk of {target.name} is full: the export needs {readable_size(n_bytes)}; make room or choose "
             "another disk. Nothing was left behind."
+        )
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return (
+            f"{target.name} could not be written: {error.strerror}; choose a folder that you may write to. Nothing was "
+            "left behind."
         )
     where = f" ({Path(error.filename).name})" if error.filename else ""
     return (
