@@ -43,9 +43,12 @@ from .interop_edit_pack import load_edit_pack
 from .intervene import intervening, preview_logits
 from .lint import Finding, averaged_span, lint
 from .loading import load_model
+from .own_responses import own_responses
 from .plan import Answer, Outcome, Plan, Question, Result
 from .reading import Reading, parse_examples, read_examples
 from .recipe import load_edit, save_edit
+from .response_file import OwnResponse
+from .response_sides import reference_row, sides_by_agreement, sides_by_hand, sides_by_length, sides_by_prompt
 from .scores import component_scores
 from .scoring import Verdict, judge
 from .search import Found, find_edit
@@ -104,6 +107,7 @@ __all__ = [
     "MultipleChoice",
     "Original",
     "Outcome",
+    "OwnResponse",
     "Plan",
     "Provenance",
     "Question",
@@ -157,6 +161,7 @@ __all__ = [
     "load_sweep",
     "multiple_choice",
     "next_token_kl",
+    "own_responses",
     "pareto_front",
     "parse_contrast_set",
     "parse_examples",
@@ -164,10 +169,15 @@ __all__ = [
     "preview_logits",
     "progressive",
     "read_examples",
+    "reference_row",
     "relative_changes",
     "rho_for_count",
     "save_control_vector",
     "save_edit",
+    "sides_by_agreement",
+    "sides_by_hand",
+    "sides_by_length",
+    "sides_by_prompt",
     "steering_directions",
     "steering_grid",
     "summarize",

@@ -64,6 +64,12 @@ def thinking(text: str) -> tuple[str, str]:
     return text[begin : closed[-1].start()], before + text[closed[-1].end() :]
 
 
+def opens_thought(text: str) -> bool:
+    """Whether a text ends inside think tags, as many chat templates end a prompt: what follows begins with thinking."""
+    opened, closed = list(_OPENED.finditer(text)), list(_CLOSED.finditer(text))
+    return bool(opened) and (not closed or closed[-1].start() < opened[-1].start())
+
+
 _NUMBER = r"(?P<{0}>-?(?:\d{{1,3}}(?:,\d{{3}})+(?!\d)|\d+)(?:\.\d+)?)(?!\w)"
 _FILLING = r"[\s*_$€£¥\\({\[]*"  # what stands between a marker and its number: spaces, bold, currency, LaTeX brackets
 _STATED = re.compile(
