@@ -112,7 +112,7 @@ def _show_sweep(
         return
     order = sorted(range(len(measured)), key=lambda n: -measured[n].kept.value)
     print("\n".join(result_lines(measured, front, order)))
-    print(f"\n* on the Pareto front. Attribute: {_attribute(made)}; 95 % intervals over prompts.")
+    print(f"\n* on the Pareto front. Attribute: {_attribute(made)}; 95 % intervals over {_asked(made)}.")
     for arm, place in best.items():
         said = "none" if place is None else measured[place].trial.label
         print(f"best {arm} that keeps {options.floor:.0%} of the utility: {said}")
@@ -143,12 +143,12 @@ def _show_found(found: Found) -> None:
         ("What was chosen, on held-out prompts that nothing was chosen by", found.held_out),
     ):
         if made is not None:
-            print(f"{title} ({made.samples} answers per prompt)")
+            print(f"{title} ({_asked(made)}, {made.samples} answers each)")
             print("\n".join(result_lines(sweep_results(made))), end="\n\n")
     for arm, trial in (("edit", found.edit), ("steering", found.steering)):
         said = "none does" if trial is None else trial.label
         print(f"Best {arm} that keeps {found.floor:.0%} of the utility: {said}")
-    print(f"Attribute: {_attribute(found.development)}; 95 % intervals over prompts.")
+    print(f"Attribute: {_attribute(found.development)}; 95 % intervals over the prompts.")
     if found.held_out is not None:
         measured = {result.trial.arm: result for result in sweep_results(found.held_out)}
         print("\n".join(_verdict(arm, measured.get(arm), found.floor) for arm in ("edit", "steering")))
@@ -181,6 +181,11 @@ def _attribute(made: Sweep) -> str:
     return "mean tokens, less is better" if made.less_is_better else "mean score, more is better"
 
 
+def _asked(made: Sweep) -> str:
+    prompts = {side: len({q.prompt for q in made.questions if q.side == side}) for side in ("attribute", "utility")}
+    return f"{prompts['attribute']} attribute and {prompts['utility']} utility prompts"
+
+
 def evaluate_variants(options: argparse.Namespace) -> None:
     """All figures of saved edits, settings and steering strengths beside the untouched model's, on held-out prompts."""
     _check_csv(options.csv)
@@ -202,6 +207,7 @@ def evaluate_variants(options: argparse.Namespace) -> None:
     print("\n".join(evaluation_lines(evaluations)), end="\n\n")
     shown = {name for evaluation in evaluations for name in evaluation.figures()}
     print("\n".join(f"{name}: {how}" for name, how in HOW.items() if name in shown))
+    print("In brackets stand 95 % intervals over the prompts: Wilson for shares, else the bootstrap.")
 
 
 def _variants(options: argparse.Namespace, loaded: LoadedModel) -> Iterator[tuple[str, Variant]]:

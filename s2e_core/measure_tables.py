@@ -43,12 +43,14 @@ def result_lines(results: Sequence[Result], front: Sequence[int] = (), order: Se
 
 
 def evaluation_lines(evaluations: Sequence[Evaluation]) -> list[str]:
-    """One line per figure and one column per variant."""
+    """One line per figure and one column per variant, and how many prompts each figure rests on."""
     figures = [evaluation.figures() for evaluation in evaluations]
-    rows = [("figure", *(evaluation.label for evaluation in evaluations))]
+    rows = [("figure", *(evaluation.label for evaluation in evaluations), "prompts")]
     for name in HOW:
-        if any(name in made for made in figures):
-            rows.append((name, *(figure_text(made[name]) if name in made else "" for made in figures)))
+        counts = {made[name].count for made in figures if name in made}
+        if counts:
+            cells = (figure_text(made[name]) if name in made else "" for made in figures)
+            rows.append((name, *cells, str(max(counts))))
     return aligned(rows)
 
 

@@ -1,7 +1,7 @@
 """The file of a sweep: one line that says what was asked, one line per trial, one line per answer.
 
-Knows JSON lines and nothing of the model. An answer is on disk as soon as it is known; a line that a killed process
-left half written is dropped when the file is opened again.
+Knows JSON lines and nothing of the model. Answers are on disk as soon as their batch is through; a line that a killed
+process left half written is dropped when the file is opened again.
 """
 
 from __future__ import annotations

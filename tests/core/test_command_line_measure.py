@@ -54,6 +54,7 @@ def test_the_same_command_goes_on_from_its_file_and_shows_the_table(grid, swept,
     lines = capsys.readouterr().out.splitlines()
     rows = [line for line in lines if "[" in line]
     assert len(rows) == 4 and any(line.startswith("*") for line in rows)
+    assert any("95 % intervals over 3 attribute and 3 utility prompts" in line for line in lines)
     assert sum("best edit" in line or "best steering" in line for line in lines) == 2
 
 
@@ -125,6 +126,8 @@ def test_evaluate_shows_every_figure_of_every_variant_and_how_it_is_made(few, tm
     for label in ("original", "tone.safetensors", "ρ attn off", "steering γ = 0.5"):
         assert label in header
     assert "next-token KL: Mean divergence" in out and "perplexity" in out
+    assert header.endswith("prompts") and "95 % intervals" in out
+    assert {line.split()[-1] for line in out.splitlines() if line.startswith(("attribute ", "utility "))} == {"3"}
 
 
 def test_evaluate_takes_the_suggested_settings_where_nothing_is_named(few, capsys):
