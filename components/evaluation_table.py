@@ -81,11 +81,11 @@ def _row(full: InFull, name: str) -> str:
 
 
 def _cell(full: InFull, name: str, column: Column) -> str:
-    figure = column.figures.get(name)
+    figure, cell = column.figures.get(name), f'<td role="cell" data-arm="{column.arm}">'
     if figure is None:
-        return '<td role="cell">–</td>'
+        return f"{cell}–</td>"
     value, _, interval = figure_words(full, name, figure).partition(" ")
-    return f'<td role="cell"><b>{value}</b> <span>{interval}</span> <small>n = {figure.count:,}</small></td>'
+    return f"{cell}<b>{value}</b> <span>{interval}</span> <small>n = {figure.count:,}</small></td>"
 
 
 def figure_words(full: InFull, name: str, figure: Estimate) -> str:

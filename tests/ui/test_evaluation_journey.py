@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from components.options import options, store_of
 from tests.ui.browser import PHONE, watched_page
-from tests.ui.running import running_app
+from tests.ui.running import running_app, shared_store
 from tests.ui.small_behaviors import PER_SPLIT, small_behaviors
 from tests.ui.test_journey import PATIENCE, arrive, rest
 from tests.ui.test_trade_off_journey import LONG, download
@@ -61,7 +61,7 @@ def test_a_visitor_measures_the_edit_and_moves_a_dial_afterwards(visitor: Page, 
     is_done(visitor)
     gamma = float(visitor.input_value("#gamma input"))
     assert headings(visitor)[2].startswith("Edit of ") and headings(visitor)[3] == f"Steering, γ = {gamma:g}"
-    table = visitor.get_by_role("table", name="prompts, held out").or_(visitor.locator("#measure-table table")).first
+    table = visitor.get_by_role("table", name="utility prompts, held out")
     assert table.get_by_role("rowheader").count() >= 10
     assert "Edit minus steering" in visitor.inner_text("#measure-table")
     expect(visitor.locator("#measure-table .earlier")).to_have_count(0)
@@ -114,23 +114,25 @@ def test_a_phone_shows_the_table_without_scrolling_sideways(browser: Browser, ad
         is_done(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
         widest = page.evaluate(
-            "Math.max(...[...document.querySelectorAll('.in-full *')].map(e => e.scrollWidth - e.clientWidth"
-            " && e.getBoundingClientRect().right))"
+            "Math.max(...[...document.querySelectorAll('.in-full *')].map(node => node.getBoundingClientRect().right))"
         )
         assert widest <= PHONE["width"]
         assert page.locator("#measure-table").get_by_role("rowheader").count() >= 10
 
 
-def test_stop_ends_a_run_and_leaves_what_was_measured_before(browser: Browser, tmp_path: Path) -> None:
-    folder = small_behaviors(tmp_path / "behaviors", ("safety",), tokens=200)
-    store = store_of(options(["--behaviors", str(folder)]), tmp_path / "work")
-    with running_app(store) as address, watched_page(browser) as page:
+def test_stop_ends_a_run_and_leaves_what_was_measured_before(page: Page) -> None:
+    with running_app(shared_store()) as address:
         arrive(page, address)
-        measure(page, PER_SPLIT)
-        expect(page.locator("#stop-measure")).to_be_enabled(timeout=PATIENCE)
-        page.click("#stop-measure")
-        expect(page.locator("#measure")).to_be_enabled(timeout=PATIENCE)
-        page.wait_for_timeout(1500)
-        assert "Done" not in page.inner_text("#measure-status"), "nothing goes on behind its back"
         measure(page, 2)
         is_done(page)
+        before = page.inner_text("#measure-table")
+        measure(page, 150)
+        expect(page.locator("#measure-status")).to_contain_text("answers and texts,", timeout=PATIENCE)
+        page.click("#stop-measure")
+        expect(page.locator("#measure-status")).to_contain_text("Stopped", timeout=PATIENCE)
+        page.wait_for_timeout(1500)
+        assert "Stopped" in page.inner_text("#measure-status"), "nothing goes on behind its back"
+        assert page.inner_text("#measure-table") == before
+        measure(page, 3)
+        is_done(page)
+        assert page.inner_text("#measure-table") != before
