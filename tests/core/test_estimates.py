@@ -95,7 +95,7 @@ def test_rare_losses_are_within_the_interval_of_what_is_kept(n):
 def test_what_is_kept_is_the_ratio_with_an_interval_that_is_never_narrower():
     original = [1.0] * 9 + [0.0]
     lossless, lossy = kept(original, original), kept([1.0] * 6 + [0.0] * 4, original)
-    half = 1.959964 * sqrt(1 / 12 / 10) / 0.9  # no differences but the half loss and the half gain
+    half = 1.959964 * sqrt(1 / 10 / 10) / 0.9  # as if one of the ten had changed
     assert (lossless.value, lossless.count) == (1.0, 10)
     assert interval(lossless) == pytest.approx((1 - half, 1 + half))
     drawn = ratio([1.0] * 6 + [0.0] * 4, original)
