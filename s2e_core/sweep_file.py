@@ -69,7 +69,10 @@ def with_answers(sweep: Sweep, trials: Sequence[Trial], held: Mapping[Share, Ans
 
 
 def load_sweep(path: Path, spec: ModelSpec) -> Sweep:
-    """A saved sweep of the model with this spec. Raises SweepError for anything else."""
+    """A saved sweep; its `provenance` says of which weights. `spec` is that of the model.
+
+    Raises SweepError for a file that is no sweep or damaged, or that names components which the model lacks.
+    """
     lines, _ = _read(path)
     try:
         trials, held = _trials(lines, spec), _held(lines)
