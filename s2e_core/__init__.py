@@ -45,6 +45,7 @@ from .lint import Finding, averaged_span, lint
 from .loading import load_model
 from .own_responses import own_responses
 from .plan import Answer, Outcome, Plan, Question, Result
+from .push import push_to_hub
 from .reading import Reading, parse_examples, read_examples
 from .recipe import load_edit, save_edit
 from .response_file import OwnResponse
@@ -168,6 +169,7 @@ __all__ = [
     "perplexity",
     "preview_logits",
     "progressive",
+    "push_to_hub",
     "read_examples",
     "reference_row",
     "relative_changes",

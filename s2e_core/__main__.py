@@ -46,6 +46,7 @@ from . import (
 )
 from .arguments import PROGRAM, parse
 from .commands_data import show_data
+from .commands_hub import push
 from .commands_measure import evaluate_variants, find, sweep_grid
 from .export import ExportFormat
 from .memory import available_memory, dtype_name, gigabytes, held_bytes
@@ -243,6 +244,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "compare": compare_texts,
     "export": export,
     "verify": verify,
+    "push": push,
     "sweep": sweep_grid,
     "find": find,
     "evaluate": evaluate_variants,

@@ -76,6 +76,12 @@ def _add_verify(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("folder", type=Path, help="an exported checkpoint or adapter")
 
 
+def _add_push(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("folder", type=Path, help="an exported checkpoint or adapter")
+    sub.add_argument("repo", metavar="OWNER/NAME", help="a repository that does not exist yet, or is empty")
+    sub.add_argument("--public", action="store_true", help="for everybody to see (default: private)")
+
+
 def _add_data(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("file", type=Path, help="JSONL, JSON, CSV, TSV or TXT")
     sub.add_argument("second", type=Path, nargs="?", help="the negative side, where it stands in a file of its own")
@@ -120,7 +126,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--neurons", type=_count, metavar="N", help="the N strongest neurons, instead of --rho-mlp")
 
 
-WITHOUT_MODEL = frozenset({"data"})
+WITHOUT_MODEL = frozenset({"data", "push"})
 ADDITIONS = {
     "info": lambda sub: None,
     "data": _add_data,
@@ -129,6 +135,7 @@ ADDITIONS = {
     "compare": _add_compare,
     "export": _add_export,
     "verify": _add_verify,
+    "push": _add_push,
     "sweep": add_sweep,
     "find": add_find,
     "evaluate": add_evaluate,

@@ -1,11 +1,12 @@
 """A small Hub on the loopback, for the real client: repositories, commits, branches, and what goes wrong there.
 
-Serves the requests that downloading a model makes. Weights come, as from the Hub, by a redirect to another host, in
-ranges where asked. Keeps a list of the requests.
+Serves the requests that downloading a model makes, and those of a push (without Xet). Weights come, as from the Hub, by
+a redirect to another host, in ranges where asked, and go to that host. Keeps a list of the requests.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import threading
@@ -41,6 +42,7 @@ class Repository:
     """(status, X-Error-Code) for every request of a file, as a gated repository answers."""
     hidden: tuple[int, str] | None = None
     """The same for every request whatever."""
+    private: bool = False
 
     @property
     def commit(self) -> str:
@@ -62,6 +64,14 @@ class HubServer:
     """Whether it sends a part where a part is asked for."""
     seconds_a_block: float = 0.0
     requests: list[Request] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    """What was sent with the requests, in their order."""
+    writers: dict[str, str] = field(default_factory=dict)
+    """Token -> the one owner that it may write to."""
+    refusals: dict[str, int] = field(default_factory=dict)
+    """Part of a path -> the status that a POST or PUT there is answered with; 0 breaks the connection."""
+    uploads: dict[str, bytes] = field(default_factory=dict)
+    """Large files by their hash, before and after they belong to a commit."""
     port: int = 0
 
     @property
@@ -109,6 +119,83 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_HEAD(self) -> None:
         self._answer(body=False)
+
+    def do_POST(self) -> None:
+        self._take(json_body=True)
+
+    def do_PUT(self) -> None:
+        self._take(json_body=False)
+
+    def _take(self, *, json_body: bool) -> None:
+        path = unquote(urlsplit(self.path).path)
+        token = self.headers.get("Authorization", "")
+        self.hub.requests.append(Request(self.command, path, "", token))
+        status = next((status for part, status in self.hub.refusals.items() if part in path), None)
+        if status == 0:
+            self.close_connection = True
+            return self.connection.shutdown(2)
+        body = self._body()
+        self.hub.bodies.append(body)
+        if status is not None:
+            return self._refuse(status, "")
+        if path.startswith("/upload/"):
+            self.hub.uploads[path.rsplit("/", 1)[1]] = body
+            return self._send(200, {"Content-Length": "0"}, b"")
+        owner = self.hub.writers.get(token.removeprefix("Bearer "))
+        if owner is None:
+            return self._refuse(401, "")
+        self._write(path, body, owner)
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
+
+    def _write(self, path: str, body: bytes, owner: str) -> None:
+        if path == "/api/validate-yaml" or path == "/verify":
+            return self._json({"errors": [], "warnings": []})
+        if path == "/api/repos/create":
+            asked = json.loads(body)
+            repo_id = f"{asked['organization']}/{asked['name']}"
+            if asked["organization"] != owner:
+                return self._refuse(403, "")
+            if repo_id in self.hub.repositories:
+                return self._refuse(409, "")
+            private = asked.get("visibility") == "private" or asked.get("private", False)
+            self.hub.repositories[repo_id] = Repository({".gitattributes": b""}, private=private)
+            return self._json({"url": f"{self.hub.address}/{repo_id}"})
+        if path.endswith(".git/info/lfs/objects/batch"):
+            return self._json({"transfer": "basic", "objects": [self._batch(o) for o in json.loads(body)["objects"]]})
+        parts = path.strip("/").split("/")  # api models owner name what revision
+        repository = self.hub.repositories.get("/".join(parts[2:4]))
+        if repository is None:
+            return self._refuse(404, "RepoNotFound")
+        if parts[4] == "preupload":
+            files = json.loads(body)["files"]
+            return self._json({"files": [_upload_mode(file["path"]) for file in files]})
+        self._commit("/".join(parts[2:4]), repository, [json.loads(line) for line in body.splitlines()])
+
+    def _batch(self, asked: dict[str, object]) -> dict[str, object]:
+        if asked["oid"] in self.hub.uploads:
+            return asked
+        storage = f"http://localhost:{self.hub.port}/upload/{asked['oid']}"
+        actions = {"upload": {"href": storage}, "verify": {"href": f"{self.hub.address}/verify"}}
+        return asked | {"actions": actions}
+
+    def _commit(self, repo_id: str, repository: Repository, lines: list[dict[str, dict[str, str]]]) -> None:
+        for line in lines:
+            value = line["value"]
+            if line["key"] == "file":
+                repository.files[value["path"]] = base64.b64decode(value["content"])
+            elif line["key"] == "lfsFile":
+                repository.files[value["path"]] = self.hub.uploads[value["oid"]]
+        address = f"{self.hub.address}/{repo_id}/commit/{repository.commit}"
+        self._json({"commitUrl": address, "commitOid": repository.commit})
 
     def log_message(self, *_: object) -> None:
         pass
@@ -187,7 +274,13 @@ def _info(model_id: str, repository: Repository) -> dict[str, object]:
     files = [
         {"rfilename": name, "size": len(content), "blobId": _oid(content)} for name, content in repository.files.items()
     ]
-    return {"_id": "1", "id": model_id, "modelId": model_id, "sha": repository.commit, "siblings": files}
+    names = {"_id": "1", "id": model_id, "modelId": model_id}
+    return names | {"sha": repository.commit, "siblings": files, "private": repository.private}
+
+
+def _upload_mode(path: str) -> dict[str, object]:
+    mode = "lfs" if path.endswith(".safetensors") else "regular"
+    return {"path": path, "uploadMode": mode, "shouldIgnore": False, "oid": None}
 
 
 def _tree(repository: Repository) -> list[dict[str, object]]:
