@@ -73,6 +73,8 @@ class Evaluated:
 
     made: Mapping[Place, InFull] = field(default_factory=lambda: MappingProxyType({}))
     running: bool = False
+    said: str = ""
+    """About the latest run where it came to nothing."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Evaluated:
         return self
@@ -80,8 +82,8 @@ class Evaluated:
     def of(self, session: Session) -> InFull | None:
         return self.made.get(Place.of(session))
 
-    def with_running(self, running: bool) -> Evaluated:
-        return replace(self, running=running)
+    def with_running(self, running: bool, said: str = "") -> Evaluated:
+        return replace(self, running=running, said=said)
 
     def with_full(self, full: InFull) -> Evaluated:
         return Evaluated(MappingProxyType({**self.made, full.place: full}))

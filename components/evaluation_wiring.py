@@ -43,9 +43,8 @@ def wire_evaluation(page: Page, panel: EvaluationPanel, file: gr.DownloadButton)
                 yield kept, *fold(store, session, kept)
 
     def stopped(session: Session, kept: Evaluated) -> tuple[Any, ...]:
-        words = texts.MEASURE_STOPPED if kept.running else ""
-        kept = kept.with_running(False)
-        return kept, *fold(store, session, kept, words)
+        kept = kept.with_running(False, texts.MEASURE_STOPPED if kept.running else kept.said)  # it may come twice
+        return kept, *fold(store, session, kept)
 
     def show(session: Session, kept: Evaluated, on_show: Any) -> tuple[Any, ...]:
         """After a change of the session; what is on show already is not sent again."""
@@ -76,11 +75,11 @@ def wire_evaluation(page: Page, panel: EvaluationPanel, file: gr.DownloadButton)
     panel.csv.click(guarded(send), [page.session, kept], file, **QUIET).success(None, js=FETCH)
 
 
-def fold(store: ModelStore, session: Session, kept: Evaluated, words: str = "") -> tuple[Any, ...]:
-    """One update for each of PARTS. `words` take the place of the status."""
+def fold(store: ModelStore, session: Session, kept: Evaluated) -> tuple[Any, ...]:
+    """One update for each of PARTS."""
     reason, full = why_not(store, session), kept.of(session)
     done = f"Done: {full.total:,} answers and texts in {duration(full.seconds)}." if full else ""
-    said = reason or words or done
+    said = reason or kept.said or done
     return _named(
         measure=gr.update(interactive=not reason and not kept.running),
         stop=gr.update(interactive=kept.running),
@@ -93,6 +92,8 @@ def fold(store: ModelStore, session: Session, kept: Evaluated, words: str = "") 
 def running_words(step: Ticked) -> str:
     """What is happening, as HTML."""
     done, total, seconds = step
+    if not total:
+        return progress_bar("Measuring …")
     left = f", about {duration(seconds / done * (total - done))} to go" if done else ""
     return progress_bar(f"Measuring: {done:,} of {total:,} answers and texts, {duration(seconds)}{left}.", done, total)
 

@@ -36,6 +36,7 @@ def visitor(page: Page, address: str) -> Page:
 def measure(page: Page, prompts: int = PER_SPLIT, *, steered: bool = True) -> None:
     if not page.locator("#measure").is_visible():
         page.get_by_role("button", name="Measure this edit in full").click()
+        page.wait_for_timeout(300)  # the fold mounts when it is opened first
     page.fill("#measure-prompts input", str(prompts))
     page.press("#measure-prompts input", "Tab")
     page.set_checked("#measure-steered input", steered)
