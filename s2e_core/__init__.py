@@ -48,6 +48,7 @@ from .plan import Answer, Outcome, Plan, Question, Result
 from .push import push_to_hub
 from .reading import Reading, parse_examples, read_examples
 from .recipe import load_edit, save_edit
+from .reliability import Reliability, reliability
 from .response_file import OwnResponse
 from .response_sides import reference_row, sides_by_agreement, sides_by_hand, sides_by_length, sides_by_prompt
 from .scores import component_scores
@@ -114,6 +115,7 @@ __all__ = [
     "Question",
     "Reading",
     "RecipeError",
+    "Reliability",
     "Result",
     "S2EError",
     "Selection",
@@ -173,6 +175,7 @@ __all__ = [
     "read_examples",
     "reference_row",
     "relative_changes",
+    "reliability",
     "rho_for_count",
     "save_control_vector",
     "save_edit",

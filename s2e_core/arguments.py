@@ -87,7 +87,10 @@ def _add_data(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("second", type=Path, nargs="?", help="the negative side, where it stands in a file of its own")
     sub.add_argument("-o", "--output", metavar="FILE", help="write the examples as JSONL, for --contrast")
     sub.add_argument("--lint", action="store_true", help="say what is odd about the examples")
-    _add_model(sub, default=None, purpose="for --lint: count in its tokens, and show which of them are averaged; ")
+    sub.add_argument(
+        "--reliability", action="store_true", help="run the model: are the sides separable, the scores stable?"
+    )
+    _add_model(sub, default=None, purpose="for --reliability, and for --lint to count in its tokens; ")
     for role in ("prompt", "response", "label", "system", "messages"):
         sub.add_argument(f"--{role}", metavar="COLUMN", help=f"the column that is the {role}")
     for side in ("positive", "negative"):

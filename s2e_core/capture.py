@@ -6,9 +6,10 @@ batches are added up in fp64 (fp32 where a device has none): a steering directio
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,7 +24,9 @@ MAX_BATCH_TOKENS = 4096  # padded tokens per forward pass
 
 
 @dataclass(frozen=True, eq=False)
-class _Span:
+class Span:
+    """One example as token ids."""
+
     ids: list[int]
     start: int
     """Number of prompt tokens; the positions start-1 .. len(ids)-2 predict the response."""
@@ -38,8 +41,8 @@ def capture_means(loaded: LoadedModel, contrast: ContrastSet, *, progress: Progr
     after each batch. Raises ContrastDataError when a side has no response left after tokenisation.
     """
     spans = [
-        *_spans(loaded, contrast.positive, f"the positive side of {contrast.name}"),
-        *_spans(loaded, contrast.negative, f"the negative side of {contrast.name}", is_positive=False),
+        *spans_of(loaded, contrast.positive, f"the positive side of {contrast.name}"),
+        *spans_of(loaded, contrast.negative, f"the negative side of {contrast.name}", is_positive=False),
     ]
     n_positive = sum(span.is_positive for span in spans)
     sums = _summed(loaded, spans, progress)
@@ -70,36 +73,69 @@ def capture_inputs(
     the edit is for; to weigh two sides alike, as the method does, use `capture_means`. Progress and errors are those of
     `capture_means`.
     """
-    spans = _spans(loaded, examples, name)
+    spans = spans_of(loaded, examples, name)
     sums = _summed(loaded, spans, progress)
     mean = tuple((total[0].cpu().double() / len(spans)).float() for total in sums)
     provenance = Provenance(loaded.model_id, loaded.revision, loaded.fingerprint, name, content_hash(examples))
     return MeanInputs(loaded.spec, mean, len(spans), provenance)
 
 
-def _spans(loaded: LoadedModel, examples: Sequence[Example], name: str, *, is_positive: bool = True) -> list[_Span]:
+def spans_of(loaded: LoadedModel, examples: Sequence[Example], name: str, *, is_positive: bool = True) -> list[Span]:
     encoded = [example_ids(loaded.tokenizer, example) for example in examples]
-    usable = [_Span(ids, start, is_positive) for ids, start in encoded if len(ids) > start > 0]
+    usable = [Span(ids, start, is_positive) for ids, start in encoded if len(ids) > start > 0]
     if not usable:
         raise ContrastDataError(f"No example of {name} has a prompt and a response of at least one token.")
     _check_lengths(loaded, usable)
     return usable
 
 
-def _summed(loaded: LoadedModel, spans: Sequence[_Span], progress: Progress | None) -> list[Tensor]:
+def _summed(loaded: LoadedModel, spans: Sequence[Span], progress: Progress | None) -> list[Tensor]:
     """Per site (2, n_inputs): the sums of the examples' mean inputs, positive and negative."""
-    sums = _zero_sums(loaded)
-    done = 0
-    with loaded.lock, torch.inference_mode():
-        for batch in _batches(spans):
-            _run_batch(loaded, batch, sums)
-            done += len(batch)
-            if progress is not None:
-                progress(done, len(spans))
+    sides = torch.tensor([[span.is_positive for span in spans], [not span.is_positive for span in spans]]).float()
+    return weighted_sums(loaded, spans, sides, progress)
+
+
+def weighted_sums(
+    loaded: LoadedModel, spans: Sequence[Span], weights: Tensor, progress: Progress | None = None
+) -> list[Tensor]:
+    """Per site (R, n_inputs): R weighted sums of the examples' mean inputs in one pass; `weights` is (R, examples).
+
+    On the model's device, in fp64 where it has it. A site that runs several times in a pass has its runs added up.
+    """
+    dtype = torch.float32 if loaded.device.type == "mps" else torch.float64
+    sums = [torch.zeros(len(weights), s.n_inputs, dtype=dtype, device=loaded.device) for s in loaded.spec.sites]
+
+    def add(site: int, places: Sequence[int], reduced: Tensor) -> None:
+        sums[site].add_(reduced.to(dtype))
+
+    reduce_spans(loaded, spans, weights, add, progress)
     return sums
 
 
-def _check_lengths(loaded: LoadedModel, spans: Sequence[_Span]) -> None:
+def reduce_spans(
+    loaded: LoadedModel,
+    spans: Sequence[Span],
+    weights: Tensor | None,
+    take: Callable[[int, Sequence[int], Tensor], None],
+    progress: Progress | None = None,
+) -> None:
+    """Run every batch and hand out what its hooks reduced: take(site, places of the batch's spans, reduced).
+
+    `reduced` is (R, n_inputs) in fp32, the sums of the batch's mean inputs under `weights` (R, examples), or with None
+    the mean input of every example of the batch, in the order of the places; it is not kept.
+    """
+    done = 0
+    with loaded.lock, torch.inference_mode():
+        for places in batches_of(spans):
+            _run_batch(
+                loaded, [spans[i] for i in places], None if weights is None else weights[:, places], places, take
+            )
+            done += len(places)
+            if progress is not None:
+                progress(done, len(spans))
+
+
+def _check_lengths(loaded: LoadedModel, spans: Sequence[Span]) -> None:
     limit = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
     longest = max(len(span.ids) for span in spans)
     if isinstance(limit, int) and longest > limit:
@@ -108,55 +144,57 @@ def _check_lengths(loaded: LoadedModel, spans: Sequence[_Span]) -> None:
         )
 
 
-def _batches(spans: Sequence[_Span]) -> Iterator[list[_Span]]:
-    """Batches of similar length, longest first, each of at most MAX_BATCH_TOKENS padded tokens."""
-    batch: list[_Span] = []
-    for span in sorted(spans, key=lambda span: len(span.ids), reverse=True):
-        if batch and (len(batch) + 1) * len(batch[0].ids) > MAX_BATCH_TOKENS:
+def batches_of(spans: Sequence[Span]) -> Iterator[list[int]]:
+    """Places of the spans of each batch: similar lengths, longest first, at most MAX_BATCH_TOKENS padded tokens."""
+    batch: list[int] = []
+    for i in sorted(range(len(spans)), key=lambda i: len(spans[i].ids), reverse=True):
+        if batch and (len(batch) + 1) * len(spans[batch[0]].ids) > MAX_BATCH_TOKENS:
             yield batch
             batch = []
-        batch.append(span)
+        batch.append(i)
     yield batch
 
 
-def _zero_sums(loaded: LoadedModel) -> list[Tensor]:
-    dtype = torch.float32 if loaded.device.type == "mps" else torch.float64
-    return [torch.zeros(2, site.n_inputs, dtype=dtype, device=loaded.device) for site in loaded.spec.sites]
-
-
-def _run_batch(loaded: LoadedModel, batch: Sequence[_Span], sums: Sequence[Tensor]) -> None:
+def _run_batch(
+    loaded: LoadedModel,
+    batch: Sequence[Span],
+    weights: Tensor | None,
+    places: Sequence[int],
+    take: Callable[[int, Sequence[int], Tensor], None],
+) -> None:
     width = max(len(span.ids) for span in batch)
     ids = torch.zeros(len(batch), width, dtype=torch.long)
     mask = torch.zeros_like(ids)
-    weights = torch.zeros(2, len(batch), width)  # (side, example, position): 1 / span length inside the span
+    means = torch.zeros(len(batch), len(batch), width)  # (example, example, position): 1 / span length in its own span
     for row, span in enumerate(batch):
-        n, side = len(span.ids), 0 if span.is_positive else 1
+        n = len(span.ids)
         ids[row, :n] = torch.tensor(span.ids)
         mask[row, :n] = 1
-        weights[side, row, span.start - 1 : n - 1] = 1 / (n - span.start)
-    with _reducing(loaded, weights.flatten(1).to(loaded.device), sums):
+        means[row, row, span.start - 1 : n - 1] = 1 / (n - span.start)
+    positions = means.flatten(1) if weights is None else weights @ means.flatten(1)
+    with _reducing(loaded, positions.to(loaded.device), lambda site, reduced: take(site, places, reduced)):
         # The body without the language-model head: its logits would be the largest tensor of all.
         loaded.model.base_model(input_ids=ids.to(loaded.device), attention_mask=mask.to(loaded.device), use_cache=False)
 
 
 @contextmanager
-def _reducing(loaded: LoadedModel, weights: Tensor, sums: Sequence[Tensor]) -> Iterator[None]:
-    """While the context lasts, add the weighted sum of every site's inputs to `sums`; `weights` is (2, B * T)."""
+def _reducing(loaded: LoadedModel, weights: Tensor, take: Callable[[int, Tensor], None]) -> Iterator[None]:
+    """While the context lasts, hand out the weighted sums of every site's inputs; `weights` is (R, B * T)."""
     used = weights.any(dim=0).nonzero().squeeze(1)  # positions inside a span
     n_positions = weights.shape[1]
     weights = weights[:, used]
     handles = []
     try:
-        for site, total in zip(loaded.spec.sites, sums, strict=True):
+        for index, site in enumerate(loaded.spec.sites):
             module = loaded.model.get_submodule(site.name)
-            handles.append(module.register_forward_pre_hook(_reducer(weights, used, n_positions, total)))
+            handles.append(module.register_forward_pre_hook(_reducer(weights, used, n_positions, partial(take, index))))
         yield
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _reducer(weights: Tensor, used: Tensor, n_positions: int, total: Tensor) -> Any:
+def _reducer(weights: Tensor, used: Tensor, n_positions: int, take: Callable[[Tensor], None]) -> Any:
     def add(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         x = inputs[0].reshape(-1, inputs[0].shape[-1])  # (B * T, n_inputs)
         if len(x) != n_positions:  # block-wise attention that fills its last block would shift the spans
@@ -164,6 +202,6 @@ def _reducer(weights: Tensor, used: Tensor, n_positions: int, total: Tensor) -> 
                 f"This model works on {len(x)} positions where {n_positions} tokens were given, so the responses "
                 "cannot be told from the prompts. Use shorter examples, or another model."
             )
-        total.add_((weights @ x[used].float()).to(total.dtype))
+        take(weights @ x[used].float())
 
     return add

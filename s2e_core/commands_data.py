@@ -9,9 +9,20 @@ import argparse
 import json
 from collections.abc import Iterator
 
-from . import Columns, ContrastSet, LoadedModel, Reading, contrast_set_from, read_examples
-from .lint import averaged_span, lint
-from .terminal import chosen_model, output
+from . import (
+    Columns,
+    ContrastSet,
+    LoadedModel,
+    Reading,
+    Reliability,
+    SettingsError,
+    averaged_span,
+    contrast_set_from,
+    lint,
+    read_examples,
+    reliability,
+)
+from .terminal import chosen_model, output, progress_line
 
 WIDTH = 100  # characters of a cell in the preview
 SPAN_TOKENS = 60  # of the example whose averaged tokens are shown
@@ -28,9 +39,8 @@ def show_data(options: argparse.Namespace) -> int:
         negative_labels=options.negative_labels,
     )
     print("\n".join(reading_lines(reading)))
-    if options.lint and not reading.questions:
-        loaded = chosen_model(options) if options.model else None
-        print("\n" + "\n".join(lint_lines(contrast_set_from(reading), loaded)))
+    if (options.lint or options.reliability) and not reading.questions:
+        _check(options, contrast_set_from(reading))
     if options.output:
         _write(contrast_set_from(reading), options.output)
     return 1 if reading.questions else 0
@@ -52,6 +62,30 @@ def reading_lines(reading: Reading) -> Iterator[str]:
     for number, cells in enumerate(reading.preview, start=1):
         yield f"\nrow {number} of {len(reading.preview)} shown"
         yield from (f"  {name}: {_line(cell)}" for name, cell in cells.items())
+
+
+def _check(options: argparse.Namespace, contrast: ContrastSet) -> None:
+    """The linter's findings, and what a model says about the examples."""
+    if options.reliability and not options.model:
+        raise SettingsError('Reliability is measured with a model. Name one with --model, "bundled" for instance.')
+    loaded = chosen_model(options) if options.model else None
+    if options.lint:
+        print("\n" + "\n".join(lint_lines(contrast, loaded)))
+    if options.reliability and loaded is not None:
+        with progress_line("measuring") as progress:
+            found = reliability(loaded, contrast, progress=progress)
+        print("\n" + "\n".join(reliability_lines(found)))
+
+
+def reliability_lines(found: Reliability) -> Iterator[str]:
+    """The figures of every site, then what they mean."""
+    yield "layer  kind     held-out accuracy  direction cosine  deviation of g"
+    for site, accuracy, cosine, deviation in zip(
+        found.spec.sites, found.accuracy.tolist(), found.direction_cosine.tolist(), found.g_deviation, strict=True
+    ):
+        yield f"{site.layer:>5}  {site.kind:<7}  {accuracy:>17.0%}  {cosine:>16.2f}  {float(deviation.median()):>14.3f}"
+    yield ""
+    yield from found.sentences()
 
 
 def lint_lines(contrast: ContrastSet, loaded: LoadedModel | None) -> Iterator[str]:

@@ -65,3 +65,14 @@ def test_the_linter_says_what_is_odd_and_shows_which_tokens_are_averaged(rated, 
     out = capsys.readouterr().out
     assert " tokens on" in out and "[activations here are averaged]" in out
     assert "[" in out.splitlines()[-1]
+
+
+def test_reliability_tells_every_site_and_that_weak_data_is_weak(tmp_path, llama, capsys):
+    path = tmp_path / "pairs.csv"
+    path.write_text("prompt,positive,negative\n" + "".join(f"Q{i}?,Yes {i},No {i}\n" for i in range(4)))
+    assert main(["data", str(path), "--reliability", "--model", str(llama.source)]) == 0
+    out = capsys.readouterr().out
+    assert out.count("heads  ") == out.count("neurons  ") == llama.spec.n_layers
+    assert "4 positive and 4 negative examples" in out and "Weak data: with fewer than 8" in out
+    assert main(["data", str(path), "--reliability"]) == 2
+    assert "Name one with --model" in capsys.readouterr().err
