@@ -90,7 +90,12 @@ def _add_data(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--reliability", action="store_true", help="run the model: are the sides separable, the scores stable?"
     )
-    _add_model(sub, default=None, purpose="for --reliability, and for --lint to count in its tokens; ")
+    sub.add_argument(
+        "--answers", type=Path, metavar="FILE", help="let the model answer two files of prompts; resumable, kept here"
+    )
+    sub.add_argument("--max-new-tokens", type=int, default=256, help="of an answer (default 256)")
+    sub.add_argument("--seed", type=int, default=0)
+    _add_model(sub, default=None, purpose="for --answers and --reliability, and for --lint to count in its tokens; ")
     for role in ("prompt", "response", "label", "system", "messages"):
         sub.add_argument(f"--{role}", metavar="COLUMN", help=f"the column that is the {role}")
     for side in ("positive", "negative"):

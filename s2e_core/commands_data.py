@@ -19,17 +19,19 @@ from . import (
     averaged_span,
     contrast_set_from,
     lint,
+    own_responses,
     read_examples,
     reliability,
+    sides_by_prompt,
 )
-from .terminal import chosen_model, output, progress_line
+from .terminal import check_place, chosen_model, output, progress_line
 
 WIDTH = 100  # characters of a cell in the preview
 SPAN_TOKENS = 60  # of the example whose averaged tokens are shown
 
 
 def show_data(options: argparse.Namespace) -> int:
-    """How a file of examples is understood, with its first rows, and what is odd about it; no text is generated."""
+    """How a file of examples is understood, with its first rows, and what is odd about it."""
     roles = ("prompt", "response", "label", "system", "messages", "positive", "negative")
     reading = read_examples(
         options.file,
@@ -39,11 +41,36 @@ def show_data(options: argparse.Namespace) -> int:
         negative_labels=options.negative_labels,
     )
     print("\n".join(reading_lines(reading)))
-    if (options.lint or options.reliability) and not reading.questions:
-        _check(options, contrast_set_from(reading))
+    if reading.questions and not (options.answers or options.output):
+        return 1
+    contrast = _answered(options, reading) if options.answers else contrast_set_from(reading)
+    _check(options, contrast)
     if options.output:
-        _write(contrast_set_from(reading), options.output)
-    return 1 if reading.questions else 0
+        _write(contrast, options.output)
+    return 0
+
+
+def _answered(options: argparse.Namespace, reading: Reading) -> ContrastSet:
+    """The prompts of both sides with the model's own responses."""
+    prompts = (*reading.positive, *reading.negative)
+    if not (reading.responses_missing and reading.positive and reading.negative):
+        raise SettingsError("The model answers prompts of two sides that have no responses. Give two files of prompts.")
+    if not options.model:
+        raise SettingsError('Responses are those of a model. Name one with --model, "bundled" for instance.')
+    check_place(options.answers)
+    with progress_line("answering") as progress:
+        made = own_responses(
+            chosen_model(options),
+            prompts,
+            max_new_tokens=options.max_new_tokens,
+            seed=options.seed,
+            path=options.answers,
+            progress=progress,
+        )
+    n = len(reading.positive)
+    contrast = sides_by_prompt(made[:n], made[n:], name=reading.name)
+    print("\n" + "\n".join(contrast.notes))
+    return contrast
 
 
 def reading_lines(reading: Reading) -> Iterator[str]:

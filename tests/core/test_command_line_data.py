@@ -76,3 +76,21 @@ def test_reliability_tells_every_site_and_that_weak_data_is_weak(tmp_path, llama
     assert "4 positive and 4 negative examples" in out and "Weak data: with fewer than 8" in out
     assert main(["data", str(path), "--reliability"]) == 2
     assert "Name one with --model" in capsys.readouterr().err
+
+
+def test_the_model_answers_two_files_of_prompts(tmp_path, llama, capsys):
+    files = []
+    for name in ("harmful", "harmless"):
+        (tmp_path / f"{name}.txt").write_text("".join(f"{name} number {i}\n" for i in range(3)))
+        files.append(str(tmp_path / f"{name}.txt"))
+    answers, written = tmp_path / "own.jsonl", tmp_path / "mine.jsonl"
+    given = ["data", *files, "--answers", str(answers), "-o", str(written), "--max-new-tokens", "4"]
+    assert main(given) == 2 and "Name one with --model" in capsys.readouterr().err
+    assert main([*given, "--model", str(llama.source)]) == 0
+    assert "responses are on the positive side" in capsys.readouterr().out
+    contrast = load_contrast_set(written)
+    assert all(example.prompt.startswith("harmful number") for example in contrast.positive)
+    assert all(example.prompt.startswith("harmless number") for example in contrast.negative)
+    assert len(answers.read_text().splitlines()) == 7
+    assert main(["data", str(written), "--answers", str(answers)]) == 2
+    assert "two files of prompts" in capsys.readouterr().err
