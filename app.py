@@ -90,7 +90,9 @@ def wire_opening(demo: gr.Blocks, page: Page, names: Sequence[str]) -> None:
 
     def adopt(session: Session, prepared: Session | None, shown: Any, dtype: Any, *values: Any) -> tuple[Any, ...]:
         if prepared is not None and Choice(*values).is_of(prepared):
-            return show(prepared, shown, dtype)
+            # The choice itself is on the page already, and may have moved on while this was under way.
+            made = dict(zip(names, show(prepared, shown, dtype)[1:], strict=True))
+            return prepared, *(gr.skip() if name in CHOICE[1:] else made[name] for name in names)
         # Nothing was ready, or another choice was made meanwhile, whose own run follows.
         status = opening_view(store, session)["status"]
         return gr.skip(), *(status if name == "status" else gr.skip() for name in names)
@@ -116,6 +118,7 @@ def wire_opening(demo: gr.Blocks, page: Page, names: Sequence[str]) -> None:
             guarded(adopt),
             [page.session, pending, *sides, choose.model, choose.behavior, choose.swap],
             outputs,
+            trigger_mode="always_last",  # by default one that comes while another is under way is dropped
             **SESSION,
         )
         adopted.success(None, js=CHANGED)

@@ -27,7 +27,7 @@ COUNT_STEPS = 1000
 
 
 CHOICE = ("status", "model", "behavior", "swap", "own")
-"""What of the page names the session's model and examples."""
+"""What of the page names the session's model and examples: the status line, and then the visitor's own controls."""
 
 
 def page_view(session: Session) -> dict[str, Any]:
