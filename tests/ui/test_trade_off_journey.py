@@ -40,6 +40,7 @@ def visitor(page: Page, address: str) -> Page:
 def sweep(page: Page, **values: str) -> None:
     """Start a small sweep; `values` are fields of the grid by name."""
     page.get_by_role("button", name="Sweep a grid of settings").click()
+    page.wait_for_timeout(500)  # the fold mounts when it is opened first
     small = {"rho-attn": "off", "rho-mlp": "0.4, 0.7", "alpha": "0.4", "strength": "1", "gamma": "0.5"} | values
     for name, value in small.items():
         page.fill(f"#{name}-values input, #{name}-values textarea", value)
