@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from .errors import ExportError
+from .site_weight import held_weight
 from .staging import CHUNK
 from .types import LoadedModel
 
@@ -208,7 +209,7 @@ def locate(checkpoint: Checkpoint, loaded: LoadedModel, sites: Sequence[int]) ->
 def _locate_one(stored: Mapping[str, StoredTensor], loaded: LoadedModel, index: int) -> Location:
     site = loaded.spec.sites[index]
     name = f"{site.name}.weight"
-    weight = loaded.model.get_submodule(site.name).weight.detach()  # as the module holds it
+    weight = held_weight(loaded.model, site)
     for tensor in sorted(stored.values(), key=lambda tensor: -_likeness(tensor.name, name)):
         for flipped in (False, True):
             shape = tuple(weight.T.shape if flipped else weight.shape)

@@ -21,6 +21,7 @@ from .edit import edited_weight
 from .errors import ExportError
 from .model_card import CARD_FILE, own_files, relative_size
 from .recipe import recipe_bytes
+from .site_weight import held_weight
 from .staging import CHUNK, Meter, copy_file, copy_mode, open_source, staged, write_files
 from .types import LoadedModel, Progress, WeightEdit
 
@@ -118,11 +119,11 @@ def _changes(checkpoint: Checkpoint, loaded: LoadedModel, edit: WeightEdit) -> d
         for parameter in module.parameters(recurse=False):
             users[parameter.data_ptr()] = users.get(parameter.data_ptr(), 0) + 1
     for i in sites:
-        name = edit.spec.sites[i].name
-        if users[loaded.model.get_submodule(name).get_parameter("weight").data_ptr()] > 1:
+        site = edit.spec.sites[i]
+        if users[held_weight(loaded.model, site).data_ptr()] > 1:
             raise ExportError(
-                f"The weight of {name} is also used by another part of the model, which a checkpoint would change as "
-                "well; export the adapter instead."
+                f"The weight of {site.name} is also used by another part of the model, which a checkpoint would change "
+                "as well; export the adapter instead."
             )
     located = locate(checkpoint, loaded, sites)
     return {at.tensor.name: _Change(edit.left[i], edit.right[i], at.transposed) for i, at in located.items()}

@@ -19,6 +19,7 @@ from .checkpoint import FLOATS, INDEX, SINGLE, Checkpoint, open_checkpoint
 from .errors import ExportError, ModelLoadError, S2EError
 from .memory import MemoryNeed, is_out_of_memory, memory_need, refuse_hopeless
 from .model_config import check_config
+from .site_weight import held_weight
 from .spec import ModelSpec
 from .text_checks import load_tokenizer, text_warnings
 from .types import LoadedModel, Progress
@@ -100,7 +101,7 @@ def fingerprint(model: PreTrainedModel, spec: ModelSpec) -> str:
     """
     digest = hashlib.sha256(spec.model_type.encode())
     for site in spec.sites:
-        bits = model.get_submodule(site.name).weight.detach().to(torch.bfloat16).view(torch.int16)
+        bits = held_weight(model, site).to(torch.bfloat16).view(torch.int16)
         digest.update(f"{site.name} {site.n_components} {site.width} {tuple(bits.shape)}".encode())
         for dim in (0, 1):
             digest.update(bits.sum(dim, dtype=torch.int64).cpu().numpy().tobytes())

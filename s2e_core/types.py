@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from .settings import EditSettings
+from .site_weight import site_weight
 from .spec import Kind, ModelSpec, check_shapes, layer_grid
 
 if TYPE_CHECKING:
@@ -237,9 +238,7 @@ class LoadedModel:
 
     def weight(self, site: int) -> Tensor:
         """(d, n_components * width), fp32: see `WeightSource.weight`. A view where the model is fp32: never write."""
-        module = self.model.get_submodule(self.spec.sites[site].name)
-        weight = module.weight.detach()
-        return (weight.T if self.spec.sites[site].transposed else weight).float()
+        return site_weight(self.model, self.spec.sites[site])
 
     @property
     def device(self) -> torch.device:
