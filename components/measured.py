@@ -6,17 +6,14 @@ the answers stay in the sweep's file.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from s2e_core.edit import build_edit
 from s2e_core.estimates import Estimate, difference
 from s2e_core.plan import Outcome, Question, Result, per_prompt, results
 from s2e_core.sweep_file import Sweep
 from s2e_core.trade_off import best_within, pareto_front
-from s2e_core.trials import Arm, Trial, trial_entry
-from s2e_core.types import ComponentScores, SteeringDirections
+from s2e_core.trials import Arm, Trial, trial_key
 
 SizeOf = Callable[[Trial], tuple[int, int] | None]
 """(heads, neurons) that the edit of a trial touches; None where it is no edit or nobody knows."""
@@ -92,19 +89,6 @@ class Measured:
             return None
         key = trial_key(trial)
         return next((n for n, point in enumerate(self.points) if trial_key(point.trial) == key), None)
-
-
-def trial_key(trial: Trial) -> str:
-    """Two trials are the same if they run the same, whatever they are called."""
-    return json.dumps({**trial_entry(trial), "name": ""}, sort_keys=True)
-
-
-def edit_size(scores: ComponentScores, directions: SteeringDirections, trial: Trial) -> tuple[int, int] | None:
-    """Heads and neurons that a trial's edit touches; None for what is no edit."""
-    if trial.settings is None:
-        return None
-    edit = build_edit(scores, directions, trial.settings)
-    return edit.count("heads"), edit.count("neurons")
 
 
 def without_answers(sweep: Sweep) -> Sweep:

@@ -35,9 +35,9 @@ from s2e_core.search import chosen
 from s2e_core.spec import ModelSpec
 from s2e_core.sweep import sweep_results
 from s2e_core.sweep_file import Sweep, load_sweep
-from s2e_core.trials import Arm, Trial
+from s2e_core.trials import Arm, Trial, edit_size
 
-from .measured import Measured, SizeOf, checked, edit_size, grown, without_answers
+from .measured import Measured, SizeOf, checked, grown, without_answers
 from .trade_off_figure import DARK, trade_off_figure
 from .trade_off_rows import table
 from .trade_off_words import advice

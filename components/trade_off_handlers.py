@@ -20,13 +20,13 @@ from s2e_core.plan import Plan
 from s2e_core.search import Found, find_edit
 from s2e_core.sweep import sweep, with_original
 from s2e_core.sweep_file import Sweep, load_sweep
-from s2e_core.trials import Arm, Trial, leave_one_out, progressive
+from s2e_core.trials import Arm, Trial, edit_size, leave_one_out, progressive, trial_key
 from s2e_core.types import Progress
 
 from . import texts
 from .grid_request import GridRequest, trials_of
 from .lab import Grid, Lab, Place, Search, Study
-from .measured import Measured, Point, checked, edit_size, grown, trial_key, without_answers
+from .measured import Measured, Point, checked, grown, without_answers
 from .session import OWN, Session
 from .store import ModelStore
 from .work import Work

@@ -10,19 +10,13 @@ import io
 from typing import Any
 
 from s2e_core.estimates import Estimate
+from s2e_core.measure_tables import SWEEP_COLUMNS, result_record
 
 from .measured import HeldOut, Measured, Point
 from .trade_off_words import bracketed, percent, scaled
 
 SYMBOLS = {"original": "■", "steering": "◆", "edit": "●"}
 """The shapes of the plot."""
-CSV_COLUMNS = (
-    "arm", "label", "split", "rho_attn", "rho_mlp", "alpha", "strength", "gamma", "heads", "neurons",
-    "attribute", "attribute_low", "attribute_high", "attribute_prompts",
-    "utility", "utility_low", "utility_high", "utility_kept", "utility_kept_low", "utility_kept_high",
-    "utility_prompts", "tokens", "tokens_low", "tokens_high", "empty", "repeated", "off_topic",
-    "pareto_front", "recommended",
-)  # fmt: skip
 
 
 def table(measured: Measured, current: int | None = None) -> dict[str, Any]:
@@ -74,43 +68,17 @@ def _notes(n: int, front: set[int], best: int | None, steering: int | None, curr
 def csv_text(measured: Measured) -> str:
     """One line per trial, then the held-out check; shares between 0 and 1."""
     out = io.StringIO(newline="")
-    writer = csv.DictWriter(out, CSV_COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(out, SWEEP_COLUMNS, lineterminator="\n")
     writer.writeheader()
     front, best = set(measured.front()), {measured.best("edit"), measured.best("steering")}
     for n, point in enumerate(measured.points):
         marks = {"pareto_front": int(n in front), "recommended": int(n in best)}
-        writer.writerow({**_record(point, measured.about.split), **marks})
+        writer.writerow(result_record(point.result, measured.about.split, point.size, marks))
     check: HeldOut | None = measured.held_out
     for point in check.points if check else ():
-        writer.writerow(_record(point, check.about.split if check else ""))
+        writer.writerow(result_record(point.result, check.about.split if check else "", point.size, {}))
     return out.getvalue()
-
-
-def _record(point: Point, split: str) -> dict[str, Any]:
-    result, settings = point.result, point.trial.settings
-    heads, neurons = point.size or ("", "")
-    dials = {} if settings is None else {
-        "rho_attn": _blank(settings.rho_attn), "rho_mlp": _blank(settings.rho_mlp),
-        "alpha": settings.alpha, "strength": settings.strength,
-    }  # fmt: skip
-    return {
-        "arm": point.trial.arm, "label": point.trial.label, "split": split, **dials,
-        "gamma": _blank(point.trial.gamma), "heads": heads, "neurons": neurons,
-        **_interval("attribute", result.attribute), "attribute_prompts": result.attribute.count,
-        **_interval("utility", result.utility), **_interval("utility_kept", result.kept),
-        "utility_prompts": result.utility.count, **_interval("tokens", result.tokens),
-        "empty": result.flaws["empty"].value, "repeated": result.flaws["repeated"].value,
-        "off_topic": result.flaws["off-topic"].value,
-    }  # fmt: skip
-
-
-def _interval(name: str, figure: Estimate) -> dict[str, float]:
-    return {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
 
 
 def _three(figure: Estimate) -> tuple[float, float, float]:
     return figure.value, figure.low, figure.high
-
-
-def _blank(value: float | None) -> float | str:
-    return "" if value is None else value

@@ -52,7 +52,7 @@ from .measure_tables import (
 )
 from .plan import per_prompt
 from .terminal import check_place, chosen_behavior, chosen_model, extracted, output, progress_line
-from .trials import PAPER_ALPHA, PAPER_RHO_ATTN, PAPER_RHO_MLP, settings_label
+from .trials import PAPER_ALPHA, PAPER_RHO_ATTN, PAPER_RHO_MLP, edit_size, settings_label
 from .types import ComponentScores
 
 
@@ -108,7 +108,7 @@ def _show_sweep(
             writer.writeheader()
             for n, result in enumerate(measured):
                 marks = {"pareto_front": int(n in front), "recommended": int(n in best.values())}
-                writer.writerow(result_record(result, made.split, scores, directions, marks))
+                writer.writerow(result_record(result, made.split, edit_size(scores, directions, result.trial), marks))
         return
     order = sorted(range(len(measured)), key=lambda n: -measured[n].kept.value)
     print("\n".join(result_lines(measured, front, order)))

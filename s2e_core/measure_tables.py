@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .edit import build_edit
 from .estimates import Estimate
 from .evaluation import HOW, Evaluation
 from .plan import Result
 from .trials import Trial
-from .types import ComponentScores, SteeringDirections
 
 SWEEP_COLUMNS = (
     "arm", "label", "split", "rho_attn", "rho_mlp", "alpha", "strength", "gamma", "heads", "neurons",
@@ -60,15 +58,16 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def result_record(
-    result: Result, split: str, scores: ComponentScores, directions: SteeringDirections, marks: Mapping[str, int]
-) -> dict[str, Any]:
-    """One trial as a row of SWEEP_COLUMNS; shares lie between 0 and 1."""
+def result_record(result: Result, split: str, size: tuple[int, int] | None, marks: Mapping[str, int]) -> dict[str, Any]:
+    """One trial as a row of SWEEP_COLUMNS; shares lie between 0 and 1. `size` is heads and neurons of its edit."""
+    heads, neurons = size or ("", "")
     return {
         "arm": result.trial.arm,
         "label": result.trial.label,
         "split": split,
-        **_dials(result.trial, scores, directions),
+        **_dials(result.trial),
+        "heads": heads,
+        "neurons": neurons,
         **_interval("attribute", result.attribute),
         "attribute_prompts": result.attribute.count,
         **_interval("utility", result.utility),
@@ -87,12 +86,12 @@ def evaluation_records(evaluations: Sequence[Evaluation]) -> Iterator[tuple[str 
             yield evaluation.label, name, figure.value, figure.low, figure.high, figure.count, HOW[name]
 
 
-def _dials(trial: Trial, scores: ComponentScores, directions: SteeringDirections) -> dict[str, Any]:
-    if trial.settings is None:
+def _dials(trial: Trial) -> dict[str, Any]:
+    settings = trial.settings
+    if settings is None:
         return {} if trial.gamma is None else {"gamma": trial.gamma}
-    settings, edit = trial.settings, build_edit(scores, directions, trial.settings)
     dials = {"rho_attn": settings.rho_attn, "rho_mlp": settings.rho_mlp, "alpha": settings.alpha}
-    return {**dials, "strength": settings.strength, "heads": edit.count("heads"), "neurons": edit.count("neurons")}
+    return {**dials, "strength": settings.strength}
 
 
 def _interval(name: str, figure: Estimate) -> dict[str, float]:

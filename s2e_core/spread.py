@@ -71,7 +71,7 @@ def sweep_on_ray(
         with _connected(ray, address, workers, job.copy), _Crew(ray, job, min(workers, len(portions))) as crew:
             yield from crew.answers(portions, stop)
 
-    return fill(scores, plan, trials, answers, path=path, progress=progress)
+    return fill(scores, plan, trials, answers, dtype=loaded.dtype, path=path, progress=progress)
 
 
 def _portions(shares: Sequence[Share], size: int) -> deque[list[Share]]:

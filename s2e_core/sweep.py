@@ -11,6 +11,8 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from pathlib import Path
 
+import torch
+
 from .asking import ask
 from .plan import Answer, Plan, Question, Result, Share, results
 from .sweep_file import Sweep, empty_sweep, sweep_file, with_answers
@@ -44,7 +46,7 @@ def sweep(
         variants = [trial_variant(trial, scores, directions) for trial in trials]
         yield from ask(loaded, variants, plan, questions, missing, stop=stop)
 
-    return fill(scores, plan, trials, answers, path=path, progress=progress)
+    return fill(scores, plan, trials, answers, dtype=loaded.dtype, path=path, progress=progress)
 
 
 def fill(
@@ -53,11 +55,12 @@ def fill(
     trials: Sequence[Trial],
     answers: Callable[[Sequence[Share]], Generator[list[tuple[Share, Answer]]]],
     *,
+    dtype: torch.dtype,
     path: Path | None = None,
     progress: Progress | None = None,
 ) -> Sweep:
     """The sweep of these trials, whoever answers: `answers` is given the shares that the file at `path` lacks."""
-    begun = empty_sweep(plan, scores.provenance)
+    begun = empty_sweep(plan, scores.provenance, dtype)
     with sweep_file(path, begun, trials, scores.spec) as file:
         shares = in_order(len(trials), begun.questions)
         missing = [share for share in shares if share not in file.held]

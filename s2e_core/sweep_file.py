@@ -13,10 +13,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
+import torch
+
 from .errors import SweepError
 from .plan import Answer, Outcome, Plan, Question, Share
 from .spec import ModelSpec
-from .trials import Trial, trial_entry, trial_from
+from .trials import Trial, trial_entry, trial_from, trial_key
 from .types import Provenance
 
 FORMAT = "steer2edit sweep"
@@ -36,12 +38,14 @@ class Sweep:
     max_new_tokens: int
     less_is_better: bool
     """Of the attribute: true for thinking length."""
+    number_format: str
+    """In which the model ran ("float32"): another one may answer otherwise."""
     provenance: Provenance
     questions: tuple[Question, ...]
     outcomes: tuple[Outcome, ...] = ()
 
 
-def empty_sweep(plan: Plan, provenance: Provenance) -> Sweep:
+def empty_sweep(plan: Plan, provenance: Provenance, dtype: torch.dtype) -> Sweep:
     """A sweep in which nothing has been asked yet."""
     return Sweep(
         behavior=plan.behavior.name,
@@ -52,6 +56,7 @@ def empty_sweep(plan: Plan, provenance: Provenance) -> Sweep:
         seed=plan.seed,
         max_new_tokens=plan.length,
         less_is_better=plan.less_is_better,
+        number_format=str(dtype).removeprefix("torch."),
         provenance=provenance,
         questions=plan.questions(),
     )
@@ -116,7 +121,8 @@ def sweep_file(path: Path | None, sweep: Sweep, trials: Sequence[Trial], spec: M
         if lines:
             if lines[0] != _plain(_entry(sweep)):
                 raise SweepError(
-                    f"{path.name} holds another sweep: its questions, model or dice differ. Choose another file name."
+                    f"{path.name} holds another sweep: its questions, model, number format or dice differ. Choose "
+                    "another file name."
                 )
             file.seek(end)
             file.truncate()
@@ -127,14 +133,14 @@ def sweep_file(path: Path | None, sweep: Sweep, trials: Sequence[Trial], spec: M
 
 def _opened(file: TextIO, lines: list[Any], trials: Sequence[Trial], spec: ModelSpec) -> SweepFile:
     """Trials that the file does not know get a line of their own."""
-    known = {_key(trial): number for number, trial in enumerate(_trials(lines, spec))}
+    known = {trial_key(trial): number for number, trial in enumerate(_trials(lines, spec))}
     new = []
     for trial in trials:
-        if _key(trial) not in known:
-            known[_key(trial)] = len(known)
+        if trial_key(trial) not in known:
+            known[trial_key(trial)] = len(known)
             new.append({"trial": trial_entry(trial)})
     _append(file, new)
-    numbers = [known[_key(trial)] for trial in trials]
+    numbers = [known[trial_key(trial)] for trial in trials]
     place: dict[int, list[int]] = {}
     for index, number in enumerate(numbers):
         place.setdefault(number, []).append(index)
@@ -187,7 +193,10 @@ def _plain(entry: Any) -> Any:
 
 
 def _entry(sweep: Sweep) -> dict[str, Any]:
-    names = ("behavior", "title", "split", "samples", "temperature", "seed", "max_new_tokens", "less_is_better")
+    names = (
+        "behavior", "title", "split", "samples", "temperature", "seed", "max_new_tokens", "less_is_better",
+        "number_format",
+    )  # fmt: skip
     questions = [{"row": dict(q.row), "side": q.side, "seed": q.seed, "prompt": q.prompt} for q in sweep.questions]
     described = {name: getattr(sweep, name) for name in names}
     provenance = asdict(sweep.provenance)
@@ -207,8 +216,3 @@ def _trials(lines: Sequence[Any], spec: ModelSpec) -> list[Trial]:
 
 def _held(lines: Sequence[Any]) -> dict[Share, Answer]:
     return {Share(line["t"], line["q"]): Answer(line["text"], line["n_tokens"]) for line in lines[1:] if "t" in line}
-
-
-def _key(trial: Trial) -> str:
-    """Two trials are the same if they run the same, whatever they are called."""
-    return json.dumps({**trial_entry(trial), "name": ""}, sort_keys=True)

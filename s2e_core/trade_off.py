@@ -18,8 +18,13 @@ def pareto_front(results: Sequence[Result], *, less_is_better: bool) -> tuple[in
 
 
 def best_within(results: Sequence[Result], arm: Arm, floor: float, *, less_is_better: bool) -> int | None:
-    """Position of the best trial of an arm that keeps at least `floor` of the utility (0.97 is 97 %), or None."""
+    """Position of the best trial of an arm that keeps at least `floor` of the utility (0.97 is 97 %), or None.
+
+    Where less is better, silence would be best: at most `1 - floor` of the answers may be empty.
+    """
     kept = [n for n, result in enumerate(results) if result.trial.arm == arm and result.kept.value >= floor]
+    if less_is_better:
+        kept = [n for n in kept if results[n].flaws["empty"].value <= 1 - floor]
     return max(kept, key=lambda n: (_gain(results[n], less_is_better), results[n].kept.value), default=None)
 
 

@@ -5,6 +5,7 @@ Knows settings and scores; no model, no prompt and no figure.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -160,3 +161,16 @@ def trial_from(entry: Mapping[str, Any], spec: ModelSpec) -> Trial:
     settings = settings_from(entry["settings"], spec) if "settings" in entry else None
     gamma = float(entry["gamma"]) if "gamma" in entry else None
     return Trial(settings, gamma, name=str(entry.get("name", "")))
+
+
+def trial_key(trial: Trial) -> str:
+    """Two trials are the same if they run the same, whatever they are called."""
+    return json.dumps({**trial_entry(trial), "name": ""}, sort_keys=True)
+
+
+def edit_size(scores: ComponentScores, directions: SteeringDirections, trial: Trial) -> tuple[int, int] | None:
+    """Heads and neurons that a trial's edit touches; None for what is no edit."""
+    if trial.settings is None:
+        return None
+    edit = build_edit(scores, directions, trial.settings)
+    return edit.count("heads"), edit.count("neurons")

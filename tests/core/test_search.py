@@ -60,7 +60,7 @@ def figure(value, half=0.02):
 
 
 def result(trial, attribute, kept, half=0.02):
-    flawless = {}
+    flawless = {"empty": figure(0)}
     return Result(trial, figure(attribute), figure(kept), figure(kept, half), figure(9), flawless, flawless, {})
 
 

@@ -11,8 +11,9 @@ from dataclasses import replace
 from importlib import import_module
 
 import pytest
+import torch
 
-from s2e_core import Cancelled, EditSettings, asking, generate_responses
+from s2e_core import Cancelled, EditSettings, asking, generate_responses, load_model
 from s2e_core.errors import SweepError
 from s2e_core.plan import Plan
 from s2e_core.sweep import sweep, sweep_results, with_original
@@ -275,6 +276,14 @@ def test_a_file_of_another_model_is_refused(llama, gpt2, made, tmp_path):
     run(llama, made, TRIALS[:3], path=path)
     with pytest.raises(SweepError, match="holds another sweep"):
         run(gpt2, chain(gpt2), path=path)
+
+
+def test_a_file_of_the_same_model_in_another_number_format_is_refused(llama, made, tmp_path):
+    path = tmp_path / "sweep.jsonl"
+    assert run(llama, made, TRIALS[:2], path=path).number_format == "float32"
+    rounded = load_model(llama.source, device="cpu", dtype=torch.bfloat16)
+    with pytest.raises(SweepError, match="holds another sweep.*number format"):
+        run(rounded, made, TRIALS[:2], path=path)
 
 
 @pytest.mark.parametrize("content", ["", "hello\n", "[1]\n", '{"a": 1}\n', "{\n", b"\xff\xfe\n"])

@@ -19,9 +19,9 @@ def figure(value):
     return Estimate(value, value - 0.1, value + 0.1, 10)
 
 
-def result(attribute, kept, trial=EDIT):
+def result(attribute, kept, trial=EDIT, empty=0.0):
     plain = figure(0.5)
-    return Result(trial, figure(attribute), plain, figure(kept), plain, {}, {}, {})
+    return Result(trial, figure(attribute), plain, figure(kept), plain, {"empty": figure(empty)}, {}, {})
 
 
 def random_results(seed, count=25):
@@ -82,3 +82,11 @@ def test_nothing_is_best_where_nothing_keeps_enough_or_was_tried():
     assert best_within([result(0.9, 0.5)], "edit", 0.97, less_is_better=False) is None
     assert best_within([], "edit", 0.0, less_is_better=False) is None
     assert pareto_front([], less_is_better=False) == ()
+
+
+def test_silence_is_not_the_shortest_answer():
+    silent, brief, long = result(2.0, 1.0, empty=0.5), result(40.0, 1.0, empty=0.02), result(60.0, 1.0)
+    assert best_within([silent, brief, long], "edit", 0.97, less_is_better=True) == 1
+    assert best_within([silent], "edit", 0.97, less_is_better=True) is None
+    assert best_within([silent], "edit", 0.5, less_is_better=True) == 0
+    assert best_within([silent, brief, long], "edit", 0.97, less_is_better=False) == 2

@@ -18,13 +18,14 @@ from pathlib import Path
 
 import gradio as gr
 import pytest
+import torch
 
 from components import dials, texts
 from components.choose_handlers import Choice, opened
 from components.figure_widget import read_point
 from components.grid_request import PAPER, PRESETS, SMALL, GridRequest, estimate, trials_of
 from components.lab import Bench, Lab, current_point
-from components.measured import HeldOut, Measured, Point, grown, trial_key
+from components.measured import HeldOut, Measured, Point, grown
 from components.options import options, store_of
 from components.page_view import page_view
 from components.report import main as report_main
@@ -43,7 +44,7 @@ from s2e_core.errors import SweepError
 from s2e_core.estimates import Estimate
 from s2e_core.plan import Plan, Result
 from s2e_core.sweep_file import empty_sweep, load_sweep
-from s2e_core.trials import PAPER_GAMMA, Trial
+from s2e_core.trials import PAPER_GAMMA, Trial, trial_key
 from tests.ui.small_behaviors import PER_SPLIT, small_behaviors
 
 TINY = GridRequest("off", "0.4, 0.7", "0.4", "1", "0.5")
@@ -114,7 +115,9 @@ def edit(rho: float) -> Trial:
 
 def by_hand(store: ModelStore, number: int = 0, *, scale: float = 1.0) -> Measured:
     """Two steering strengths out of order, three edits of which one is beaten, and the untouched model."""
-    about = empty_sweep(Plan(store.behavior_list[number]), session_of(store, number).scored.scores.provenance)
+    about = empty_sweep(
+        Plan(store.behavior_list[number]), session_of(store, number).scored.scores.provenance, torch.float32
+    )
     points = (
         point(Trial(), 0.3 * scale, 1.0),
         point(Trial(gamma=1.0), 0.8 * scale, 0.6),
