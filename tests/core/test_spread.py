@@ -105,9 +105,11 @@ def test_a_killed_workers_share_is_answered_by_another_and_all_is_as_in_one_proc
     def progress(done, total):
         seen.append((done, total))
         if done and not killed:
+            # The other worker may just have finished as well: then the next time.
             busy = [number for number, title in worker_processes().items() if "answer" in title]
-            os.kill(busy[0], signal.SIGKILL)
-            killed.append(busy[0])
+            for number in busy[:1]:
+                os.kill(number, signal.SIGKILL)
+                killed.append(number)
 
     swept = run(llama, made, path=path, progress=progress)
     assert killed
