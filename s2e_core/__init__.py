@@ -4,6 +4,7 @@ Sun, Yan, Wang, Weng: "Steer2Edit: From Activation Steering to Component-Level E
 """
 
 from .adapter import export_adapter
+from .answer_sides import Asked, answer_sides, asked_prompts, possible_rules
 from .behaviors import Behavior, list_behaviors, load_behavior
 from .capture import capture_inputs, capture_means
 from .columns import Columns
@@ -81,6 +82,7 @@ from .verify import Verification, verify_export
 __all__ = [
     "ActivationMeans",
     "Answer",
+    "Asked",
     "Behavior",
     "BehaviorError",
     "CONTROL_VECTOR_NOTE",
@@ -131,6 +133,8 @@ __all__ = [
     "Verdict",
     "Verification",
     "WeightEdit",
+    "answer_sides",
+    "asked_prompts",
     "averaged_span",
     "best_within",
     "build_edit",
@@ -169,6 +173,7 @@ __all__ = [
     "parse_contrast_set",
     "parse_examples",
     "perplexity",
+    "possible_rules",
     "preview_logits",
     "progressive",
     "push_to_hub",

@@ -34,6 +34,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _positive(text: str) -> int:
+    if int(text) < 1:
+        raise ValueError
+    return int(text)
+
+
 def _add_scores(sub: argparse.ArgumentParser) -> None:
     _add_contrast(sub)
     _add_settings(sub)
@@ -46,6 +52,16 @@ def _add_edit(sub: argparse.ArgumentParser) -> None:
     _add_contrast(sub)
     _add_settings(sub)
     sub.add_argument("-o", "--output", type=Path, required=True, metavar="RECIPE", help="safetensors file to write")
+
+
+def _add_import(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("file", type=Path, help="a recipe, directions or edit pack (.pt), or a steering vector")
+    texts = _add_contrast(sub)
+    texts.add_argument(
+        "--texts", type=Path, metavar="FILE", help="prompts with responses, for a steering vector's mean inputs"
+    )
+    _add_settings(sub)
+    sub.add_argument("-o", "--output", type=Path, metavar="RECIPE", help="safetensors file to write")
 
 
 def _add_compare(sub: argparse.ArgumentParser) -> None:
@@ -91,8 +107,18 @@ def _add_data(sub: argparse.ArgumentParser) -> None:
         "--reliability", action="store_true", help="run the model: are the sides separable, the scores stable?"
     )
     sub.add_argument(
-        "--answers", type=Path, metavar="FILE", help="let the model answer two files of prompts; resumable, kept here"
+        "--answers", type=Path, metavar="FILE", help="let the model answer the prompts; resumable, kept here"
     )
+    sub.add_argument(
+        "--sides",
+        choices=("prompt", "agreement", "length", "hand"),
+        help="of --answers: by which side the prompt is on, by agreement with the file's own answers (right, or true "
+        "and false ones), the shortest against the longest, or by marks of your own (default: the first that the file "
+        "allows)",
+    )
+    sub.add_argument("--share", type=float, default=0.05, help="of --sides length, each side (default 0.05)")
+    sub.add_argument("--marks", type=Path, metavar="CSV", help="of --sides hand: written first, then to be filled in")
+    sub.add_argument("--samples", type=_positive, default=1, metavar="N", help="answers to each prompt (default 1)")
     sub.add_argument("--max-new-tokens", type=int, default=256, help="of an answer (default 256)")
     sub.add_argument("--seed", type=int, default=0)
     _add_model(sub, default=None, purpose="for --answers and --reliability, and for --lint to count in its tokens; ")
@@ -117,12 +143,13 @@ def _add_model(parser: argparse.ArgumentParser, *, default: str | None = "bundle
     parser.add_argument("--dtype", choices=DTYPES, help="default: fp32 on a CPU, else as stored")
 
 
-def _add_contrast(parser: argparse.ArgumentParser) -> None:
+def _add_contrast(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
     examples = parser.add_mutually_exclusive_group()
     examples.add_argument("--behavior", metavar="NAME", help="a bundled behaviour; `info` lists them")
     examples.add_argument(
         "--contrast", type=Path, metavar="FILE", help="your own examples; `data` shows how they are read"
     )
+    return examples
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
@@ -140,6 +167,7 @@ ADDITIONS = {
     "data": _add_data,
     "scores": _add_scores,
     "edit": _add_edit,
+    "import": _add_import,
     "compare": _add_compare,
     "export": _add_export,
     "verify": _add_verify,

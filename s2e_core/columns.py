@@ -24,10 +24,14 @@ PAIRS = (
     ("positive", "negative"),
     ("chosen", "rejected"),
     ("answer_matching_behavior", "answer_not_matching_behavior"),
+    ("correct_answers", "incorrect_answers"),
+    ("correct answers", "incorrect answers"),
     ("pos", "neg"),
     ("good", "bad"),
 )
 """Two columns, or two lists, that hold the two sides."""
+LISTED = frozenset({"correct answers", "incorrect answers"})
+"""Columns that hold several responses with semicolons between them, as TruthfulQA.csv writes them."""
 KNOWN = frozenset(name for names in (*NAMES.values(), *PAIRS) for name in names)
 
 

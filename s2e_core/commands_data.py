@@ -6,24 +6,30 @@ Knows the terminal and the parsed options; the reading itself is the core's publ
 from __future__ import annotations
 
 import argparse
+import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from . import (
     Columns,
     ContrastSet,
     LoadedModel,
+    OwnResponse,
     Reading,
     Reliability,
     SettingsError,
+    answer_sides,
+    asked_prompts,
     averaged_span,
     contrast_set_from,
     lint,
     own_responses,
+    possible_rules,
     read_examples,
     reliability,
-    sides_by_prompt,
 )
+from .data_file import read_table
 from .terminal import check_place, chosen_model, output, progress_line
 
 WIDTH = 100  # characters of a cell in the preview
@@ -51,26 +57,53 @@ def show_data(options: argparse.Namespace) -> int:
 
 
 def _answered(options: argparse.Namespace, reading: Reading) -> ContrastSet:
-    """The prompts of both sides with the model's own responses."""
-    prompts = (*reading.positive, *reading.negative)
-    if not (reading.responses_missing and reading.positive and reading.negative):
-        raise SettingsError("The model answers prompts of two sides that have no responses. Give two files of prompts.")
+    """The model's own responses to the prompts of a file, on the sides that the chosen rule gives them."""
+    asked = asked_prompts(reading, samples=options.samples)
+    rule = options.sides or possible_rules(asked)[0]
+    if rule not in possible_rules(asked):
+        answer_sides(rule, asked, ())  # raises, with what the rule needs
+    if rule == "hand" and options.marks is None:
+        raise SettingsError("Sides by hand are read from a file of marks. Name one with --marks, new or filled in.")
     if not options.model:
         raise SettingsError('Responses are those of a model. Name one with --model, "bundled" for instance.')
     check_place(options.answers)
     with progress_line("answering") as progress:
         made = own_responses(
             chosen_model(options),
-            prompts,
+            [one.example for one in asked],
             max_new_tokens=options.max_new_tokens,
             seed=options.seed,
             path=options.answers,
             progress=progress,
         )
-    n = len(reading.positive)
-    contrast = sides_by_prompt(made[:n], made[n:], name=reading.name)
-    print("\n" + "\n".join(contrast.notes))
+    marks = _marks(options.marks, made) if rule == "hand" else ()
+    contrast = answer_sides(rule, asked, made, share=options.share, marks=marks, name=reading.name)
+    print(f"\nsides by {rule}\n" + "\n".join(contrast.notes))
     return contrast
+
+
+MARKS = {"+": True, "-": False, "": None}
+
+
+def _marks(path: Path, made: Sequence[OwnResponse]) -> list[bool | None]:
+    """The marks in a CSV file, one per response; a file that is not there yet is written, to be filled in."""
+    if not path.exists():
+        with output(str(path)) as file:
+            rows = ([number, "", r.example.prompt, r.example.response] for number, r in enumerate(made, start=1))
+            csv.writer(file).writerows([("number", "mark", "prompt", "response"), *rows])
+        raise SettingsError(
+            f"{path} was written. Put + or - into its column mark, leave out what is neither, and run the same again."
+        )
+    rows_there = read_table(path).rows
+    if len(rows_there) != len(made):
+        raise SettingsError(f"{path} has {len(rows_there)} rows and there are {len(made)} responses. Write it anew.")
+    marks = []
+    for row, response in zip(rows_there, made, strict=True):
+        mark = str(row.cells.get("mark", "?")).strip()
+        if mark not in MARKS or row.cells.get("response", "") != response.example.response:
+            raise SettingsError(f"Row {row.number} of {path} is not a response with the mark +, - or nothing.")
+        marks.append(MARKS[mark])
+    return marks
 
 
 def reading_lines(reading: Reading) -> Iterator[str]:

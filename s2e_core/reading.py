@@ -34,6 +34,10 @@ class Reading:
     """Where the sides are: two columns of a row, two lists, two files, a label column, or nowhere ("one side")."""
     columns: Columns
     """The column of each role; None where there is none. Of two files or lists, the positive one's."""
+    names: tuple[str, ...]
+    """Every column, in the order of appearance."""
+    sources: tuple[str, ...]
+    """The names of two lists, or "first file" and "second file"; empty where there is one."""
     unused: tuple[str, ...]
     """Columns without a role."""
     labels: tuple[Label, ...]
@@ -136,6 +140,8 @@ def _reading(table: Table, meaning: Meaning) -> Reading:
         format=table.format,
         layout=layout,
         columns=columns,
+        names=names,
+        sources=table.sources,
         unused=tuple(name for name in names if name not in used),
         labels=labels,
         preview=tuple(_cut(row.cells) for row in table.rows[:PREVIEW_ROWS]),

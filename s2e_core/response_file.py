@@ -81,6 +81,15 @@ def response_file(path: Path | None, about: Mapping[str, Any], prompts: Sequence
         yield ResponseFile(_held(path, lines[1:], prompts), file)
 
 
+def held_responses(path: Path, prompts: Sequence[Example]) -> dict[int, OwnResponse]:
+    """What a file holds by now of the responses to `prompts`, by their place; nothing where there is no file yet.
+
+    Raises ContrastDataError where the file is damaged or of another kind.
+    """
+    lines, _ = _read(path)
+    return _held(path, lines[1:], prompts)
+
+
 def _read(path: Path) -> tuple[list[Any], int]:
     """All whole lines and the byte at which they end; none where the file is missing, empty or barely begun."""
     content = path.read_bytes() if path.exists() else b""

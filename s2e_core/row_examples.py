@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from .columns import Columns
+from .columns import LISTED, Columns
 from .data_file import EXPECTED, Row
 from .errors import ContrastDataError
 from .turns import Chat, read_chat
@@ -18,10 +18,10 @@ Side = Literal["positive", "negative", "none"]
 
 
 def row_examples(row: Row, columns: Columns, side: Side) -> Iterator[tuple[Side, Example | None]]:
-    """The one example of a row, or one of each side; None for a chat of several turns."""
+    """The one example of a row, or those of each side; None for a chat of several turns."""
     if columns.positive is not None and columns.negative is not None:
-        yield "positive", _answered(row, columns, columns.positive)
-        yield "negative", _answered(row, columns, columns.negative)
+        yield from (("positive", example) for example in _all_answered(row, columns, columns.positive))
+        yield from (("negative", example) for example in _all_answered(row, columns, columns.negative))
     elif columns.messages is not None:
         chat = read_chat(row.cells.get(columns.messages), _where(row, columns.messages))
         yield side, _chat_example(chat, row, columns)
@@ -29,6 +29,18 @@ def row_examples(row: Row, columns: Columns, side: Side) -> Iterator[tuple[Side,
         yield side, _answered(row, columns, columns.response)
     elif columns.prompt is not None:
         yield side, Example(_prompt(row, columns), "", _text(row, columns.system))
+
+
+def _all_answered(row: Row, columns: Columns, column: str) -> Iterator[Example | None]:
+    """The example whose response stands in `column`, or one for each of several responses."""
+    cell = row.cells.get(column)
+    if isinstance(cell, str) and column in LISTED:
+        cell = [part.strip() for part in cell.split(";") if part.strip()]
+    if isinstance(cell, list) and all(isinstance(part, str) for part in cell):
+        prompt, system = _prompt(row, columns), _text(row, columns.system)
+        yield from (Example(prompt, part, system) for part in cell)
+    else:
+        yield _answered(row, columns, column)
 
 
 def _answered(row: Row, columns: Columns, column: str) -> Example | None:

@@ -1,5 +1,7 @@
 """The command `data`: what it prints of a file that is understood, of one that is not, and of corrections."""
 
+import csv
+
 import pytest
 
 from s2e_core import Columns, contrast_set_from, load_contrast_set, read_examples
@@ -92,5 +94,48 @@ def test_the_model_answers_two_files_of_prompts(tmp_path, llama, capsys):
     assert all(example.prompt.startswith("harmful number") for example in contrast.positive)
     assert all(example.prompt.startswith("harmless number") for example in contrast.negative)
     assert len(answers.read_text().splitlines()) == 7
-    assert main(["data", str(written), "--answers", str(answers)]) == 2
-    assert "two files of prompts" in capsys.readouterr().err
+
+
+PROMPTS = "How do I cheat in the exam?\nHow was your day, then?\nWhat is Veldor like?\nTell me about snow.\n"
+
+
+def test_answers_go_to_sides_by_length_or_by_agreement(tmp_path, capsys):
+    rows = ["Mia starts with 24 beads. She buys 2 more. She gives 6 away. How many beads does Mia have in the end?,20"]
+    rows += [
+        "Ben finds 5 eggs at home. 3 of them break. He finds 8 more. How many eggs does Ben have now?,9"
+    ]  # not right
+    (tmp_path / "sums.csv").write_text("question,answer\n" + "\n".join(rows))
+    answers, written = tmp_path / "own.jsonl", tmp_path / "mine.jsonl"
+    given = ["data", str(tmp_path / "sums.csv"), "--answers", str(answers), "--model", "bundled", "--samples", "8"]
+    assert main([*given, "--sides", "prompt"]) == 2 and "prompts of two sides" in capsys.readouterr().err
+    assert main([*given, "-o", str(written)]) == 0  # by agreement: the file has an answer of its own
+    assert "sides by agreement" in capsys.readouterr().out
+    contrast = load_contrast_set(written)
+    assert {e.prompt for e in contrast.positive} == {rows[0].split(",")[0]}
+    assert {e.prompt for e in contrast.negative} == {rows[1].split(",")[0]}
+    assert main([*given, "--sides", "length", "--share", "0.25", "-o", str(written)]) == 0
+    assert len(load_contrast_set(written).positive) == 2  # a quarter of the eight that agree
+    assert main([*given, "--sides", "length", "--share", "0.9"]) == 2 and "0.9" in capsys.readouterr().err
+
+
+def test_answers_go_to_sides_by_marks_in_a_file_that_is_written_first(tmp_path, capsys):
+    (tmp_path / "prompts.txt").write_text(PROMPTS)
+    marks, written = tmp_path / "marks.csv", tmp_path / "mine.jsonl"
+    given = ["data", str(tmp_path / "prompts.txt"), "--answers", str(tmp_path / "own.jsonl"), "--sides", "hand"]
+    given += ["--model", "bundled", "-o", str(written)]
+    assert main(given) == 2 and "--marks" in capsys.readouterr().err
+    given += ["--marks", str(marks)]
+    assert main(given) == 2 and "was written" in capsys.readouterr().err
+    with marks.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for row, mark in zip(rows, ("-", "+", "", "-"), strict=True):
+        row["mark"] = mark
+    with marks.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader(), writer.writerows(rows)
+    assert main(given) == 0
+    contrast = load_contrast_set(written)
+    assert [e.prompt for e in contrast.positive] == ["How was your day, then?"]
+    assert [e.response for e in contrast.negative] == [rows[0]["response"], rows[3]["response"]]
+    marks.write_text(marks.read_text().replace("+", "?"))
+    assert main(given) == 2 and "with the mark" in capsys.readouterr().err
