@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from math import prod
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from .decoder_layer import (
     CROSS_ATTENTION,
     WIDTH_KEYS,
     Unfit,
+    experts_of,
     has_heads,
     head_count,
     is_for_images,
@@ -31,11 +32,12 @@ from .decoder_layer import (
     number,
     out_features,
     plain_inputs,
-    refuse_experts,
-    the_projection,
+    projections,
     what_it_lacks,
 )
 from .errors import UnsupportedModelError
+from .experts import routed
+from .site_weight import held_weight
 from .spec import KINDS, ModelSpec, Site
 
 if TYPE_CHECKING:
@@ -66,24 +68,17 @@ def find_sites(model: PreTrainedModel) -> ModelSpec:
     Heads may be missing where another mixer of tokens was found, and layers that a prompt of text alone skips are left
     out; at least one layer must have heads.
     """
-    config = model.config.get_text_config()
     names = {module: name for name, module in model.named_modules()}
     with _naming(model):
         layers = _decoder_layers(model)
         _refuse_if_headless([layer for layer, _ in layers])
-        sites: list[Site] = []
-        for index, (layer, runs) in enumerate(layers):
-            refuse_experts(index, layer)
-            for kind in () if is_for_images(layer) else KINDS:
-                found = the_projection(index, layer, kind, number(config, WIDTH_KEYS))
-                if found is None:
-                    continue
-                name, module = found
-                n_inputs, transposed = plain_inputs(names[module], module)
-                count = n_inputs if kind == "neurons" else head_count(config, index, layer, name, n_inputs)
-                sites.append(Site(index, kind, names[module], count, n_inputs // count, transposed, runs=runs))
+        sites = [
+            site
+            for index, (layer, runs) in enumerate(layers)
+            for site in (() if is_for_images(layer) else _layer_sites(model, index, layer, runs, names))
+        ]
         _refuse_shared_weights(model, sites)
-    d_model = out_features(model.get_submodule(sites[0].name))
+    d_model = held_weight(model, sites[0]).shape[-1 if sites[0].transposed else -2]
     unreachable = _out_of_reach(model, [layer for layer, _ in layers], names)
     return ModelSpec(model.config.model_type, len(layers), d_model, tuple(sites), unreachable)
 
@@ -101,7 +96,7 @@ def verify_sites(model: PreTrainedModel, spec: ModelSpec) -> ModelSpec:
     ids = torch.arange(3, 3 + PROBE_TOKENS, device=model.device)[None] % vocabulary  # (1, tokens)
     with ExitStack() as hooks, torch.inference_mode(), _naming(model):
         for probe in probes:
-            hooks.callback(probe.module.register_forward_hook(probe.record).remove)
+            hooks.callback(probe.module.register_forward_hook(probe.record, with_kwargs=True).remove)
         for module in model.modules():
             if "norm" in type(module).__name__.lower():
                 hooks.callback(module.register_forward_pre_hook(_norm_watcher(probes)).remove)
@@ -112,6 +107,23 @@ def verify_sites(model: PreTrainedModel, spec: ModelSpec) -> ModelSpec:
         for probe in probes:
             probe.check()
     return replace(spec, sites=tuple(replace(probe.site, post_norm=probe.post_norm) for probe in probes))
+
+
+def _layer_sites(
+    model: PreTrainedModel, index: int, layer: nn.Module, runs: int, names: Mapping[nn.Module, str]
+) -> Iterator[Site]:
+    config, experts = model.config.get_text_config(), experts_of(index, layer)
+    for kind in KINDS:
+        found = projections(index, layer, kind, number(config, WIDTH_KEYS), beside_experts=bool(experts))
+        for name, module in found:
+            n_inputs, transposed = plain_inputs(names[module], module)
+            count = n_inputs if kind == "neurons" else head_count(config, index, layer, name, n_inputs)
+            yield Site(index, kind, names[module], count, n_inputs // count, transposed, runs=runs)
+    for name, stack in experts.items():
+        yield Site(
+            index, "neurons", names[layer.get_submodule(name)], stack.experts * stack.n_inputs, 1, stack.transposed,
+            runs=runs, parameter=stack.parameter, experts=stack.experts,
+        )  # fmt: skip
 
 
 @contextmanager
@@ -173,7 +185,7 @@ def _refuse_if_headless(layers: list[nn.Module]) -> None:
 
 def _refuse_shared_weights(model: PreTrainedModel, sites: list[Site]) -> None:
     """An edit of a matrix that is used at two places would change both."""
-    wanted = {f"{site.name}.weight" for site in sites}
+    wanted = {f"{site.name}.{site.parameter}" for site in sites}
     owners: dict[int, str] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         other = owners.setdefault(parameter.data_ptr(), name)
@@ -216,14 +228,28 @@ class _Probe:
     outputs: tuple[Tensor, ...] = ()
     """The output tensor and a copy of it."""
 
-    def record(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def record(self, module: nn.Module, inputs: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
         self.outputs = (output, output.clone())
-        x = inputs[0].reshape(-1, self.site.n_inputs)  # (tokens, n_inputs)
         y = output.reshape(-1, output.shape[-1]).float()  # (tokens, d)
-        self.positions = len(x)
-        bias = getattr(module, "bias", None)
-        written = sum(self._written(x), torch.zeros_like(y) if bias is None else bias.float())  # (tokens, d)
+        self.positions = len(y)
+        if self.site.experts:
+            written = self._written_by_experts(inputs, kwargs, torch.zeros_like(y))
+        else:
+            x = inputs[0].reshape(-1, self.site.n_inputs)  # (tokens, n_inputs)
+            bias = getattr(module, "bias", None)
+            written = sum(self._written(x), torch.zeros_like(y) if bias is None else bias.float())  # (tokens, d)
         self.errors.append(float((y - written).abs().max() / y.abs().max().clamp_min(1)))
+
+    def _written_by_experts(self, inputs: tuple[Any, ...], kwargs: dict[str, Any], written: Tensor) -> Tensor:
+        """What the experts' neurons write and what stands beside them, added to `written` (rows, d)."""
+        wanted = torch.ones(len(written), dtype=torch.bool, device=written.device)
+        stacked = self.module.get_parameter(self.site.parameter)
+        for part in routed(self.module, inputs, kwargs, wanted):
+            weight = stacked[part.expert] if self.site.transposed else stacked[part.expert].T  # (n_inputs, d)
+            written.index_add_(0, part.rows, part.x.float() @ weight.float())
+            if part.rest is not None:
+                written.index_add_(0, part.rows, part.rest.float())
+        return written
 
     def _written(self, x: Tensor) -> Iterator[Tensor]:
         """What the components write, (tokens, d), some of them at a time."""
@@ -241,7 +267,7 @@ class _Probe:
             )
         if self.positions != PROBE_TOKENS:
             raise Unfit(f"{self.site.name} sees {self.positions} positions where {PROBE_TOKENS} tokens were given")
-        tolerance = TOLERANCE[self.module.weight.dtype]
+        tolerance = TOLERANCE[self.module.get_parameter(self.site.parameter).dtype]
         if wrongs := [error for error in self.errors if not error <= tolerance]:  # NaN is wrong too
             wrong = f"off by {wrongs[0]:.2g} where {tolerance:g} is allowed"
             raise Unfit(f"{self.site.name} does not output its weight times its input: it is {wrong}")

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from .experts import Stack, stack_of
 from .spec import Kind
 
 if TYPE_CHECKING:
@@ -46,29 +47,35 @@ class Unfit(Exception):
     """Why a model cannot be edited; whoever knows the model puts its name in front."""
 
 
-def refuse_experts(index: int, layer: nn.Module) -> None:
-    shapes = {name: tuple(parameter.shape) for name, parameter in layer.named_parameters()}
+def experts_of(index: int, layer: nn.Module) -> dict[str, Stack]:
+    """The fused experts of a layer, by the path of their module. Raises Unfit for experts of an unknown form."""
+    known = {name: stack for name, module in layer.named_modules() if (stack := stack_of(module))}
+    shapes = {name: tuple(p.shape) for name, p in layer.named_parameters() if not inside(name, known)}
     stacks = [name for name, shape in shapes.items() if len(shape) > 2]
     stacks = [name for name in stacks if MLP_DOWN.search(name.removesuffix(".weight"))]
-    if experts := stacks + [name for name in shapes if EXPERTS.search(name)]:
-        found = f"{experts[0]}, of shape {shapes[experts[0]]}"
-        raise Unfit(f"the MLP of layer {index} is a mixture of experts ({found})")
+    named = [] if known else [name for name in shapes if EXPERTS.search(name)]
+    for name in stacks + named:
+        raise Unfit(f"the MLP of layer {index} is a mixture of experts of an unknown form ({name}, of {shapes[name]})")
+    return known
 
 
-def the_projection(index: int, layer: nn.Module, kind: Kind, d_model: int | None) -> tuple[str, nn.Module] | None:
-    """The one module of a layer that is named and sized like the projection of this kind.
+def projections(
+    index: int, layer: nn.Module, kind: Kind, d_model: int | None, *, beside_experts: bool = False
+) -> list[tuple[str, nn.Module]]:
+    """The modules of a layer that are named and sized like the projection of this kind: one, unless it has experts.
 
-    None where the layer mixes tokens by other means than heads, or is but one branch: a mixer, attention or an MLP.
+    Beside experts, which need no other MLP, there may be any number. None also where the layer mixes tokens by other
+    means than heads, or is but one branch: a mixer, attention or an MLP.
     """
     mixers = mixers_of(layer)
     found = {name: kind_of(name) for name, _ in layer.named_modules() if not inside(name, mixers)}
     named = {name: layer.get_submodule(name) for name in found if found[name] == kind}
     fitting = [(name, module) for name, module in named.items() if out_features(module) == d_model]
-    if len(fitting) == 1:
-        return fitting[0]
+    if len(fitting) == 1 or kind == "neurons" and beside_experts:
+        return fitting
     branches = [name for name, _ in layer.named_children() if not INSIDE_NORM.search(f"{name}.")]
     if not named and (mixers and kind == "heads" or len(branches) == 1 and (mixers or any(found.values()))):
-        return None
+        return []
     leaves = {name: module for name, module in layer.named_modules() if not list(module.children())}
     listed = ", ".join(f"{name} ({type(module).__name__})" for name, module in (named or leaves).items())
     missing = f"{'more than one' if fitting else 'no'} {LOOKED_FOR[kind]} that is a linear layer with {d_model} outputs"
@@ -115,7 +122,7 @@ def what_it_lacks(layer: nn.Module) -> Iterator[str]:
             yield f"No attention heads in {{}}: tokens are mixed by {mixer}."
     if not mixers and "heads" not in own:
         yield "No attention in {}, only an MLP."
-    if "neurons" not in own:
+    if "neurons" not in own and not any(stack_of(module) for module in layer.modules()):
         yield "No MLP in {}."
 
 

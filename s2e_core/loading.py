@@ -103,8 +103,8 @@ def fingerprint(model: PreTrainedModel, spec: ModelSpec) -> str:
     for site in spec.sites:
         bits = held_weight(model, site).to(torch.bfloat16).view(torch.int16)
         digest.update(f"{site.name} {site.n_components} {site.width} {tuple(bits.shape)}".encode())
-        for dim in (0, 1):
-            digest.update(bits.sum(dim, dtype=torch.int64).cpu().numpy().tobytes())
+        for dim in (0, 1):  # the matrices of fused experts one below the other
+            digest.update(bits.flatten(0, -2).sum(dim, dtype=torch.int64).cpu().numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -16,11 +16,19 @@ if TYPE_CHECKING:
 
 
 def held_weight(model: PreTrainedModel, site: Site) -> Tensor:
-    """As the module holds it: (d, n_components * width), or (n_components * width, d) where `site.transposed`."""
-    return model.get_submodule(site.name).get_parameter("weight").detach()
+    """As the module holds it: (d, n_components * width), or (n_components * width, d) where `site.transposed`.
+
+    Fused experts stand one behind the other, every one such a matrix: (experts, d, n) or (experts, n, d).
+    """
+    weight = model.get_submodule(site.name).get_parameter(site.parameter).detach()
+    # DBRX keeps the matrices of its experts one below the other in a single one.
+    return weight.unflatten(0, (site.experts, -1)) if site.experts and weight.dim() == 2 else weight
 
 
 def site_weight(model: PreTrainedModel, site: Site) -> Tensor:
-    """(d, n_components * width), fp32, in (out, in) order. A view where the model is fp32."""
+    """(d, n_components * width), fp32, in (out, in) order. A view where the model is fp32 and has no fused experts."""
     weight = held_weight(model, site)
+    if site.experts:  # side by side
+        by_output = weight.permute(2, 0, 1) if site.transposed else weight.transpose(0, 1)  # (d, experts, n)
+        return by_output.flatten(1).float()
     return (weight.T if site.transposed else weight).float()

@@ -41,6 +41,11 @@ class Site:
     """A norm follows the projection before the residual addition, so that strong edits saturate."""
     runs: int = 1
     """How often it runs in one forward pass: more than once in stacks of layers that take turns."""
+    parameter: str = "weight"
+    """The weight's path inside the module."""
+    experts: int = 0
+    """Number of experts whose components stand side by side, expert-major: component e * n + i is the i-th of expert e,
+    n = n_components / experts. 0 for a plain projection."""
 
     @property
     def n_inputs(self) -> int:

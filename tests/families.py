@@ -49,13 +49,15 @@ EXPERTS = _words(
     """
     afmoe aria_text axk1 axk2 beam cohere2_moe deepseek_v2 deepseek_v3 deepseek_v32 dots1 ernie4_5_moe
     exaone_moe flex_olmo flint glm4_moe glm4_moe_lite glm_moe_dsa gpt_oss granitemoe granitemoe_swa
-    granitemoeshared hunyuan_v1_moe hy_v3 hy_v4 inkling2_text inkling_text kolibri1 laguna llama4 llama4_text
-    longcat_flash mellum mimo_v2_flash minimax_m2 minimax_m3_vl_text mixtral olmoe phimoe qwen2_moe qwen3_moe
-    solar_open zaya bailing_hybrid granitemoehybrid jamba kimi_linear lfm2_moe minimax nemotron_h qwen3_5_moe
-    qwen3_5_moe_text qwen3_next qwen4_exp qwen4_exp_text dbrx deepseek_v4 jetmoe
+    granitemoeshared hunyuan_v1_moe hy_v3 hy_v4 inkling2_text kolibri1 laguna mellum mimo_v2_flash minimax_m2
+    minimax_m3_vl_text mixtral olmoe phimoe qwen2_moe qwen3_moe solar_open zaya bailing_hybrid granitemoehybrid jamba
+    kimi_linear lfm2_moe minimax nemotron_h qwen3_5_moe qwen3_5_moe_text qwen3_next qwen4_exp qwen4_exp_text
     """
 )
 """Model types with fused experts, some of them hybrids as well."""
+
+OTHER_EXPERTS = _words("inkling_text llama4 llama4_text longcat_flash dbrx jetmoe")
+"""Model types whose experts are called in a way of their own."""
 
 HYBRIDS = _words("bamba falcon_h1 lfm2 lfm3 mllama olmo_hybrid qwen3_5 qwen3_5_text recurrent_gemma")
 """Model types in which some layers mix tokens by other means than attention heads."""
@@ -63,7 +65,7 @@ HYBRIDS = _words("bamba falcon_h1 lfm2 lfm3 mllama olmo_hybrid qwen3_5 qwen3_5_t
 SPECIAL = _words("hrm_text xlm")
 """Model types with heads and plain MLPs whose layers do not stand in one list."""
 
-OTHERS = _words("blt falcon_mamba mamba mamba2 rwkv xlnet xlstm zamba zamba2")
+OTHERS = _words("blt deepseek_v4 falcon_mamba mamba mamba2 rwkv xlnet xlstm zamba zamba2")
 """Model types without attention heads or a plain MLP, with shared blocks or with bytes for tokens."""
 
 NOT_BUILT = {

@@ -21,6 +21,7 @@ ROWS = (
     {
         "architecture",
         "decoder_layer",
+        "experts",
         "contrast",
         "behaviors",
         "chat",

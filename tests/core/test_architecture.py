@@ -158,8 +158,10 @@ def test_a_second_mlp_in_a_layer_is_refused():
 
 
 def test_a_shared_expert_does_not_hide_the_experts_beside_it():
-    with pytest.raises(UnsupportedModelError, match=r"layer 0 is a mixture of experts \(mlp.experts"):
-        find_sites(tiny_model("qwen2_moe"))
+    spec = checked(tiny_model("qwen2_moe"))
+    assert shapes(spec, "neurons") == [(32, 1), (128, 1)] * 3
+    assert [site.experts for site in spec.sites[:3]] == [0, 0, 4]
+    assert spec.unreachable == ()
 
 
 def test_a_head_size_that_contradicts_the_head_count_is_refused():
