@@ -12,20 +12,15 @@ import csv
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 
 from transformers.utils import logging as transformers_logging
 
 from . import (
-    BehaviorError,
     ComponentScores,
-    ContrastSet,
     Edited,
-    EditSettings,
     LoadedModel,
     Original,
     S2EError,
-    SettingsError,
     Steered,
     Variant,
     WeightEdit,
@@ -35,11 +30,8 @@ from . import (
     export_checkpoint,
     export_size,
     list_behaviors,
-    load_behavior,
-    load_contrast_set,
     load_edit,
     relative_changes,
-    rho_for_count,
     save_edit,
     summarize,
     verify_export,
@@ -47,11 +39,12 @@ from . import (
 from .arguments import PROGRAM, parse
 from .commands_data import show_data
 from .commands_hub import push
+from .commands_import import import_foreign
 from .commands_measure import evaluate_variants, find, sweep_grid
 from .export import ExportFormat
 from .memory import available_memory, dtype_name, gigabytes, held_bytes
-from .spec import KINDS, Kind
-from .terminal import chosen_model, extracted, output, progress_line
+from .spec import KINDS
+from .terminal import chosen_contrast, chosen_model, chosen_settings, extracted, output, progress_line
 from .text_checks import described_template
 
 
@@ -106,8 +99,8 @@ def _memory(loaded: LoadedModel) -> str:
 def scores(options: argparse.Namespace) -> None:
     """A ranked table of components, or all of them as CSV."""
     loaded = chosen_model(options)
-    computed, directions = extracted(loaded, _contrast(options))
-    edit = build_edit(computed, directions, _settings(options, computed))
+    computed, directions = extracted(loaded, chosen_contrast(options))
+    edit = build_edit(computed, directions, chosen_settings(options, computed))
     kinds = KINDS if options.kind == "all" else (options.kind,)
     rows = sorted(_component_rows(computed, edit, kinds), key=lambda row: -abs(float(row[3])))
     header = ("kind", "layer", "index", "g", "lambda", "relative_change", "mean_contribution")
@@ -123,8 +116,8 @@ def scores(options: argparse.Namespace) -> None:
 def edit(options: argparse.Namespace) -> None:
     """A recipe from a contrast set and settings."""
     loaded = chosen_model(options)
-    computed, directions = extracted(loaded, _contrast(options))
-    made = build_edit(computed, directions, _settings(options, computed))
+    computed, directions = extracted(loaded, chosen_contrast(options))
+    made = build_edit(computed, directions, chosen_settings(options, computed))
     summary = summarize(computed, made)
     path = save_edit(made, options.output)
     print(
@@ -140,7 +133,7 @@ def compare_texts(options: argparse.Namespace) -> None:
     if options.recipe:
         variants["edited"] = Edited(load_edit(options.recipe, base=loaded))
     if options.gamma is not None:
-        variants["steered"] = Steered(extracted(loaded, _contrast(options))[1], options.gamma)
+        variants["steered"] = Steered(extracted(loaded, chosen_contrast(options))[1], options.gamma)
     for prompt in options.prompts:
         print(f"> {prompt}")
         stream = compare(
@@ -185,46 +178,6 @@ def _verified(loaded: LoadedModel, made: WeightEdit, folder: Path) -> int:
     return 0 if verification.passed else 1
 
 
-def _contrast(options: argparse.Namespace) -> ContrastSet:
-    if options.contrast:
-        return load_contrast_set(options.contrast)
-    if not options.behavior:
-        raise BehaviorError("No examples were named. Give --behavior NAME or --contrast FILE.")
-    return load_behavior(options.behavior).contrast
-
-
-def _settings(options: argparse.Namespace, computed: ComponentScores) -> EditSettings:
-    """The behaviour's suggested settings with every dial replaced that was given; counts become a rho."""
-    if options.behavior:
-        suggested = load_behavior(options.behavior).settings
-    else:
-        suggested = EditSettings(rho_attn=0.3, rho_mlp=0.8, alpha=0.5)
-    alpha = suggested.alpha if options.alpha is None else options.alpha
-    return EditSettings(
-        rho_attn=_given_rho(computed, "heads", suggested.rho_attn, options.rho_attn, options.heads, alpha),
-        rho_mlp=_given_rho(computed, "neurons", suggested.rho_mlp, options.rho_mlp, options.neurons, alpha),
-        alpha=alpha,
-        strength=suggested.strength if options.strength is None else options.strength,
-    )
-
-
-def _given_rho(
-    computed: ComponentScores,
-    kind: Kind,
-    suggested: float | None,
-    rho: float | Literal["off"] | None,
-    count: int | None,
-    alpha: float,
-) -> float | None:
-    if rho is not None and count is not None:
-        raise SettingsError(f"Both a rho and a number of {kind} were given; they set the same dial. Give one of them.")
-    if count is not None:
-        return rho_for_count(computed, kind, count, alpha) if count else None
-    if rho is None:
-        return suggested
-    return None if rho == "off" else rho
-
-
 def _component_rows(
     computed: ComponentScores, made: WeightEdit, kinds: Sequence[str]
 ) -> Iterator[tuple[str, int, int, float, float, float, float]]:
@@ -241,6 +194,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "data": show_data,
     "scores": scores,
     "edit": edit,
+    "import": import_foreign,
     "compare": compare_texts,
     "export": export,
     "verify": verify,

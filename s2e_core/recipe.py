@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, BinaryIO, TypedDict
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -108,6 +108,18 @@ def _description(edit: WeightEdit) -> dict[str, Any]:
         "unreachable": list(edit.spec.unreachable),
         **settings_entry(edit.settings),
     }
+
+
+def is_recipe_header(file: BinaryIO) -> bool:
+    """Whether an opened safetensors file says in its header that it is a recipe; `load_edit` reads the rest."""
+    file.seek(0)
+    size = int.from_bytes(file.read(8), "little")
+    try:
+        described = json.loads(file.read(min(size, _HEADER_LIMIT)))
+    except (ValueError, RecursionError):
+        return False
+    metadata = described.get("__metadata__") if isinstance(described, dict) else None
+    return isinstance(metadata, dict) and _KEY in metadata
 
 
 def _read(path: Path) -> tuple[str, _Tensors]:

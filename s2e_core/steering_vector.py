@@ -11,6 +11,7 @@ import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -26,7 +27,19 @@ from .staging import readable_size
 from .types import LoadedModel, SteeringDirections
 
 _HEADER = 1_000_000  # bytes for names and shapes, beside the numbers
-_SUFFIXES = (".safetensors", ".gguf", ".npy", ".npz")
+Form = Literal["safetensors", "gguf", "npy", "zip", "pickle"]
+_SUFFIX_OF: Mapping[Form | None, str] = {
+    "safetensors": ".safetensors", "gguf": ".gguf", "npy": ".npy", "zip": ".npz",
+}  # fmt: skip
+_BEGINNINGS: Mapping[bytes, Form] = {b"GGUF": "gguf", b"\x93NUMPY": "npy", b"PK\x03\x04": "zip", b"\x80": "pickle"}
+_LONGEST_HEADER = 100_000_000  # of safetensors, in bytes
+
+
+def file_form(head: bytes) -> Form | None:
+    """The form of a file by its first bytes, nine at least; None where it is none of these."""
+    if len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= _LONGEST_HEADER:
+        return "safetensors"
+    return next((form for beginning, form in _BEGINNINGS.items() if head.startswith(beginning)), None)
 
 
 def load_steering_vector(path: str | Path, loaded: LoadedModel) -> SteeringDirections:
@@ -40,13 +53,15 @@ def load_steering_vector(path: str | Path, loaded: LoadedModel) -> SteeringDirec
     Raises InteropError for a file that is damaged, too large, made for another model or not of finite numbers.
     """
     path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in _SUFFIXES:
-        raise InteropError(f"{path.name} is of a type that is not read. Expected one of {', '.join(_SUFFIXES)}.")
     spec = loaded.spec
     limit = 16 * (spec.n_layers + 2) * spec.d_model + _HEADER  # twice fp64
     with open_limited(path, limit) as file:
         data = file.read()
+    # The content counts; the name only tells what a damaged file should have been.
+    suffix = _SUFFIX_OF.get(file_form(data[:16]), path.suffix.lower())
+    if suffix not in _SUFFIX_OF.values():
+        known = ", ".join(_SUFFIX_OF.values())
+        raise InteropError(f"{path.name} is of a type that is not read. Expected one of {known}.")
     layers = _per_layer(_arrays(data, suffix, limit, path), path, loaded)
     none = torch.zeros(spec.d_model)
     vectors = [layers.get(site.layer, none) for site in spec.sites]

@@ -9,24 +9,32 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TextIO
+from typing import Literal, TextIO
 
 import torch
 
 from . import (
     Behavior,
+    BehaviorError,
     ComponentScores,
     ContrastSet,
+    EditSettings,
     LoadedModel,
     SettingsError,
     SteeringDirections,
     capture_means,
     component_scores,
     load_behavior,
+    load_contrast_set,
     load_model,
+    rho_for_count,
     steering_directions,
 )
+from .spec import Kind
 from .types import Progress
+
+UNTUNED = EditSettings(rho_attn=0.3, rho_mlp=0.8, alpha=0.5)
+"""Where the dials start for examples that nobody has tuned."""
 
 
 def chosen_model(options: argparse.Namespace) -> LoadedModel:
@@ -54,6 +62,49 @@ def extracted(loaded: LoadedModel, contrast: ContrastSet) -> tuple[ComponentScor
         means = capture_means(loaded, contrast, progress=progress)
     directions = steering_directions(loaded, means)
     return component_scores(loaded, means, directions), directions
+
+
+def chosen_contrast(options: argparse.Namespace) -> ContrastSet:
+    """The examples that --contrast or --behavior names."""
+    if options.contrast:
+        return load_contrast_set(options.contrast)
+    if not options.behavior:
+        raise BehaviorError("No examples were named. Give --behavior NAME or --contrast FILE.")
+    return load_behavior(options.behavior).contrast
+
+
+def chosen_settings(options: argparse.Namespace, computed: ComponentScores) -> EditSettings:
+    """The behaviour's suggested settings with every dial replaced that was given; counts become a rho."""
+    suggested = load_behavior(options.behavior).settings if options.behavior else UNTUNED
+    return given_settings(options, computed, suggested)
+
+
+def given_settings(options: argparse.Namespace, computed: ComponentScores, suggested: EditSettings) -> EditSettings:
+    """The suggested settings with every dial replaced that was given; counts become a rho."""
+    alpha = suggested.alpha if options.alpha is None else options.alpha
+    return EditSettings(
+        rho_attn=_given_rho(computed, "heads", suggested.rho_attn, options.rho_attn, options.heads, alpha),
+        rho_mlp=_given_rho(computed, "neurons", suggested.rho_mlp, options.rho_mlp, options.neurons, alpha),
+        alpha=alpha,
+        strength=suggested.strength if options.strength is None else options.strength,
+    )
+
+
+def _given_rho(
+    computed: ComponentScores,
+    kind: Kind,
+    suggested: float | None,
+    rho: float | Literal["off"] | None,
+    count: int | None,
+    alpha: float,
+) -> float | None:
+    if rho is not None and count is not None:
+        raise SettingsError(f"Both a rho and a number of {kind} were given; they set the same dial. Give one of them.")
+    if count is not None:
+        return rho_for_count(computed, kind, count, alpha) if count else None
+    if rho is None:
+        return suggested
+    return None if rho == "off" else rho
 
 
 class progress_line:

@@ -1,0 +1,62 @@
+"""The command `import`: what a file from elsewhere is, and the recipe that follows from it.
+
+Knows the terminal and the parsed options; what is in a file is told and read by `import_file`.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from . import (
+    ActivationMeans,
+    Imported,
+    LoadedModel,
+    MeanInputs,
+    SettingsError,
+    WeightEdit,
+    build_edit,
+    capture_inputs,
+    capture_means,
+    component_scores,
+    import_file,
+    read_texts,
+    save_edit,
+)
+from .terminal import UNTUNED, check_place, chosen_contrast, chosen_model, given_settings, progress_line
+
+DIALS = ("rho_attn", "rho_mlp", "alpha", "strength", "heads", "neurons")
+
+
+def import_foreign(options: argparse.Namespace) -> None:
+    """What a recipe, directions, an edit pack or a steering vector is; with -o the recipe that follows from it."""
+    check_place(options.output)
+    loaded = chosen_model(options)
+    imported = import_file(options.file, loaded)
+    print(imported.sentence())
+    if options.output is not None:
+        edit = imported.edit if imported.edit is not None else _edited(options, loaded, imported)
+        if imported.edit is not None and any(getattr(options, dial) is not None for dial in DIALS):
+            raise SettingsError("A finished edit has no dials to set: its scores are not in the file. Leave them out.")
+        print(f"{edit.count('heads')} heads and {edit.count('neurons')} neurons: {save_edit(edit, options.output)}")
+
+
+def _edited(options: argparse.Namespace, loaded: LoadedModel, imported: Imported) -> WeightEdit:
+    """The edit of the given settings along directions from elsewhere."""
+    assert imported.directions is not None
+    inputs = imported.inputs or _captured(options, loaded)
+    scores = component_scores(loaded, inputs, imported.directions)
+    return build_edit(scores, imported.directions, given_settings(options, scores, UNTUNED))
+
+
+def _captured(options: argparse.Namespace, loaded: LoadedModel) -> ActivationMeans | MeanInputs:
+    """Mean inputs beside a steering vector, of the texts that were named."""
+    if options.texts is None and options.contrast is None and options.behavior is None:
+        raise SettingsError(
+            "A steering vector brings no mean inputs, which scores need: they are averaged over texts like those the "
+            "edit is for. Give --texts FILE, --contrast FILE or --behavior NAME."
+        )
+    with progress_line("reading texts") as progress:
+        if options.texts is not None:
+            texts = read_texts(options.texts)
+            return capture_inputs(loaded, texts, name=options.texts.name, progress=progress)
+        return capture_means(loaded, chosen_contrast(options), progress=progress)
