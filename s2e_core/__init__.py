@@ -39,6 +39,7 @@ from .evaluate import evaluate
 from .evaluation import Evaluation
 from .export import export_checkpoint, export_size
 from .generate import compare, generate_responses
+from .import_file import Imported, import_file, read_texts
 from .interop_directions import ImportedDirections, load_directions
 from .interop_edit_pack import load_edit_pack
 from .intervene import intervening, preview_logits
@@ -102,6 +103,7 @@ __all__ = [
     "ExportError",
     "Finding",
     "Found",
+    "Imported",
     "ImportedDirections",
     "InteropError",
     "LoadedModel",
@@ -153,6 +155,7 @@ __all__ = [
     "export_size",
     "find_edit",
     "generate_responses",
+    "import_file",
     "intervening",
     "judge",
     "leave_one_out",
@@ -178,6 +181,7 @@ __all__ = [
     "progressive",
     "push_to_hub",
     "read_examples",
+    "read_texts",
     "reference_row",
     "relative_changes",
     "reliability",
