@@ -7,15 +7,20 @@ B A = outer(left, right), the change of the weight in (out, in) order.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from peft import LoraConfig
+from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
 from safetensors.torch import save
 from torch import Tensor
 
 from .errors import ExportError
 from .model_card import licence_files, own_files, relative_size
 from .recipe import other_base
+from .spec import Site
 from .staging import Meter, staged, write_files
 from .types import LoadedModel, Progress, WeightEdit
 
@@ -43,18 +48,49 @@ def adapter_files(loaded: LoadedModel, edit: WeightEdit, size: float) -> dict[st
     config = json.dumps(_config(loaded, edit), indent=2) + "\n"
     licence = {path.name: path.read_bytes() for path in licence_files(loaded.source)}
     # The format key is what tells older readers that these are torch tensors.
-    weights = save(adapter_factors(edit), {"format": "pt"})
+    weights = save(adapter_factors(loaded, edit), {"format": "pt"})
     return {CONFIG_FILE: config.encode(), WEIGHTS_FILE: weights, **own_files(loaded, edit, "adapter", size), **licence}
 
 
-def adapter_factors(edit: WeightEdit) -> dict[str, Tensor]:
-    """PEFT's tensors of every edited projection: `lora_A.weight` (1, n_inputs) and `lora_B.weight` (d, 1)."""
+def adapter_factors(loaded: LoadedModel, edit: WeightEdit) -> dict[str, Tensor]:
+    """PEFT's tensors of every edited projection: `lora_A.weight` (1, n_inputs) and `lora_B.weight` (d, 1).
+
+    Of fused experts, (experts, n) and (d, experts): a row and a column for each expert.
+    """
     factors: dict[str, Tensor] = {}
     for i in edit.edited_sites():
-        name = f"base_model.model.{edit.spec.sites[i].name}"
-        factors[f"{name}.lora_A.weight"] = edit.right[i].unsqueeze(0).contiguous()
-        factors[f"{name}.lora_B.weight"] = edit.left[i].unsqueeze(1).contiguous()
+        site = edit.spec.sites[i]
+        right = edit.right[i].view(max(site.experts, 1), -1)  # (experts, n)
+        left = edit.left[i].unsqueeze(1).expand(-1, len(right))  # (d, experts)
+        a, b = (left.T, right.T) if _is_swapped(loaded, site) else (right, left)
+        for name, factor in zip(_names(site), (a, b), strict=True):
+            factors[name] = factor.contiguous()
     return factors
+
+
+def change_by_factors(loaded: LoadedModel, edit: WeightEdit, index: int, factors: Mapping[str, Tensor]) -> Tensor:
+    """left . (what PEFT adds to a site's weight), (n_inputs,) in fp64; 0 where a factor is missing."""
+    site = edit.spec.sites[index]
+    a, b = (factors.get(name) for name in _names(site))
+    if a is None or b is None:
+        return torch.zeros(site.n_inputs, dtype=torch.float64)
+    right, left = (b.T, a.T) if _is_swapped(loaded, site) else (a, b)
+    return ((edit.left[index].double() @ left.double()).unsqueeze(1) * right.double()).flatten()
+
+
+def _names(site: Site) -> tuple[str, str]:
+    """PEFT's names of the two factors of a site, A and B."""
+    module = f"{site.name}.{site.parameter}".rpartition(".")[0]
+    return f"base_model.model.{module}.lora_A.weight", f"base_model.model.{module}.lora_B.weight"
+
+
+def _is_swapped(loaded: LoadedModel, site: Site) -> bool:
+    """Whether PEFT takes the inputs of the experts' matrices for their outputs.
+
+    It holds every stack for (out, in) unless its module says `is_transposed`, which Llama 4's does not say.
+    """
+    module = loaded.model.get_submodule(site.name)
+    return bool(site.experts) and site.transposed != bool(getattr(module, "is_transposed", False))
 
 
 def check_edit(loaded: LoadedModel, edit: WeightEdit) -> None:
@@ -74,16 +110,31 @@ def check_edit(loaded: LoadedModel, edit: WeightEdit) -> None:
 
 def _config(loaded: LoadedModel, edit: WeightEdit) -> dict[str, Any]:
     sites = [edit.spec.sites[i] for i in edit.edited_sites()]
+    modules = _as_modules(loaded, [site.name for site in sites if not site.experts])
+    parameters = [f"{site.name}.{site.parameter}" for site in sites if site.name not in modules]
     return {
         "base_model_name_or_path": loaded.model_id,
         "bias": "none",
-        "fan_in_fan_out": any(site.transposed for site in sites),
+        "fan_in_fan_out": any(site.transposed for site in sites if not site.experts),
         "inference_mode": True,
         "lora_alpha": 1,
         "lora_dropout": 0.0,
         "peft_type": "LORA",
         "r": 1,
         "revision": loaded.revision,
-        "target_modules": [site.name for site in sites],
+        "target_modules": modules,
         "task_type": "CAUSAL_LM",
+        **({"target_parameters": parameters} if parameters else {}),  # older versions do not know it
     }
+
+
+def _as_modules(loaded: LoadedModel, names: list[str]) -> list[str]:
+    """Those of the projections that PEFT accepts as modules.
+
+    Of many mixtures of experts it takes every module named like a matrix of an expert for one of version 4 of
+    transformers, and silently adapts all experts in its place; as parameters such modules are what they are.
+    """
+    config = LoraConfig(target_modules=list(names))
+    convert_peft_config_for_transformers(config, loaded.model, None)
+    kept = set(config.target_modules or ())
+    return [name for name in names if name in kept]

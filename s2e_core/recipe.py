@@ -180,9 +180,12 @@ def _site(entry: Mapping[str, Any]) -> Site:
         width=int(entry["width"]),
         transposed=bool(entry["transposed"]),
         post_norm=bool(entry["post_norm"]),
-        runs=int(entry.get("runs", 1)),  # recipes of before such models were known lack it
+        runs=int(entry.get("runs", 1)),  # recipes of before such models were known lack it, and what follows
+        parameter=str(entry.get("parameter", "weight")),
+        experts=int(entry.get("experts", 0)),
     )
-    if site.kind not in KINDS or site.layer < 0 or min(site.n_components, site.width) < 1:
+    uneven = site.experts and site.n_components % site.experts
+    if site.kind not in KINDS or uneven or min(site.layer, site.experts, site.n_components - 1, site.width - 1) < 0:
         raise ValueError(f"impossible site {site.name}")
     return site
 

@@ -16,13 +16,14 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
-from .adapter import CONFIG_FILE, WEIGHTS_FILE, adapter_factors, check_edit
+from .adapter import CONFIG_FILE, WEIGHTS_FILE, adapter_factors, change_by_factors, check_edit
 from .chat import prompt_ids
-from .checkpoint import FLOATS, Location, StoredTensor, locate, open_checkpoint, read_bytes, read_rows, read_shard
+from .checkpoint import FLOATS, StoredTensor, open_checkpoint, read_bytes, read_rows, read_shard
 from .errors import ExportError
 from .intervene import preview_logits
 from .model_card import CardKind
 from .staging import Meter
+from .stored_edit import stored_changes
 from .types import Edited, LoadedModel, Original, Progress, WeightEdit
 from .verification import Verification
 
@@ -51,7 +52,7 @@ def verify_export(
     folder = Path(folder)
     if (folder / CONFIG_FILE).is_file():
         meter = Meter(len(prompts), progress)
-        found = _adapter_findings(edit, folder)
+        found = _adapter_findings(loaded, edit, folder)
     else:
         meter = Meter(len(open_checkpoint(loaded.source).tensors()) + len(prompts), progress)
         found = _checkpoint_findings(loaded, edit, folder, meter)
@@ -67,43 +68,39 @@ def verify_export(
 def _checkpoint_findings(loaded: LoadedModel, edit: WeightEdit, folder: Path, meter: Meter) -> Verification:
     """Every tensor of base and export compared, block by block."""
     base, written = open_checkpoint(loaded.source), open_checkpoint(folder).tensors()
-    located = {at.tensor.name: (i, at) for i, at in locate(base, loaded, edit.edited_sites()).items()}
-    realised, formats = _nothing_realised(edit), set()
+    changes = stored_changes(base, loaded, edit)
+    along, formats = _nothing_written(edit), set()
     missing, unexpected = [], list(written.keys() - base.tensors().keys())
     for name, before in base.tensors().items():
         after = written.get(name)
         unchanged = after is not None and _same(before, after)
-        if name not in located:
+        if name not in changes:
             unexpected += [] if unchanged else [name]
         elif after is None or after.shape != before.shape or unchanged:
             missing.append(name)
         else:
-            site, at = located[name]
-            realised[site] = realised_share(edit, site, _change_along(edit.left[site], at, after))
+            along[changes[name].site][changes[name].piece.inputs] = changes[name].written(after)
             formats.add(after.dtype)
         meter.add(1)
     return Verification(
         kind="checkpoint",
         spec=edit.spec,
         number_format=" and ".join(sorted(formats)),
-        intended=tuple(located),
+        intended=tuple(changes),
         missing=tuple(missing),
         unexpected=tuple(sorted(unexpected)),
-        realised=tuple(realised),
+        realised=tuple(realised_share(edit, i, values) for i, values in enumerate(along)),
     )
 
 
-def _adapter_findings(edit: WeightEdit, folder: Path) -> Verification:
+def _adapter_findings(loaded: LoadedModel, edit: WeightEdit, folder: Path) -> Verification:
     """The written factors against the edit's; B A is the change that PEFT adds."""
-    intended = adapter_factors(edit)
+    intended = adapter_factors(loaded, edit)
     stored = {tensor.name: tensor for tensor in read_shard(folder / WEIGHTS_FILE).tensors if tensor.dtype in FLOATS}
     written = {name: torch.cat([rows for _, rows in read_rows(tensor)]) for name, tensor in stored.items()}
-    realised = _nothing_realised(edit)
+    along = _nothing_written(edit)
     for i in edit.edited_sites():
-        name = f"base_model.model.{edit.spec.sites[i].name}"
-        right, left = written.get(f"{name}.lora_A.weight"), written.get(f"{name}.lora_B.weight")
-        if right is not None and left is not None:
-            realised[i] = realised_share(edit, i, (edit.left[i].double() @ left.double()) * right.flatten().double())
+        along[i] = change_by_factors(loaded, edit, i, written)
     return Verification(
         kind="adapter",
         spec=edit.spec,
@@ -111,7 +108,7 @@ def _adapter_findings(edit: WeightEdit, folder: Path) -> Verification:
         intended=tuple(intended),
         missing=tuple(n for n, factor in intended.items() if n not in written or not torch.equal(factor, written[n])),
         unexpected=tuple(sorted(written.keys() - intended.keys())),
-        realised=tuple(realised),
+        realised=tuple(realised_share(edit, i, values) for i, values in enumerate(along)),
     )
 
 
@@ -157,15 +154,6 @@ def _reload(loaded: LoadedModel, folder: Path, kind: CardKind, dtype: torch.dtyp
     return model.eval().to(loaded.device)
 
 
-def _change_along(left: Tensor, at: Location, after: StoredTensor) -> Tensor:
-    """left . (written - base), (n_inputs,) in fp64, read block by block from both files."""
-    parts, left = [], left.double()
-    for (first, old), (_, new) in zip(read_rows(at.tensor), read_rows(after), strict=True):
-        change = new.double() - old.double()
-        parts.append(change @ left if at.transposed else left[first : first + len(change)] @ change)
-    return torch.cat(parts) if at.transposed else torch.stack(parts).sum(0)
-
-
 def realised_share(edit: WeightEdit, site: int, along: Tensor) -> Tensor:
     """realised . intended / |intended|^2 per component (n_components,), NaN where nothing was intended.
 
@@ -177,10 +165,9 @@ def realised_share(edit: WeightEdit, site: int, along: Tensor) -> Tensor:
     return ((along * right).view(n, -1).sum(1) / intended).float()  # 0 / 0 is NaN
 
 
-def _nothing_realised(edit: WeightEdit) -> list[Tensor]:
-    """Per site: 0 for every edited component, NaN for the others."""
-    along = [torch.zeros(site.n_inputs, dtype=torch.float64) for site in edit.spec.sites]
-    return [realised_share(edit, i, zeros) for i, zeros in enumerate(along)]
+def _nothing_written(edit: WeightEdit) -> list[Tensor]:
+    """left . change per site, (n_inputs,) in fp64, all 0."""
+    return [torch.zeros(site.n_inputs, dtype=torch.float64) for site in edit.spec.sites]
 
 
 def _same(before: StoredTensor, after: StoredTensor) -> bool:

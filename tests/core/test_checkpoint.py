@@ -5,8 +5,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from s2e_core import load_model
-from s2e_core.checkpoint import locate, open_checkpoint
+from s2e_core.checkpoint import open_checkpoint
 from s2e_core.export import export_checkpoint
+from s2e_core.locating import locate
 from tests.core.edits import (
     BF16,
     CASES,
@@ -25,18 +26,18 @@ from tests.families import saved_folder
 def test_names_on_disk_may_differ_from_names_in_memory(loaded):
     located = locate(open_checkpoint(loaded.source), loaded, range(len(loaded.spec.sites)))
     stored = stored_tensors(loaded.source)
-    for i, at in located.items():
+    for i, (at,) in located.items():
         weight = stored[at.tensor.name].float()
         assert torch.equal(weight.T if at.transposed else weight, loaded.weight(i))
     in_memory = {f"{site.name}.weight" for site in loaded.spec.sites}
-    assert len(located) == len({at.tensor.name for at in located.values()}) == len(in_memory)
+    assert len(located) == len({at.tensor.name for (at,) in located.values()}) == len(in_memory)
 
 
 def test_the_cases_above_do_include_renamed_tensors(tmp_path):
     renamed = 0
     for case in ("gpt2 without prefix, bf16", "gemma3 with a wrapper, bf16"):
         loaded = load_model(CASES[case](tmp_path / case), device="cpu")
-        (at,) = locate(open_checkpoint(loaded.source), loaded, (0,)).values()
+        ((at,),) = locate(open_checkpoint(loaded.source), loaded, (0,)).values()
         renamed += at.tensor.name != f"{loaded.spec.sites[0].name}.weight"
     assert renamed == 2
 

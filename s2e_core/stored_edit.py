@@ -1,0 +1,83 @@
+"""What an edit does to the tensors of a checkpoint: which of them change, how, and how much of it was written.
+
+Knows rows of stored matrices; neither reads a file's layout nor writes one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .checkpoint import Checkpoint, StoredTensor, read_rows
+from .edit import edited_weight
+from .errors import ExportError
+from .locating import Piece, by_matrix, locate
+from .site_weight import held_weight
+from .types import LoadedModel, WeightEdit
+
+
+@dataclass(frozen=True, eq=False)
+class StoredChange:
+    """The change of one stored tensor: outer(left, right) in (out, in) order, for each matrix that it holds."""
+
+    site: int
+    """Position in `spec.sites`."""
+    piece: Piece
+    left: Tensor
+    """(d,)"""
+    right: Tensor
+    """(n,), the site's `right` at the piece's inputs"""
+
+    def applied(self, first: int, rows: Tensor) -> Tensor:
+        """A block of stored rows, starting with row `first`, with the edit in it."""
+        if self.piece.transposed:
+            return edited_weight(rows.T, self.left, self.right[first : first + len(rows)]).T
+        right = self.right.view(-1, rows.shape[1])  # a row for each matrix
+        parts = [
+            edited_weight(part, self.left[row : row + len(part)], right[matrix])
+            for matrix, row, part in by_matrix(first, rows, len(self.left))
+        ]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def written(self, after: StoredTensor) -> Tensor:
+        """left . (after - before), (n,) in fp64, read block by block from both files."""
+        along, left = torch.zeros(len(self.right), dtype=torch.float64), self.left.double()
+        for (first, old), (_, new) in zip(read_rows(self.piece.tensor), read_rows(after), strict=True):
+            change = new.double() - old.double()
+            if self.piece.transposed:
+                along[first : first + len(change)] = change @ left
+                continue
+            for matrix, row, part in by_matrix(first, change, len(left)):
+                along.view(-1, part.shape[1])[matrix] += left[row : row + len(part)] @ part
+        return along
+
+
+def stored_changes(checkpoint: Checkpoint, loaded: LoadedModel, edit: WeightEdit) -> dict[str, StoredChange]:
+    """The change of every stored tensor that the edit changes, by its name.
+
+    Raises ExportError where a tensor is not found, and where other modules use an edited weight too.
+    """
+    sites = edit.edited_sites()
+    _check_not_shared(loaded, sites)
+    changes = {}
+    for i, pieces in locate(checkpoint, loaded, sites).items():
+        for piece in pieces:
+            right = edit.right[i][piece.inputs]
+            if bool(right.any()):  # experts without an edited neuron stay as they are
+                changes[piece.tensor.name] = StoredChange(i, piece, edit.left[i], right)
+    return changes
+
+
+def _check_not_shared(loaded: LoadedModel, sites: tuple[int, ...]) -> None:
+    users: dict[int, int] = {}
+    for module in loaded.model.modules():
+        for parameter in module.parameters(recurse=False):
+            users[parameter.data_ptr()] = users.get(parameter.data_ptr(), 0) + 1
+    for site in (loaded.spec.sites[i] for i in sites):
+        if users[held_weight(loaded.model, site).data_ptr()] > 1:
+            raise ExportError(
+                f"The weight of {site.name} is also used by another part of the model, which a checkpoint would change "
+                "as well; export the adapter instead."
+            )
