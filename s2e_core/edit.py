@@ -4,6 +4,7 @@ Knows tensors and sites only. Everything a slider does happens here, without a m
 """
 
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -12,6 +13,9 @@ from .errors import SettingsError
 from .settings import EditSettings, Selection
 from .spec import Component, Kind
 from .types import ComponentScores, SteeringDirections, WeightEdit
+
+_BITS = MappingProxyType({2: torch.int16, 4: torch.int32, 8: torch.int64})
+"""Bytes of a number -> the integers of the same size."""
 
 
 def elastic_net(g: Tensor, rho: float, alpha: float) -> Tensor:
@@ -40,8 +44,11 @@ def edited_weight(weight: Tensor, left: Tensor, right: Tensor) -> Tensor:
     every bit.
     """
     left, right = left.to(weight.device), right.to(weight.device)
-    changed = torch.addr(weight.float(), left, right).to(weight.dtype)
-    return torch.where(right != 0, changed, weight)  # adding 0 would turn a stored -0 into +0
+    bits = _BITS[weight.itemsize]
+    old, new = weight.view(bits), torch.addr(weight.float(), left, right).to(weight.dtype).view(bits)
+    # Adding 0 would turn a stored -0 into +0. Choosing by bits takes a third of the time of torch.where.
+    edited = (right != 0).to(bits).neg_()
+    return new.bitwise_xor_(old).bitwise_and_(edited).bitwise_xor_(old).view(weight.dtype)
 
 
 def rho_for_count(scores: ComponentScores, kind: Kind, count: int, alpha: float) -> float:

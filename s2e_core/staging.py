@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,8 +27,8 @@ except ImportError:  # Windows: leftovers stay, for the person to remove
 from .errors import ExportError
 from .types import Progress
 
-CHUNK = 1 << 24
-"""Bytes held in memory at a time."""
+CHUNK = 1 << 22
+"""Bytes held in memory at a time: few enough to stay in a processor's cache between reading and writing."""
 LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.unfinished-export")
 _YOUNG_SECONDS = 60.0
 
@@ -107,14 +108,28 @@ def copy_file(source: Path, target: Path, meter: Meter) -> None:
     """Copy content and mode, chunk by chunk so that Stop takes effect within a large file."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with open_source(source) as reader, target.open("wb") as writer:
-        while chunk := reader.read(CHUNK):
-            writer.write(chunk)
-            meter.add(len(chunk))
+        copy_bytes(reader, writer, os.fstat(reader.fileno()).st_size, meter)
         copy_mode(reader, target)
 
 
-def open_source(path: Path) -> BinaryIO:
-    """A file of the model, to be read. Raises ExportError where that is not possible any more."""
+def copy_bytes(reader: FileIO, writer: BinaryIO, n_bytes: int, meter: Meter) -> None:
+    """Copy that many bytes from the reader's position. Raises ExportError where the file ends before.
+
+    All chunks go through one buffer: memory that is touched for the first time costs more than the copying. With it,
+    this is as fast as the copy inside the kernel that some systems offer.
+    """
+    buffer = memoryview(bytearray(min(CHUNK, n_bytes)))
+    while n_bytes > 0:
+        n_read = reader.readinto(buffer[:n_bytes])
+        if not n_read:
+            raise ExportError("A file of the model became shorter while it was read; download the model again.")
+        writer.write(buffer[:n_read])
+        meter.add(n_read)
+        n_bytes -= n_read
+
+
+def open_source(path: Path) -> FileIO:
+    """A file of the model, to be read without a buffer. Raises ExportError where that is not possible any more."""
     try:
         return path.open("rb", buffering=0)
     except OSError as error:

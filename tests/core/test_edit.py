@@ -239,6 +239,19 @@ def test_an_edited_weight_is_added_in_fp32_and_cast_once(dtype):
     assert torch.equal(weight, before)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_columns_that_are_not_edited_keep_every_bit(dtype, transposed):
+    weight = torch.tensor([[-0.0, 1.0, torch.inf, torch.nan, 0.1], [0.0, -0.0, -torch.inf, -torch.nan, -0.1]] * 16)
+    weight = weight.to(dtype).T.contiguous().T if transposed else weight.to(dtype)
+    right = torch.tensor([0.0, 2.0, -0.0, 0.0, 0.0])
+    changed = edited_weight(weight, torch.ones(32), right)
+    kept = right == 0
+    as_bytes = [part[:, kept].contiguous().view(torch.uint8) for part in (changed, weight)]
+    assert torch.equal(*as_bytes)
+    assert changed[:, 1].tolist() == [3.0, 2.0] * 16
+
+
 @pytest.mark.parametrize("kind", ["heads", "neurons"])
 @pytest.mark.parametrize("count", [0, 1, 5, 11])
 def test_the_plain_dial_lets_exactly_so_many_components_pass(chain, kind, count):

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from s2e_core import ExportError, LoadedModel, load_model
+from s2e_core import Cancelled, ExportError, LoadedModel, load_model, staging
 from s2e_core.adapter import export_adapter
 from s2e_core.export import export_checkpoint
 from s2e_core.recipe import save_edit
-from s2e_core.staging import LEFTOVER, staged
+from s2e_core.staging import LEFTOVER, Meter, copy_file, staged
 from tests.core.edits import FP32, files_of, folder_of, random_edit
 
 ROOT = Path(__file__).parents[2]
@@ -98,6 +98,24 @@ def test_a_target_that_cannot_be_written_is_a_sentence(llama, tmp_path, export):
         with mounted(tmp_path / "disk", "size=4m,ro") as disk:
             said = refused(export, llama, disk / "out")
     assert said.startswith("out could not be written") and "may write to" in said
+
+
+@pytest.mark.parametrize("size", [0, 1, 999, 1000, 1001, 2500])
+def test_a_file_is_copied_whole_in_chunks_and_stop_takes_effect_within_a_file(tmp_path, monkeypatch, size):
+    monkeypatch.setattr(staging, "CHUNK", 1000)
+    (tmp_path / "source").write_bytes(os.urandom(size))
+    ticks: list[int] = []
+    copy_file(tmp_path / "source", tmp_path / "target", Meter(size, lambda done, total: ticks.append(done)))
+    assert (tmp_path / "target").read_bytes() == (tmp_path / "source").read_bytes()
+    assert ticks == [min(end, size) for end in range(1000, size + 1000, 1000)]
+
+    def stop(done: int, total: int) -> None:
+        raise Cancelled("Stopped.")
+
+    if size:
+        with pytest.raises(Cancelled):
+            copy_file(tmp_path / "source", tmp_path / "second", Meter(size, stop))
+        assert (tmp_path / "second").stat().st_size == min(size, 1000)
 
 
 # ---- killed ---------------------------------------------------------------------------------------------------------
