@@ -1,4 +1,4 @@
-"""A checkpoint on disk, tensor by tensor: which file holds it, at which bytes, and which one is a site's weight.
+"""A checkpoint on disk, tensor by tensor: which file holds it and at which bytes.
 
 Knows the safetensors layout (8 bytes of length, a JSON header, then the data) and reads by seek, in blocks of rows, so
 that memory does not grow with the checkpoint. Writes nothing and never opens a pickle.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -20,9 +20,7 @@ import torch
 from torch import Tensor
 
 from .errors import ExportError
-from .site_weight import held_weight
 from .staging import CHUNK
-from .types import LoadedModel
 
 FLOATS: Mapping[str, torch.dtype] = MappingProxyType(
     {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -91,15 +89,6 @@ class Checkpoint:
 
     def tensors(self) -> dict[str, StoredTensor]:
         return {tensor.name: tensor for shard in self.shards for tensor in shard.tensors}
-
-
-@dataclass(frozen=True, eq=False)
-class Location:
-    """The stored tensor that is a site's weight."""
-
-    tensor: StoredTensor
-    transposed: bool
-    """It is stored (in, out)."""
 
 
 def open_checkpoint(folder: Path) -> Checkpoint:
@@ -185,66 +174,6 @@ def read_bytes(tensor: StoredTensor) -> Iterator[bytes]:
             if not chunk:
                 raise _broken(tensor.path, f"it ends within {tensor.name}")
             yield chunk
-
-
-def locate(checkpoint: Checkpoint, loaded: LoadedModel, sites: Sequence[int]) -> dict[int, Location]:
-    """The stored tensor of every site, found by name and proven by content; names on disk often differ from memory.
-
-    Raises ExportError naming the tensor where none of the same shape holds the loaded weight.
-    """
-    stored = checkpoint.tensors()
-    found = {site: _locate_one(stored, loaded, site) for site in sites}
-    owners: dict[str, int] = {}
-    for site, location in found.items():
-        other = owners.setdefault(location.tensor.name, site)
-        if other != site:
-            names = loaded.spec.sites[other].name, loaded.spec.sites[site].name
-            raise ExportError(
-                f"{names[0]} and {names[1]} share the stored tensor {location.tensor.name}, so that a checkpoint "
-                "cannot hold both edits; export the adapter instead."
-            )
-    return found
-
-
-def _locate_one(stored: Mapping[str, StoredTensor], loaded: LoadedModel, index: int) -> Location:
-    site = loaded.spec.sites[index]
-    name = f"{site.name}.weight"
-    weight = held_weight(loaded.model, site)
-    for tensor in sorted(stored.values(), key=lambda tensor: -_likeness(tensor.name, name)):
-        for flipped in (False, True):
-            shape = tuple(weight.T.shape if flipped else weight.shape)
-            if tensor.shape == shape and tensor.dtype in FLOATS and _holds(tensor, weight.T if flipped else weight):
-                return Location(tensor, site.transposed != flipped)
-    raise ExportError(_not_found(stored.get(name), weight, name, loaded))
-
-
-def _likeness(stored: str, name: str) -> float:
-    """How many parts at the end two dotted names have in common; the same name beats everything."""
-    pairs = zip(reversed(stored.split(".")), reversed(name.split(".")), strict=False)
-    same = [a == b for a, b in pairs]
-    return math.inf if stored == name else (same + [False]).index(False)
-
-
-def _holds(tensor: StoredTensor, weight: Tensor) -> bool:
-    """Whether a stored tensor is the loaded weight, which may have been cast to another dtype at load."""
-    return all(
-        torch.equal(block.to(weight.dtype), weight[first : first + len(block)].cpu())
-        for first, block in read_rows(tensor)
-    )
-
-
-def _not_found(named: StoredTensor | None, weight: Tensor, name: str, loaded: LoadedModel) -> str:
-    if named is not None and named.dtype not in FLOATS:
-        return (
-            f"{name} is stored quantised ({named.dtype}), so that an edit cannot be written into it; export the "
-            "adapter instead."
-        )
-    if not bool(weight.isfinite().all()):
-        return f"{name} holds values that are not finite numbers (NaN or infinity); download the model again."
-    return (
-        f"No tensor in {loaded.source.name} holds the loaded weight {name}; the files may have changed since they were "
-        "loaded. Load the model again, or export the adapter instead."
-    )
 
 
 def _weight_map(index: Path) -> dict[str, str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,13 +15,12 @@ import torch
 from torch import Tensor
 
 from .adapter import adapter_files, check_edit
-from .checkpoint import FLOATS, Checkpoint, Shard, StoredTensor, locate, open_checkpoint, read_rows
-from .edit import edited_weight
+from .checkpoint import FLOATS, Checkpoint, Shard, StoredTensor, open_checkpoint, read_rows
 from .errors import ExportError
 from .model_card import CARD_FILE, own_files, relative_size
 from .recipe import recipe_bytes
-from .site_weight import held_weight
 from .staging import Meter, copy_bytes, copy_file, copy_mode, open_source, staged, write_files
+from .stored_edit import StoredChange, stored_changes
 from .types import LoadedModel, Progress, WeightEdit
 
 ExportDtype = Literal["stored", "float32"]
@@ -33,24 +31,6 @@ _WEIGHT_SUFFIXES = (
     (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".ot", ".gguf", ".onnx", ".onnx_data", ".npz")
     + (".index.json",)
 )  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class _Change:
-    """What happens to one stored tensor."""
-
-    left: Tensor
-    """(d,)"""
-    right: Tensor
-    """(n_inputs,)"""
-    transposed: bool
-
-    def applied(self, first: int, rows: Tensor) -> Tensor:
-        """A block of stored rows, starting with row `first`, with the edit in it."""
-        part = slice(first, first + len(rows))
-        if self.transposed:
-            return edited_weight(rows.T, self.left, self.right[part]).T
-        return edited_weight(rows, self.left[part], self.right)
 
 
 def export_checkpoint(
@@ -72,7 +52,7 @@ def export_checkpoint(
     checkpoint = open_checkpoint(loaded.source)
     if Path(folder).resolve().is_relative_to(checkpoint.folder.resolve()):
         raise ExportError("The export would lie inside the folder of the model it is made from; choose another folder.")
-    changes = _changes(checkpoint, loaded, edit)
+    changes = stored_changes(checkpoint, loaded, edit)
     files = own_files(loaded, edit, "checkpoint", relative_size(loaded, edit))
     companions = _companions(checkpoint)
     total = _checkpoint_size(checkpoint, files, dtype)
@@ -111,25 +91,9 @@ def _checkpoint_size(checkpoint: Checkpoint, files: Mapping[str, bytes], dtype: 
     return shards + companions + sum(len(content) for content in files.values())
 
 
-def _changes(checkpoint: Checkpoint, loaded: LoadedModel, edit: WeightEdit) -> dict[str, _Change]:
-    """Stored tensor name -> its change. Raises ExportError where other modules use an edited weight too."""
-    sites = edit.edited_sites()
-    users: dict[int, int] = {}
-    for module in loaded.model.modules():
-        for parameter in module.parameters(recurse=False):
-            users[parameter.data_ptr()] = users.get(parameter.data_ptr(), 0) + 1
-    for i in sites:
-        site = edit.spec.sites[i]
-        if users[held_weight(loaded.model, site).data_ptr()] > 1:
-            raise ExportError(
-                f"The weight of {site.name} is also used by another part of the model, which a checkpoint would change "
-                "as well; export the adapter instead."
-            )
-    located = locate(checkpoint, loaded, sites)
-    return {at.tensor.name: _Change(edit.left[i], edit.right[i], at.transposed) for i, at in located.items()}
-
-
-def _write_shard(shard: Shard, target: Path, changes: Mapping[str, _Change], dtype: ExportDtype, meter: Meter) -> bool:
+def _write_shard(
+    shard: Shard, target: Path, changes: Mapping[str, StoredChange], dtype: ExportDtype, meter: Meter
+) -> bool:
     """Write one shard; returns whether any of its values differs from the source's."""
     changed = False
     with open_source(shard.path) as reader, target.open("wb") as writer:
@@ -151,7 +115,7 @@ def _write_shard(shard: Shard, target: Path, changes: Mapping[str, _Change], dty
     return changed
 
 
-def _new_rows(tensor: StoredTensor, change: _Change | None, dtype: ExportDtype) -> Iterator[tuple[Tensor, Tensor]]:
+def _new_rows(tensor: StoredTensor, change: StoredChange | None, dtype: ExportDtype) -> Iterator[tuple[Tensor, Tensor]]:
     """(rows before, rows after), both in the dtype that is written."""
     for first, stored in read_rows(tensor):
         before = stored.float() if dtype == "float32" else stored
