@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig
-from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
+from peft.utils.transformers_weight_conversion import (
+    convert_peft_adapter_state_dict_for_transformers,
+    convert_peft_config_for_transformers,
+)
 from safetensors.torch import save
 from torch import Tensor
 
@@ -25,6 +29,8 @@ from .staging import Meter, staged, write_files
 from .types import LoadedModel, Progress, WeightEdit
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
+_PREFIX = "base_model.model."
+"""What PEFT puts before the name of a module."""
 
 
 def export_adapter(
@@ -47,8 +53,9 @@ def adapter_files(loaded: LoadedModel, edit: WeightEdit, size: float) -> dict[st
     """Every file of the adapter folder, by name; `size` is the edit's `relative_size`, for the model card."""
     config = json.dumps(_config(loaded, edit), indent=2) + "\n"
     licence = {path.name: path.read_bytes() for path in licence_files(loaded.source)}
-    # The format key is what tells older readers that these are torch tensors.
-    weights = save(adapter_factors(loaded, edit), {"format": "pt"})
+    factors = adapter_factors(loaded, edit)
+    _check_names(loaded, factors)
+    weights = save(factors, {"format": "pt"})  # the key is what tells older readers that these are torch tensors
     return {CONFIG_FILE: config.encode(), WEIGHTS_FILE: weights, **own_files(loaded, edit, "adapter", size), **licence}
 
 
@@ -81,7 +88,7 @@ def change_by_factors(loaded: LoadedModel, edit: WeightEdit, index: int, factors
 def _names(site: Site) -> tuple[str, str]:
     """PEFT's names of the two factors of a site, A and B."""
     module = f"{site.name}.{site.parameter}".rpartition(".")[0]
-    return f"base_model.model.{module}.lora_A.weight", f"base_model.model.{module}.lora_B.weight"
+    return f"{_PREFIX}{module}.lora_A.weight", f"{_PREFIX}{module}.lora_B.weight"
 
 
 def _is_swapped(loaded: LoadedModel, site: Site) -> bool:
@@ -106,6 +113,18 @@ def check_edit(loaded: LoadedModel, edit: WeightEdit) -> None:
                 f"The edit of {site.name} holds values that are not finite numbers; build it again with a smaller "
                 "strength."
             )
+
+
+def _check_names(loaded: LoadedModel, factors: dict[str, Tensor]) -> None:
+    """Raise ExportError where PEFT, which renames what it reads as transformers renames a checkpoint, loses a name."""
+    found = convert_peft_adapter_state_dict_for_transformers(loaded.model, LoraConfig(), factors)
+    lost = sorted(factors.keys() - found.keys())
+    if lost:
+        module = lost[0].removeprefix(_PREFIX).rpartition(".lora_")[0]
+        raise ExportError(
+            f"PEFT {version('peft')} looks for the adapter of {module} under another name and would leave it out "
+            "without an error; export the checkpoint instead."
+        )
 
 
 def _config(loaded: LoadedModel, edit: WeightEdit) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import yaml
 from huggingface_hub import metadata_load
 
 from .recipe import PAPER, model_label, recipe_bytes
+from .site_weight import held_weight
 from .spec import KINDS
 from .types import LoadedModel, WeightEdit
 
@@ -83,7 +84,9 @@ def relative_size(loaded: LoadedModel, edit: WeightEdit) -> float:
     """|dW| / |W| in Frobenius norms over the edited matrices, all of which it reads; |outer(u, a)| = |u| |a|."""
     sites = edit.edited_sites()
     change = sum(float(edit.left[i].norm() * edit.right[i].norm()) ** 2 for i in sites)
-    weight = sum(float(loaded.weight(i).norm()) ** 2 for i in sites)
+    held = (held_weight(loaded.model, edit.spec.sites[i]) for i in sites)
+    matrices = (matrix for weight in held for matrix in (weight if weight.dim() == 3 else (weight,)))  # experts in turn
+    weight = sum(float(matrix.float().norm()) ** 2 for matrix in matrices)
     return (change / weight) ** 0.5 if weight else 0.0
 
 

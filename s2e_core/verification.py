@@ -35,6 +35,8 @@ class Verification:
     """Other tensors that differ from the base's, are too many or are gone."""
     realised: tuple[Tensor, ...]
     """per site (n_components,): realised . intended / |intended|^2, NaN where a component is not edited"""
+    not_found: tuple[str, ...] = ()
+    """Weights for which transformers found no tensor, so that it begins them with random numbers."""
     logit_difference: float = math.nan
     """Largest |reloaded - preview| over all prompts, positions and tokens."""
     logit_effect: float = math.nan
@@ -52,7 +54,7 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        right_tensors = not self.missing and not self.unexpected
+        right_tensors = not (self.missing or self.unexpected or self.not_found)
         return right_tensors and self.logit_difference <= self.logit_tolerance
 
     @property
@@ -106,6 +108,11 @@ class Verification:
             yield f"Without the edit: {_some(self.missing)}."
         if self.unexpected:
             yield f"Changed without being meant to: {_some(self.unexpected)}."
+        if self.not_found:
+            yield (
+                f"Transformers found no numbers for {_some(self.not_found)}, which are random each time the model is "
+                "loaded; download the base model again."
+            )
         if not self.logit_difference <= self.logit_tolerance:  # NaN is a failure too
             yield (
                 f"Logits differ from the preview by {self.logit_difference:.3g}, more than the "
@@ -123,6 +130,9 @@ class Verification:
 def component_label(spec: ModelSpec, component: Component) -> str:
     """A component for a person: 'layer 3 head 2'."""
     site = spec.sites[component.site]
+    if site.experts:
+        expert, neuron = divmod(component.index, site.n_components // site.experts)
+        return f"layer {site.layer} expert {expert} neuron {neuron}"
     return f"layer {site.layer} {'head' if site.kind == 'heads' else 'neuron'} {component.index}"
 
 

@@ -6,7 +6,7 @@ to compare with. Everything a `Verification` says was measured on the written fi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,12 +57,10 @@ def verify_export(
         meter = Meter(len(open_checkpoint(loaded.source).tensors()) + len(prompts), progress)
         found = _checkpoint_findings(loaded, edit, folder, meter)
     dtype = torch.float32 if found.number_format == "F32" else loaded.dtype
-    model = _reload(loaded, folder, found.kind, dtype)
+    model, not_found = _reload(loaded, folder, found.kind, dtype)
     if isinstance(model, PeftModel):
-        taken = get_peft_model_state_dict(model, save_embedding_layers=False)
-        lost = tuple(name for name in found.intended if name not in taken)
-        found = replace(found, missing=(*found.missing, *lost))
-    return _with_logits(found, loaded, edit, model, prompts, meter)
+        found = _with_taken(found, get_peft_model_state_dict(model, save_embedding_layers=False))
+    return _with_logits(replace(found, not_found=not_found), loaded, edit, model, prompts, meter)
 
 
 def _checkpoint_findings(loaded: LoadedModel, edit: WeightEdit, folder: Path, meter: Meter) -> Verification:
@@ -112,6 +110,17 @@ def _adapter_findings(loaded: LoadedModel, edit: WeightEdit, folder: Path) -> Ve
     )
 
 
+def _with_taken(found: Verification, taken: Mapping[str, Tensor]) -> Verification:
+    """The findings with what PEFT has in memory: it warns of what it lost, and of adapters it made up, but loads."""
+    lost = {name for name in found.intended if name not in taken}
+    made_up = taken.keys() - set(found.intended)
+    return replace(
+        found,
+        missing=tuple(dict.fromkeys((*found.missing, *sorted(lost)))),
+        unexpected=tuple(sorted({*found.unexpected, *made_up})),
+    )
+
+
 def _with_logits(
     found: Verification, loaded: LoadedModel, edit: WeightEdit, model: nn.Module, prompts: Sequence[str], meter: Meter
 ) -> Verification:
@@ -141,17 +150,19 @@ def _with_logits(
     )
 
 
-def _reload(loaded: LoadedModel, folder: Path, kind: CardKind, dtype: torch.dtype) -> nn.Module:
-    """The written model as anybody would load it, on the loaded model's device."""
+def _reload(loaded: LoadedModel, folder: Path, kind: CardKind, dtype: torch.dtype) -> tuple[nn.Module, tuple[str, ...]]:
+    """The written model as anybody would load it, on the loaded model's device, and the weights that had no tensor."""
     source = loaded.source if kind == "adapter" else folder
     try:
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, use_safetensors=True, trust_remote_code=False)
+        model, notes = AutoModelForCausalLM.from_pretrained(
+            source, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+        )
         if kind == "adapter":
             model = PeftModel.from_pretrained(model, folder)
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ExportError(f"What was written to {folder.name} cannot be loaded: {reason}") from error
-    return model.eval().to(loaded.device)
+    return model.eval().to(loaded.device), tuple(sorted(notes["missing_keys"]))
 
 
 def realised_share(edit: WeightEdit, site: int, along: Tensor) -> Tensor:
