@@ -15,28 +15,32 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from math import prod
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from .decoder_layer import (
     CROSS_ATTENTION,
     WIDTH_KEYS,
     Unfit,
-    experts_of,
-    has_heads,
     head_count,
     is_for_images,
+    kinds_in,
     mixers_of,
     number,
     out_features,
     plain_inputs,
     projections,
+    refuse_other_experts,
+    refuse_other_weights,
+    stacked_width,
+    stacks_in,
     what_it_lacks,
 )
 from .errors import UnsupportedModelError
-from .experts import routed
+from .experts import Call, watch
 from .site_weight import held_weight
 from .spec import KINDS, ModelSpec, Site
 
@@ -91,12 +95,13 @@ def verify_sites(model: PreTrainedModel, spec: ModelSpec) -> ModelSpec:
     norm receives its very output tensor.
     Raises UnsupportedModelError where that does not hold. The model is left without hooks and unchanged.
     """
-    probes = [_Probe(site, model.get_submodule(site.name)) for site in spec.sites]
+    probes = [_Probe(site, model) for site in spec.sites]
     vocabulary = number(model.config.get_text_config(), ("vocab_size",)) or PROBE_TOKENS
     ids = torch.arange(3, 3 + PROBE_TOKENS, device=model.device)[None] % vocabulary  # (1, tokens)
     with ExitStack() as hooks, torch.inference_mode(), _naming(model):
         for probe in probes:
-            hooks.callback(probe.module.register_forward_hook(probe.record, with_kwargs=True).remove)
+            for handle in probe.hooks(model):
+                hooks.callback(handle.remove)
         for module in model.modules():
             if "norm" in type(module).__name__.lower():
                 hooks.callback(module.register_forward_pre_hook(_norm_watcher(probes)).remove)
@@ -112,18 +117,22 @@ def verify_sites(model: PreTrainedModel, spec: ModelSpec) -> ModelSpec:
 def _layer_sites(
     model: PreTrainedModel, index: int, layer: nn.Module, runs: int, names: Mapping[nn.Module, str]
 ) -> Iterator[Site]:
-    config, experts = model.config.get_text_config(), experts_of(index, layer)
+    """The sites of one layer: heads before neurons, plain projections before experts."""
+    config = model.config.get_text_config()
+    refuse_other_experts(index, layer)
     for kind in KINDS:
-        found = projections(index, layer, kind, number(config, WIDTH_KEYS), beside_experts=bool(experts))
-        for name, module in found:
+        for name, module in projections(index, layer, kind, number(config, WIDTH_KEYS)):
             n_inputs, transposed = plain_inputs(names[module], module)
             count = n_inputs if kind == "neurons" else head_count(config, index, layer, name, n_inputs)
             yield Site(index, kind, names[module], count, n_inputs // count, transposed, runs=runs)
-    for name, stack in experts.items():
-        yield Site(
-            index, "neurons", names[layer.get_submodule(name)], stack.experts * stack.n_inputs, 1, stack.transposed,
-            runs=runs, parameter=stack.parameter, experts=stack.experts,
-        )  # fmt: skip
+        for name, (of_kind, stack) in stacks_in(layer).items():
+            if of_kind == kind:
+                path, width = names[layer.get_submodule(name)], stacked_width(index, layer, name, kind, stack)
+                refuse_other_weights(path, layer.get_submodule(name).get_parameter(stack.parameter), dims=(2, 3))
+                site = Site(index, kind, path, stack.experts * stack.n_inputs // width, width, stack.transposed)
+                yield replace(
+                    site, runs=runs, parameter=stack.parameter, experts=stack.experts, writes_more=stack.writes_more
+                )
 
 
 @contextmanager
@@ -177,7 +186,7 @@ def _outer_lists(model: PreTrainedModel) -> dict[str, nn.ModuleList]:
 
 def _refuse_if_headless(layers: list[nn.Module]) -> None:
     mixers = [(layer, mixers_of(layer)) for layer in layers]
-    heads = any(has_heads(layer, found) for layer, found in mixers)
+    heads = any("heads" in kinds_in(layer, found) for layer, found in mixers)
     kinds = {f"{name} ({type(module).__name__})" for _, found in mixers for name, module in found.items()}
     if kinds and not heads:
         raise Unfit(f"none of its layers has attention heads; tokens are mixed by {' and '.join(sorted(kinds))}")
@@ -220,7 +229,8 @@ class _Probe:
     """What one site did during the forward pass; keeps its output so that no later tensor gets the same address."""
 
     site: Site
-    module: nn.Module
+    model: PreTrainedModel
+    module: nn.Module = field(init=False)
     errors: list[float] = field(default_factory=list)
     """Of every run, relative to the largest output."""
     positions: int = 0
@@ -228,28 +238,36 @@ class _Probe:
     outputs: tuple[Tensor, ...] = ()
     """The output tensor and a copy of it."""
 
-    def record(self, module: nn.Module, inputs: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
-        self.outputs = (output, output.clone())
-        y = output.reshape(-1, output.shape[-1]).float()  # (tokens, d)
-        self.positions = len(y)
-        if self.site.experts:
-            written = self._written_by_experts(inputs, kwargs, torch.zeros_like(y))
-        else:
-            x = inputs[0].reshape(-1, self.site.n_inputs)  # (tokens, n_inputs)
-            bias = getattr(module, "bias", None)
-            written = sum(self._written(x), torch.zeros_like(y) if bias is None else bias.float())  # (tokens, d)
-        self.errors.append(float((y - written).abs().max() / y.abs().max().clamp_min(1)))
+    def __post_init__(self) -> None:
+        self.module = self.model.get_submodule(self.site.name)
 
-    def _written_by_experts(self, inputs: tuple[Any, ...], kwargs: dict[str, Any], written: Tensor) -> Tensor:
-        """What the experts' neurons write and what stands beside them, added to `written` (rows, d)."""
-        wanted = torch.ones(len(written), dtype=torch.bool, device=written.device)
-        stacked = self.module.get_parameter(self.site.parameter)
-        for part in routed(self.module, inputs, kwargs, wanted):
+    def hooks(self, model: PreTrainedModel) -> list[RemovableHandle]:
+        if self.site.experts:
+            return watch(model, self.site, self.record_experts)
+        return [self.module.register_forward_hook(self.record)]
+
+    def record(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        x = inputs[0].reshape(-1, self.site.n_inputs)  # (tokens, n_inputs)
+        bias = getattr(module, "bias", None)
+        start = torch.zeros((), device=x.device) if bias is None else bias.float()
+        self._compare(output, sum(self._written(x), start), len(x))
+
+    def record_experts(self, call: Call, output: Tensor) -> None:
+        written = torch.zeros_like(output.flatten(0, -2), dtype=torch.float32)  # (rows, d)
+        stacked = held_weight(self.model, self.site)
+        for part in call.parts(torch.ones(call.n_tokens, dtype=torch.bool, device=output.device)):
             weight = stacked[part.expert] if self.site.transposed else stacked[part.expert].T  # (n_inputs, d)
-            written.index_add_(0, part.rows, part.x.float() @ weight.float())
-            if part.rest is not None:
-                written.index_add_(0, part.rows, part.rest.float())
-        return written
+            written.index_add_(0, part.rows, part.inputs.float() @ weight.float())
+            if part.more is not None:
+                written.index_add_(0, part.rows, part.more.float())
+        self._compare(output, written, call.n_tokens)
+
+    def _compare(self, output: Tensor, written: Tensor, positions: int) -> None:
+        """`written` is (rows, d): what the components and the bias should have written."""
+        self.outputs = (output, output.clone())
+        self.positions = positions
+        y = output.reshape(-1, output.shape[-1]).float()  # (rows, d)
+        self.errors.append(float((y - written).abs().max() / y.abs().max().clamp_min(1)))
 
     def _written(self, x: Tensor) -> Iterator[Tensor]:
         """What the components write, (tokens, d), some of them at a time."""

@@ -14,10 +14,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from .chat import example_ids
 from .contrast import content_hash
 from .errors import ContrastDataError, UnsupportedModelError
+from .experts import Call, watch
+from .spec import Site
 from .types import ActivationMeans, ContrastSet, Example, LoadedModel, MeanInputs, Progress, Provenance
 
 MAX_BATCH_TOKENS = 4096  # padded tokens per forward pass
@@ -47,20 +50,23 @@ def capture_means(loaded: LoadedModel, contrast: ContrastSet, *, progress: Progr
     n_positive = sum(span.is_positive for span in spans)
     sums = _summed(loaded, spans, progress)
     counts = torch.tensor([n_positive, len(spans) - n_positive])
-    means = [  # per site (2, n_inputs)
-        (total.cpu().double() / counts.unsqueeze(1) / site.runs).float()
-        for site, total in zip(loaded.spec.sites, sums, strict=True)
+    sites = loaded.spec.sites
+    means = [  # per site (2, n_inputs), and what it writes beside them
+        total.cpu().double() / counts.unsqueeze(1) / site.runs for site, total in zip(sites, sums, strict=True)
     ]
+    inputs = [mean[:, : site.n_inputs].float() for site, mean in zip(sites, means, strict=True)]
+    more = {i: mean[:, sites[i].n_inputs :] for i, mean in enumerate(means) if sites[i].writes_more}
     return ActivationMeans(
         spec=loaded.spec,
-        positive=tuple(mean[0].clone() for mean in means),
-        negative=tuple(mean[1].clone() for mean in means),
+        positive=tuple(mean[0].clone() for mean in inputs),
+        negative=tuple(mean[1].clone() for mean in inputs),
         n_positive=n_positive,
         n_negative=len(spans) - n_positive,
         n_tokens=sum(len(span.ids) - span.start for span in spans),
         provenance=Provenance(
             loaded.model_id, loaded.revision, loaded.fingerprint, contrast.name, contrast.content_hash
         ),
+        more={i: (mean[0] - mean[1]).float() for i, mean in more.items()},
     )
 
 
@@ -75,7 +81,10 @@ def capture_inputs(
     """
     spans = spans_of(loaded, examples, name)
     sums = _summed(loaded, spans, progress)
-    mean = tuple((total[0].cpu().double() / len(spans)).float() for total in sums)
+    mean = tuple(
+        (total[0, : site.n_inputs].cpu().double() / len(spans)).float()
+        for site, total in zip(loaded.spec.sites, sums, strict=True)
+    )
     provenance = Provenance(loaded.model_id, loaded.revision, loaded.fingerprint, name, content_hash(examples))
     return MeanInputs(loaded.spec, mean, len(spans), provenance)
 
@@ -90,7 +99,7 @@ def spans_of(loaded: LoadedModel, examples: Sequence[Example], name: str, *, is_
 
 
 def _summed(loaded: LoadedModel, spans: Sequence[Span], progress: Progress | None) -> list[Tensor]:
-    """Per site (2, n_inputs): the sums of the examples' mean inputs, positive and negative."""
+    """Per site (2, n_captured): the sums of the examples' means, positive and negative."""
     sides = torch.tensor([[span.is_positive for span in spans], [not span.is_positive for span in spans]]).float()
     return weighted_sums(loaded, spans, sides, progress)
 
@@ -98,15 +107,17 @@ def _summed(loaded: LoadedModel, spans: Sequence[Span], progress: Progress | Non
 def weighted_sums(
     loaded: LoadedModel, spans: Sequence[Span], weights: Tensor, progress: Progress | None = None
 ) -> list[Tensor]:
-    """Per site (R, n_inputs): R weighted sums of the examples' mean inputs in one pass; `weights` is (R, examples).
+    """Per site (R, n_captured): R weighted sums of the examples' means in one pass; `weights` is (R, examples).
 
-    On the model's device, in fp64 where it has it. A site that runs several times in a pass has its runs added up.
+    The means are of the n_inputs and, where a site writes more than they give, of that, (d,), behind them. On the
+    model's device, in fp64 where it has it. A site that runs several times in a pass has its runs added up.
     """
     dtype = torch.float32 if loaded.device.type == "mps" else torch.float64
-    sums = [torch.zeros(len(weights), s.n_inputs, dtype=dtype, device=loaded.device) for s in loaded.spec.sites]
+    sizes = [site.n_inputs + site.writes_more * loaded.spec.d_model for site in loaded.spec.sites]
+    sums = [torch.zeros(len(weights), n_captured, dtype=dtype, device=loaded.device) for n_captured in sizes]
 
     def add(site: int, places: Sequence[int], reduced: Tensor) -> None:
-        sums[site].add_(reduced.to(dtype))
+        sums[site].add_(reduced.to(sums[site]))
 
     reduce_spans(loaded, spans, weights, add, progress)
     return sums
@@ -121,8 +132,8 @@ def reduce_spans(
 ) -> None:
     """Run every batch and hand out what its hooks reduced: take(site, places of the batch's spans, reduced).
 
-    `reduced` is (R, n_inputs) in fp32, the sums of the batch's mean inputs under `weights` (R, examples), or with None
-    the mean input of every example of the batch, in the order of the places; it is not kept.
+    `reduced` is (R, n_captured) in fp32, the sums of the batch's means under `weights` (R, examples), or with None the
+    means of every example of the batch, in the order of the places; it is not kept.
     """
     done = 0
     with loaded.lock, torch.inference_mode():
@@ -180,28 +191,54 @@ def _run_batch(
 @contextmanager
 def _reducing(loaded: LoadedModel, weights: Tensor, take: Callable[[int, Tensor], None]) -> Iterator[None]:
     """While the context lasts, hand out the weighted sums of every site's inputs; `weights` is (R, B * T)."""
-    used = weights.any(dim=0).nonzero().squeeze(1)  # positions inside a span
-    n_positions = weights.shape[1]
-    weights = weights[:, used]
-    handles = []
+    handles: list[RemovableHandle] = []
     try:
         for index, site in enumerate(loaded.spec.sites):
-            module = loaded.model.get_submodule(site.name)
-            handles.append(module.register_forward_pre_hook(_reducer(weights, used, n_positions, partial(take, index))))
+            if site.experts:
+                handles += watch(loaded.model, site, _experts_reducer(weights, site, partial(take, index)))
+            else:
+                module = loaded.model.get_submodule(site.name)
+                handles.append(module.register_forward_pre_hook(_reducer(weights, partial(take, index))))
         yield
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _reducer(weights: Tensor, used: Tensor, n_positions: int, take: Callable[[Tensor], None]) -> Any:
+def _reducer(weights: Tensor, take: Callable[[Tensor], None]) -> Any:
+    used = weights.any(dim=0).nonzero().squeeze(1)  # positions inside a span
+    shares = weights[:, used]
+
     def add(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         x = inputs[0].reshape(-1, inputs[0].shape[-1])  # (B * T, n_inputs)
-        if len(x) != n_positions:  # block-wise attention that fills its last block would shift the spans
-            raise UnsupportedModelError(
-                f"This model works on {len(x)} positions where {n_positions} tokens were given, so the responses "
-                "cannot be told from the prompts. Use shorter examples, or another model."
-            )
-        take(weights @ x[used].float())
+        _check_positions(len(x), weights.shape[1])
+        take(shares.to(x.device) @ x[used.to(x.device)].float())
 
     return add
+
+
+def _experts_reducer(weights: Tensor, site: Site, take: Callable[[Tensor], None]) -> Callable[[Call, Tensor], None]:
+    """Expert by expert over its own tokens alone: inputs of all experts for all tokens are never side by side."""
+    n = site.n_inputs // site.experts
+
+    def add(call: Call, output: Tensor) -> None:
+        _check_positions(call.n_tokens, weights.shape[1])
+        shares = weights.to(output.device)
+        inputs = shares.new_zeros(len(shares), site.n_inputs)
+        more = shares.new_zeros(len(shares), output.shape[-1] if site.writes_more else 0)
+        for part in call.parts(shares.any(dim=0)):
+            share = shares[:, part.tokens]  # (R, n)
+            inputs[:, part.expert * n : (part.expert + 1) * n] += share @ part.weighed
+            if part.more is not None:
+                more += share @ part.more.float()
+        take(torch.cat([inputs, more], dim=1))
+
+    return add
+
+
+def _check_positions(seen: int, given: int) -> None:
+    if seen != given:  # block-wise attention that fills its last block would shift the spans
+        raise UnsupportedModelError(
+            f"This model works on {seen} positions where {given} tokens were given, so the responses "
+            "cannot be told from the prompts. Use shorter examples, or another model."
+        )

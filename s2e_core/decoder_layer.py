@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from .experts import Stack, stack_of
+from .experts import Stack, hindrance, stack_of
 from .spec import Kind
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ MLP_DOWN = re.compile(
     r"|ffn\.2|feed_forward\.output)$"
 )
 CROSS_ATTENTION = re.compile(r"cross|encoder_att", re.IGNORECASE)
-INSIDE_NORM = re.compile(r"norm\.", re.IGNORECASE)
+INSIDE_NORM = re.compile(r"(?<!norm_attn_)norm\.", re.IGNORECASE)  # DBRX has its attention inside norm_attn_norm
+IN_ATTENTION = re.compile(r"att\w*\.")
 EXPERTS = re.compile(r"expert|moe", re.IGNORECASE)
 OTHER_MIXER = re.compile(r"mamba|(^|[._])ssm|linear_att|lstm|rwkv|delta_net|(^|\.)conv(\.|$)", re.IGNORECASE)
 OTHER_MIXER_CLASS = re.compile(r"(Mixer|RecurrentBlock|ShortConv|DeltaNet)$")
@@ -47,34 +48,47 @@ class Unfit(Exception):
     """Why a model cannot be edited; whoever knows the model puts its name in front."""
 
 
-def experts_of(index: int, layer: nn.Module) -> dict[str, Stack]:
-    """The fused experts of a layer, by the path of their module. Raises Unfit for experts of an unknown form."""
-    known = {name: stack for name, module in layer.named_modules() if (stack := stack_of(module))}
-    shapes = {name: tuple(p.shape) for name, p in layer.named_parameters() if not inside(name, known)}
-    stacks = [name for name, shape in shapes.items() if len(shape) > 2]
-    stacks = [name for name in stacks if MLP_DOWN.search(name.removesuffix(".weight"))]
-    named = [] if known else [name for name in shapes if EXPERTS.search(name)]
-    for name in stacks + named:
-        raise Unfit(f"the MLP of layer {index} is a mixture of experts of an unknown form ({name}, of {shapes[name]})")
-    return known
+def stacks_in(layer: nn.Module) -> dict[str, tuple[Kind, Stack]]:
+    """The stacked output projections of a layer's fused experts, by the path of their module."""
+    found = {}
+    for name, module in layer.named_modules():
+        stack = stack_of(module)
+        path = stack and f"{name}.{stack.parameter}".removesuffix(".weight")
+        if stack and path and MLP_DOWN.search(path):
+            kind: Kind = "heads" if IN_ATTENTION.search(path) else "neurons"
+            found[name] = (kind, stack)
+    return found
 
 
-def projections(
-    index: int, layer: nn.Module, kind: Kind, d_model: int | None, *, beside_experts: bool = False
-) -> list[tuple[str, nn.Module]]:
-    """The modules of a layer that are named and sized like the projection of this kind: one, unless it has experts.
+def refuse_other_experts(index: int, layer: nn.Module) -> None:
+    """Raise Unfit where a layer has experts whose neurons cannot be told apart."""
+    found = stacks_in(layer)
+    for name in found:
+        if reason := hindrance(layer.get_submodule(name)):
+            raise Unfit(f"the experts of layer {index} ({name}) {reason}")
+    for name, parameter in layer.named_parameters():
+        stacked = parameter.dim() > 2 and MLP_DOWN.search(name.removesuffix(".weight"))
+        if (stacked or (not found and EXPERTS.search(name))) and not inside(name, found):
+            what = f"{name}, of shape {tuple(parameter.shape)}"
+            raise Unfit(f"the MLP of layer {index} is a mixture of experts of an unknown form ({what})")
+
+
+def projections(index: int, layer: nn.Module, kind: Kind, d_model: int | None) -> list[tuple[str, nn.Module]]:
+    """The modules of a layer that are named and sized like the projection of this kind: one, or several of one name.
 
     Beside experts, which need no other MLP, there may be any number. None also where the layer mixes tokens by other
     means than heads, or is but one branch: a mixer, attention or an MLP.
     """
+    stacked = {of_kind for of_kind, _ in stacks_in(layer).values()}
     mixers = mixers_of(layer)
     found = {name: kind_of(name) for name, _ in layer.named_modules() if not inside(name, mixers)}
     named = {name: layer.get_submodule(name) for name in found if found[name] == kind}
     fitting = [(name, module) for name, module in named.items() if out_features(module) == d_model]
-    if len(fitting) == 1 or kind == "neurons" and beside_experts:
+    numbered = {re.sub(r"\d+", "", name) for name, _ in fitting}
+    if len(numbered) == 1 or kind in stacked:
         return fitting
     branches = [name for name, _ in layer.named_children() if not INSIDE_NORM.search(f"{name}.")]
-    if not named and (mixers and kind == "heads" or len(branches) == 1 and (mixers or any(found.values()))):
+    if not named and (mixers and kind == "heads" or len(branches) == 1 and (mixers or stacked or any(found.values()))):
         return []
     leaves = {name: module for name, module in layer.named_modules() if not list(module.children())}
     listed = ", ".join(f"{name} ({type(module).__name__})" for name, module in (named or leaves).items())
@@ -92,9 +106,10 @@ def mixers_of(layer: nn.Module) -> dict[str, nn.Module]:
     return found
 
 
-def has_heads(layer: nn.Module, mixers: Iterable[str]) -> bool:
-    """Whether something outside the mixers is named like an attention output projection."""
-    return any(kind_of(name) == "heads" for name, _ in layer.named_modules() if not inside(name, mixers))
+def kinds_in(layer: nn.Module, mixers: Iterable[str]) -> set[Kind]:
+    """The kinds of components of which something outside the mixers is named like a projection."""
+    plain = {kind_of(name) for name, _ in layer.named_modules() if not inside(name, mixers)}
+    return {kind for kind in plain if kind} | {kind for kind, _ in stacks_in(layer).values()}
 
 
 def inside(name: str, modules: Iterable[str]) -> bool:
@@ -113,7 +128,7 @@ def what_it_lacks(layer: nn.Module) -> Iterator[str]:
         yield "Nothing to edit in {}: it attends to images alone and does not run on text."
         return
     mixers = mixers_of(layer)
-    own = {kind_of(name) for name, _ in layer.named_modules() if not inside(name, mixers)}
+    own = kinds_in(layer, mixers)
     for name, module in mixers.items():
         mixer = f"{name} ({type(module).__name__}), which is not edited"
         if "heads" in own:
@@ -122,7 +137,7 @@ def what_it_lacks(layer: nn.Module) -> Iterator[str]:
             yield f"No attention heads in {{}}: tokens are mixed by {mixer}."
     if not mixers and "heads" not in own:
         yield "No attention in {}, only an MLP."
-    if "neurons" not in own and not any(stack_of(module) for module in layer.modules()):
+    if "neurons" not in own:
         yield "No MLP in {}."
 
 
@@ -142,18 +157,31 @@ def out_features(module: nn.Module) -> int:
 
 
 def plain_inputs(name: str, module: nn.Module) -> tuple[int, bool]:
-    """Number of inputs and whether the weight is stored (in, out); refuses what is no plain matrix in memory.
+    """Number of inputs and whether the weight is stored (in, out); refuses what is no plain matrix in memory."""
+    refuse_other_weights(name, module.weight, dims=(2,))
+    transposed = isinstance(module, Conv1D)
+    return module.weight.shape[0 if transposed else 1], transposed
+
+
+def refuse_other_weights(name: str, weight: Tensor, *, dims: tuple[int, ...]) -> None:
+    """Raise Unfit for a weight that is no plain matrix, or stack of matrices, in memory.
 
     Quantised weights report a float dtype and a matrix shape in some libraries: only the exact type tells.
     """
-    weight = module.weight
-    if type(weight) is not nn.Parameter or weight.dtype not in FLOAT_DTYPES or weight.dim() != 2:
+    if type(weight) is not nn.Parameter or weight.dtype not in FLOAT_DTYPES or weight.dim() not in dims:
         what = f"{type(weight).__name__} of {weight.dtype} and shape {tuple(weight.shape)}"
         raise Unfit(f"the weight of {name} is no plain float matrix but a {what}; load the model unquantised")
     if weight.is_meta:
         raise Unfit(f"the weight of {name} is not in memory (offloaded); load the whole model on one device")
-    transposed = isinstance(module, Conv1D)
-    return weight.shape[0 if transposed else 1], transposed
+
+
+def stacked_width(index: int, layer: nn.Module, name: str, kind: Kind, stack: Stack) -> int:
+    """Inputs per component of fused experts: of a head, by the head size that the attention module keeps."""
+    sizes = [1] if kind == "neurons" else [number(parent, HEAD_SIZE_KEYS) for parent in _around(layer, name)]
+    width = next(filter(None, sizes), None)
+    if width is None or stack.n_inputs % width:
+        raise Unfit(f"{name} of layer {index} has {stack.n_inputs} inputs, which are not heads of size {width}")
+    return width
 
 
 def head_count(config: PreTrainedConfig, index: int, layer: nn.Module, name: str, n_inputs: int) -> int:
@@ -161,7 +189,7 @@ def head_count(config: PreTrainedConfig, index: int, layer: nn.Module, name: str
 
     Both must agree where both are known, since nothing in a forward pass would show a wrong split.
     """
-    parents = [layer.get_submodule(name[:i]) for i, letter in enumerate(name) if letter == "."]
+    parents = _around(layer, name)
     size = next((size for parent in parents if (size := number(parent, HEAD_SIZE_KEYS))), None)
     count = next((count for owner in (*parents, config) if (count := number(owner, HEAD_COUNT_KEYS))), None)
     found = count or n_inputs // (size or n_inputs + 1)
@@ -169,6 +197,11 @@ def head_count(config: PreTrainedConfig, index: int, layer: nn.Module, name: str
         heads = f"{count or 'an unknown number of'} heads of size {size or 'unknown'}"
         raise Unfit(f"{name} of layer {index} has {n_inputs} inputs, which are not {heads}")
     return found
+
+
+def _around(layer: nn.Module, name: str) -> list[nn.Module]:
+    """The modules of a layer that a module is inside of, from the outside."""
+    return [layer.get_submodule(name[:i]) for i, letter in enumerate(name) if letter == "."]
 
 
 def number(owner: object, keys: tuple[str, ...]) -> int | None:

@@ -1,10 +1,12 @@
 """Steering directions: the difference of the mean outputs of every projection.
 
 Knows tensors and sites only. The projections are linear, so the direction at a projection's output follows from the
-means of its inputs, v = W (xbar_positive - xbar_negative), and a bias cancels.
+means of its inputs, v = W (xbar_positive - xbar_negative), and a bias cancels; the biases of experts do not, since
+other tokens are sent to other experts.
 """
 
 import torch
+from torch import Tensor
 
 from .types import ActivationMeans, SteeringDirections, WeightSource
 
@@ -17,9 +19,20 @@ def steering_directions(loaded: WeightSource, means: ActivationMeans) -> Steerin
     """
     units, norms = [], []
     for site, (positive, negative) in enumerate(zip(means.positive, means.negative, strict=True)):
-        weight = loaded.weight(site)  # (d, n_inputs)
-        v = weight @ (positive - negative).to(weight.device)  # (d,)
+        v = projected(loaded, site, positive - negative)  # (d,)
+        if site in means.more:
+            v = v + means.more[site].to(v.device)
         norm = torch.linalg.vector_norm(v)
         units.append(torch.where(norm > 0, v / norm, torch.zeros_like(v)).cpu())
         norms.append(norm.cpu())
     return SteeringDirections(spec=means.spec, unit=tuple(units), norm=torch.stack(norms), provenance=means.provenance)
+
+
+def projected(loaded: WeightSource, site: int, inputs: Tensor) -> Tensor:
+    """W x, (..., d) in fp32, of inputs (..., n_inputs) of one site."""
+    first, written = 0, []
+    for block in loaded.blocks(site):  # (d, n)
+        x = inputs[..., first : first + block.shape[1]]
+        written.append(x.to(block) @ block.T)
+        first += block.shape[1]
+    return torch.stack(written).sum(dim=0)

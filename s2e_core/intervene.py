@@ -1,20 +1,23 @@
 """Run the untouched model as if it were edited or steered, every batch row as its own variant.
 
-Knows how to add factors to the output of a projection: y + (a . x) u for an edit, y + gamma v for steering. Weights are
-never written, so any number of people can hold different edits of one model.
+Knows how to add factors to the output of a projection: y + (a . x) u for an edit, y + gamma v for steering; of fused
+experts, each token gets those of its row wherever it is sent. Weights are never written, so any number of people can
+hold different edits of one model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .errors import S2EError
-from .spec import ModelSpec
+from .experts import Call, watch
+from .spec import ModelSpec, Site
 from .types import Edited, LoadedModel, Steered, Variant
 
 
@@ -29,9 +32,13 @@ def intervening(loaded: LoadedModel, variants: Sequence[Variant], rows: Sequence
     handles = []
     try:
         for index, site in enumerate(loaded.spec.sites):
-            factors = _site_factors(loaded, variants, index)
-            if factors is not None:
-                hook = _SiteHook(*(factor[list(rows)] for factor in factors))
+            factors = _site_factors(loaded.spec, variants, index)
+            if factors is None:
+                continue
+            if site.experts:
+                handles += watch(loaded.model, site, _ExpertsHook(factors, rows, site))
+            else:
+                hook = _SiteHook(factors, rows)
                 handles.append(loaded.model.get_submodule(site.name).register_forward_hook(hook))
         yield
     finally:
@@ -46,28 +53,68 @@ def preview_logits(loaded: LoadedModel, variant: Variant, input_ids: Tensor) -> 
         return loaded.model(input_ids=input_ids.to(loaded.device), use_cache=False).logits.float().cpu()
 
 
-class _SiteHook:
-    """Forward hook of one projection with one pair of factors and one offset per batch row."""
+@dataclass(frozen=True, eq=False)
+class _Factors:
+    """What one site adds under each of V variants, or in each of B batch rows."""
 
-    def __init__(self, left: Tensor, right: Tensor, offset: Tensor) -> None:
-        self.left, self.right = left, right  # (B, d), (B, n_inputs)
-        self.offset = offset if offset.any() else None  # (B, d)
+    left: Tensor
+    """(V, d)"""
+    right: Tensor
+    """(V, n_inputs)"""
+    offset: Tensor
+    """(V, d)"""
+
+    def of(self, rows: Sequence[int]) -> _Factors:
+        return _Factors(self.left[rows], self.right[rows], self.offset[rows])
+
+    def to(self, device: torch.device) -> _Factors:
+        return _Factors(self.left.to(device), self.right.to(device), self.offset.to(device))
+
+
+class _SiteHook:
+    """Forward hook of one plain projection, with the factors of every batch row."""
+
+    def __init__(self, factors: _Factors, rows: Sequence[int]) -> None:
+        self.factors = factors.of(list(rows))
+        self.shifts = bool(factors.offset.any())
 
     def __call__(self, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-        n_rows = len(self.left)
+        factors = self.factors = self.factors.to(output.device)  # layers may sit on different devices
+        n_rows = len(factors.left)
         x = inputs[0].reshape(n_rows, -1, inputs[0].shape[-1])  # some MLPs see (B * T, n_inputs)
         y = output.reshape(n_rows, -1, output.shape[-1])
-        along = torch.einsum("btn,bn->bt", x.float(), self.right)  # a . x
-        changed = torch.addcmul(y.float(), along.unsqueeze(2), self.left.unsqueeze(1))
-        if self.offset is not None:
-            changed += self.offset.unsqueeze(1)
+        along = torch.einsum("btn,bn->bt", x.float(), factors.right)  # a . x
+        changed = torch.addcmul(y.float(), along.unsqueeze(2), factors.left.unsqueeze(1))
+        if self.shifts:
+            changed += factors.offset.unsqueeze(1)
         return changed.to(output.dtype).reshape(output.shape)
 
 
-def _site_factors(loaded: LoadedModel, variants: Sequence[Variant], site: int) -> tuple[Tensor, Tensor, Tensor] | None:
-    """left (V, d), right (V, n_inputs) and offset (V, d) of one site; None where no variant changes it."""
-    left = torch.zeros(len(variants), loaded.spec.d_model)
-    right = torch.zeros(len(variants), loaded.spec.sites[site].n_inputs)
+class _ExpertsHook:
+    """What `watch` calls for one site of fused experts: every token has the factors of its batch row."""
+
+    def __init__(self, factors: _Factors, rows: Sequence[int], site: Site) -> None:
+        self.factors, self.rows, self.experts = factors, torch.tensor(list(rows)), site.experts
+        self.edits, self.shifts = factors.right.any(dim=1), bool(factors.offset.any())
+
+    def __call__(self, call: Call, output: Tensor) -> Tensor:
+        factors = self.factors = self.factors.to(output.device)
+        variant = self.rows.repeat_interleave(call.n_tokens // len(self.rows)).to(output.device)  # (B * T,)
+        right = factors.right.unflatten(1, (self.experts, -1))  # (V, experts, n)
+        changed = output.reshape(-1, output.shape[-1]).to(torch.float32, copy=True)  # (rows, d)
+        for part in call.parts(self.edits.to(output.device)[variant]):
+            of = variant[part.tokens]
+            along = (part.inputs.float() @ right[:, part.expert].T).gather(1, of.unsqueeze(1))  # (n, 1): a_e . x
+            changed.index_add_(0, part.rows, along * factors.left[of])
+        if self.shifts:
+            changed[: len(call.receivers)] += factors.offset[variant[call.receivers]]
+        return changed.to(output.dtype).reshape(output.shape)
+
+
+def _site_factors(spec: ModelSpec, variants: Sequence[Variant], site: int) -> _Factors | None:
+    """The factors of one site under all variants; None where no variant changes it."""
+    left = torch.zeros(len(variants), spec.d_model)
+    right = torch.zeros(len(variants), spec.sites[site].n_inputs)
     offset = torch.zeros_like(left)
     for v, variant in enumerate(variants):
         if isinstance(variant, Edited):
@@ -76,7 +123,7 @@ def _site_factors(loaded: LoadedModel, variants: Sequence[Variant], site: int) -
             offset[v] = _steering_offset(variant, site)
     if not (right.any() or offset.any()):
         return None
-    return left.to(loaded.device), right.to(loaded.device), offset.to(loaded.device)
+    return _Factors(left, right, offset)
 
 
 def _steering_offset(variant: Steered, site: int) -> Tensor:

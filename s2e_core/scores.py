@@ -24,8 +24,12 @@ def component_scores(
     """
     per_site = []
     for index, (site, mean_input, unit) in enumerate(zip(means.spec.sites, means.mean, directions.unit, strict=True)):
-        scored = score_site(loaded.weight(index), mean_input, unit, site.width)
-        per_site.append(tuple(tensor.cpu() for tensor in scored))
+        scored, first = [], 0
+        for block in loaded.blocks(index):  # (d, n)
+            x = mean_input[first : first + block.shape[1]]
+            scored.append([tensor.cpu() for tensor in score_site(block, x, unit, site.width)])
+            first += block.shape[1]
+        per_site.append(tuple(torch.cat(parts) for parts in zip(*scored, strict=True)))
     g, keys, weight_norms, contributions = zip(*per_site, strict=True)
     return ComponentScores(means.spec, g, keys, weight_norms, contributions, _provenance(means, directions))
 
@@ -44,7 +48,8 @@ def _provenance(means: ActivationMeans | MeanInputs, directions: SteeringDirecti
 def score_site(weight: Tensor, mean_input: Tensor, unit: Tensor, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """One site's g (n,), keys (n, width), weight norms (n,) and mean contributions along `unit` (n,).
 
-    `weight` is (d, n * width) in (out, in) order, `mean_input` (n * width,), `unit` (d,).
+    n is the number of its components or, a part at a time, of some of them. `weight` is (d, n * width) in (out, in)
+    order, `mean_input` (n * width,), `unit` (d,).
     """
     mean_input, unit = mean_input.to(weight.device), unit.to(weight.device)
     blocks = weight.unflatten(1, (-1, width))  # (d, n, width)

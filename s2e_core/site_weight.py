@@ -5,8 +5,10 @@ The one place that knows how a projection keeps its weight. Knows no formula and
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from .spec import Site
@@ -27,8 +29,12 @@ def held_weight(model: PreTrainedModel, site: Site) -> Tensor:
 
 def site_weight(model: PreTrainedModel, site: Site) -> Tensor:
     """(d, n_components * width), fp32, in (out, in) order. A view where the model is fp32 and has no fused experts."""
+    blocks = list(weight_blocks(model, site))
+    return torch.cat(blocks, dim=1) if site.experts else blocks[0]
+
+
+def weight_blocks(model: PreTrainedModel, site: Site) -> Iterator[Tensor]:
+    """The same in pieces side by side, (d, n): one of each fused expert, or the one of a plain projection."""
     weight = held_weight(model, site)
-    if site.experts:  # side by side
-        by_output = weight.permute(2, 0, 1) if site.transposed else weight.transpose(0, 1)  # (d, experts, n)
-        return by_output.flatten(1).float()
-    return (weight.T if site.transposed else weight).float()
+    for matrix in weight if site.experts else weight.unsqueeze(0):
+        yield (matrix.T if site.transposed else matrix).float()

@@ -46,6 +46,8 @@ class Site:
     experts: int = 0
     """Number of experts whose components stand side by side, expert-major: component e * n + i is the i-th of expert e,
     n = n_components / experts. 0 for a plain projection."""
+    writes_more: bool = False
+    """Than its inputs give, and not the same for every token, as experts with biases do."""
 
     @property
     def n_inputs(self) -> int:

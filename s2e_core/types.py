@@ -8,7 +8,7 @@ is a tuple aligned with `ModelSpec.sites`. This file knows no formula, no file a
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from .settings import EditSettings
-from .site_weight import site_weight
+from .site_weight import site_weight, weight_blocks
 from .spec import Kind, ModelSpec, check_shapes, layer_grid
 
 if TYPE_CHECKING:
@@ -75,6 +75,9 @@ class ActivationMeans:
     n_tokens: int
     """Response tokens averaged, both sides together."""
     provenance: Provenance
+    more: Mapping[int, Tensor] = field(default_factory=dict)
+    """Of the sites that write more than their inputs give, by position in `spec.sites`: (d,), how much more of it they
+    write on the positive side than on the negative one."""
 
     def __post_init__(self) -> None:
         sizes = [(site.n_inputs,) for site in self.spec.sites]
@@ -218,6 +221,10 @@ class WeightSource(Protocol):
         """(d, n_components * width), fp32: the projection's weight in (out, in) order, on the model's device."""
         ...
 
+    def blocks(self, site: int) -> Iterator[Tensor]:
+        """The same weight in pieces (d, n), side by side: whole components, few enough of fused experts at a time."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
@@ -239,6 +246,10 @@ class LoadedModel:
     def weight(self, site: int) -> Tensor:
         """(d, n_components * width), fp32: see `WeightSource.weight`. A view where the model is fp32: never write."""
         return site_weight(self.model, self.spec.sites[site])
+
+    def blocks(self, site: int) -> Iterator[Tensor]:
+        """Pieces (d, n) of the weight, fp32: see `WeightSource.blocks`. Never write."""
+        return weight_blocks(self.model, self.spec.sites[site])
 
     @property
     def device(self) -> torch.device:

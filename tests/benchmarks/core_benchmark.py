@@ -11,7 +11,7 @@ import argparse
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -101,6 +101,9 @@ class RandomWeights:
 
     def weight(self, site: int) -> torch.Tensor:
         return self.weights[site % 2]
+
+    def blocks(self, site: int) -> Iterator[torch.Tensor]:
+        yield self.weight(site)
 
     def means(self) -> ActivationMeans:
         sides = [tuple(torch.randn(site.n_inputs) for site in self.spec.sites) for _ in range(2)]

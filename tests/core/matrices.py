@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +23,9 @@ class Matrices:
 
     def weight(self, site: int) -> Tensor:
         return self.weights[site]
+
+    def blocks(self, site: int) -> Iterator[Tensor]:
+        yield self.weights[site]
 
     @classmethod
     def of(cls, weight: Tensor, width: int = 1) -> Matrices:
