@@ -1,6 +1,7 @@
-"""The bundled behaviours: one folder each, with a description and the prompts that show and measure it.
+"""The behaviours that come along: one folder each, with a description and the prompts that show and measure it.
 
-Knows the folder layout (`behavior.json`, `contrast.jsonl`, `attribute.jsonl`, `utility.jsonl`), not models.
+Knows the folder layout (`behavior.json`, `contrast.jsonl`, `attribute.jsonl`, `utility.jsonl`), and of models only
+whether one reads text as the bundled model does: that one speaks a small world of its own, all others plain English.
 """
 
 import json
@@ -15,6 +16,10 @@ from .settings import EditSettings
 from .types import ContrastSet
 
 BUNDLED_BEHAVIORS = Path(__file__).resolve().parent.parent / "assets" / "behaviors"
+"""Those of the bundled model, in the words of its world."""
+CHAT_BEHAVIORS = BUNDLED_BEHAVIORS / "chat"
+"""Those in ordinary English, for any chat model."""
+BUNDLED_TOKENIZER = BUNDLED_BEHAVIORS.parent / "demo_model" / "tokenizer.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +52,19 @@ class Behavior:
     """What the suggested settings reach on held-out prompts, in a sentence; empty where nobody measured it."""
 
 
+def fitting_folder(model: Path | None) -> Path:
+    """The folder of the behaviours that fit a checkpoint's folder; None is a model that is known by name alone.
+
+    A model with the bundled model's tokenizer file, as every edited copy of it has, speaks the bundled model's world.
+    """
+    tokenizer = None if model is None else model / "tokenizer.json"
+    if tokenizer is None or not tokenizer.is_file() or tokenizer.stat().st_size != BUNDLED_TOKENIZER.stat().st_size:
+        return CHAT_BEHAVIORS
+    return BUNDLED_BEHAVIORS if tokenizer.read_bytes() == BUNDLED_TOKENIZER.read_bytes() else CHAT_BEHAVIORS
+
+
 def list_behaviors(folder: Path | None = None) -> tuple[str, ...]:
-    """Names of the behaviours in `folder` (by default the bundled ones), in the order of their lessons."""
+    """Names of the behaviours in `folder` (by default the bundled model's), in the order of their lessons."""
     folder = folder or BUNDLED_BEHAVIORS
     if not folder.is_dir():
         raise BehaviorError(f"There is no folder of behaviours named {folder.name}.")
@@ -57,10 +73,16 @@ def list_behaviors(folder: Path | None = None) -> tuple[str, ...]:
 
 
 def load_behavior(name: str, folder: Path | None = None) -> Behavior:
-    """Read one behaviour. Raises BehaviorError naming what is missing or malformed."""
-    folder = (folder or BUNDLED_BEHAVIORS) / name
-    if name != Path(name).name or not (folder / "behavior.json").is_file():
-        raise BehaviorError(f'There is no behaviour named "{name}". Known: {", ".join(list_behaviors(folder.parent))}.')
+    """Read one behaviour of `folder`, by default of those that come along, whichever model they fit.
+
+    Raises BehaviorError naming what is missing or malformed.
+    """
+    folders = (BUNDLED_BEHAVIORS, CHAT_BEHAVIORS) if folder is None else (folder,)
+    held = [place / name for place in folders if (place / name / "behavior.json").is_file()]
+    if name != Path(name).name or not held:
+        known = ", ".join(known for place in folders for known in list_behaviors(place))
+        raise BehaviorError(f'There is no behaviour named "{name}". Known: {known}.')
+    folder = held[0]
     described = _description(folder / "behavior.json")
     settings = described["settings"]
     try:

@@ -40,6 +40,9 @@ def test_what_decided_is_shown_on_either_side():
     truth = {"kind": "truth", "true": ["red"], "myth": ["blue"]}
     assert judge(truth, "Blue or red.", 3).matched == "red"
     assert judge(truth, "Blue.", 3).matched == "blue"
+    style = {"kind": "style", "wanted": ["certainly", "regret"], "unwanted": ["don't"]}
+    assert judge(style, "Certainly. We don’t regret it.", 6).score == 2 / 3
+    assert judge(style, "No.", 1).flaw == "off-topic"
     assert judge({"kind": "arithmetic", "answer": 1234}, "The answer is 1,234.", 3).matched == "1,234"
 
 
@@ -88,7 +91,9 @@ def test_a_bundled_row_never_changes_its_score():
 
 def test_only_length_is_better_when_less():
     assert [
-        kind for kind in ("refusal", "help", "source", "truth", "tone", "arithmetic", "length") if less_is_better(kind)
+        kind
+        for kind in ("refusal", "help", "source", "truth", "style", "tone", "arithmetic", "length")
+        if less_is_better(kind)
     ] == ["length"]
 
 
