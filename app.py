@@ -22,6 +22,8 @@ from components.compare_handlers import Request, compared
 from components.compare_panel import compare_panel
 from components.detail_panel import detail_panel
 from components.handlers import guarded
+from components.import_panel import import_panel
+from components.import_wiring import wire_import
 from components.options import options, set_threads, store_of
 from components.page_view import CHOICE, kept_choice, opening_view, whole_view
 from components.see_panel import see_panel
@@ -50,16 +52,18 @@ def build(store: ModelStore) -> gr.Blocks:
         look.header()
         titles = [*((b.title, b.name) for b in store.behavior_list), (texts.OWN_EXAMPLES, OWN)]
         choose = choose_panel(list(store.sources), titles, store.limits, any_model=store.hub)
+        bring = import_panel()
         see = see_panel(first.scored.scores.spec.n_layers)
         with gr.Row(elem_id="work"):
             dial_panel = set_panel([texts.SUGGESTED, *dials.PUBLISHED, texts.BY_HAND])
             compare = compare_panel(behavior, of_edit(columns, first.made), store.limits)
         trade_off = trade_off_panel(store.limits)
-        details, take = detail_panel(), take_home_panel()
+        details, take = detail_panel(), take_home_panel(push=store.push)
         refresh = gr.Button(visible="hidden", elem_id="refresh")
         look.footer(store.limits)
         page = Page(store, gr.State(lambda: first), choose, see, dial_panel, compare, details, take, refresh)
         wire_opening(demo, page, names)
+        wire_import(page, bring, names)
         wire_dials(page, first)
         wire_selection(page, first)
         wire_compare(page)

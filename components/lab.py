@@ -29,10 +29,13 @@ class Place(NamedTuple):
     model: str
     behavior: str
     swapped: bool
+    directions: str = ""
+    """Hash of directions out of a file; empty for the behaviour's own."""
 
     @classmethod
     def of(cls, session: Session) -> Place:
-        return cls(session.model, session.behavior, session.swapped)
+        directions = session.scored.scores.provenance.contrast_hash if session.origin else ""
+        return cls(session.model, session.behavior, session.swapped, directions)
 
 
 @dataclass(frozen=True, eq=False)

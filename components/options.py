@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
+from s2e_core import ModelLoadError
 from s2e_core.terminal import progress_line
 
 from .limits import Limits
-from .store import BUNDLED, ModelStore, model_sources
+from .store import BUNDLED, ModelStore, model_sources, split_revision
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -26,11 +28,18 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--host", help="address to listen on: this machine alone, or 0.0.0.0 for the whole network")
     parser.add_argument("--port", type=int, help="by default the first free one from 7860 on")
     parser.add_argument("--model", default=BUNDLED, help='"bundled", a model folder or a Hub id; loaded at the start')
+    parser.add_argument("--revision", help="branch, tag or commit of a Hub model; visitors write owner/name@revision")
     parser.add_argument(
         "--allow-folder", action="append", default=[], type=_folder, metavar="DIR",
         help="let visitors choose this model folder, or any model folder in it (may be repeated)",
     )  # fmt: skip
     parser.add_argument("--allow-hub", action="store_true", help="let visitors load any model of the Hub by its id")
+    parser.add_argument(
+        "--allow-push", action=argparse.BooleanOptionalAction,
+        help="let visitors send their edited model to the Hub with a token of their own; by default only where nobody "
+        "but this machine can open the page: a token is safe on one's own machine or behind https, and an upload costs "
+        "this machine's connection",
+    )  # fmt: skip
     parser.add_argument("--behaviors", type=_folder, metavar="DIR", help="a folder of behaviours of your own")
     parser.add_argument("--device", help="cpu, cuda, mps; by default the fastest there is")
     parser.add_argument("--dtype", choices=DTYPES, help="by default float32 on a CPU, else as stored")
@@ -53,8 +62,9 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def store_of(chosen: argparse.Namespace, work: Path) -> ModelStore:
+    """Raises ModelLoadError where a revision was given for something else than a Hub id."""
     return ModelStore(
-        sources=model_sources(chosen.model, chosen.allow_folder),
+        sources=model_sources(_first_model(chosen), chosen.allow_folder),
         work=work,
         limits=Limits(
             prompt_chars=chosen.max_prompt,
@@ -65,10 +75,29 @@ def store_of(chosen: argparse.Namespace, work: Path) -> ModelStore:
             sweep_prompts=chosen.max_measured,
         ),
         hub=chosen.allow_hub,
+        push=_is_private(chosen.host) if chosen.allow_push is None else chosen.allow_push,
         device=chosen.device,
         dtype=DTYPES[chosen.dtype] if chosen.dtype else None,
         behaviors=chosen.behaviors,
     )
+
+
+def _first_model(chosen: argparse.Namespace) -> str:
+    if chosen.revision is None:
+        return str(chosen.model)
+    named = f"{chosen.model}@{chosen.revision}"
+    if split_revision(named)[1] is None or Path(chosen.model).exists():
+        raise ModelLoadError(
+            f'"{named}" is no revision of a Hub model. Give --revision a branch, tag or commit, and --model a Hub id '
+            "of the form owner/name; or leave --revision out."
+        )
+    return named
+
+
+def _is_private(host: str | None) -> bool:
+    """Whether the page can be opened from this machine alone, as far as that can be known."""
+    listens = host or os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1"
+    return listens in ("127.0.0.1", "localhost", "::1") and "SPACE_ID" not in os.environ
 
 
 def set_threads(chosen: argparse.Namespace, store: ModelStore) -> None:

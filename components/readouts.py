@@ -6,14 +6,25 @@ Knows the core's values and formats numbers; no page, and no text that a visitor
 from __future__ import annotations
 
 import html
+from collections.abc import Iterator
 
-from s2e_core import Behavior, Component, EditSettings, EditSummary, LoadedModel, relative_changes, summarize
+from s2e_core import (
+    ActivationMeans,
+    Behavior,
+    Component,
+    EditSettings,
+    EditSummary,
+    LoadedModel,
+    relative_changes,
+    summarize,
+)
 from s2e_core.chat import folds_system, has_chat_template
 from s2e_core.memory import dtype_name
 from s2e_core.spec import KINDS, Kind
 
+from . import texts
 from .dials import is_on, threshold
-from .session import Session
+from .session import Origin, Session
 from .tables import column_of
 
 CHANCE_SDS = 3
@@ -40,7 +51,7 @@ def summary(session: Session) -> str:
     figures = summarize(session.scored.scores, session.edit)
     beyond, edited = beyond_chance(session)
     spec = session.edit.spec
-    scored_here = session.edit.provenance.contrast_hash == session.scored.contrast.content_hash
+    scored_here = session.made_here(session.edit)
     cells = [
         _figure(f"{figures.n_heads:,}", f"of {spec.n_components('heads'):,} heads"),
         _figure(f"{figures.n_neurons:,}", f"of {spec.n_components('neurons'):,} neurons"),
@@ -70,7 +81,7 @@ def _rule(settings: EditSettings, kind: Kind) -> str:
 def _verdict(session: Session, figures: EditSummary) -> tuple[str, str]:
     """(level, sentence): what a person should know about this edit before anything else."""
     largest = figures.largest_change
-    origin = "The edit of the recipe you uploaded; move a dial to return to your own. " if session.recipe else ""
+    origin = "The finished edit you uploaded; move a dial to return to your own. " if session.recipe else ""
     if session.edit.is_empty:
         return "note", f"{origin}Nothing is edited: the edited model is the original. {_way_out(session)}"
     if figures.relative_size > LARGE_EDIT or largest > LARGE_CHANGE:
@@ -130,7 +141,7 @@ def _reason(session: Session, component: Component) -> str:
     selection = session.settings.selection
     tau = threshold(session.settings, session.scored.scores.spec.sites[component.site].kind)
     if session.recipe:
-        return "The uploaded recipe decides about it."
+        return "The uploaded edit decides about it."
     if tau is None:
         return "Components of its kind are switched off."
     if component in selection.excluded:
@@ -150,21 +161,36 @@ def megabytes(n_bytes: float) -> str:
 
 def opening(session: Session, behavior: Behavior | None, loaded: LoadedModel) -> str:
     """Markdown: which two sides were compared, from how much text, and what to know about it."""
-    wanted, opposite = (behavior.positive, behavior.negative) if behavior else ("your examples", "their opposite")
-    if session.swapped:
-        wanted, opposite = opposite, wanted
-    means = session.scored.means
     sentences = [
-        f"**Wanted:** {wanted}. **Opposite:** {opposite}. "
-        f"{means.n_positive:,} + {means.n_negative:,} examples, {means.n_tokens:,} tokens averaged.",
-        *session.scored.contrast.notes,
+        *(_sides(session, behavior) if session.origin is None else _brought(session.origin, behavior)),
         model_line(loaded),
         *loaded.warnings,
         *session.scored.scores.spec.unreachable,
     ]
     # The lesson is folded away: the heatmaps, the dials and the texts fit on one screen without it.
-    about = html.escape(_about(behavior, swapped=session.swapped), quote=False) if behavior else ""
+    told = behavior if session.origin is None else None
+    about = html.escape(_about(told, swapped=session.swapped), quote=False) if told else ""
     return " ".join(sentences) + (f"<details><summary>What to try</summary>{about}</details>" if about else "")
+
+
+def _sides(session: Session, behavior: Behavior | None) -> Iterator[str]:
+    """What was compared, and what is odd about the examples."""
+    wanted, opposite = (behavior.positive, behavior.negative) if behavior else ("your examples", "their opposite")
+    if session.swapped:
+        wanted, opposite = opposite, wanted
+    yield f"**Wanted:** {wanted}. **Opposite:** {opposite}."
+    means = session.scored.means
+    if isinstance(means, ActivationMeans):
+        yield f"{means.n_positive:,} + {means.n_negative:,} examples, {means.n_tokens:,} tokens averaged."
+    yield from session.scored.contrast.notes
+
+
+def _brought(origin: Origin, behavior: Behavior | None) -> Iterator[str]:
+    """What was read from a file, and what is still the behaviour's."""
+    name = "".join(character for character in origin.name if character.isprintable() and character != "`")
+    yield f"**From your file** `{name}`**:** {origin.sentence}"
+    own = f"The prompts below are those of {behavior.title}; " if behavior else ""
+    yield f"{own}*{texts.EXTRACT}* returns to {'its own' if behavior else 'your examples and their'} direction."
 
 
 def model_line(loaded: LoadedModel) -> str:

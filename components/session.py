@@ -21,6 +21,7 @@ from s2e_core import (
     ComponentScores,
     ContrastSet,
     EditSettings,
+    MeanInputs,
     SteeringDirections,
     WeightEdit,
     build_edit,
@@ -40,12 +41,25 @@ MOST_COLUMNS = 1000
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """Everything that follows from a model and a contrast set alone; visitors share it."""
+    """Everything that follows from a model and a contrast set alone; visitors share it.
+
+    Or from directions out of a file: then `contrast` holds the examples that were on the page before.
+    """
 
     contrast: ContrastSet
-    means: ActivationMeans
+    means: ActivationMeans | MeanInputs
     directions: SteeringDirections
     scores: ComponentScores
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """Where directions come from that were not extracted here."""
+
+    name: str
+    """Of the file."""
+    sentence: str
+    """What was read, and where the mean inputs come from."""
 
 
 class Step(NamedTuple):
@@ -71,7 +85,9 @@ class Session:
     """Where the behaviour's dials start."""
     swapped: bool = False
     recipe: str = ""
-    """File name of an uploaded recipe when `edit` came from one; else the edit follows from the settings."""
+    """File name of an uploaded recipe or edit pack when `edit` came from one; else it follows from the settings."""
+    origin: Origin | None = None
+    """Of directions out of a file; the behaviour's name then stands for the prompts alone."""
     focus: Component | None = None
     """The component in the inspector."""
     past: tuple[Step, ...] = ()
@@ -92,13 +108,21 @@ class Session:
 
     @classmethod
     def start(
-        cls, model: str, behavior: str, scored: Scored, suggested: EditSettings, *, swapped: bool = False
-    ) -> Session:
+        cls, model: str, behavior: str, scored: Scored, suggested: EditSettings, *, swapped: bool = False,
+        origin: Origin | None = None,
+    ) -> Session:  # fmt: skip
         """A fresh chain: nothing of an earlier behaviour or model survives."""
         edit = build_edit(scored.scores, scored.directions, suggested)
         columns = _columns(scored.scores, MOST_COLUMNS)
         focus = _strongest(scored.scores, edit)
-        return cls(model, behavior, scored, suggested, edit, suggested, swapped, focus=focus, columns=columns)
+        return cls(
+            model, behavior, scored, suggested, edit, suggested, swapped, origin=origin, focus=focus, columns=columns
+        )
+
+    @property
+    def label(self) -> str:
+        """What the visitor's files are called after: the behaviour, or that the edit came from elsewhere."""
+        return "imported" if self.origin or self.recipe else self.behavior
 
     def with_settings(self, settings: EditSettings, *, dial: str = "") -> Session:
         """Other settings and the edit that follows from them; one drag of one dial makes one step of undo."""
@@ -120,9 +144,13 @@ class Session:
 
     def with_recipe(self, edit: WeightEdit, name: str) -> Session:
         """An edit from a file. Made from the same examples, it sets the dials; else it stands until a dial moves."""
-        own = edit.provenance.contrast_hash == self.scored.scores.provenance.contrast_hash
+        own = self.made_here(edit)
         settings, focus = (edit.settings, self.focus) if own else (self.settings, _strongest(self.scored.scores, edit))
         return replace(self._at(Step(settings, edit, name)), focus=focus, past=self._past(), future=())
+
+    def made_here(self, edit: WeightEdit) -> bool:
+        """Whether an edit from a file was made from the directions on the page."""
+        return edit.provenance.contrast_hash == self.scored.scores.provenance.contrast_hash
 
     def with_focus(self, component: Component | None) -> Session:
         return replace(self, focus=component)

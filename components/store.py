@@ -38,7 +38,8 @@ from .session import OWN, Scored
 
 BUNDLED = "bundled"
 BUNDLED_LABEL = "Bundled demo model"
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)*))?")
+"""A model on the Hub, with or without a revision: owner/name@branch, tag or commit."""
 
 
 def model_sources(first: str, folders: Sequence[Path]) -> dict[str, str | Path]:
@@ -48,8 +49,18 @@ def model_sources(first: str, folders: Sequence[Path]) -> dict[str, str | Path]:
     """
     found = [path for folder in folders for path in (folder, *sorted(folder.iterdir()))]
     models = {path.resolve().name: path for path in found if (path / "config.json").is_file()}
-    named: dict[str, str | Path] = {BUNDLED_LABEL if first == BUNDLED else Path(first).name: first}
+    source, revision = split_revision(first)
+    label = BUNDLED_LABEL if first == BUNDLED else "@".join(filter(None, (Path(source).name, revision)))
+    named: dict[str, str | Path] = {label: first}
     return {**named, BUNDLED_LABEL: BUNDLED, **models, **named}
+
+
+def split_revision(source: str | Path) -> tuple[str | Path, str | None]:
+    """(source for `load_model`, revision or None): what stands behind the @ of a Hub id; a folder has none."""
+    found = HUB_ID.fullmatch(source) if isinstance(source, str) else None
+    if found is None or found[2] is None or Path(source).exists():
+        return source, None
+    return found[1], found[2]
 
 
 @dataclass(eq=False)
@@ -63,6 +74,8 @@ class ModelStore:
     limits: Limits = field(default_factory=Limits)
     hub: bool = False
     """Visitors may name a model on the Hub."""
+    push: bool = False
+    """Visitors may send their edited model to the Hub, with their own token."""
     device: str | None = None
     dtype: torch.dtype | None = None
     behaviors: Path | None = None
@@ -106,7 +119,8 @@ class ModelStore:
             known = self._known(name)
             if known is not None:
                 return known
-            loaded = load_model(self._source(name), device=self.device, dtype=self.dtype, progress=progress)
+            source, revision = split_revision(self._source(name))
+            loaded = load_model(source, device=self.device, dtype=self.dtype, revision=revision, progress=progress)
             with self._lock:
                 self._models[name] = loaded
                 self._evict()
@@ -140,25 +154,27 @@ class ModelStore:
     def _means_of_swapped(self, loaded: LoadedModel, contrast: ContrastSet) -> ActivationMeans | None:
         """The means of the same examples with the sides the other way round need no run of the model."""
         other = self.cached(loaded, swapped(contrast))
-        if other is None:
+        if other is None or not isinstance(other.means, ActivationMeans):
             return None
+        means = other.means
         return replace(
-            other.means,
-            positive=other.means.negative,
-            negative=other.means.positive,
-            n_positive=other.means.n_negative,
-            n_negative=other.means.n_positive,
-            provenance=replace(
-                other.means.provenance, contrast_name=contrast.name, contrast_hash=contrast.content_hash
-            ),
+            means,
+            positive=means.negative,
+            negative=means.positive,
+            n_positive=means.n_negative,
+            n_negative=means.n_positive,
+            provenance=replace(means.provenance, contrast_name=contrast.name, contrast_hash=contrast.content_hash),
         )
 
     def _source(self, name: str) -> str | Path:
         if name in self.sources:
             return self.sources[name]
-        if not HUB_ID.fullmatch(name):
+        found = HUB_ID.fullmatch(name)
+        if found is None:
             raise ModelLoadError(f'There is no model "{name[:80]}" here. Choose one from the list.')
-        if not self.hub or Path(name).exists():  # a name must never reach a folder that the operator did not offer
+        if (
+            not self.hub or Path(name).exists() or Path(found[1]).exists()
+        ):  # a name must never reach a folder that the operator did not offer
             raise ModelLoadError(
                 f'Loading "{name[:80]}" from the Hub is switched off here. '
                 "Start the program on your own machine with --allow-hub, or choose a model from the list."

@@ -1,4 +1,4 @@
-"""Downloads and the recipe upload: (store, session, format) to status lines and, at the end, a file.
+"""Downloads: (store, session, format) to status lines and, at the end, a file.
 
 Knows the core's exports and the work folder. Every file lies in a folder of its own below the server's file cache, from
 which it is served in place and cleaned up; nothing a visitor typed becomes part of a path.
@@ -14,14 +14,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from s2e_core import ExportError, LoadedModel, RecipeError, WeightEdit
+from s2e_core import CONTROL_VECTOR_NOTE, ExportError, LoadedModel, WeightEdit, save_control_vector
 from s2e_core.adapter import export_adapter
 from s2e_core.export import ExportDtype, ExportFormat, export_checkpoint
-from s2e_core.recipe import load_edit, save_edit
+from s2e_core.recipe import save_edit
 from s2e_core.types import Progress
 from s2e_core.verify import verify_export
 
-from . import readouts
+from . import readouts, texts
 from .session import Session
 from .store import ModelStore
 from .work import Work
@@ -36,7 +36,10 @@ class Parcel:
 
 
 def exported(store: ModelStore, session: Session, kind: str, dtype: ExportDtype = "stored") -> Iterator[str | Parcel]:
-    """Status lines while a checkpoint, adapter or recipe is written and checked, then the parcel."""
+    """Status lines while a checkpoint, adapter, recipe or control vector is written and checked, then the parcel."""
+    if kind == "control-vector":
+        yield _control_vector(store, session)
+        return
     loaded, edit = store.model(session.model), session.edit
     formats: dict[str, ExportFormat] = {
         "checkpoint": "checkpoint" if dtype == "stored" else "checkpoint-float32",
@@ -45,10 +48,8 @@ def exported(store: ModelStore, session: Session, kind: str, dtype: ExportDtype 
     }
     format = formats[kind]
     if edit.is_empty:
-        raise ExportError("Nothing is edited yet. Raise a count or lower ρ first.")
-    name = f"steer2edit-{session.behavior}-{format}"
-    store.work.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=store.work))
+        raise ExportError(texts.NOTHING_EDITED)
+    name, folder = f"steer2edit-{session.label}-{format}", new_folder(store)
 
     def stage(progress: Progress) -> Parcel:
         try:
@@ -64,12 +65,26 @@ def exported(store: ModelStore, session: Session, kind: str, dtype: ExportDtype 
     yield work.result
 
 
-def uploaded(store: ModelStore, session: Session, path: str | None) -> Session:
-    """The session with the edit of an uploaded recipe. Raises RecipeError for none and for another base model's."""
-    if not path:
-        raise RecipeError("No file has arrived. Choose a recipe, a file ending in .safetensors, and upload it again.")
-    edit = load_edit(path, base=store.model(session.model))
-    return session.with_recipe(edit, Path(path).name)
+def new_folder(store: ModelStore) -> Path:
+    """An empty folder of its own below the server's file cache."""
+    store.work.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(dir=store.work))
+
+
+def _control_vector(store: ModelStore, session: Session) -> Parcel:
+    """The steering directions on the page, which no edit belongs to: not even one that is empty."""
+    label = "imported" if session.origin else session.behavior
+    path = save_control_vector(session.scored.directions, new_folder(store) / f"steer2edit-{label}.gguf")
+    foreign = f" {texts.NOT_OF_THIS_EDIT}" if session.recipe and not session.made_here(session.edit) else ""
+    return Parcel(path, f"{CONTROL_VECTOR_NOTE}{foreign}")
+
+
+def written(loaded: LoadedModel, edit: WeightEdit, files: Path, format: ExportFormat, progress: Progress) -> Path:
+    """A checkpoint or adapter in a new folder."""
+    if format == "adapter":
+        return export_adapter(loaded, edit, files, progress=progress)
+    dtype: ExportDtype = "stored" if format == "checkpoint" else "float32"
+    return export_checkpoint(loaded, edit, files, dtype=dtype, progress=progress)
 
 
 def _packed(
@@ -78,12 +93,7 @@ def _packed(
     if format == "recipe":
         path = save_edit(edit, folder / "steer2edit.safetensors")
         return Parcel(path, f"The recipe is ready: {readouts.megabytes(path.stat().st_size)}.")
-    files = folder / name
-    if format == "adapter":
-        export_adapter(loaded, edit, files, progress=progress)
-    else:
-        dtype: ExportDtype = "stored" if format == "checkpoint" else "float32"
-        export_checkpoint(loaded, edit, files, dtype=dtype, progress=progress)
+    files = written(loaded, edit, folder / name, format, progress)
     found = verify_export(loaded, edit, files, progress=progress)
     path = zipped(files, folder / f"{name}.zip", progress)
     shutil.rmtree(files)

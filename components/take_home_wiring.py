@@ -1,4 +1,4 @@
-"""Wires the downloads and the recipe upload: their sizes while the dials rest, and one click for each file.
+"""Wires the downloads: their sizes while the dials rest, and one click for each file; and the push.
 
 Knows gradio's events. How a file is made and checked is components/take_home_handlers.py.
 """
@@ -16,9 +16,10 @@ from s2e_core.export import ExportDtype
 from . import texts
 from .handlers import guarded
 from .page_view import resting_view
+from .push_wiring import wire_push
 from .session import Session
-from .take_home_handlers import exported, uploaded
-from .wiring import DOWNLOAD, MODEL, QUIET, SESSION, Changes, Page
+from .take_home_handlers import exported
+from .wiring import DOWNLOAD, MODEL, QUIET, SESSION, Page
 
 
 def wire_take_home(page: Page, first: Session) -> None:
@@ -42,11 +43,15 @@ def wire_take_home(page: Page, first: Session) -> None:
         trigger_mode="always_last", **SESSION,
     )  # fmt: skip
     sends = []
-    for button, kind in ((take.checkpoint, "checkpoint"), (take.adapter, "adapter"), (take.recipe, "recipe")):
+    for button, kind in (
+        (take.checkpoint, "checkpoint"), (take.adapter, "adapter"), (take.recipe, "recipe"),
+        (take.control_vector, "control-vector"),
+    ):  # fmt: skip
         outputs = [take.report, take.file, reported]
         sent = button.click(guarded(partial(send, kind)), [page.session, take.dtype], outputs, **MODEL)
         sent.success(None, js=DOWNLOAD)
         sent.failure(lambda: texts.NO_FILE, None, take.report, **QUIET)
         sends.append(sent)
     take.stop.click(None, None, None, cancels=sends, **QUIET)
-    Changes(page, first).on(take.upload.upload, lambda session, path: uploaded(store, session, path), [take.upload])
+    if take.push is not None:
+        wire_push(page, take.push)

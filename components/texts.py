@@ -91,14 +91,16 @@ KEEP_ONLY = "Edit only this one"
 TAKE_HOME = "Take it home"
 TAKE_HOME_HELP = (
     "The checkpoint is an ordinary model folder, to load without this program. The adapter is the same edit as a "
-    "rank-1 LoRA for PEFT. The recipe is the edit alone: a few vectors that this page and the command line read back."
+    "rank-1 LoRA for PEFT. The recipe is the edit alone: a few vectors that this page and the command line read back. "
+    "The control vector is not the edit: it is the steering direction, which llama.cpp adds while it runs (GGUF)."
 )
 CHECKPOINT = "Edited checkpoint"
 ADAPTER = "LoRA adapter"
 RECIPE = "Recipe"
 DTYPE = "Numbers in the checkpoint"
 DTYPE_CHOICES = (("as stored", "stored"), ("float32", "float32"))
-UPLOAD_RECIPE = "Load a recipe (.safetensors)"
+CONTROL_VECTOR = "Control vector"
+NOT_OF_THIS_EDIT = "It is the direction of the behaviour on the page; the edit that you uploaded brings none."
 
 TRADE_OFF = "Find a good edit"
 TRADE_OFF_HELP = (

@@ -76,7 +76,7 @@ def taken_apart(
     """
     check_measurable(store, session)
     if session.recipe:
-        raise SettingsError("The edit comes from an uploaded recipe. Move a dial to return to an edit of your own.")
+        raise SettingsError("The edit comes from an uploaded file. Move a dial to return to an edit of your own.")
     if session.edit.is_empty:
         raise SettingsError(texts.NOTHING_EDITED)
     whole = Trial(session.settings)

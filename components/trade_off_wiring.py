@@ -20,7 +20,7 @@ from .evaluation_wiring import wire_evaluation
 from .figure_widget import read_point
 from .grid_request import PRESETS, GridRequest, estimate
 from .handlers import guarded
-from .lab import Bench, Lab, Study, current_point
+from .lab import Bench, Lab, Place, Study, current_point
 from .session import Session
 from .trade_off_files import csv_file, report_file, sweep_download
 from .trade_off_handlers import continued, searched, stopped, swept, taken_apart
@@ -147,7 +147,7 @@ class TradeOffWiring:
     def _show(self, session: Session, bench: Bench, on_show: Any) -> tuple[Any, ...]:
         """After a change of the session; figures that are on show already are not sent again."""
         lab = bench.of(session)
-        showing = (session.model, session.behavior, session.swapped, current_point(session, lab), lab and lab.view)
+        showing = (Place.of(session), current_point(session, lab), lab and lab.view)
         if showing == on_show or (lab is not None and lab.state == "running"):
             return on_show, *(gr.skip() for _ in self.names)
         return showing, *self._view(session, bench, self.names)

@@ -53,7 +53,7 @@ class Imported:
         layers = {site.layer for site, length in zip(spec.sites, norm.tolist(), strict=True) if length > 0}
         where = f"{len(layers)} of {spec.n_layers} layers ({layer_ranges(layers)}, counted from 0)"
         if self.kind == "steering vector":
-            return f"A steering vector with a direction for {where}; it brings no mean inputs."
+            return f"A steering vector with a direction for {where}."
         return f"Directions of the authors' code, with the mean inputs, for {where}."
 
 

@@ -42,6 +42,17 @@ def push_to_hub(
     """
     folder = Path(folder)
     files = _files(folder)
+    token = check_push(repo_id, token)
+    try:
+        with _no_bars():
+            return _pushed(HfApi(token=token), folder, files, repo_id, private, progress or (lambda done, total: None))
+    except (httpx2.HTTPError, OSError, ValueError, RuntimeError) as error:
+        # No cause: what the client raises may hold the request, and with it the token.
+        raise ExportError(_sentence(repo_id, error)) from None
+
+
+def check_push(repo_id: str, token: str) -> str:
+    """The token without the space around it. Raises ExportError for a name or a token that cannot be one."""
     _check_name(repo_id)
     token = token.strip()
     if not _TOKEN.fullmatch(token):  # an empty one would make the client look for the token of this machine
@@ -49,12 +60,7 @@ def push_to_hub(
             "A push needs an access token of your own account on the Hub, with the right to write: a line of letters "
             "and digits that starts with hf_."
         )
-    try:
-        with _no_bars():
-            return _pushed(HfApi(token=token), folder, files, repo_id, private, progress or (lambda done, total: None))
-    except (httpx2.HTTPError, OSError, ValueError, RuntimeError) as error:
-        # No cause: what the client raises may hold the request, and with it the token.
-        raise ExportError(_sentence(repo_id, error)) from None
+    return token
 
 
 def _pushed(api: HfApi, folder: Path, files: list[Path], repo_id: str, private: bool, progress: Progress) -> str:

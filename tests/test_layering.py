@@ -43,7 +43,8 @@ KNOWS_GRADIO = {
 NO_GRADIO = {
     "session.py", "dials.py", "store.py", "tables.py", "differences.py", "readouts.py", "texts.py", "work.py",
     "lab.py", "measured.py", "grid_request.py", "trade_off_words.py", "trade_off_rows.py", "trade_off_handlers.py",
-    "evaluated.py", "evaluation_handlers.py", "evaluation_table.py",
+    "evaluated.py", "evaluation_handlers.py", "evaluation_table.py", "import_handlers.py", "import_words.py",
+    "push_handlers.py", "push_words.py",
 }  # fmt: skip
 
 

@@ -67,7 +67,7 @@ def test_an_edit_pack_becomes_a_recipe_and_has_no_dials(bundled, directions_file
 def test_a_steering_vector_needs_texts_and_says_so(vector, tmp_path, capsys):
     recipe = tmp_path / "a.safetensors"
     assert main(["import", str(vector)]) == 0
-    assert "it brings no mean inputs" in capsys.readouterr().out
+    assert "A steering vector with a direction for 6 of 6 layers" in capsys.readouterr().out
     assert main(["import", str(vector), "-o", str(recipe)]) == 2
     assert "--texts FILE" in capsys.readouterr().err and not recipe.exists()
     texts = tmp_path / "texts.jsonl"

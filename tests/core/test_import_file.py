@@ -61,7 +61,7 @@ def test_what_was_read_is_said(llama, tmp_path):
     assert said["recipe"] == f"A recipe of this program: a finished edit of {size}, made from mood."
     assert said["edit pack"] == f"An edit pack of the authors' code: a finished edit of {size}."
     assert "with the mean inputs, for 3 of 3 layers (0-2" in said["directions"]
-    assert "2 of 3 layers (1-2, counted from 0); it brings no mean inputs" in said["gguf"]
+    assert "2 of 3 layers (1-2, counted from 0)." in said["gguf"]
 
 
 def text(path, loaded):

@@ -26,7 +26,7 @@ from components.page_view import CHOICE, kept_choice, page_view, resting_view, w
 from components.session import OWN, Session
 from components.store import BUNDLED_LABEL, ModelStore, model_sources
 from components.tables import ranked_table, ranking
-from components.take_home_handlers import Parcel, exported, uploaded
+from components.take_home_handlers import Parcel, exported
 from components.work import Work
 from s2e_core import (
     Cancelled,
@@ -36,7 +36,6 @@ from s2e_core import (
     ExportError,
     ModelLoadError,
     Original,
-    RecipeError,
     SettingsError,
     capture_means,
     component_scores,
@@ -44,7 +43,6 @@ from s2e_core import (
     summarize,
     swapped,
 )
-from s2e_core.recipe import save_edit
 from tests.ui.running import first_session, shared_store
 
 STRONG = {"rho_attn": None, "rho_mlp": 0.5, "alpha": 0.2, "strength": 1.0}
@@ -492,27 +490,6 @@ def test_the_sizes_on_the_buttons_are_those_of_the_files() -> None:
         shown = labels[kind]["value"].split(" · ")[1]
         figure = float(shown.split()[0]) * (1e6 if "MB" in shown else 1e3)
         assert figure == pytest.approx(size, rel=0.05), kind
-
-
-def test_a_recipe_comes_back_as_the_same_edit() -> None:
-    session = strong_session()
-    path = parcel(session, "recipe").path
-    back = uploaded(shared_store(), first_session(), str(path))
-    assert all(torch.equal(a, b) for a, b in zip(back.edit.right, session.edit.right, strict=True))
-    assert back.settings.rho_mlp == STRONG["rho_mlp"] and "uploaded" in readouts.summary(back)
-
-
-def test_a_recipe_of_another_model_is_refused_by_name(tmp_path: Path) -> None:
-    session = strong_session()
-    foreign = replace(session.edit, provenance=replace(session.edit.provenance, fingerprint="0" * 64, model_id="other"))
-    path = save_edit(foreign, tmp_path / "foreign.safetensors")
-    with pytest.raises(RecipeError, match="other"):
-        uploaded(shared_store(), session, str(path))
-
-
-def test_an_upload_without_a_file_is_refused_with_a_sentence() -> None:
-    with pytest.raises(RecipeError, match="No file has arrived"):
-        uploaded(shared_store(), first_session(), None)
 
 
 def test_a_report_goes_when_the_edit_it_is_about_has_changed() -> None:

@@ -395,7 +395,7 @@ def test_what_cannot_be_measured_is_said_in_a_sentence(store: ModelStore, sessio
 def test_an_empty_edit_and_a_recipe_have_no_components_to_leave_out(store: ModelStore, session: Session) -> None:
     with pytest.raises(SettingsError, match="Nothing is edited"):
         next(taken_apart(store, dials.select_none(session), "progressive", 2))
-    with pytest.raises(SettingsError, match="recipe"):
+    with pytest.raises(SettingsError, match="uploaded"):
         next(taken_apart(store, session.with_recipe(session.edit, "mine"), "progressive", 2))
 
 

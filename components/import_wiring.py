@@ -1,0 +1,73 @@
+"""Wires the fold that brings a file: it is looked at when it arrives, and put on the page when it is used.
+
+Knows gradio's events. What is done with a file is components/import_handlers.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import gradio as gr
+
+from . import import_words as words
+from .handlers import guarded
+from .import_handlers import Brought, adopted, inspected, prepared, title_of
+from .import_panel import ImportPanel
+from .page_view import whole_view
+from .session import Session
+from .wiring import CHANGED, MODEL, QUIET, SESSION, Page
+
+KEPT = frozenset({"model", "behavior", "own", "swap", "prompt", "examples", "length", "gamma"})
+"""What of the whole view a file does not change: the visitor's choice and prompts."""
+
+
+def wire_import(page: Page, panel: ImportPanel, names: Sequence[str]) -> None:
+    """Everything in the fold. `names` are those of the whole view."""
+    store, components, swap = page.store, page.named(), page.choose.swap
+    names = [name for name in names if name not in KEPT]
+    pending = gr.State(None)  # what was read, until the page turns to it
+    parts = [panel.read, panel.use, panel.texts]
+
+    def look(session: Session, path: str | None) -> tuple[Any, ...]:
+        imported = inspected(store, session, path)
+        said = words.read_words(imported, session, title_of(store, session))
+        wants_texts = imported.directions is not None and imported.inputs is None
+        return said, gr.update(interactive=True), gr.update(visible=wants_texts, value=None)
+
+    def use(session: Session, path: str | None, texts: str | None) -> Iterator[tuple[Any, Any]]:
+        for step in prepared(store, session, path, texts):
+            yield (step, None) if isinstance(step, str) else (gr.skip(), step)
+
+    def adopt(session: Session, brought: Brought, shown: Any, dtype: Any) -> tuple[Any, ...]:
+        taken = adopted(store, session, brought)
+        view = whole_view(store, taken, shown, dtype)
+        turned = gr.skip() if taken.origin is None else gr.update(value=False, interactive=False)
+        return taken, words.used_words(brought.imported), turned, *(view[name] for name in names)
+
+    arrived = panel.upload.upload(
+        guarded(look), [page.session, panel.upload], parts, trigger_mode="always_last", **MODEL
+    )
+    arrived.failure(lambda: _nothing(words.NOTHING_READ), None, parts, **QUIET)
+    panel.upload.clear(lambda: _nothing(""), None, parts, **QUIET)
+    run = panel.use.click(
+        guarded(use), [page.session, panel.upload, panel.texts], [panel.read, pending], trigger_mode="once", **MODEL
+    )
+    sides = [page.details.shown, page.take.dtype]
+    done = run.success(
+        guarded(adopt), [page.session, pending, *sides],
+        [page.session, panel.read, swap, *(components[name] for name in names)], **SESSION,
+    )  # fmt: skip
+    done.success(None, js=CHANGED)
+    for failed in (run.failure, done.failure):  # also after Stop
+        failed(lambda: words.NOT_USED, None, panel.read, **QUIET)
+    panel.stop.click(None, None, None, cancels=[run], **QUIET)
+    # Directions out of a file have no sides to swap; any other choice has them again.
+    page.refresh.click(
+        lambda session: gr.update(interactive=session.origin is None), page.session, swap,
+        trigger_mode="always_last", **QUIET,
+    )  # fmt: skip
+
+
+def _nothing(said: str) -> tuple[Any, ...]:
+    return said, gr.update(interactive=False), gr.update(visible=False, value=None)

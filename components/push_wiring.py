@@ -1,0 +1,41 @@
+"""Wires the fold that sends an export to the Hub; the token's field is emptied as soon as a push begins.
+
+Knows gradio's events. What a push does is components/push_handlers.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from s2e_core.export import ExportDtype
+
+from . import push_words as words
+from .handlers import guarded
+from .push_handlers import Form, pushed
+from .push_panel import PushPanel
+from .session import Session
+from .wiring import PUSH, QUIET, Page
+
+
+def wire_push(page: Page, panel: PushPanel) -> None:
+    """Everything in the fold."""
+    outputs = [panel.token, panel.status]
+
+    def send(
+        session: Session, repository: str, what: Any, private: bool, dtype: ExportDtype, token: str
+    ) -> Iterator[tuple[str, str]]:
+        yield "", words.writing(0, 0)
+        form = Form(repository or "", "adapter" if what == "adapter" else "checkpoint", bool(private), dtype)
+        for said in pushed(page.store, session, form, token):
+            yield "", said
+
+    run = panel.push.click(
+        guarded(send),
+        [page.session, panel.repository, panel.what, panel.private, page.take.dtype, panel.token],
+        outputs,
+        trigger_mode="once",
+        **PUSH,
+    )
+    run.failure(lambda: ("", words.NOT_PUSHED), None, outputs, **QUIET)  # also after Stop
+    panel.stop.click(None, None, None, cancels=[run], **QUIET)
