@@ -1,4 +1,4 @@
-"""Finds the heads and neurons of a causal language model by one small rule, and checks the finding by a forward pass.
+"""Finds the heads and neurons of a causal language model by one small rule.
 
 The rule reads module names and sizes: no table of models. It covers decoders whose layers have one attention output
 projection and one MLP down projection, each a plain matrix; a layer that mixes tokens by other means has no heads, and
@@ -8,18 +8,15 @@ Knows no tokenizer and no file.
 
 from __future__ import annotations
 
-import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from math import prod
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
+from torch import nn
 
 from .decoder_layer import (
     CROSS_ATTENTION,
@@ -40,7 +37,6 @@ from .decoder_layer import (
     what_it_lacks,
 )
 from .errors import UnsupportedModelError
-from .experts import Call, watch
 from .site_weight import held_weight
 from .spec import KINDS, ModelSpec, Site
 
@@ -56,13 +52,6 @@ STACKS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
 HALVES: Mapping[str, tuple[str, ...]] = MappingProxyType({"xlm": ("transformer.attentions", "transformer.ffns")})
 """Model types that keep the halves of their layers in lists of their own."""
 
-TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4, torch.float16: 5e-3, torch.bfloat16: 2e-2}
-"""Largest error of the decomposition, relative to max(1, max |output|): half precision rounds every output."""
-PROBE_TOKENS = 8
-COLUMNS_AT_ONCE = 2048  # of a weight in fp32: a whole copy of it is never made
-FORWARD_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError)
-"""What a model raises that needs more than token ids to run: that is its nature, so the person gets a sentence."""
-
 
 def find_sites(model: PreTrainedModel) -> ModelSpec:
     """Every projection through which a head or a neuron writes to the residual stream, heads before neurons in a layer.
@@ -73,7 +62,7 @@ def find_sites(model: PreTrainedModel) -> ModelSpec:
     out; at least one layer must have heads.
     """
     names = {module: name for name, module in model.named_modules()}
-    with _naming(model):
+    with naming(model):
         layers = _decoder_layers(model)
         _refuse_if_headless([layer for layer, _ in layers])
         sites = [
@@ -85,33 +74,6 @@ def find_sites(model: PreTrainedModel) -> ModelSpec:
     d_model = held_weight(model, sites[0]).shape[-1 if sites[0].transposed else -2]
     unreachable = _out_of_reach(model, [layer for layer, _ in layers], names)
     return ModelSpec(model.config.model_type, len(layers), d_model, tuple(sites), unreachable)
-
-
-def verify_sites(model: PreTrainedModel, spec: ModelSpec) -> ModelSpec:
-    """Run a few tokens through the model and check that its sites do what an edit assumes; fills `post_norm`.
-
-    Each site must be called exactly once, or as often as its stack runs, and the sum over its components of
-    W[:, block] @ x[block], plus the bias, must equal its output (method, "Components"). A site has `post_norm` when a
-    norm receives its very output tensor.
-    Raises UnsupportedModelError where that does not hold. The model is left without hooks and unchanged.
-    """
-    probes = [_Probe(site, model) for site in spec.sites]
-    vocabulary = number(model.config.get_text_config(), ("vocab_size",)) or PROBE_TOKENS
-    ids = torch.arange(3, 3 + PROBE_TOKENS, device=model.device)[None] % vocabulary  # (1, tokens)
-    with ExitStack() as hooks, torch.inference_mode(), _naming(model):
-        for probe in probes:
-            for handle in probe.hooks(model):
-                hooks.callback(handle.remove)
-        for module in model.modules():
-            if "norm" in type(module).__name__.lower():
-                hooks.callback(module.register_forward_pre_hook(_norm_watcher(probes)).remove)
-        try:
-            model(input_ids=ids)
-        except FORWARD_ERRORS as error:
-            raise Unfit(f"a forward pass over {PROBE_TOKENS} token ids fails ({error})") from error
-        for probe in probes:
-            probe.check()
-    return replace(spec, sites=tuple(replace(probe.site, post_norm=probe.post_norm) for probe in probes))
 
 
 def _layer_sites(
@@ -136,7 +98,8 @@ def _layer_sites(
 
 
 @contextmanager
-def _naming(model: PreTrainedModel) -> Iterator[None]:
+def naming(model: PreTrainedModel) -> Iterator[None]:
+    """Put the model's name before the reason why it is unfit, and raise that as UnsupportedModelError."""
     try:
         yield
     except Unfit as reason:
@@ -222,84 +185,3 @@ def _numbers(indices: list[int]) -> str:
     ends = [i for i in indices if i + 1 not in indices]
     runs = ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in zip(starts, ends, strict=True))
     return f"layer{'s' if len(indices) > 1 else ''} {runs}"
-
-
-@dataclass(eq=False)
-class _Probe:
-    """What one site did during the forward pass; keeps its output so that no later tensor gets the same address."""
-
-    site: Site
-    model: PreTrainedModel
-    module: nn.Module = field(init=False)
-    errors: list[float] = field(default_factory=list)
-    """Of every run, relative to the largest output."""
-    positions: int = 0
-    post_norm: bool = False
-    outputs: tuple[Tensor, ...] = ()
-    """The output tensor and a copy of it."""
-
-    def __post_init__(self) -> None:
-        self.module = self.model.get_submodule(self.site.name)
-
-    def hooks(self, model: PreTrainedModel) -> list[RemovableHandle]:
-        if self.site.experts:
-            return watch(model, self.site, self.record_experts)
-        return [self.module.register_forward_hook(self.record)]
-
-    def record(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        x = inputs[0].reshape(-1, self.site.n_inputs)  # (tokens, n_inputs)
-        bias = getattr(module, "bias", None)
-        start = torch.zeros((), device=x.device) if bias is None else bias.float()
-        self._compare(output, sum(self._written(x), start), len(x))
-
-    def record_experts(self, call: Call, output: Tensor) -> None:
-        written = torch.zeros_like(output.flatten(0, -2), dtype=torch.float32)  # (rows, d)
-        stacked = held_weight(self.model, self.site)
-        for part in call.parts(torch.ones(call.n_tokens, dtype=torch.bool, device=output.device)):
-            weight = stacked[part.expert] if self.site.transposed else stacked[part.expert].T  # (n_inputs, d)
-            written.index_add_(0, part.rows, part.inputs.float() @ weight.float())
-            if part.more is not None:
-                written.index_add_(0, part.rows, part.more.float())
-        self._compare(output, written, call.n_tokens)
-
-    def _compare(self, output: Tensor, written: Tensor, positions: int) -> None:
-        """`written` is (rows, d): what the components and the bias should have written."""
-        self.outputs = (output, output.clone())
-        self.positions = positions
-        y = output.reshape(-1, output.shape[-1]).float()  # (rows, d)
-        self.errors.append(float((y - written).abs().max() / y.abs().max().clamp_min(1)))
-
-    def _written(self, x: Tensor) -> Iterator[Tensor]:
-        """What the components write, (tokens, d), some of them at a time."""
-        weight = self.module.weight.T if self.site.transposed else self.module.weight
-        step = self.site.width * max(1, COLUMNS_AT_ONCE // self.site.width)
-        for start in range(0, self.site.n_inputs, step):
-            block = slice(start, start + step)
-            yield x[:, block].float() @ weight[:, block].float().T
-
-    def check(self) -> None:
-        if len(self.errors) != self.site.runs:
-            expected = "once" if self.site.runs == 1 else f"{self.site.runs} times"
-            raise Unfit(
-                f"{self.site.name} ran {len(self.errors)} times in one forward pass, where {expected} was expected"
-            )
-        if self.positions != PROBE_TOKENS:
-            raise Unfit(f"{self.site.name} sees {self.positions} positions where {PROBE_TOKENS} tokens were given")
-        tolerance = TOLERANCE[self.module.get_parameter(self.site.parameter).dtype]
-        if wrongs := [error for error in self.errors if not error <= tolerance]:  # NaN is wrong too
-            wrong = f"off by {wrongs[0]:.2g} where {tolerance:g} is allowed"
-            raise Unfit(f"{self.site.name} does not output its weight times its input: it is {wrong}")
-
-
-def _norm_watcher(probes: list[_Probe]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-    """A hook that marks the site whose output the norm receives.
-
-    An addition in place keeps the address and changes the content: that is the residual stream, and no post-norm.
-    """
-
-    def watch(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        for x, probe in itertools.product(inputs[:1], (probe for probe in probes if probe.outputs)):
-            y, before = probe.outputs
-            probe.post_norm |= y.shape == x.shape and y.data_ptr() == x.data_ptr() and torch.equal(x, before)
-
-    return watch

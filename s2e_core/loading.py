@@ -14,11 +14,12 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from . import hub
-from .architecture import find_sites, verify_sites
+from .architecture import find_sites
 from .checkpoint import FLOATS, INDEX, SINGLE, Checkpoint, open_checkpoint
 from .errors import ExportError, ModelLoadError, S2EError
 from .memory import MemoryNeed, is_out_of_memory, memory_need, refuse_hopeless
 from .model_config import check_config
+from .site_check import verify_sites
 from .site_weight import held_weight
 from .spec import ModelSpec
 from .text_checks import load_tokenizer, text_warnings

@@ -20,8 +20,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from s2e_core.architecture import find_sites, verify_sites
+from s2e_core.architecture import find_sites
 from s2e_core.loading import fingerprint
+from s2e_core.site_check import verify_sites
 from s2e_core.types import LoadedModel
 
 
@@ -52,12 +53,10 @@ EXPERTS = _words(
     granitemoeshared hunyuan_v1_moe hy_v3 hy_v4 inkling2_text kolibri1 laguna mellum mimo_v2_flash minimax_m2
     minimax_m3_vl_text mixtral olmoe phimoe qwen2_moe qwen3_moe solar_open zaya bailing_hybrid granitemoehybrid jamba
     kimi_linear lfm2_moe minimax nemotron_h qwen3_5_moe qwen3_5_moe_text qwen3_next qwen4_exp qwen4_exp_text
+    inkling_text llama4 llama4_text longcat_flash dbrx jetmoe
     """
 )
 """Model types with fused experts, some of them hybrids as well."""
-
-OTHER_EXPERTS = _words("inkling_text llama4 llama4_text longcat_flash dbrx jetmoe")
-"""Model types whose experts are called in a way of their own."""
 
 HYBRIDS = _words("bamba falcon_h1 lfm2 lfm3 mllama olmo_hybrid qwen3_5 qwen3_5_text recurrent_gemma")
 """Model types in which some layers mix tokens by other means than attention heads."""

@@ -20,6 +20,7 @@ ROWS = (
     {"directions", "scores", "edit", "settings_json", "estimates", "wording", "refusals", "scoring", "trials"},
     {
         "architecture",
+        "site_check",
         "decoder_layer",
         "experts",
         "contrast",

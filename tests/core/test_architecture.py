@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from s2e_core import ModelSpec, UnsupportedModelError, architecture
-from s2e_core.architecture import find_sites, verify_sites
+from s2e_core import ModelSpec, UnsupportedModelError, site_check
+from s2e_core.architecture import find_sites
+from s2e_core.site_check import verify_sites
 from tests.families import saved, tiny_model
 
 
@@ -233,7 +234,7 @@ def test_a_tensor_changed_in_place_before_the_norm_is_not_the_projections_output
 
 
 def test_the_check_gives_the_same_verdict_in_small_pieces(monkeypatch):
-    monkeypatch.setattr(architecture, "COLUMNS_AT_ONCE", 20)
+    monkeypatch.setattr(site_check, "COLUMNS_AT_ONCE", 20)
     checked(tiny_model("gpt2"))
     model = tiny_model("llama")
     model.model.layers[0].mlp.down_proj.__class__ = Scaled

@@ -29,7 +29,8 @@ from s2e_core import (
     preview_logits,
     steering_directions,
 )
-from s2e_core.architecture import find_sites, verify_sites
+from s2e_core.architecture import find_sites
+from s2e_core.site_check import verify_sites
 from tests.families import (
     EXPERTS,
     HYBRIDS,

@@ -12,11 +12,12 @@ from transformers import AutoModelForCausalLM
 
 from s2e_core import Edited, Original, UnsupportedModelError, batching, load_model, preview_logits
 from s2e_core.adapter import export_adapter
-from s2e_core.architecture import find_sites, verify_sites
+from s2e_core.architecture import find_sites
 from s2e_core.batching import Row, answers
 from s2e_core.cache import holds_everything, new_cache, select_rows
 from s2e_core.export import export_checkpoint
 from s2e_core.recipe import load_edit, save_edit
+from s2e_core.site_check import verify_sites
 from tests.core.by_hand import answer_by_hand
 from tests.core.chain import chain
 from tests.core.edits import IDS, logits, plain, random_edit
