@@ -54,7 +54,7 @@ def adapter_files(loaded: LoadedModel, edit: WeightEdit, size: float) -> dict[st
     config = json.dumps(_config(loaded, edit), indent=2) + "\n"
     licence = {path.name: path.read_bytes() for path in licence_files(loaded.source)}
     factors = adapter_factors(loaded, edit)
-    _check_names(loaded, factors)
+    _check_peft(loaded, edit, factors)
     weights = save(factors, {"format": "pt"})  # the key is what tells older readers that these are torch tensors
     return {CONFIG_FILE: config.encode(), WEIGHTS_FILE: weights, **own_files(loaded, edit, "adapter", size), **licence}
 
@@ -87,8 +87,12 @@ def change_by_factors(loaded: LoadedModel, edit: WeightEdit, index: int, factors
 
 def _names(site: Site) -> tuple[str, str]:
     """PEFT's names of the two factors of a site, A and B."""
-    module = f"{site.name}.{site.parameter}".rpartition(".")[0]
-    return f"{_PREFIX}{module}.lora_A.weight", f"{_PREFIX}{module}.lora_B.weight"
+    return f"{_PREFIX}{_owner(site)}.lora_A.weight", f"{_PREFIX}{_owner(site)}.lora_B.weight"
+
+
+def _owner(site: Site) -> str:
+    """The module that itself holds the weight, which is what PEFT wraps."""
+    return f"{site.name}.{site.parameter}".rpartition(".")[0]
 
 
 def _is_swapped(loaded: LoadedModel, site: Site) -> bool:
@@ -96,7 +100,7 @@ def _is_swapped(loaded: LoadedModel, site: Site) -> bool:
 
     It holds every stack for (out, in) unless its module says `is_transposed`, which Llama 4's does not say.
     """
-    module = loaded.model.get_submodule(site.name)
+    module = loaded.model.get_submodule(_owner(site))
     return bool(site.experts) and site.transposed != bool(getattr(module, "is_transposed", False))
 
 
@@ -115,8 +119,15 @@ def check_edit(loaded: LoadedModel, edit: WeightEdit) -> None:
             )
 
 
-def _check_names(loaded: LoadedModel, factors: dict[str, Tensor]) -> None:
-    """Raise ExportError where PEFT, which renames what it reads as transformers renames a checkpoint, loses a name."""
+def _check_peft(loaded: LoadedModel, edit: WeightEdit, factors: dict[str, Tensor]) -> None:
+    """Raise ExportError for what PEFT cannot adapt, or would leave out with no more than a warning."""
+    for site in (edit.spec.sites[i] for i in edit.edited_sites()):
+        if site.experts and loaded.model.get_parameter(f"{site.name}.{site.parameter}").dim() == 2:
+            raise ExportError(
+                f"PEFT {version('peft')} cannot adapt the experts of {site.name}, whose matrices lie in a single one; "
+                "export the checkpoint instead."
+            )
+    # PEFT renames what it reads as transformers renames a checkpoint.
     found = convert_peft_adapter_state_dict_for_transformers(loaded.model, LoraConfig(), factors)
     lost = sorted(factors.keys() - found.keys())
     if lost:

@@ -13,7 +13,7 @@ import yaml
 from huggingface_hub import metadata_load
 
 from .recipe import PAPER, model_label, recipe_bytes
-from .site_weight import held_weight
+from .site_weight import weight_blocks
 from .spec import KINDS
 from .types import LoadedModel, WeightEdit
 
@@ -46,7 +46,7 @@ The complete edit lies in `{recipe}`; Steer2Edit loads it again for the same bas
 {snippet}
 ```
 
-The licence of the base model applies.
+{note}The licence of the base model applies.
 """
 _CHECKPOINT_SNIPPET = """from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -60,6 +60,12 @@ model = PeftModel.from_pretrained(base, "path/to/this/folder")
 tokenizer = AutoTokenizer.from_pretrained({base!r}{revision})"""
 
 
+_EXPERTS_NOTE = (
+    "PEFT adds the change of a mixture of experts in the number format in which the base is loaded; load it with "
+    "`dtype=torch.float32` to keep small changes whole.\n\n"
+)
+
+
 def own_files(loaded: LoadedModel, edit: WeightEdit, kind: CardKind, size: float) -> dict[str, bytes]:
     """Model card and recipe, by file name: what an export adds to the weights. `size` is the `relative_size`."""
     return {CARD_FILE: model_card(loaded, edit, kind, size).encode(), RECIPE_FILE: recipe_bytes(edit)}
@@ -68,6 +74,7 @@ def own_files(loaded: LoadedModel, edit: WeightEdit, kind: CardKind, size: float
 def model_card(loaded: LoadedModel, edit: WeightEdit, kind: CardKind, size: float) -> str:
     """The text of README.md; `size` is the `relative_size` of the edit."""
     revision = f", revision={loaded.revision!r}" if loaded.revision else ""
+    experts = any(edit.spec.sites[i].experts for i in edit.edited_sites())
     adapter = _ADAPTER_SNIPPET.format(base=loaded.model_id, revision=revision)
     return _CARD.format(
         front=yaml.safe_dump(_front_matter(loaded, kind), sort_keys=False, allow_unicode=True),
@@ -77,6 +84,7 @@ def model_card(loaded: LoadedModel, edit: WeightEdit, kind: CardKind, size: floa
         paper=PAPER,
         recipe=RECIPE_FILE,
         snippet=_CHECKPOINT_SNIPPET if kind == "checkpoint" else adapter,
+        note=_EXPERTS_NOTE if experts and kind == "adapter" else "",
     )
 
 
@@ -84,9 +92,8 @@ def relative_size(loaded: LoadedModel, edit: WeightEdit) -> float:
     """|dW| / |W| in Frobenius norms over the edited matrices, all of which it reads; |outer(u, a)| = |u| |a|."""
     sites = edit.edited_sites()
     change = sum(float(edit.left[i].norm() * edit.right[i].norm()) ** 2 for i in sites)
-    held = (held_weight(loaded.model, edit.spec.sites[i]) for i in sites)
-    matrices = (matrix for weight in held for matrix in (weight if weight.dim() == 3 else (weight,)))  # experts in turn
-    weight = sum(float(matrix.float().norm()) ** 2 for matrix in matrices)
+    blocks = (block for i in sites for block in weight_blocks(loaded.model, edit.spec.sites[i]))
+    weight = sum(float(block.norm()) ** 2 for block in blocks)
     return (change / weight) ** 0.5 if weight else 0.0
 
 

@@ -183,6 +183,7 @@ def _site(entry: Mapping[str, Any]) -> Site:
         runs=int(entry.get("runs", 1)),  # recipes of before such models were known lack it, and what follows
         parameter=str(entry.get("parameter", "weight")),
         experts=int(entry.get("experts", 0)),
+        writes_more=bool(entry.get("writes_more", False)),
     )
     uneven = site.experts and site.n_components % site.experts
     if site.kind not in KINDS or uneven or min(site.layer, site.experts, site.n_components - 1, site.width - 1) < 0:

@@ -38,7 +38,8 @@ class Verification:
     not_found: tuple[str, ...] = ()
     """Weights for which transformers found no tensor, so that it begins them with random numbers."""
     logit_difference: float = math.nan
-    """Largest |reloaded - preview| over all prompts, positions and tokens."""
+    """Largest |reloaded - preview| over all prompts, positions and tokens; of rounded mixtures of experts, over the
+    nearest nine tenths of the positions."""
     logit_effect: float = math.nan
     """Largest |preview - original|: what the edit itself does there."""
     logit_tolerance: float = math.nan
@@ -130,10 +131,11 @@ class Verification:
 def component_label(spec: ModelSpec, component: Component) -> str:
     """A component for a person: 'layer 3 head 2'."""
     site = spec.sites[component.site]
-    if site.experts:
-        expert, neuron = divmod(component.index, site.n_components // site.experts)
-        return f"layer {site.layer} expert {expert} neuron {neuron}"
-    return f"layer {site.layer} {'head' if site.kind == 'heads' else 'neuron'} {component.index}"
+    kind, index = ("head" if site.kind == "heads" else "neuron"), component.index
+    if not site.experts:
+        return f"layer {site.layer} {kind} {index}"
+    expert, index = divmod(index, site.n_components // site.experts)
+    return f"layer {site.layer} expert {expert} {kind} {index}"
 
 
 def _edited(realised: Tensor) -> Tensor:

@@ -42,9 +42,13 @@ def merged(loaded: LoadedModel, edit: WeightEdit, dtype: torch.dtype) -> PreTrai
     model = copy.deepcopy(AutoModelForCausalLM.from_pretrained(loaded.source, dtype=dtype)).eval()
     with torch.no_grad():
         for i in edit.edited_sites():
-            weight = model.get_submodule(edit.spec.sites[i].name).weight
-            change = edit.left[i].unsqueeze(1) * edit.right[i].unsqueeze(0)
-            weight.copy_((weight.float() + (change.T if edit.spec.sites[i].transposed else change)).to(dtype))
+            site = edit.spec.sites[i]
+            weight = model.get_submodule(site.name).get_parameter(site.parameter)
+            count = max(site.experts, 1)
+            parts = zip(weight.view(count, -1, weight.shape[-1]), edit.right[i].chunk(count), strict=True)
+            for matrix, right in parts:  # experts one after the other
+                change = edit.left[i].unsqueeze(1) * right.unsqueeze(0)
+                matrix.copy_((matrix.float() + (change.T if site.transposed else change)).to(dtype))
     return model
 
 
