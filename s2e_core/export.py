@@ -19,7 +19,7 @@ from .checkpoint import FLOATS, Checkpoint, Shard, StoredTensor, open_checkpoint
 from .errors import ExportError
 from .model_card import CARD_FILE, own_files, relative_size
 from .recipe import recipe_bytes
-from .staging import Meter, copy_bytes, copy_file, copy_mode, open_source, staged, write_files
+from .staging import Meter, copy_bytes, copy_file, copy_mode, open_source, staged, write_files, write_pieces
 from .stored_edit import StoredChange, stored_changes
 from .types import LoadedModel, Progress, WeightEdit
 
@@ -106,7 +106,7 @@ def _write_shard(
                 continue  # goes along with the next span that is copied as it is
             copy_bytes(reader, writer, tensor.start - reader.tell(), meter)
             for before, after in _new_rows(tensor, change, dtype):
-                writer.write(after.contiguous().view(torch.uint8).numpy())
+                write_pieces(writer, after.contiguous().view(torch.uint8).flatten().numpy().data)
                 changed = changed or (change is not None and not torch.equal(before, after))
                 meter.add(after.nbytes)
             reader.seek(tensor.end)

@@ -9,27 +9,32 @@ save_pretrained runs once as it must where the loaded model may not be written, 
 it, and once in its best case, with the loaded weights edited in place.
 
 With --shape the checkpoint has the widths and the vocabulary of Qwen2.5-0.5B (tied embeddings) or of Llama 3.2 1B
-(untied), and as many layers as fill the megabytes; the export is then timed against a plain copy of the same files.
+(untied), and as many layers as fill the megabytes; the export is then timed against a plain copy of the same files, by
+turns in the process that holds the model, so that all of them find the same memory. The source lies in the page cache,
+or with --cold on the disk alone. Two times count: until the call returns, and until fsync says that it is on the disk.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedConfig, PreTrainedModel, Qwen2Config
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from s2e_core import WeightEdit, load_model
+from s2e_core import LoadedModel, WeightEdit, load_model
 from s2e_core.edit import edited_weight
 from s2e_core.export import export_checkpoint
 from s2e_core.staging import readable_size
@@ -39,8 +44,9 @@ from tests.families import tiny_tokenizer
 BASE = "save_pretrained of a second model"
 IN_PLACE = "save_pretrained after an edit in place"
 COPY = "plain file copy"
+TYPICAL, EVERY = "export of a typical edit", "export, every projection edited"
 ARMS = ("streamed", "streamed float32", BASE, IN_PLACE)
-COPY_ARMS = (COPY, "streamed")
+BESIDE_COPY = "beside copy"
 HIDDEN, MLP = 1024, 2816
 GOAL_RATIO, GOAL_EXTRA = 1.3, 400_000_000
 SHAPES: dict[str, PreTrainedConfig] = {
@@ -117,19 +123,19 @@ def save_edited(model: PreTrainedModel, edit: WeightEdit, folder: Path) -> None:
     model.save_pretrained(folder)
 
 
-def run_arm(arm: str, source: Path) -> None:
-    """One export, in this process; prints seconds and bytes as JSON."""
-    if arm == COPY:
-        with tempfile.TemporaryDirectory(dir=source.parent) as folder:
-            start = time.perf_counter()
-            shutil.copytree(source, Path(folder) / "out")
-            print(json.dumps({"seconds": time.perf_counter() - start, "extra": 0}))
-        return
+def in_memory(source: Path) -> LoadedModel:
+    """Loaded in bf16, and not mapped from the file: the same start for all arms."""
     torch.set_num_threads(1)  # all arms move bytes; threads only make the times of a busy machine jump
     loaded = load_model(source, device="cpu", dtype=torch.bfloat16)
-    edit = random_edit(loaded)
     for parameter in loaded.model.parameters():
-        parameter.data = parameter.data.clone()  # in memory, not mapped from the file: the same start for all arms
+        parameter.data = parameter.data.clone()
+    return loaded
+
+
+def run_arm(arm: str, source: Path) -> None:
+    """One export, in this process; prints seconds and bytes as JSON."""
+    loaded = in_memory(source)
+    edit = random_edit(loaded)
     with tempfile.TemporaryDirectory(dir=source.parent) as folder:
         Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
         before, start = memory("VmRSS"), time.perf_counter()
@@ -144,11 +150,71 @@ def run_arm(arm: str, source: Path) -> None:
         print(json.dumps({"seconds": seconds, "extra": memory("VmHWM") - before}))
 
 
-def measured(arm: str, source: Path) -> dict[str, float]:
-    command = [sys.executable, __file__, "--arm", arm, "--source", str(source)]
+def typical_edit(loaded: LoadedModel) -> WeightEdit:
+    """Heads in every fourth layer, neurons in every second."""
+    sites = [i for i, site in enumerate(loaded.spec.sites) if site.layer % (4 if site.kind == "heads" else 2) == 1]
+    return random_edit(loaded, sites=tuple(sites))
+
+
+def run_beside_copy(source: Path, cold: bool, turn: int) -> None:
+    """A plain copy and both exports, in this process and the order of this turn; prints what each took as JSON."""
+    loaded = in_memory(source)
+    typical, every = typical_edit(loaded), random_edit(loaded)
+    arms: list[tuple[str, Callable[[Path], object]]] = [
+        (COPY, lambda out: shutil.copytree(source, out)),
+        (TYPICAL, lambda out: export_checkpoint(loaded, typical, out)),
+        (EVERY, lambda out: export_checkpoint(loaded, every, out)),
+    ]
+    timed(arms[0][1], source, cold)  # not counted: whoever comes first touches memory that nobody used before
+    print(json.dumps({name: timed(run, source, cold) for name, run in arms[turn % 3 :] + arms[: turn % 3]}))
+
+
+def timed(run: Callable[[Path], object], source: Path, cold: bool) -> dict[str, float]:
+    """Seconds until `run` returns, until its files are on the disk, of the processor; and the peak of memory."""
+    os.sync()
+    with tempfile.TemporaryDirectory(dir=source.parent) as folder:
+        for path in source.iterdir():
+            if cold:
+                drop_from_page_cache(path)
+            else:
+                shutil.copyfile(path, os.devnull)
+        Path("/proc/self/clear_refs").write_text("5")
+        before, start, used = memory("VmRSS"), time.perf_counter(), time.process_time()
+        run(Path(folder) / "out")
+        seconds, used = time.perf_counter() - start, time.process_time() - used
+        extra = memory("VmHWM") - before
+        for path in (path for path in (Path(folder) / "out").rglob("*") if path.is_file()):
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        return {"seconds": seconds, "on disk": time.perf_counter() - start, "processor": used, "extra": extra}
+
+
+def drop_from_page_cache(path: Path) -> None:
+    with path.open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def measured(arm: str, source: Path, *options: str) -> Any:
+    command = [sys.executable, __file__, "--arm", arm, "--source", str(source), *options]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
-    result: dict[str, float] = json.loads(output.splitlines()[-1])
-    return result
+    return json.loads(output.splitlines()[-1])
+
+
+def compare_with_copy(source: Path, runs: int, cold: bool) -> None:
+    """Prints the medians; ratios are taken within a round, where the machine is equally busy."""
+    options = ["--cold"] if cold else []
+    rounds = [measured(BESIDE_COPY, source, *options, "--turn", str(turn)) for turn in range(runs)]
+    for arm in (COPY, TYPICAL, EVERY):
+        line = [f"{arm:33}"]
+        for what in ("seconds", "on disk", "processor"):
+            seconds = statistics.median(r[arm][what] for r in rounds)
+            ratios = [r[arm][what] / r[COPY][what] for r in rounds]
+            line.append(
+                f"{what} {seconds:6.2f} ({statistics.median(ratios):4.2f} x; {min(ratios):.2f}-{max(ratios):.2f})"
+            )
+        extra = statistics.median(r[arm]["extra"] for r in rounds)
+        print("  ".join((*line, f"{readable_size(extra)} beyond the model")), flush=True)
+    print(f"Goal: {GOAL_RATIO} x, {readable_size(GOAL_EXTRA)}")
 
 
 def main() -> None:
@@ -158,30 +224,30 @@ def main() -> None:
     parser.add_argument(
         "--shape", choices=sorted(SHAPES), help="time against a plain copy, with the shape of this model"
     )
-    parser.add_argument("--arm", choices=(*ARMS, COPY), help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help="on the disk to measure (default: the system's temporary folder)")
+    parser.add_argument("--cold", action="store_true", help="with --shape: read the source from the disk")
+    parser.add_argument("--arm", choices=(*ARMS, BESIDE_COPY), help=argparse.SUPPRESS)
     parser.add_argument("--source", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--turn", type=int, default=0, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.arm == BESIDE_COPY:
+        run_beside_copy(options.source, options.cold, options.turn)
+        return
     if options.arm:
         run_arm(options.arm, options.source)
         return
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         source = Path(folder) / "model"
         if options.shape:
             size = make_shaped_checkpoint(source, options.shape, options.megabytes)
         else:
             size = make_checkpoint(source, options.megabytes)
-        arms = COPY_ARMS if options.shape else ARMS
         print(f"{readable_size(size)} in {len(list(source.glob('*.safetensors')))} shards, median of {options.runs}")
-        rounds = [{arm: measured(arm, source) for arm in arms} for _ in range(options.runs)]
-    median = {arm: {k: statistics.median(r[arm][k] for r in rounds) for k in ("seconds", "extra")} for arm in arms}
-    if options.shape:
-        ratio = median["streamed"]["seconds"] / median[COPY]["seconds"]
-        print(f"{COPY} {median[COPY]['seconds']:.2f} s, streamed export {median['streamed']['seconds']:.2f} s")
-        print(
-            f"time {ratio:.2f} x (goal {GOAL_RATIO} x), {readable_size(median['streamed']['extra'])} beyond the model "
-            f"(goal {readable_size(GOAL_EXTRA)})"
-        )
-        return
+        if options.shape:
+            compare_with_copy(source, options.runs, options.cold)
+            return
+        rounds = [{arm: measured(arm, source) for arm in ARMS} for _ in range(options.runs)]
+    median = {arm: {k: statistics.median(r[arm][k] for r in rounds) for k in ("seconds", "extra")} for arm in ARMS}
     base = median[BASE]
     for arm in ARMS:
         seconds, extra = median[arm]["seconds"], median[arm]["extra"]

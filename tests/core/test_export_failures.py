@@ -101,8 +101,8 @@ def test_a_target_that_cannot_be_written_is_a_sentence(llama, tmp_path, export):
 
 
 @pytest.mark.parametrize("size", [0, 1, 999, 1000, 1001, 2500])
-def test_a_file_is_copied_whole_in_chunks_and_stop_takes_effect_within_a_file(tmp_path, monkeypatch, size):
-    monkeypatch.setattr(staging, "CHUNK", 1000)
+def test_a_file_is_copied_whole_in_pieces_and_stop_takes_effect_within_a_file(tmp_path, monkeypatch, size):
+    monkeypatch.setattr(staging, "PIECE", 1000)
     (tmp_path / "source").write_bytes(os.urandom(size))
     ticks: list[int] = []
     copy_file(tmp_path / "source", tmp_path / "target", Meter(size, lambda done, total: ticks.append(done)))
