@@ -6,11 +6,9 @@ may be one stored tensor or one for each expert. Reads a checkpoint in blocks an
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from .checkpoint import FLOATS, Checkpoint, StoredTensor, read_rows
@@ -110,7 +108,7 @@ def _located(
         for shape in _shapes(len(matrices), *matrix)
         for candidate in candidates.get(shape, ())
     ]
-    for (_, tensors), flipped in sorted(fitting, key=lambda fit: -_likeness(fit[0][0], name)):
+    for (_, tensors), flipped in _likeliest_first(fitting, name):
         shares = matrices.transpose(1, 2) if flipped else matrices
         if all(_holds(*pair) for pair in zip(tensors, shares.chunk(len(tensors)), strict=True)):
             step = site.n_inputs // len(tensors)
@@ -121,15 +119,19 @@ def _located(
     raise ExportError(_not_found(stored, weight, site, loaded))
 
 
+def _likeliest_first(fitting: list[tuple[_Candidate, bool]], name: str) -> Iterator[tuple[_Candidate, bool]]:
+    """The same name first; only where that is not the weight are all others compared, of which there may be many."""
+    yield from (fit for fit in fitting if fit[0][0] == name)
+    yield from sorted(fitting, key=lambda fit: -_likeness(fit[0][0], name))
+
+
 def _shapes(count: int, rows: int, columns: int) -> set[tuple[int, ...]]:
     """How `count` matrices may be stored: as a stack, one below the other, or as one matrix."""
     return {(count, rows, columns), (count * rows, columns)}
 
 
-def _likeness(stored: str, name: str) -> float:
-    """How many parts two dotted names have in common, in the same order; the same name beats everything."""
-    if stored == name:
-        return math.inf
+def _likeness(stored: str, name: str) -> int:
+    """How many parts two dotted names have in common, in the same order."""
     longest = [0] * (name.count(".") + 2)  # of what was seen of `stored` and the first parts of `name`
     for part in stored.split("."):
         before = longest.copy()
@@ -141,10 +143,16 @@ def _likeness(stored: str, name: str) -> float:
 def _holds(tensor: StoredTensor, matrices: Tensor) -> bool:
     """Whether a stored tensor is these matrices (n, rows, columns), which may have been cast at load."""
     return all(
-        torch.equal(part.to(matrices.dtype), matrices[matrix, row : row + len(part)].cpu())
+        _equal(part.to(matrices.dtype), matrices[matrix, row : row + len(part)].cpu())
         for first, rows in read_rows(tensor)
         for matrix, row, part in by_matrix(first, rows, matrices.shape[1])
     )
+
+
+def _equal(stored: Tensor, held: Tensor) -> bool:
+    """Whether all numbers are the same and finite; a third of the time of torch.equal in 16 bits."""
+    least, most = (stored - held).aminmax()
+    return bool(least == 0) and bool(most == 0)
 
 
 def _not_found(stored: Mapping[str, StoredTensor], weight: Tensor, site: Site, loaded: LoadedModel) -> str:
