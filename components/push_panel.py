@@ -27,11 +27,11 @@ def push_panel() -> PushPanel:
         with gr.Row():
             repository = gr.Textbox(
                 label=words.REPOSITORY, placeholder=words.REPOSITORY_EXAMPLE, elem_id="push-repository", max_lines=1,
-                interactive=True, min_width=240, html_attributes=_unremembered("off"),
+                interactive=True, min_width=240, html_attributes=_plain(),
             )  # fmt: skip
             token = gr.Textbox(
                 label=words.TOKEN, type="password", placeholder=words.TOKEN_EXAMPLE, elem_id="push-token", max_lines=1,
-                interactive=True, min_width=240, html_attributes=_unremembered("new-password"),
+                interactive=True, min_width=240, html_attributes=_plain(),
             )  # fmt: skip
         with gr.Row(elem_classes="bar"):
             what = gr.Radio(
@@ -48,6 +48,6 @@ def push_panel() -> PushPanel:
     return PushPanel(repository, what, private, token, push, stop, status)
 
 
-def _unremembered(autocomplete: str) -> gr.InputHTMLAttributes:
-    """The browser neither fills the field in nor offers to keep what stands in it."""
-    return gr.InputHTMLAttributes(autocomplete=autocomplete, spellcheck=False, autocapitalize="off")
+def _plain() -> gr.InputHTMLAttributes:
+    """The browser neither corrects nor remembers what is typed; gradio's password fields take no `autocomplete`."""
+    return gr.InputHTMLAttributes(autocomplete="off", spellcheck=False, autocapitalize="off")
