@@ -42,7 +42,8 @@ from .commands_hub import push
 from .commands_import import import_foreign
 from .commands_measure import evaluate_variants, find, sweep_grid
 from .export import ExportFormat
-from .memory import available_memory, dtype_name, gigabytes, held_bytes
+from .memory import available_memory, gigabytes
+from .residence import memory_held, residence
 from .spec import KINDS
 from .terminal import chosen_contrast, chosen_model, chosen_settings, extracted, output, progress_line
 from .text_checks import described_template
@@ -73,7 +74,7 @@ def info(options: argparse.Namespace) -> None:
         "revision": loaded.revision or "local",
         "type": spec.model_type,
         "parameters": f"{loaded.model.num_parameters():,}",
-        "device, dtype": f"{loaded.device}, {dtype_name(loaded.dtype)}",
+        "device, dtype": residence(loaded),
         "memory": _memory(loaded),
         "layers": str(spec.n_layers),
         "residual width": str(spec.d_model),
@@ -93,7 +94,7 @@ def info(options: argparse.Namespace) -> None:
 
 def _memory(loaded: LoadedModel) -> str:
     free = available_memory(loaded.device)
-    return f"{gigabytes(held_bytes(loaded.model))} of weights" + (f", {gigabytes(free)} left" if free else "")
+    return memory_held(loaded) + (f", {gigabytes(free)} left on {loaded.device}" if free else "")
 
 
 def scores(options: argparse.Namespace) -> None:

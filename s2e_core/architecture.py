@@ -37,6 +37,7 @@ from .decoder_layer import (
     what_it_lacks,
 )
 from .errors import UnsupportedModelError
+from .placement import weight_identities
 from .site_weight import held_weight
 from .spec import KINDS, ModelSpec, Site
 
@@ -158,9 +159,9 @@ def _refuse_if_headless(layers: list[nn.Module]) -> None:
 def _refuse_shared_weights(model: PreTrainedModel, sites: list[Site]) -> None:
     """An edit of a matrix that is used at two places would change both."""
     wanted = {f"{site.name}.{site.parameter}" for site in sites}
-    owners: dict[int, str] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        other = owners.setdefault(parameter.data_ptr(), name)
+    owners: dict[object, str] = {}
+    for name, weight in weight_identities(model).items():
+        other = owners.setdefault(weight, name)
         if other != name and {name, other} & wanted:
             raise Unfit(f"{other} and {name} are one and the same weight")
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from .experts import Stack, hindrance, stack_of
+from .placement import can_be_read, is_absent, is_quantized
 from .spec import Kind
 
 if TYPE_CHECKING:
@@ -157,7 +158,14 @@ def out_features(module: nn.Module) -> int:
 
 
 def plain_inputs(name: str, module: nn.Module) -> tuple[int, bool]:
-    """Number of inputs and whether the weight is stored (in, out); refuses what is no plain matrix in memory."""
+    """Number of inputs and whether the weight is stored (in, out); refuses what is no matrix of numbers.
+
+    A quantised weight counts where its library can turn it back.
+    """
+    if is_quantized(module.weight) and can_be_read(module.weight) and isinstance(module, nn.Linear):
+        return module.in_features, False
+    if is_absent(module, "weight"):
+        raise Unfit(f"the weight of {name} is not in memory, and no file of it is known")
     refuse_other_weights(name, module.weight, dims=(2,))
     transposed = isinstance(module, Conv1D)
     return module.weight.shape[0 if transposed else 1], transposed
@@ -171,8 +179,6 @@ def refuse_other_weights(name: str, weight: Tensor, *, dims: tuple[int, ...]) ->
     if type(weight) is not nn.Parameter or weight.dtype not in FLOAT_DTYPES or weight.dim() not in dims:
         what = f"{type(weight).__name__} of {weight.dtype} and shape {tuple(weight.shape)}"
         raise Unfit(f"the weight of {name} is no plain float matrix but a {what}; load the model unquantised")
-    if weight.is_meta:
-        raise Unfit(f"the weight of {name} is not in memory (offloaded); load the whole model on one device")
 
 
 def stacked_width(index: int, layer: nn.Module, name: str, kind: Kind, stack: Stack) -> int:

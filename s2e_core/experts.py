@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 from torch.utils.hooks import RemovableHandle
 
+from .placement import brought_in
 from .spec import Site
 
 
@@ -109,7 +110,8 @@ def watch(model: nn.Module, site: Site, react: Callable[[Call, Tensor], Tensor |
 
     def hook(_: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Tensor) -> Tensor | None:
         values = list(_signature(type(module)).bind(module, *args, **kwargs).arguments.values())[1:]
-        return react(read(module, *values, *sent), output)
+        with brought_in(module):
+            return react(read(module, *values, *sent), output)
 
     handles = [module.register_forward_hook(hook, with_kwargs=True)]
     if read is _grouped:

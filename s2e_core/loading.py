@@ -6,19 +6,26 @@ Knows disk and Hub, devices and dtypes. Only safetensors weights are read and no
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from . import hub
 from .architecture import find_sites
 from .checkpoint import FLOATS, INDEX, SINGLE, Checkpoint, open_checkpoint
-from .errors import ExportError, ModelLoadError, S2EError
-from .memory import MemoryNeed, is_out_of_memory, memory_need, refuse_hopeless
+from .dispatch import Target, read_model
+from .errors import ExportError, ModelLoadError, S2EError, UnsupportedModelError
+from .memory import available_memory, is_out_of_memory, memory_need, refuse_hopeless, weights_bytes
 from .model_config import check_config
+from .placement import SPREAD, Placement, Quantize, is_quantized, whole_weight
+from .quantized import check_quantize, stored_method
+from .residence import check_quantized, residence_warnings
 from .site_check import verify_sites
 from .site_weight import held_weight
 from .spec import ModelSpec
@@ -35,49 +42,97 @@ def load_model(
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
     revision: str | None = None,
+    max_memory: Mapping[str, int] | None = None,
+    quantize: Quantize | None = None,
     progress: Progress | None = None,
 ) -> LoadedModel:
     """Load a causal language model from "bundled", a local folder or a Hub id, and verify its heads and neurons.
 
     By default it runs on the GPU in the stored dtype where there is one, else on the CPU in fp32 (a CPU without
-    matrix instructions for bf16 is several times slower in it). `progress` counts the bytes of a download; raising
-    Cancelled in it stops. Raises ModelLoadError for a source that cannot be read, is damaged or larger than the
-    memory, and UnsupportedModelError for a model whose components cannot be located.
+    matrix instructions for bf16 is several times slower in it). The device "auto" spreads a model over all GPUs and
+    the memory, at most `max_memory` bytes of each ("cpu", "0", "1", ...), and leaves the rest on the disk. `quantize`
+    runs it in fewer bits; scores and exports keep to the weights of the files. `progress` counts the bytes of a
+    download; raising Cancelled in it stops. Raises ModelLoadError for a source that cannot be read, is damaged or
+    larger than the memory, and UnsupportedModelError for a model whose components cannot be located.
     """
     folder, model_id, found_revision = _resolve(source, revision, progress)
-    chosen = default_device() if device is None else _device(device)
-    kept = dtype or (torch.float32 if chosen.type == "cpu" else None)
+    check_config(folder / "config.json", model_id)
+    method = stored_method(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    check_quantize(quantize, method, model_id)
     checkpoint = _checkpoint(folder, model_id)
-    need = memory_need(checkpoint, chosen, kept)
-    refuse_hopeless(model_id, checkpoint, need)
+    chosen: Target = SPREAD if device == SPREAD else default_device() if device is None else _device(device)
+    kept = dtype or _dtype(chosen, checkpoint)
+    warnings: tuple[str, ...] = ()
+    if isinstance(chosen, torch.device):
+        need = memory_need(checkpoint, chosen, kept, quantize=quantize, method=method)
+        refuse_hopeless(model_id, checkpoint, need, method=method)
+        warnings = (need.warning,) if need.warning else ()
+    asked = Placement(str(chosen), kept, max_memory, quantize)
     try:
-        return _verified(folder, model_id, found_revision, chosen, kept, need)
+        loaded = _verified(folder, model_id, found_revision, chosen, asked, method)
     except (MemoryError, RuntimeError, S2EError) as error:
         if not is_out_of_memory(error):
             raise
         raise ModelLoadError(
-            f"{model_id} does not fit into the memory of {chosen}. Choose a smaller model, a smaller dtype or another "
-            "device."
+            f"{model_id} does not fit into the memory of {_named(chosen)}. Choose a smaller model, a smaller dtype, "
+            "fewer bits (--quantize int8 or int4), or --device auto."
         ) from error
+    return replace(loaded, warnings=(*loaded.warnings, *warnings))
 
 
 def _verified(
-    folder: Path, model_id: str, revision: str | None, device: torch.device, dtype: torch.dtype | None, need: MemoryNeed
+    folder: Path, model_id: str, revision: str | None, target: Target, asked: Placement, method: str | None
 ) -> LoadedModel:
-    model, tokenizer, warnings = _read(folder, model_id, device, dtype)
-    _refuse_not_finite(model, model_id)
-    warnings = (*warnings, *text_warnings(tokenizer, model_id), *filter(None, [need.warning]))
+    model = _read(folder, model_id, target, asked)
+    tokenizer, warnings = _tokenizer(folder, model_id)
+    precise = None
+    if asked.quantize is not None:  # the same model once more, all of it left in the files: what is scored and exported
+        precise = _read(folder, model_id, "disk", Placement())
+    _refuse_not_finite(precise or model, model_id)
+    warnings = (*warnings, *text_warnings(tokenizer, model_id))
     spec = verify_sites(model, find_sites(model))
-    return LoadedModel(
+    if precise is not None:
+        full = _same_sites(spec, find_sites(precise))
+        check_quantized(model, spec, precise, full)
+        spec = full
+    loaded = LoadedModel(
         model=model,
         tokenizer=tokenizer,
         spec=spec,
         model_id=model_id,
         revision=revision,
         source=folder,
-        fingerprint=fingerprint(model, spec),
-        warnings=warnings,
+        fingerprint=fingerprint(precise or model, spec),
+        precise=precise,
+        placement=asked,
+        stored_quantized=method or "",
     )
+    return replace(loaded, warnings=(*warnings, *residence_warnings(loaded)))
+
+
+def _same_sites(running: ModelSpec, precise: ModelSpec) -> ModelSpec:
+    """The sites as the files have them, with what the quantised model showed of them."""
+    if [(s.name, s.n_components, s.width) for s in running.sites] != [
+        (s.name, s.n_components, s.width) for s in precise.sites
+    ]:
+        raise UnsupportedModelError(
+            f"This {running.model_type} model has other heads and neurons when it is quantised. Load it without."
+        )
+    pairs = zip(running.sites, precise.sites, strict=True)
+    return replace(precise, sites=tuple(replace(kept, post_norm=seen.post_norm) for seen, kept in pairs))
+
+
+def _dtype(target: Target, checkpoint: Checkpoint) -> torch.dtype | None:
+    """fp32 on a CPU; None, as stored, on a GPU, and where a spread model would not fit into memory as fp32."""
+    if isinstance(target, torch.device):
+        return torch.float32 if target.type == "cpu" else None
+    cpu_alone = default_device().type == "cpu"
+    fits = weights_bytes(checkpoint, torch.float32) <= (available_memory(torch.device("cpu")) or 0)
+    return torch.float32 if cpu_alone and fits else None
+
+
+def _named(target: Target) -> str:
+    return str(target) if isinstance(target, torch.device) else "this machine"
 
 
 def default_device() -> torch.device:
@@ -140,38 +195,34 @@ def _checkpoint(folder: Path, model_id: str) -> Checkpoint:
         raise ModelLoadError(f"{model_id} could not be loaded: {error}") from error
 
 
-def _read(
-    folder: Path, model_id: str, device: torch.device, dtype: torch.dtype | None
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, tuple[str, ...]]:
-    """(model on its device, its tokenizer, warnings about that); dtype None keeps the stored one."""
-    check_config(folder / "config.json", model_id)
+def _read(folder: Path, model_id: str, target: Target, asked: Placement) -> PreTrainedModel:
     try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        model, report = AutoModelForCausalLM.from_pretrained(
-            folder,
-            config=config,
-            dtype=dtype or "auto",
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-        tokenizer, warnings = load_tokenizer(folder)
-    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300].replace(str(folder) + os.sep, "").replace(str(folder), model_id)
-        raise ModelLoadError(f"{model_id} could not be loaded: {reason}") from error
-    if report["missing_keys"]:  # transformers would go on with random numbers
-        raise ModelLoadError(
-            f"{model_id} lacks the weights {', '.join(sorted(report['missing_keys'])[:3])}. Download or save it again."
-        )
-    return model.eval().requires_grad_(False).to(device), tokenizer, warnings
+        model, missing = read_model(folder, target, asked.dtype, max_memory=asked.max_memory, quantize=asked.quantize)
+    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise _unreadable(folder, model_id, error) from error
+    if missing:  # transformers would go on with random numbers
+        raise ModelLoadError(f"{model_id} lacks the weights {', '.join(missing[:3])}. Download or save it again.")
+    return model
+
+
+def _tokenizer(folder: Path, model_id: str) -> tuple[PreTrainedTokenizerBase, tuple[str, ...]]:
+    try:
+        return load_tokenizer(folder)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise _unreadable(folder, model_id, error) from error
+
+
+def _unreadable(folder: Path, model_id: str, error: Exception) -> ModelLoadError:
+    reason = " ".join(str(error).split())[:300].replace(str(folder) + os.sep, "").replace(str(folder), model_id)
+    return ModelLoadError(f"{model_id} could not be loaded: {reason}")
 
 
 def _refuse_not_finite(model: PreTrainedModel, model_id: str) -> None:
     """One NaN in a weight makes every score and text NaN. The sum tells it without a second copy of the weight."""
     for name, parameter in model.named_parameters():
-        if parameter.is_meta or parameter.dtype not in FLOATS.values():
+        if is_quantized(parameter) or parameter.dtype not in FLOATS.values():
             continue
-        values = parameter.detach()
+        values = whole_weight(model, name)
         if not bool(values.sum(dtype=torch.float32).isfinite()) and not bool(values.isfinite().all()):
             raise ModelLoadError(
                 f"{model_id} is damaged: {name} holds values that are not finite numbers (NaN or infinity). "

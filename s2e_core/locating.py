@@ -99,7 +99,7 @@ def _located(
 ) -> tuple[Piece, ...]:
     """The likeliest names first: one that is not the weight differs within its first rows."""
     name = f"{site.name}.{site.parameter}"
-    weight = held_weight(loaded.model, site)
+    weight = held_weight(loaded.as_stored, site)
     *_, rows, columns = weight.shape
     matrices = weight if site.experts else weight.unsqueeze(0)
     fitting = [

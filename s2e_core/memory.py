@@ -1,24 +1,29 @@
 """How much memory a checkpoint will take, how much there is, and which errors mean that there was too little.
 
-Knows file headers and devices; loads nothing.
+Knows file headers, quantisation and devices; loads nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
 
 import psutil
 import torch
 
-from .checkpoint import FLOATS, Checkpoint
+from .checkpoint import FLOATS, Checkpoint, StoredTensor
 from .errors import ModelLoadError
+from .placement import QUANTIZE, Quantize
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
+BYTES_QUANTIZED: Mapping[Quantize, float] = MappingProxyType({"int8": 1.0, "int4": 0.5 + 4 / 64})
+"""Of one number: itself and its share of the scales (one fp32 for 64 numbers in 4 bits, one for a whole row in 8)."""
+LEFT_ALONE = re.compile(r"embed|lm_head|(^|\.)wte\.|(^|\.)wpe\.|\.experts\.|output_layer|norm", re.IGNORECASE)
+"""Names of tensors that are no linear layers, or those that quantising leaves as they are."""
+UNPACKED: Mapping[str, int] = MappingProxyType({"fp8": 1, "mxfp4": 2})
+"""How many numbers a stored byte becomes, in formats that are turned back while they are loaded."""
 WORKING_SHARE = 1.2
 """Weights and what a forward pass needs beside them, by experience with short prompts."""
 CGROUP = Path("/sys/fs/cgroup")
@@ -46,35 +51,53 @@ class MemoryNeed:
         )
 
 
-def memory_need(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype | None) -> MemoryNeed:
-    """The estimate from the headers alone; dtype None keeps every tensor as stored."""
-    return MemoryNeed(weights_bytes(checkpoint, dtype), available_memory(device), str(device))
+def memory_need(
+    checkpoint: Checkpoint,
+    device: torch.device,
+    dtype: torch.dtype | None,
+    *,
+    quantize: Quantize | None = None,
+    method: str | None = None,
+) -> MemoryNeed:
+    """The estimate from the headers alone; dtype None keeps every tensor as stored.
+
+    `quantize` is what is done at load, `method` how the checkpoint is stored quantised.
+    """
+    weights = weights_bytes(checkpoint, dtype, quantize=quantize, method=method)
+    return MemoryNeed(weights, available_memory(device), str(device))
 
 
-def refuse_hopeless(model_id: str, checkpoint: Checkpoint, need: MemoryNeed) -> None:
+def refuse_hopeless(model_id: str, checkpoint: Checkpoint, need: MemoryNeed, *, method: str | None = None) -> None:
     """Raise ModelLoadError where the weights alone are larger than the memory: the system would end the program."""
     if need.available is None or need.weights <= need.available:
         return
-    halved = weights_bytes(checkpoint, torch.bfloat16)
-    way_out = "bfloat16 (--dtype bfloat16), " if halved <= need.available else ""
+    ways = ["bfloat16 (--dtype bfloat16)"] if weights_bytes(checkpoint, torch.bfloat16) <= need.available else []
+    ways += [
+        f"{bits} (--quantize {bits})"
+        for bits in QUANTIZE
+        if method is None and weights_bytes(checkpoint, torch.bfloat16, quantize=bits) <= need.available
+    ]
     raise ModelLoadError(
         f"{model_id} needs {gigabytes(need.weights)} of memory for its weights, and {gigabytes(need.available)} are "
-        f"free on {need.place}. Choose {way_out}a smaller model or a machine with more memory."
+        f"free on {need.place}. Choose {', '.join(ways[:2])}{', ' if ways else ''}a smaller model or a machine with "
+        "more memory; with --device auto a model also runs where a part of it stays on the disk, slowly."
     )
 
 
-def weights_bytes(checkpoint: Checkpoint, dtype: torch.dtype | None) -> int:
-    """Bytes of all stored tensors, those with decimals in another dtype where one is given."""
-    total = 0
-    for tensor in checkpoint.tensors().values():
-        cast = dtype is not None and tensor.dtype in FLOATS
-        total += tensor.numel * dtype.itemsize if cast and dtype is not None else tensor.n_bytes
-    return total
+def weights_bytes(
+    checkpoint: Checkpoint, dtype: torch.dtype | None, *, quantize: Quantize | None = None, method: str | None = None
+) -> int:
+    """Bytes that all stored tensors will take, those with decimals in another dtype where one is given."""
+    return sum(_held(tensor, dtype, quantize, method) for tensor in checkpoint.tensors().values())
 
 
-def held_bytes(model: PreTrainedModel) -> int:
-    """Bytes of a loaded model's weights."""
-    return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+def _held(tensor: StoredTensor, dtype: torch.dtype | None, quantize: Quantize | None, method: str | None) -> int:
+    if tensor.dtype in FLOATS:
+        if quantize is not None and len(tensor.shape) == 2 and not LEFT_ALONE.search(tensor.name):
+            return int(tensor.numel * BYTES_QUANTIZED[quantize])
+        return tensor.numel * (FLOATS[tensor.dtype] if dtype is None else dtype).itemsize
+    unpacked = UNPACKED.get(method or "")
+    return tensor.n_bytes * unpacked * (dtype or torch.bfloat16).itemsize if unpacked else tensor.n_bytes
 
 
 def available_memory(device: torch.device) -> int | None:

@@ -19,6 +19,7 @@ from torch.utils.hooks import RemovableHandle
 from .architecture import naming
 from .decoder_layer import Unfit, number
 from .experts import Call, watch
+from .placement import is_quantized, running_device, whole_weight
 from .site_weight import held_weight
 from .spec import ModelSpec, Site
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4, torch.float16: 5e-3, torch.bfloat16: 2e-2}
 """Largest error of the decomposition, relative to max(1, max |output|): half precision rounds every output."""
+QUANTIZED_TOLERANCE = 5e-2
+"""Where a library computes in fewer bits, which rounds inputs as well as weights."""
 PROBE_TOKENS = 8
 COLUMNS_AT_ONCE = 2048  # of a weight in fp32: a whole copy of it is never made
 FORWARD_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError)
@@ -43,7 +46,7 @@ def verify_sites(model: PreTrainedModel, spec: ModelSpec) -> ModelSpec:
     """
     probes = [_Probe(site, model) for site in spec.sites]
     vocabulary = number(model.config.get_text_config(), ("vocab_size",)) or PROBE_TOKENS
-    ids = torch.arange(3, 3 + PROBE_TOKENS, device=model.device)[None] % vocabulary  # (1, tokens)
+    ids = torch.arange(3, 3 + PROBE_TOKENS, device=running_device(model))[None] % vocabulary  # (1, tokens)
     with ExitStack() as hooks, torch.inference_mode(), naming(model):
         for probe in probes:
             for handle in probe.hooks(model):
@@ -84,8 +87,8 @@ class _Probe:
 
     def record(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         x = inputs[0].reshape(-1, self.site.n_inputs)  # (tokens, n_inputs)
-        bias = getattr(module, "bias", None)
-        start = torch.zeros((), device=x.device) if bias is None else bias.float()
+        has_bias = getattr(module, "bias", None) is not None
+        start = whole_weight(module, "bias").to(x.device).float() if has_bias else torch.zeros((), device=x.device)
         self._compare(output, sum(self._written(x), start), len(x))
 
     def record_experts(self, call: Call, output: Tensor) -> None:
@@ -93,7 +96,7 @@ class _Probe:
         stacked = held_weight(self.model, self.site)
         for part in call.parts(torch.ones(call.n_tokens, dtype=torch.bool, device=output.device)):
             weight = stacked[part.expert] if self.site.transposed else stacked[part.expert].T  # (n_inputs, d)
-            written.index_add_(0, part.rows, part.inputs.float() @ weight.float())
+            written.index_add_(0, part.rows, part.inputs.float() @ weight.to(output.device).float())
             if part.more is not None:
                 written.index_add_(0, part.rows, part.more.float())
         self._compare(output, written, call.n_tokens)
@@ -107,11 +110,12 @@ class _Probe:
 
     def _written(self, x: Tensor) -> Iterator[Tensor]:
         """What the components write, (tokens, d), some of them at a time."""
-        weight = self.module.weight.T if self.site.transposed else self.module.weight
+        held = held_weight(self.model, self.site)
+        weight = held.T if self.site.transposed else held
         step = self.site.width * max(1, COLUMNS_AT_ONCE // self.site.width)
         for start in range(0, self.site.n_inputs, step):
             block = slice(start, start + step)
-            yield x[:, block].float() @ weight[:, block].float().T
+            yield x[:, block].float() @ weight[:, block].to(x.device).float().T
 
     def check(self) -> None:
         if len(self.errors) != self.site.runs:
@@ -121,7 +125,8 @@ class _Probe:
             )
         if self.positions != PROBE_TOKENS:
             raise Unfit(f"{self.site.name} sees {self.positions} positions where {PROBE_TOKENS} tokens were given")
-        tolerance = TOLERANCE[self.module.get_parameter(self.site.parameter).dtype]
+        parameter = self.module.get_parameter(self.site.parameter)
+        tolerance = QUANTIZED_TOLERANCE if is_quantized(parameter) else TOLERANCE[parameter.dtype]
         if wrongs := [error for error in self.errors if not error <= tolerance]:  # NaN is wrong too
             wrong = f"off by {wrongs[0]:.2g} where {tolerance:g} is allowed"
             raise Unfit(f"{self.site.name} does not output its weight times its input: it is {wrong}")

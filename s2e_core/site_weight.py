@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from .placement import whole_weight
 from .spec import Site
 
 if TYPE_CHECKING:
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
 def held_weight(model: PreTrainedModel, site: Site) -> Tensor:
     """As the module holds it: (d, n_components * width), or (n_components * width, d) where `site.transposed`.
 
+    An offloaded one is read from where it is kept, a quantised one turned back into numbers.
     Fused experts stand one behind the other, every one such a matrix: (experts, d, n) or (experts, n, d).
     """
-    weight = model.get_submodule(site.name).get_parameter(site.parameter).detach()
+    weight = whole_weight(model.get_submodule(site.name), site.parameter)
     # DBRX keeps the matrices of its experts one below the other in a single one.
     return weight.unflatten(0, (site.experts, -1)) if site.experts and weight.dim() == 2 else weight
 

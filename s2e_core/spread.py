@@ -23,6 +23,7 @@ from .asking import ask
 from .batching import POLL_SECONDS, rows_that_fit
 from .errors import Cancelled, S2EError, SettingsError, SweepError
 from .loading import load_model
+from .placement import SPREAD, Quantize
 from .plan import Answer, Plan, Question, Share
 from .sweep import fill, with_original
 from .sweep_file import Sweep
@@ -89,6 +90,8 @@ class _Copy:
     fingerprint: str
     dtype: torch.dtype
     device: str
+    quantize: Quantize | None
+    on_gpu: bool
 
     @classmethod
     def of(cls, loaded: LoadedModel) -> _Copy:
@@ -98,13 +101,16 @@ class _Copy:
             loaded.revision,
             loaded.fingerprint,
             loaded.dtype,
-            loaded.device.type,  # every worker has devices of its own, whatever the number of the driver's
+            # Every worker has devices of its own, whatever the number of the driver's.
+            SPREAD if loaded.placement.device == SPREAD else loaded.device.type,
+            loaded.placement.quantize,
+            loaded.device.type == "cuda",
         )
 
     def load(self) -> LoadedModel:
         here = Path(self.source).is_dir()
         source, revision = (self.source, None) if here else (self.model_id, self.revision)
-        loaded = load_model(source, device=self.device, dtype=self.dtype, revision=revision)
+        loaded = load_model(source, device=self.device, dtype=self.dtype, revision=revision, quantize=self.quantize)
         if loaded.fingerprint != self.fingerprint:
             raise SweepError(f"A worker found other weights under the name {self.model_id}. Copy the model to it.")
         return loaded
@@ -147,7 +153,7 @@ class _Crew:
 
     def __init__(self, ray: Any, job: _Job, size: int) -> None:
         self.ray, self.job = ray, ray.put(job)
-        gpus = 1 if job.copy.device == "cuda" else 0
+        gpus = 1 if job.copy.on_gpu else 0
         self.kind = ray.remote(_Worker).options(num_cpus=1, num_gpus=gpus, max_restarts=0)
         self.idle = [self.kind.remote(self.job) for _ in range(size)]
         self.busy: dict[Any, tuple[Any, list[Share]]] = {}
@@ -213,7 +219,7 @@ def _connected(ray: Any, address: str | None, workers: int, copy: _Copy) -> Iter
     if own:
         _connect(ray, address, workers)
     try:
-        kind = "GPU" if copy.device == "cuda" else "CPU"
+        kind = "GPU" if copy.on_gpu else "CPU"
         there = int(ray.cluster_resources().get(kind, 0))
         if there < workers:
             raise SettingsError(f"The cluster has {there} {kind}s for {workers} workers. Use at most {there} workers.")

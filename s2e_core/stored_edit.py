@@ -5,6 +5,7 @@ Knows rows of stored matrices; neither reads a file's layout nor writes one.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +15,7 @@ from .checkpoint import Checkpoint, StoredTensor, read_rows
 from .edit import edited_weight
 from .errors import ExportError
 from .locating import Piece, by_matrix, locate
-from .site_weight import held_weight
+from .placement import weight_identities
 from .types import LoadedModel, WeightEdit
 
 
@@ -71,12 +72,10 @@ def stored_changes(checkpoint: Checkpoint, loaded: LoadedModel, edit: WeightEdit
 
 
 def _check_not_shared(loaded: LoadedModel, sites: tuple[int, ...]) -> None:
-    users: dict[int, int] = {}
-    for module in loaded.model.modules():
-        for parameter in module.parameters(recurse=False):
-            users[parameter.data_ptr()] = users.get(parameter.data_ptr(), 0) + 1
+    weights = weight_identities(loaded.as_stored)
+    users = Counter(weights.values())
     for site in (loaded.spec.sites[i] for i in sites):
-        if users[held_weight(loaded.model, site).data_ptr()] > 1:
+        if users[weights[f"{site.name}.{site.parameter}"]] > 1:
             raise ExportError(
                 f"The weight of {site.name} is also used by another part of the model, which a checkpoint would change "
                 "as well; export the adapter instead."

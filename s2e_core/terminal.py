@@ -38,11 +38,17 @@ UNTUNED = EditSettings(rho_attn=0.3, rho_mlp=0.8, alpha=0.5)
 
 
 def chosen_model(options: argparse.Namespace) -> LoadedModel:
-    """The model that --model, --revision, --device and --dtype name."""
+    """The model that --model and --revision name, held as the other options say."""
     dtype = getattr(torch, options.dtype) if options.dtype else None
     with progress_line("downloading", "MB", 1_000_000) as progress:
         return load_model(
-            options.model, device=options.device, dtype=dtype, revision=options.revision, progress=progress
+            options.model,
+            device=options.device,
+            dtype=dtype,
+            revision=options.revision,
+            max_memory=options.max_memory,
+            quantize=options.quantize,
+            progress=progress,
         )
 
 

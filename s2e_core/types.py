@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
+from .placement import Placement, running_device
 from .settings import EditSettings
 from .site_weight import site_weight, weight_blocks
 from .spec import Kind, ModelSpec, check_shapes, layer_grid
@@ -218,7 +219,7 @@ class WeightSource(Protocol):
     def spec(self) -> ModelSpec: ...
 
     def weight(self, site: int) -> Tensor:
-        """(d, n_components * width), fp32: the projection's weight in (out, in) order, on the model's device."""
+        """(d, n_components * width), fp32: the projection's weight in (out, in) order, on a device of the model."""
         ...
 
     def blocks(self, site: int) -> Iterator[Tensor]:
@@ -240,20 +241,36 @@ class LoadedModel:
     fingerprint: str
     warnings: tuple[str, ...] = ()
     """What a person should know about this model, as sentences."""
+    precise: PreTrainedModel | None = None
+    """Where `model` runs in fewer bits than the files have: the same model with its weights left in the files."""
+    placement: Placement = Placement()
+    """How it was asked to be held."""
+    stored_quantized: str = ""
+    """The method, where the files themselves are quantised."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     """Held while the model runs: hooks of two visitors must not be on the model together."""
 
     def weight(self, site: int) -> Tensor:
         """(d, n_components * width), fp32: see `WeightSource.weight`. A view where the model is fp32: never write."""
-        return site_weight(self.model, self.spec.sites[site])
+        return site_weight(self.as_stored, self.spec.sites[site])
+
+    @property
+    def as_stored(self) -> PreTrainedModel:
+        """The model whose weights are scored, edited and exported."""
+        return self.model if self.precise is None else self.precise
 
     def blocks(self, site: int) -> Iterator[Tensor]:
         """Pieces (d, n) of the weight, fp32: see `WeightSource.blocks`. Never write."""
-        return weight_blocks(self.model, self.spec.sites[site])
+        return weight_blocks(self.as_stored, self.spec.sites[site])
+
+    def in_full(self) -> LoadedModel:
+        """Itself; of a model that runs in fewer bits, the one that reads its weights from the files as it runs."""
+        return self if self.precise is None else replace(self, model=self.precise, precise=None)
 
     @property
     def device(self) -> torch.device:
-        return self.model.device
+        """Where inputs go; the layers of a spread model may be elsewhere."""
+        return running_device(self.model)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -11,17 +11,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from peft import PeftModel, get_peft_model_state_dict
+from accelerate.utils import set_module_tensor_to_device
+from peft import PeftConfig, PeftModel, get_peft_model_state_dict, load_peft_weights, set_peft_model_state_dict
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM
+from transformers import PreTrainedModel
 
 from .adapter import CONFIG_FILE, WEIGHTS_FILE, adapter_factors, change_by_factors, check_edit
 from .chat import prompt_ids
 from .checkpoint import FLOATS, StoredTensor, open_checkpoint, read_bytes, read_rows, read_shard
+from .dispatch import Target, read_model
 from .errors import ExportError
 from .intervene import preview_logits
 from .model_card import CardKind
+from .placement import SPREAD, running_device
 from .staging import Meter
 from .stored_edit import stored_changes
 from .types import Edited, LoadedModel, Original, Progress, WeightEdit
@@ -51,7 +54,8 @@ def verify_export(
     and prompts. Raises ExportError where the folder cannot be read or loaded.
     """
     check_edit(loaded, edit)
-    folder = Path(folder)
+    target = _target(loaded)
+    loaded, folder = loaded.in_full(), Path(folder)
     if (folder / CONFIG_FILE).is_file():
         meter = Meter(len(prompts), progress)
         found = _adapter_findings(loaded, edit, folder)
@@ -59,7 +63,7 @@ def verify_export(
         meter = Meter(len(open_checkpoint(loaded.source).tensors()) + len(prompts), progress)
         found = _checkpoint_findings(loaded, edit, folder, meter)
     dtype = torch.float32 if found.number_format == "F32" else loaded.dtype
-    model, not_found = _reload(loaded, folder, found.kind, dtype)
+    model, not_found = _reload(loaded, folder, found.kind, dtype, target)
     if isinstance(model, PeftModel):
         found = _with_taken(found, get_peft_model_state_dict(model, save_embedding_layers=False))
     return _with_logits(replace(found, not_found=not_found), loaded, edit, model, prompts, meter)
@@ -134,7 +138,7 @@ def _with_logits(
         ids = torch.tensor([prompt_ids(loaded.tokenizer, prompt)[:PROMPT_TOKENS]])
         preview, original = (preview_logits(loaded, variant, ids) for variant in (Edited(edit), Original()))
         with torch.inference_mode():
-            reloaded = model(input_ids=ids.to(loaded.device), use_cache=False).logits.float().cpu()
+            reloaded = model(input_ids=ids.to(running_device(model)), use_cache=False).logits.float().cpu()
         gaps.append((reloaded - preview).abs().amax(-1).flatten())
         effect, largest = _larger(effect, preview - original), _larger(largest, preview)
         same += int((reloaded.argmax(-1) == preview.argmax(-1)).sum())
@@ -155,19 +159,46 @@ def _with_logits(
     )
 
 
-def _reload(loaded: LoadedModel, folder: Path, kind: CardKind, dtype: torch.dtype) -> tuple[nn.Module, tuple[str, ...]]:
-    """The written model as anybody would load it, on the loaded model's device, and the weights that had no tensor."""
+def _target(loaded: LoadedModel) -> Target:
+    """Where a second model has room: beside one that needed fewer bits, on the disk alone."""
+    if loaded.precise is not None:
+        return "disk"
+    return SPREAD if loaded.placement.device == SPREAD else loaded.device
+
+
+def _reload(
+    loaded: LoadedModel, folder: Path, kind: CardKind, dtype: torch.dtype, target: Target
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """The written model held as the loaded one is, and the weights that had no tensor."""
     source = loaded.source if kind == "adapter" else folder
     try:
-        model, notes = AutoModelForCausalLM.from_pretrained(
-            source, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
-        )
+        model, not_found = read_model(source, target, dtype, max_memory=loaded.placement.max_memory)
         if kind == "adapter":
-            model = PeftModel.from_pretrained(model, folder)
+            model = _adapted(model, folder)
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ExportError(f"What was written to {folder.name} cannot be loaded: {reason}") from error
-    return model.eval().to(loaded.device), tuple(sorted(notes["missing_keys"]))
+    return model.eval(), not_found
+
+
+def _adapted(model: PreTrainedModel, folder: Path) -> PeftModel:
+    if not hasattr(model, "hf_device_map"):
+        return PeftModel.from_pretrained(model, folder)
+    config = PeftConfig.from_pretrained(folder, inference_mode=True)
+    if getattr(config, "target_parameters", None):
+        raise ExportError(
+            "The adapter was not checked: PEFT cannot run one for experts while a part of the model stays on the disk. "
+            "Export a checkpoint, or check the adapter where the model fits into memory."
+        )
+    # Of a spread model PEFT would write out all shards again, and put the adapter where there is no memory.
+    adapted = PeftModel(model, config, low_cpu_mem_usage=True)
+    factors = load_peft_weights(folder, device="cpu")
+    set_peft_model_state_dict(adapted, factors, low_cpu_mem_usage=True)
+    places = {name.replace(".default.", "."): name for name, _ in adapted.named_parameters() if ".lora_" in name}
+    for name in places.keys() & factors.keys():
+        device = running_device(adapted, name.split(".lora_")[0])
+        set_module_tensor_to_device(adapted, places[name], device, value=factors[name])
+    return adapted
 
 
 def realised_share(edit: WeightEdit, site: int, along: Tensor) -> Tensor:

@@ -11,12 +11,12 @@ from s2e_core.checkpoint import open_checkpoint
 from s2e_core.memory import (
     MemoryNeed,
     available_memory,
-    held_bytes,
     is_out_of_memory,
     memory_need,
     refuse_hopeless,
     weights_bytes,
 )
+from s2e_core.placement import bytes_by_place
 from tests.families import saved_folder
 
 CPU = torch.device("cpu")
@@ -26,7 +26,7 @@ CPU = torch.device("cpu")
 def test_the_estimate_is_what_the_loaded_weights_take(tmp_path, dtype):
     folder = saved_folder(tmp_path, dtype=torch.bfloat16)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype or "auto")
-    assert weights_bytes(open_checkpoint(folder), dtype) == held_bytes(model)
+    assert weights_bytes(open_checkpoint(folder), dtype) == sum(bytes_by_place(model).values())
 
 
 def test_the_machine_says_how_much_is_free():
@@ -61,7 +61,7 @@ def test_where_bfloat16_would_fit_it_is_offered(llama):
 
 
 def test_a_tight_fit_loads_with_a_warning_and_an_ample_one_without(llama, monkeypatch):
-    size = held_bytes(llama.model)
+    size = sum(bytes_by_place(llama.model).values())
     monkeypatch.setattr("s2e_core.memory.available_memory", lambda device: int(size * 1.05))
     assert any("long prompts" in warning for warning in load_model(llama.source, device="cpu").warnings)
     monkeypatch.setattr("s2e_core.memory.available_memory", lambda device: size * 2)

@@ -1,0 +1,89 @@
+"""Build a model from its folder straight where it is to be: on one device, spread over several, or left on the disk.
+
+Knows transformers' loading and accelerate's device maps. What stays on the disk is read from the checkpoint's own
+files; what transformers stores otherwise than the files have it (fused experts) goes to a folder that is removed with
+the model.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+from .memory import WORKING_SHARE, available_memory
+from .placement import SPREAD, Quantize
+from .quantized import quantizer, stored_method, turn_back
+
+Target: TypeAlias = torch.device | Literal["auto", "disk"]
+
+
+def read_model(
+    folder: Path,
+    target: Target,
+    dtype: torch.dtype | None,
+    *,
+    max_memory: Mapping[str, int] | None = None,
+    quantize: Quantize | None = None,
+) -> tuple[PreTrainedModel, tuple[str, ...]]:
+    """(model in eval mode, names of weights that the files lack); dtype None keeps the stored one.
+
+    `target` "auto" spreads the model; "disk" leaves every weight in the files, to be read one at a time. Raises what
+    transformers raises.
+    """
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    method = stored_method(config.to_dict())
+    turn_back(config, method)
+    options: dict[str, Any] = {"device_map": _device_map(target)}
+    kept = None
+    if isinstance(target, str):
+        logging.getLogger("accelerate.big_modeling").setLevel(logging.ERROR)  # we tell what lies on the disk ourselves
+        kept = tempfile.mkdtemp(prefix="s2e-offloaded-")
+        options["offload_folder"] = kept
+        if target == SPREAD:
+            options["max_memory"] = budget(max_memory, gpus_alone=quantize is not None or method == "bitsandbytes")
+    if quantize is not None:
+        options["quantization_config"] = quantizer(quantize, dtype)
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            folder,
+            config=config,
+            dtype=dtype or "auto",
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **options,
+        )
+    except BaseException:
+        _remove(kept)
+        raise
+    weakref.finalize(model, _remove, kept)
+    return model.eval().requires_grad_(False), tuple(sorted(report["missing_keys"]))
+
+
+def budget(asked: Mapping[str, int] | None, *, gpus_alone: bool = False) -> dict[str | int, int]:
+    """Bytes that a spread model may take, per device: what was asked for, else what is free less room to work in."""
+    free = {str(n): available_memory(torch.device("cuda", n)) or 0 for n in range(torch.cuda.device_count())}
+    if torch.backends.mps.is_available():
+        free["mps"] = available_memory(torch.device("mps")) or 0
+    elif not (gpus_alone and free):  # a quantised model runs on GPUs alone, or on a CPU alone
+        free["cpu"] = available_memory(torch.device("cpu")) or 0
+    limits = {place: int(n / WORKING_SHARE) for place, n in free.items()}
+    limits |= {place: n for place, n in (asked or {}).items() if place in limits}
+    return {int(place) if place.isdigit() else place: n for place, n in limits.items()}
+
+
+def _device_map(target: Target) -> Any:
+    return target if target == SPREAD else {"": target}
+
+
+def _remove(folder: str | None) -> None:
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)

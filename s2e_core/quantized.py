@@ -1,0 +1,99 @@
+"""Quantised weights: which stored formats can be read, and quantising a full-precision checkpoint while it is loaded.
+
+Knows a configuration's `quantization_config` and transformers' quantisation settings; the libraries that do the work
+are optional. Loads no weight.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from importlib.util import find_spec
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from transformers import BitsAndBytesConfig
+
+from .errors import ModelLoadError
+from .placement import Quantize
+
+NEEDED: Mapping[str, str | None] = MappingProxyType(
+    {
+        "bitsandbytes": "bitsandbytes",
+        "torchao": "torchao",
+        "quanto": "optimum-quanto",
+        "compressed-tensors": "compressed-tensors",
+        "fp8": None,
+        "mxfp4": None,
+    }
+)
+"""Stored formats that can be read, and the package that each needs."""
+MODULES: Mapping[str, str] = MappingProxyType(
+    {"optimum-quanto": "optimum.quanto", "compressed-tensors": "compressed_tensors"}
+)
+"""Names to import, where they are not the package's."""
+TURNED_BACK: Mapping[str, Mapping[str, bool]] = MappingProxyType(
+    {"fp8": {"dequantize": True}, "mxfp4": {"dequantize": True}, "compressed-tensors": {"run_compressed": False}}
+)
+"""Formats that become plain numbers while they are loaded, and the setting that asks for it."""
+
+
+def stored_method(config: Mapping[str, Any]) -> str | None:
+    """How the weights of a checkpoint are quantised, as its config.json says; None where they are not."""
+    settings = config.get("quantization_config") or (config.get("text_config") or {}).get("quantization_config")
+    if not isinstance(settings, Mapping):
+        return None
+    bits = settings.get("load_in_4bit") or settings.get("load_in_8bit")
+    return str(settings.get("quant_method") or ("bitsandbytes" if bits else "an unnamed method"))
+
+
+def check_stored(config: Mapping[str, Any], model_id: str) -> None:
+    """Raise ModelLoadError for a format that cannot be read, or whose package is not installed."""
+    method = stored_method(config)
+    if method is None:
+        return
+    if method not in NEEDED:
+        raise ModelLoadError(
+            f"The weights of {model_id} are stored quantised in a format ({method}) that this program cannot turn back "
+            "into numbers. Load the full-precision model that it was made from; --quantize int8 or int4 makes that "
+            "one small too."
+        )
+    _need(NEEDED[method], f"{model_id} is stored quantised with {method}, which needs")
+
+
+def check_quantize(quantize: Quantize | None, method: str | None, model_id: str) -> None:
+    """Raise ModelLoadError where a checkpoint cannot be quantised at load."""
+    if quantize is None:
+        return
+    if method is not None:
+        raise ModelLoadError(f"{model_id} is quantised already ({method}). Leave --quantize out.")
+    _need("bitsandbytes", f"--quantize {quantize} needs")
+
+
+def _need(package: str | None, why: str) -> None:
+    if package is not None and not _is_installed(MODULES.get(package, package)):
+        raise ModelLoadError(f"{why} the package {package}, which is not installed. Run pip install {package}.")
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of a package that contains it
+        return False
+
+
+def turn_back(config: Any, method: str | None) -> None:
+    """Ask, in a configuration that was just read, for plain numbers where a format's own kernels need a certain GPU."""
+    if method is not None and method in TURNED_BACK:
+        config.quantization_config = {**config.quantization_config, **TURNED_BACK[method]}
+
+
+def quantizer(quantize: Quantize, dtype: torch.dtype | None) -> BitsAndBytesConfig:
+    """transformers' settings for quantising at load; `dtype` is that of the computation in between."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it tells of every cast, in every layer
+    if quantize == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype or torch.bfloat16
+    )
