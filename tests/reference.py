@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from s2e_core import Example, LoadedModel, Site
+from tests.plain_weights import experts_activations, matrices
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,11 +88,13 @@ def _example_means(loaded: LoadedModel, example: Example) -> dict[str, tuple[Ten
     kept: dict[str, list[tuple[Tensor, Tensor]]] = {}
     handles = []
     for site in loaded.spec.sites:
+        if site.experts:
+            continue
 
         def keep(module: object, inputs: tuple[Tensor, ...], output: Tensor, name: str = site.name) -> None:
             kept.setdefault(name, []).append((inputs[0].clone(), output.clone()))
 
-        handles.append(loaded.model.get_submodule(site.name).register_forward_hook(keep))
+        handles += [loaded.model.get_submodule(place).register_forward_hook(keep) for place in site.places]
     with torch.no_grad():
         loaded.model(input_ids=torch.tensor([ids]))
     for handle in handles:
@@ -100,6 +103,10 @@ def _example_means(loaded: LoadedModel, example: Example) -> dict[str, tuple[Ten
     for name, runs in kept.items():
         spans = [(_span_mean(x, start, len(ids)), _span_mean(y, start, len(ids))) for x, y in runs]
         means[name] = (sum(x for x, _ in spans) / len(runs), sum(y for _, y in spans) / len(runs))
+    fused = [site for site in loaded.spec.sites if site.experts]
+    if fused:
+        told = experts_activations(loaded.model, fused, torch.tensor([ids]), range(start - 1, len(ids) - 1))
+        means |= {name: (x.double().mean(dim=0), y.double().mean(dim=0)) for name, (x, y) in told.items()}
     return means
 
 
@@ -116,8 +123,7 @@ def _site(
     pre_negative, post_negative = (sum(means) / len(negative) for means in zip(*negative, strict=True))
     v = post_positive - post_negative
     mean_input = (pre_positive + pre_negative) / 2
-    weight = loaded.model.get_submodule(site.name).weight.detach().double()
-    weight = weight.T if site.transposed else weight
+    weight = torch.cat([matrix.double() for matrix in matrices(loaded.model, site)], dim=1)
     g, keys, weights = [], [], []
     for i in range(site.n_components):
         block = weight[:, i * site.width : (i + 1) * site.width]

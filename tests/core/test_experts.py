@@ -1,0 +1,228 @@
+"""Fused experts of every family: each neuron of each expert found, captured, scored, edited and previewed right."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from s2e_core import (
+    ActivationMeans,
+    Component,
+    ComponentScores,
+    Edited,
+    EditSettings,
+    Example,
+    LoadedModel,
+    Original,
+    Selection,
+    Steered,
+    SteeringDirections,
+    UnsupportedModelError,
+    build_edit,
+    capture_means,
+    component_scores,
+    contrast_set,
+    intervening,
+    preview_logits,
+    steering_directions,
+)
+from s2e_core.architecture import find_sites
+from s2e_core.batching import Row, answers
+from s2e_core.site_check import verify_sites
+from tests.core.by_hand import answer_by_hand
+from tests.core.edits import random_edit
+from tests.families import EXPERTS, VOCABULARY, in_memory, tiny_model
+from tests.plain_weights import add_to_weight
+from tests.reference import elastic_net, reference, unit
+
+IDS = torch.arange(3, 13).reshape(1, 10)
+POSITIVE = (Example("How are you?", "Great, thanks!"), Example("And you over there", "Fine"))
+NEGATIVE = (Example("How are you?", "Bad."), Example("So", "Awful, oh dear"))
+SETTINGS = EditSettings(rho_attn=0.2, rho_mlp=0.3, alpha=0.4)
+WAYS = ("mixtral", "gpt_oss", "llama4_text", "longcat_flash", "inkling_text", "dbrx", "jetmoe", "qwen3_5_moe_text")
+"""One family of every way in which experts are called, and a hybrid."""
+MORE = {"gpt_oss", "longcat_flash"}
+"""Families whose experts write more than their neurons do: biases, and tokens that are handed on as they are."""
+
+
+@pytest.fixture(scope="module", params=EXPERTS)
+def loaded(request: pytest.FixtureRequest) -> Iterator[LoadedModel]:
+    yield in_memory(tiny_model(request.param, vocab_size=VOCABULARY))
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def way(request: pytest.FixtureRequest) -> Iterator[LoadedModel]:
+    yield in_memory(tiny_model(request.param, vocab_size=VOCABULARY))
+
+
+@pytest.fixture(scope="module")
+def chain(loaded: LoadedModel) -> tuple[ActivationMeans, SteeringDirections, ComponentScores]:
+    means = capture_means(loaded, contrast_set(POSITIVE, NEGATIVE, name="mood"))
+    directions = steering_directions(loaded, means)
+    return means, directions, component_scores(loaded, means, directions)
+
+
+def test_every_neuron_of_every_expert_is_a_component_beside_the_dense_and_the_shared_mlps(loaded):
+    spec = loaded.spec
+    stacks = [site for site in spec.sites if site.experts]
+    assert stacks
+    for site in stacks:
+        held = loaded.model.get_submodule(site.name).get_parameter(site.parameter)
+        assert site.n_inputs * spec.d_model == held.numel()
+        assert site.n_components % site.experts == 0
+    assert {site.writes_more for site in stacks} == {loaded.model.config.model_type in MORE}
+    found = {f"{site.name}.{site.parameter}" for site in spec.sites}
+    names = [name for name, _ in loaded.model.named_parameters() if name.endswith(("down_proj", "down_proj.weight"))]
+    assert {name for name in names if ".gate." not in name} <= found  # a router may have a down projection of its own
+
+
+def test_scores_and_edit_equal_the_plain_loops(loaded, chain):
+    means, directions, scores = chain
+    edit = build_edit(scores, directions, SETTINGS)
+    for i, expected in enumerate(reference(loaded, POSITIVE, NEGATIVE)):
+        close(means.positive[i], expected.positive)
+        close(means.negative[i], expected.negative)
+        close(directions.unit[i] * directions.norm[i], expected.v)
+        close(scores.g[i], expected.g)
+        close(scores.keys[i], torch.stack(expected.keys))
+        rho = SETTINGS.rho(loaded.spec.sites[i].kind)
+        strengths = [elastic_net(g, rho, SETTINGS.alpha) for g in expected.g]
+        close(edit.strength[i], strengths)
+        blocks = [s * torch.outer(unit(expected.v), k) for s, k in zip(strengths, expected.keys, strict=True)]
+        close(torch.outer(edit.left[i], edit.right[i]), torch.cat(blocks, dim=1))
+
+
+def test_one_component_of_one_expert_edited_in_the_weights_is_the_previewed_edit_and_moves_the_logits(loaded, chain):
+    _, directions, scores = chain
+    for site in [i for i, site in enumerate(loaded.spec.sites) if site.experts][-2:]:
+        component = Component(site, int(scores.contributions[site].abs().argmax()))
+        chosen = Selection(only=frozenset({component}), included=frozenset({component}))
+        edit = build_edit(scores, directions, EditSettings(0.02, 0.02, 0.4, selection=chosen))
+        assert (edit.edited_sites(), edit.count("heads") + edit.count("neurons")) == ((site,), 1)
+        model = copy.deepcopy(loaded.model)
+        add_to_weight(model, loaded.spec.sites[site], edit.left[site], edit.right[site])
+        ids = torch.tensor([loaded.tokenizer("How are you? Great, thanks!")["input_ids"]])
+        with torch.no_grad():
+            written, untouched = model(input_ids=ids).logits, loaded.model(input_ids=ids).logits
+        assert (written - untouched).abs().max() > 1e-4
+        torch.testing.assert_close(preview_logits(loaded, Edited(edit), ids), written, rtol=1e-4, atol=1e-4)
+
+
+def test_an_edit_of_everything_in_a_mixed_batch_is_the_edit_in_the_weights(loaded, chain):
+    edit = random_edit(loaded)
+    model = copy.deepcopy(loaded.model)
+    for i in edit.edited_sites():
+        add_to_weight(model, edit.spec.sites[i], edit.left[i], edit.right[i])
+    variants, rows = [Original(), Edited(edit), Steered(chain[1], 0.7)], [0, 1, 2]
+    with loaded.lock, torch.inference_mode(), intervening(loaded, variants, rows):
+        together = loaded.model(input_ids=IDS.expand(3, -1)).logits
+    with torch.no_grad():
+        alone = [loaded.model(input_ids=IDS).logits[0], model(input_ids=IDS).logits[0]]
+    alone.append(preview_logits(loaded, variants[2], IDS)[0])
+    for row, expected in zip(together, alone, strict=True):
+        torch.testing.assert_close(row, expected, rtol=1e-4, atol=1e-4)
+    assert (together[0] - together[1]).abs().max() > 1e-2
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in loaded.model.modules())
+
+
+def test_steering_adds_the_raw_direction_once_to_what_the_experts_write(way):
+    last = max(i for i, site in enumerate(way.spec.sites) if site.experts)
+    directions = steering_directions(way, capture_means(way, contrast_set(POSITIVE, NEGATIVE, name="mood")))
+    norm = torch.zeros_like(directions.norm)
+    norm[last] = directions.norm[last]
+    steered = Steered(SteeringDirections(way.spec, directions.unit, norm, directions.provenance), 0.5)
+    name = way.spec.sites[last].name
+    block = name.rpartition(".")[0] if way.model.config.model_type in ("llama4_text", "jetmoe") else name
+    written: list[Tensor] = []
+    for variant in (Original(), steered):
+        with way.lock, torch.inference_mode(), intervening(way, [variant], [0]):
+            handle = way.model.get_submodule(block).register_forward_hook(
+                lambda module, inputs, y: written.append((y[0] if isinstance(y, tuple) else y).reshape(10, -1))
+            )
+            way.model(input_ids=IDS)
+            handle.remove()
+    expected = 0.5 * directions.norm[last] * directions.unit[last]
+    torch.testing.assert_close(written[1] - written[0], expected.expand(10, -1), rtol=1e-4, atol=1e-4)
+
+
+def test_an_original_row_keeps_every_bit_of_what_the_edited_experts_write_beside_it(way):
+    last = max(i for i, site in enumerate(way.spec.sites) if site.experts)
+    edit = random_edit(way, sites=(last,))
+    with way.lock, torch.inference_mode():
+        plain = way.model(input_ids=IDS.expand(2, -1)).logits
+        with intervening(way, [Original(), Edited(edit)], [0, 1]):
+            beside = way.model(input_ids=IDS.expand(2, -1)).logits
+    assert torch.equal(beside[0], plain[0])
+    assert not torch.equal(beside[1], plain[1])
+
+
+def test_prompts_of_several_lengths_are_answered_in_one_batch_as_alone(way):
+    variants = [Original(), Edited(random_edit(way))]
+    rows = [Row(v, ids, 4) for ids in ((1, 40, 77, 12, 99), (1, 9, 8), (1, 50, 51, 52, 53, 54, 55)) for v in (0, 1)]
+    written = answers(way, variants, rows, max_new_tokens=6, temperature=0.0)
+    assert written == [answer_by_hand(way, variants[v], ids, 6, seed=seed, temperature=0.0) for v, ids, seed in rows]
+    assert len({tuple(row) for row in written}) > 1
+
+
+def test_means_do_not_depend_on_the_batch(way, monkeypatch):
+    contrast = contrast_set(POSITIVE, NEGATIVE, name="mood")
+    together = capture_means(way, contrast)
+    monkeypatch.setattr("s2e_core.capture.MAX_BATCH_TOKENS", 1)
+    alone = capture_means(way, contrast)
+    for a, b in ((together.positive, alone.positive), (together.more.values(), alone.more.values())):
+        torch.testing.assert_close(list(a), list(b), rtol=1e-4, atol=1e-5)
+
+
+def test_an_edit_is_the_same_whatever_transformers_computes_experts_with():
+    logits = []
+    for implementation in ("eager", "grouped_mm", "batched_mm"):
+        model = tiny_model("mixtral", vocab_size=VOCABULARY)
+        model.set_experts_implementation(implementation)
+        loaded = in_memory(model)
+        logits.append(preview_logits(loaded, Edited(random_edit(loaded)), IDS))
+    for other in logits[1:]:
+        torch.testing.assert_close(other, logits[0], rtol=1e-4, atol=1e-4)
+
+
+def test_experts_that_end_in_a_norm_or_are_spread_over_devices_are_refused():
+    for flag, reason in (("has_post_expert_norm", "end in a norm"), ("_is_expert_parallel", "several devices")):
+        model = tiny_model("mixtral")
+        setattr(model.model.layers[1].mlp.experts, flag, True)
+        with pytest.raises(UnsupportedModelError, match=f"experts of layer 1 .mlp.experts. .*{reason}"):
+            find_sites(model)
+
+
+def test_experts_of_an_unknown_form_are_refused_and_named():
+    class Foreign(torch.nn.Module):
+        """Experts with other names and other arguments."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.down_proj = torch.nn.Parameter(torch.zeros(4, 64, 96))
+
+        def forward(self, tokens: Tensor) -> Tensor:
+            return tokens
+
+    model = tiny_model("mixtral")
+    model.model.layers[2].mlp.experts = Foreign()
+    with pytest.raises(UnsupportedModelError, match="experts of layer 2 .mlp.experts. are called in a way that is not"):
+        find_sites(model)
+    model.model.layers[2].mlp.experts = torch.nn.ModuleList([torch.nn.Linear(64, 64)])
+    with pytest.raises(UnsupportedModelError, match="layer 2 is a mixture of experts of an unknown form"):
+        find_sites(model)
+
+
+def test_experts_that_write_something_else_than_their_neurons_fail_the_check():
+    model = tiny_model("mixtral")
+    model.model.layers[1].mlp.experts.register_forward_hook(lambda module, inputs, output: 1.01 * output)
+    with pytest.raises(UnsupportedModelError, match="layers.1.mlp.experts does not output its weight times its input"):
+        verify_sites(model, find_sites(model))
+
+
+def close(actual: Tensor, expected: Tensor | list[float]) -> None:
+    wanted = torch.as_tensor(expected).double()
+    assert (actual.double() - wanted).abs().max() <= 1e-5 * wanted.abs().max().clamp_min(1)
