@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from playwright.sync_api import Page, expect
 
 from components import readouts
 from components.choose_handlers import Choice, extract
+from components.options import options, store_of
 from components.session import OWN, Session
 from components.store import ModelStore
 from s2e_core import ModelLoadError, transfer
@@ -100,6 +102,39 @@ def test_two_visitors_who_ask_for_one_model_wait_for_one_download(hub: HubServer
     for visitor in visitors:
         visitor.join()
     assert len(hub.of_weights()) == 1
+
+
+def test_a_revision_stands_behind_the_name(hub: HubServer, store: ModelStore) -> None:
+    *_, session = extract(store, replace(CHOICE, model=f"{ID}@v1.0"))
+    assert isinstance(session, Session) and session.model == f"{ID}@v1.0"
+    loaded = store.model(session.model)
+    assert loaded.model_id == ID and loaded.revision == hub.repositories[ID].commit
+    assert any("v1.0" in request.path for request in hub.requests)
+    with pytest.raises(ModelLoadError, match='no revision "nowhere"'):
+        list(extract(store, replace(CHOICE, model=f"{ID}@nowhere")))
+    for name in (f"{ID}@", f"{ID}@../../x", f"{ID}@a//b", f"{ID}@a/../b", f"{ID}@a b"):
+        with pytest.raises(ModelLoadError, match="There is no model"):
+            list(extract(store, replace(CHOICE, model=name)))
+
+
+def test_a_name_with_a_revision_never_reaches_a_folder(
+    hub: HubServer, store: ModelStore, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "somebody").mkdir()
+    (tmp_path / "somebody" / "secret").symlink_to(folder)
+    monkeypatch.chdir(tmp_path)
+    for name in ("somebody/secret", "somebody/secret@main"):
+        with pytest.raises(ModelLoadError, match="switched off here"):
+            store.model(name)
+
+
+def test_the_operator_gives_a_revision_of_the_first_model(hub: HubServer, folder: Path, tmp_path: Path) -> None:
+    store = store_of(options(["--model", ID, "--revision", "v1.0", "--device", "cpu"]), tmp_path)
+    assert store.first_model == "tiny@v1.0"
+    assert store.model(store.first_model).revision == hub.repositories[ID].commit
+    for wrong in (["--model", str(folder), "--revision", "main"], ["--revision", "main"]):
+        with pytest.raises(ModelLoadError, match="leave --revision out"):
+            store_of(options(wrong), tmp_path)
 
 
 def test_the_page_says_what_runs_and_where_a_system_text_goes(store: ModelStore) -> None:
