@@ -39,9 +39,11 @@ def export_adapter(
     """Write the edit as a PEFT adapter with its model card and recipe; `folder` must be new or empty.
 
     Factors are fp32 and only edited projections are named. Raises ExportError where nothing would change, for an edit
-    of another model, and where the folder cannot be written; then nothing is left behind.
+    of another model, where PEFT cannot adapt what is edited, and where the folder cannot be written; then nothing is
+    left behind.
     """
     check_edit(loaded, edit)
+    _check_peft(loaded, edit)
     files = adapter_files(loaded, edit, relative_size(loaded, edit))
     total = sum(len(content) for content in files.values())
     with staged(folder, total) as target:
@@ -53,9 +55,8 @@ def adapter_files(loaded: LoadedModel, edit: WeightEdit, size: float) -> dict[st
     """Every file of the adapter folder, by name; `size` is the edit's `relative_size`, for the model card."""
     config = json.dumps(_config(loaded, edit), indent=2) + "\n"
     licence = {path.name: path.read_bytes() for path in licence_files(loaded.source)}
-    factors = adapter_factors(loaded, edit)
-    _check_peft(loaded, edit, factors)
-    weights = save(factors, {"format": "pt"})  # the key is what tells older readers that these are torch tensors
+    # The format key is what tells older readers that these are torch tensors.
+    weights = save(adapter_factors(loaded, edit), {"format": "pt"})
     return {CONFIG_FILE: config.encode(), WEIGHTS_FILE: weights, **own_files(loaded, edit, "adapter", size), **licence}
 
 
@@ -119,7 +120,7 @@ def check_edit(loaded: LoadedModel, edit: WeightEdit) -> None:
             )
 
 
-def _check_peft(loaded: LoadedModel, edit: WeightEdit, factors: dict[str, Tensor]) -> None:
+def _check_peft(loaded: LoadedModel, edit: WeightEdit) -> None:
     """Raise ExportError for what PEFT cannot adapt, or would leave out with no more than a warning."""
     for site in (edit.spec.sites[i] for i in edit.edited_sites()):
         if site.experts and loaded.model.get_parameter(f"{site.name}.{site.parameter}").dim() == 2:
@@ -127,6 +128,12 @@ def _check_peft(loaded: LoadedModel, edit: WeightEdit, factors: dict[str, Tensor
                 f"PEFT {version('peft')} cannot adapt the experts of {site.name}, whose matrices lie in a single one; "
                 "export the checkpoint instead."
             )
+        if site.also_at:
+            raise ExportError(
+                f"PEFT {version('peft')} cannot adapt {site.name}, whose weight later layers use as well: an adapter "
+                "at each of them would be added several times when it is merged; export the checkpoint instead."
+            )
+    factors = adapter_factors(loaded, edit)
     # PEFT renames what it reads as transformers renames a checkpoint.
     found = convert_peft_adapter_state_dict_for_transformers(loaded.model, LoraConfig(), factors)
     lost = sorted(factors.keys() - found.keys())
