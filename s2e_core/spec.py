@@ -40,7 +40,7 @@ class Site:
     post_norm: bool = False
     """A norm follows the projection before the residual addition, so that strong edits saturate."""
     runs: int = 1
-    """How often it runs in one forward pass: more than once in stacks of layers that take turns."""
+    """How often it runs in one forward pass, at all its places: in stacks of layers that take turns, more than once."""
     parameter: str = "weight"
     """The weight's path inside the module."""
     experts: int = 0
@@ -48,6 +48,12 @@ class Site:
     n = n_components / experts. 0 for a plain projection."""
     writes_more: bool = False
     """Than its inputs give, and not the same for every token, as experts with biases do."""
+    also_at: tuple[str, ...] = ()
+    """Paths of the modules of later layers that share its weight: an edit changes what they do as well."""
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        return (self.name, *self.also_at)
 
     @property
     def n_inputs(self) -> int:
