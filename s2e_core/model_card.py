@@ -13,7 +13,7 @@ import yaml
 from huggingface_hub import metadata_load
 
 from .recipe import PAPER, model_label, recipe_bytes
-from .site_weight import weight_blocks
+from .site_weight import held_weight
 from .spec import KINDS
 from .types import LoadedModel, WeightEdit
 
@@ -21,6 +21,8 @@ CardKind = Literal["checkpoint", "adapter"]
 CARD_FILE = "README.md"
 RECIPE_FILE = "recipe/steer2edit.safetensors"
 """In a folder of its own: some programs load every .safetensors file beside a checkpoint as weights."""
+_ROWS = 64
+"""Of a weight, read at a time: a copy of the whole in fp32 takes longer to allocate than to compute with."""
 _KEPT = ("license", "license_name", "license_link", "language")
 _LICENCE_FILES = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
 
@@ -92,8 +94,8 @@ def relative_size(loaded: LoadedModel, edit: WeightEdit) -> float:
     """|dW| / |W| in Frobenius norms over the edited matrices, all of which it reads; |outer(u, a)| = |u| |a|."""
     sites = edit.edited_sites()
     change = sum(float(edit.left[i].norm() * edit.right[i].norm()) ** 2 for i in sites)
-    blocks = (block for i in sites for block in weight_blocks(loaded.model, edit.spec.sites[i]))
-    weight = sum(float(block.norm()) ** 2 for block in blocks)
+    matrices = (held_weight(loaded.as_stored, edit.spec.sites[i]).flatten(0, -2) for i in sites)
+    weight = sum(float(rows.float().norm()) ** 2 for matrix in matrices for rows in matrix.split(_ROWS))
     return (change / weight) ** 0.5 if weight else 0.0
 
 
