@@ -53,6 +53,18 @@ STACKS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
 HALVES: Mapping[str, tuple[str, ...]] = MappingProxyType({"xlm": ("transformer.attentions", "transformer.ffns")})
 """Model types that keep the halves of their layers in lists of their own."""
 
+REFUSED: Mapping[str, str] = MappingProxyType(
+    {
+        "blt": "its stacks of layers are of several widths and run over bytes, or over patches of several bytes: there "
+        "is no one residual stream with a position for every token",
+        "prophetnet": "what transformers computes for a token changes with the number of tokens behind it, as its "
+        "predicting streams mix up their positions: no position of a text predicts the next token",
+        "xlnet": "it reads ahead, in an order of its own, and its heads write through a bare parameter that is no "
+        "linear layer",
+    }
+)
+"""Model types for which no rule helps, and why."""
+
 
 def find_sites(model: PreTrainedModel) -> ModelSpec:
     """Every projection through which a head or a neuron writes to the residual stream, heads before neurons in a layer.
@@ -64,6 +76,8 @@ def find_sites(model: PreTrainedModel) -> ModelSpec:
     """
     names = {module: name for name, module in model.named_modules()}
     with naming(model):
+        if reason := REFUSED.get(model.config.model_type):
+            raise Unfit(reason)
         layers = _decoder_layers(model)
         _refuse_if_headless([layer for layer, _ in layers])
         sites = [
@@ -71,10 +85,10 @@ def find_sites(model: PreTrainedModel) -> ModelSpec:
             for index, (layer, runs) in enumerate(layers)
             for site in (() if is_for_images(layer) else _layer_sites(model, index, layer, runs, names))
         ]
-        _refuse_shared_weights(model, sites)
+        shared = _with_all_places(sites, _users(model))
     d_model = held_weight(model, sites[0]).shape[-1 if sites[0].transposed else -2]
-    unreachable = _out_of_reach(model, [layer for layer, _ in layers], names)
-    return ModelSpec(model.config.model_type, len(layers), d_model, tuple(sites), unreachable)
+    unreachable = (*_shown_elsewhere(shared, sites), *_out_of_reach(model, [layer for layer, _ in layers], names))
+    return ModelSpec(model.config.model_type, len(layers), d_model, tuple(shared), unreachable)
 
 
 def _layer_sites(
@@ -156,14 +170,40 @@ def _refuse_if_headless(layers: list[nn.Module]) -> None:
         raise Unfit(f"none of its layers has attention heads; tokens are mixed by {' and '.join(sorted(kinds))}")
 
 
-def _refuse_shared_weights(model: PreTrainedModel, sites: list[Site]) -> None:
-    """An edit of a matrix that is used at two places would change both."""
-    wanted = {f"{site.name}.{site.parameter}" for site in sites}
-    owners: dict[object, str] = {}
+def _users(model: PreTrainedModel) -> dict[str, tuple[str, ...]]:
+    """All names of the parameter that each name stands for, in the order of the modules."""
+    users: dict[object, list[str]] = {}
     for name, weight in weight_identities(model).items():
-        other = owners.setdefault(weight, name)
-        if other != name and {name, other} & wanted:
-            raise Unfit(f"{other} and {name} are one and the same weight")
+        users.setdefault(weight, []).append(name)
+    return {name: tuple(names) for names in users.values() for name in names}
+
+
+def _with_all_places(sites: list[Site], users: Mapping[str, tuple[str, ...]]) -> list[Site]:
+    """One site for each weight, at the first layer that uses it; several layers may use one, but nothing else.
+
+    An edit of a weight that has another use as well would change that, too.
+    """
+    by_weight = {f"{site.name}.{site.parameter}": site for site in sites}
+    found: dict[tuple[str, ...], Site] = {}
+    for weight, site in by_weight.items():
+        names = users[weight]
+        using = [by_weight[name] for name in names if name in by_weight]
+        alike = {(s.kind, s.n_components, s.transposed) for s in using}
+        if len(using) < len(names) or len(alike) > 1 or (len(using) > 1 and site.experts):
+            raise Unfit(f"{' and '.join(names[:2])} are one and the same weight")
+        others = tuple(other.name for other in using if other is not site)
+        found.setdefault(names, replace(site, runs=sum(s.runs for s in using), also_at=others))
+    return list(found.values())
+
+
+def _shown_elsewhere(shared: list[Site], sites: list[Site]) -> list[str]:
+    """A sentence for every layer whose weights later layers use as well."""
+    layer_of = {site.name: site.layer for site in sites}
+    later = {site.layer: sorted({layer_of[name] for name in site.also_at}) for site in shared if site.also_at}
+    return [
+        f"In {_numbers(indices)} the weights of layer {first} run again: an edit there changes them all."
+        for first, indices in later.items()
+    ]
 
 
 def _out_of_reach(model: PreTrainedModel, layers: list[nn.Module], names: Mapping[nn.Module, str]) -> tuple[str, ...]:

@@ -197,8 +197,9 @@ def _reducing(loaded: LoadedModel, weights: Tensor, take: Callable[[int, Tensor]
             if site.experts:
                 handles += watch(loaded.model, site, _experts_reducer(weights, site, partial(take, index)))
             else:
-                module = loaded.model.get_submodule(site.name)
-                handles.append(module.register_forward_pre_hook(_reducer(weights, partial(take, index))))
+                reduce = _reducer(weights, partial(take, index))
+                places = map(loaded.model.get_submodule, site.places)
+                handles += [place.register_forward_pre_hook(reduce) for place in places]
         yield
     finally:
         for handle in handles:

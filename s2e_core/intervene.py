@@ -39,7 +39,8 @@ def intervening(loaded: LoadedModel, variants: Sequence[Variant], rows: Sequence
                 handles += watch(loaded.model, site, _ExpertsHook(factors, rows, site))
             else:
                 hook = _SiteHook(factors, rows)
-                handles.append(loaded.model.get_submodule(site.name).register_forward_hook(hook))
+                places = map(loaded.model.get_submodule, site.places)
+                handles += [place.register_forward_hook(hook) for place in places]
         yield
     finally:
         for handle in handles:

@@ -184,6 +184,7 @@ def _site(entry: Mapping[str, Any]) -> Site:
         parameter=str(entry.get("parameter", "weight")),
         experts=int(entry.get("experts", 0)),
         writes_more=bool(entry.get("writes_more", False)),
+        also_at=tuple(str(name) for name in entry.get("also_at", ())),
     )
     uneven = site.experts and site.n_components % site.experts
     if site.kind not in KINDS or uneven or min(site.layer, site.experts, site.n_components - 1, site.width - 1) < 0:

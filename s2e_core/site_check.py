@@ -31,6 +31,9 @@ TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4, torch.float16: 5e-3, torc
 QUANTIZED_TOLERANCE = 5e-2
 """Where a library computes in fewer bits, which rounds inputs as well as weights."""
 PROBE_TOKENS = 8
+PROBE_TEXTS = 2
+READS_AHEAD = 0.02
+"""How much another last token may change the logits before it, of what it changes in its own: rounding, no more."""
 COLUMNS_AT_ONCE = 2048  # of a weight in fp32: a whole copy of it is never made
 FORWARD_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError)
 """What a model raises that needs more than token ids to run: that is its nature, so the person gets a sentence."""
@@ -41,12 +44,14 @@ def verify_sites(model: PreTrainedModel, spec: ModelSpec) -> ModelSpec:
 
     Each site must be called exactly once, or as often as its stack runs, and the sum over its components of
     W[:, block] @ x[block], plus the bias, must equal its output (method, "Components"). A site has `post_norm` when a
-    norm receives its very output tensor.
+    norm receives its very output tensor. What the model computes for a token must not depend on later ones: the
+    positions that predict a response would know it already.
     Raises UnsupportedModelError where that does not hold. The model is left without hooks and unchanged.
     """
     probes = [_Probe(site, model) for site in spec.sites]
     vocabulary = number(model.config.get_text_config(), ("vocab_size",)) or PROBE_TOKENS
-    ids = torch.arange(3, 3 + PROBE_TOKENS, device=running_device(model))[None] % vocabulary  # (1, tokens)
+    ids = torch.arange(3, 3 + PROBE_TOKENS, device=running_device(model)).repeat(PROBE_TEXTS, 1)  # (texts, tokens)
+    ids[1, -1] += max(1, vocabulary // 2)
     with ExitStack() as hooks, torch.inference_mode(), naming(model):
         for probe in probes:
             for handle in probe.hooks(model):
@@ -55,12 +60,24 @@ def verify_sites(model: PreTrainedModel, spec: ModelSpec) -> ModelSpec:
             if "norm" in type(module).__name__.lower():
                 hooks.callback(module.register_forward_pre_hook(_norm_watcher(probes)).remove)
         try:
-            model(input_ids=ids)
+            logits = model(input_ids=ids % vocabulary).logits
         except FORWARD_ERRORS as error:
             raise Unfit(f"a forward pass over {PROBE_TOKENS} token ids fails ({error})") from error
+        _refuse_reading_ahead(logits.float())
         for probe in probes:
             probe.check()
     return replace(spec, sites=tuple(replace(probe.site, post_norm=probe.post_norm) for probe in probes))
+
+
+def _refuse_reading_ahead(logits: Tensor) -> None:
+    """`logits` (2, tokens, vocabulary) are of two texts that differ in their last token alone."""
+    changes = torch.linalg.vector_norm(logits[1] - logits[0], dim=-1)  # (tokens,)
+    if changes[:-1].max() > READS_AHEAD * changes[-1]:
+        raise Unfit(
+            "it reads ahead: what it computes for a token changes with the tokens behind it, so that no position of a "
+            "text predicts the next token. A model that was trained to fill gaps has to be loaded as a decoder, if it "
+            "can be one"
+        )
 
 
 @dataclass(eq=False)
@@ -83,7 +100,7 @@ class _Probe:
     def hooks(self, model: PreTrainedModel) -> list[RemovableHandle]:
         if self.site.experts:
             return watch(model, self.site, self.record_experts)
-        return [self.module.register_forward_hook(self.record)]
+        return [model.get_submodule(place).register_forward_hook(self.record) for place in self.site.places]
 
     def record(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         x = inputs[0].reshape(-1, self.site.n_inputs)  # (tokens, n_inputs)
@@ -123,8 +140,9 @@ class _Probe:
             raise Unfit(
                 f"{self.site.name} ran {len(self.errors)} times in one forward pass, where {expected} was expected"
             )
-        if self.positions != PROBE_TOKENS:
-            raise Unfit(f"{self.site.name} sees {self.positions} positions where {PROBE_TOKENS} tokens were given")
+        given = PROBE_TEXTS * PROBE_TOKENS
+        if self.positions != given:
+            raise Unfit(f"{self.site.name} sees {self.positions} positions where {given} tokens were given")
         parameter = self.module.get_parameter(self.site.parameter)
         tolerance = QUANTIZED_TOLERANCE if is_quantized(parameter) else TOLERANCE[parameter.dtype]
         if wrongs := [error for error in self.errors if not error <= tolerance]:  # NaN is wrong too

@@ -75,7 +75,7 @@ def _check_not_shared(loaded: LoadedModel, sites: tuple[int, ...]) -> None:
     weights = weight_identities(loaded.as_stored)
     users = Counter(weights.values())
     for site in (loaded.spec.sites[i] for i in sites):
-        if users[weights[f"{site.name}.{site.parameter}"]] > 1:
+        if users[weights[f"{site.name}.{site.parameter}"]] > len(site.places):
             raise ExportError(
                 f"The weight of {site.name} is also used by another part of the model, which a checkpoint would change "
                 "as well; export the adapter instead."

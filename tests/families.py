@@ -39,7 +39,7 @@ SIMPLE = _words(
     gpt_neox gpt_neox_japanese gptj granite granite_swa helium hunyuan_v1_dense hyperclovax internlm3
     iquestcoder jais2 llama marian mbart megatron-bert minicpm3 ministral ministral3 mistral modernbert-decoder
     moshi moss_transcribe_diarize mpt musicgen musicgen_melody mvp nanochat nemotron olmo olmo2 olmo3 openai-gpt
-    opt pegasus persimmon phi phi3 phi4_multimodal plbart prophetnet qwen2 qwen3 reformer rembert roberta
+    opt pegasus persimmon phi phi3 phi4_multimodal plbart qwen2 qwen3 reformer rembert roberta
     roberta-prelayernorm roc_bert roformer seed_oss smollm3 stablelm starcoder2 trocr vaultgemma whisper xglm
     xlm-roberta xlm-roberta-xl xmod youtu
     """
@@ -58,14 +58,14 @@ EXPERTS = _words(
 )
 """Model types with fused experts, some of them hybrids as well."""
 
-HYBRIDS = _words("bamba falcon_h1 lfm2 lfm3 mllama olmo_hybrid qwen3_5 qwen3_5_text recurrent_gemma")
+HYBRIDS = _words("bamba falcon_h1 lfm2 lfm3 mllama olmo_hybrid qwen3_5 qwen3_5_text recurrent_gemma zamba zamba2")
 """Model types in which some layers mix tokens by other means than attention heads."""
 
 SPECIAL = _words("hrm_text xlm")
 """Model types with heads and plain MLPs whose layers do not stand in one list."""
 
-OTHERS = _words("blt deepseek_v4 falcon_mamba mamba mamba2 rwkv xlnet xlstm zamba zamba2")
-"""Model types without attention heads or a plain MLP, with shared blocks or with bytes for tokens."""
+OTHERS = _words("blt deepseek_v4 falcon_mamba mamba mamba2 prophetnet rwkv xlnet xlstm")
+"""Model types without attention heads or a plain MLP, that read ahead, or with bytes for tokens."""
 
 NOT_BUILT = {
     "dots3_note": "its settings per layer belong to 46 layers",
@@ -137,7 +137,8 @@ OWN: dict[str, dict[str, object]] = {
     **dict.fromkeys(("inkling_text", "inkling2_text"), SLIDING),
     **dict.fromkeys(("lfm2", "lfm2_moe"), CONV_FIRST),
     **dict.fromkeys(("minicpm3", "youtu"), {"num_key_value_heads": 4}),
-    **dict.fromkeys(("zamba", "zamba2"), MAMBA_FIRST),
+    "zamba": MAMBA_FIRST,
+    "zamba2": MAMBA_FIRST | {"time_step_min": 1e-6},  # heeded for a whole text, and not token by token
     "bamba": MAMBA_SMALL | {"attn_layer_indices": [1], "mamba_n_heads": 8},
     "bailing_hybrid": DENSE_FIRST | ONE_GROUP | {"head_dim": 16, "layer_types": LINEAR_FIRST},
     "beam": DENSE_FIRST | ONE_GROUP | {"num_key_value_heads": 2},
@@ -167,6 +168,7 @@ OWN: dict[str, dict[str, object]] = {
     "reformer": {"axial_pos_embds_dim": (32, 32), "axial_pos_shape": (16, 32)},
     "roc_bert": {"enable_pronunciation": False, "enable_shape": False, "concat_input": False, "shape_vocab_size": 64},
     "xglm": {"attention_heads": 4},
+    "xlm": {"causal": True},
     "xmod": {"languages": ("en_XX",), "default_language": "en_XX"},
     "zaya": {"num_experts_per_tok": 1},
 }

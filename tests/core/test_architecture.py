@@ -129,11 +129,11 @@ def test_weights_that_are_not_in_memory_are_refused():
         find_sites(tiny_model("llama").to("meta"))
 
 
-def test_a_weight_used_at_two_places_is_refused():
+def test_a_weight_that_is_used_for_something_else_as_well_is_refused():
     model = tiny_model("llama")
-    model.model.layers[2].mlp.down_proj.weight = model.model.layers[0].mlp.down_proj.weight
+    model.model.layers[0].self_attn.q_proj.weight = model.model.layers[2].self_attn.o_proj.weight
     with pytest.raises(
-        UnsupportedModelError, match="layers.0.mlp.down_proj.* and .*layers.2.mlp.down_proj.* one and the"
+        UnsupportedModelError, match="layers.0.self_attn.q_proj.* and .*layers.2.self_attn.o_proj.* one and the"
     ):
         find_sites(model)
 

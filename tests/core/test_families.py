@@ -44,9 +44,9 @@ from tests.families import (
 )
 from tests.reference import elastic_net, reference, unit
 
-ODD = {"prophetnet": "self_attn.out_proj ran 2 times", "cpmant": "sees 12 positions"}
-"""Families with plain heads and neurons whose forward pass does not take one position a token, once."""
-SUPPORTED = (*(model_type for model_type in SIMPLE if model_type not in ODD), *HYBRIDS, *SPECIAL)
+AHEAD = {"cpmant": {}, "xlm": {"causal": False}, "bert": {"is_decoder": False}, "roberta": {"is_decoder": False}}
+"""Families, or settings of them, that read a text in both directions."""
+SUPPORTED = (*(model_type for model_type in SIMPLE if AHEAD.get(model_type) != {}), *HYBRIDS, *SPECIAL)
 N_LAYERS, N_HEADS = 3, 4
 HEADS_IN = {
     "bamba": (1,),
@@ -57,9 +57,11 @@ HEADS_IN = {
     "qwen3_5": (1,),
     "qwen3_5_text": (1,),
     "recurrent_gemma": (2,),
+    "zamba": (1,),
+    "zamba2": (1,),
 }
 """Layers with attention heads, where not all have them."""
-NEURONS_IN = {"mllama_text_model": (0, 2)}
+NEURONS_IN = {"mllama_text_model": (0, 2), "zamba": (1,), "zamba2": (1,)}
 NEURONS = {
     **{"bloom": 256, "gpt_neox_japanese": 256, "moshi": 48, "mpt": 256, "openai-gpt": 256},
     **{"lfm2": 256, "recurrent_gemma": 48, "xlm": 256},
@@ -74,8 +76,9 @@ OTHER_REASONS = (
     "has no MLP down projection",
     "has no attention output projection",
     "several stacks of the same layers",
-    "one and the same weight",
-    "decoder layers was looked for",
+    "over bytes",
+    "changes with the number of tokens",
+    "reads ahead",
 )
 IDS = torch.arange(3, 13).reshape(1, 10)
 POSITIVE = (Example("How are you?", "Great, thanks!"), Example("And you over there", "Fine"))
@@ -144,7 +147,8 @@ def test_every_head_and_every_neuron_of_every_layer_is_found(loaded, recorded_he
 
 def test_norms_behind_the_projections_are_detected(loaded):
     family = loaded.model.config.model_type
-    expected = {family in POST_NORM} if family != "olmo_hybrid" else {False, True}  # in layers with heads alone
+    partly = family in ("olmo_hybrid", "zamba", "zamba2")  # in layers with heads, or behind heads, alone
+    expected = {False, True} if partly else {family in POST_NORM}
     assert {site.post_norm for site in loaded.spec.sites} == expected
 
 
@@ -192,10 +196,10 @@ def test_families_with_other_mixers_or_several_stacks_are_refused_with_the_reaso
     assert any(reason in str(refusal.value) for reason in OTHER_REASONS), refusal.value
 
 
-@pytest.mark.parametrize("model_type", ODD)
-def test_families_that_do_not_take_one_position_a_token_once_are_refused_by_the_check(model_type):
-    model = tiny_model(model_type)
-    with pytest.raises(UnsupportedModelError, match=ODD[model_type]):
+@pytest.mark.parametrize("model_type", AHEAD)
+def test_models_that_read_a_text_in_both_directions_are_refused_by_the_check(model_type):
+    model = tiny_model(model_type, **AHEAD[model_type])
+    with pytest.raises(UnsupportedModelError, match="reads ahead: .* no position of a text predicts the next token"):
         verify_sites(model, find_sites(model))
 
 

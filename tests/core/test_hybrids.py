@@ -10,7 +10,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from s2e_core import Edited, Original, UnsupportedModelError, batching, load_model, preview_logits
+from s2e_core import Edited, ExportError, Original, UnsupportedModelError, batching, load_model, preview_logits
 from s2e_core.adapter import export_adapter
 from s2e_core.architecture import find_sites
 from s2e_core.batching import Row, answers
@@ -20,7 +20,7 @@ from s2e_core.recipe import load_edit, save_edit
 from s2e_core.site_check import verify_sites
 from tests.core.by_hand import answer_by_hand
 from tests.core.chain import chain
-from tests.core.edits import IDS, logits, plain, random_edit
+from tests.core.edits import IDS, logits, plain, random_edit, stored_tensors
 from tests.families import HYBRIDS, SPECIAL, VOCABULARY, in_memory, saved_folder, tiny_model
 
 PROMPTS = ((1, 40, 77, 12, 99), (1, 9, 8), (1, 50, 51, 52, 53, 54, 55))
@@ -68,6 +68,31 @@ def test_stacks_that_take_turns_follow_each_other_on_the_heatmap_and_know_how_of
     assert spec.sites[6].name == "model.H_module.layers.0.self_attn.o_proj"
     with pytest.raises(UnsupportedModelError, match="ran 6 times in one forward pass, where 9 times was expected"):
         verify_sites(model, replace(spec, sites=tuple(replace(site, runs=9) for site in spec.sites)))
+
+
+def test_a_block_that_several_layers_share_is_edited_once_for_all_of_them(tmp_path):
+    blocks = ["mamba", "hybrid", "hybrid", "mamba", "hybrid", "hybrid"]
+    options = {"num_hidden_layers": 6, "layers_block_type": blocks, "layer_types": blocks, "num_mem_blocks": 2}
+    folder = saved_folder(tmp_path / "m", "zamba2", **options)
+    loaded = load_model(folder, device="cpu")
+    shared = "model.layers.{}.shared_transformer.self_attn.o_proj"
+    assert [site.places for site in loaded.spec.sites if site.kind == "heads"] == [
+        (shared.format(1), shared.format(4)),
+        (shared.format(2), shared.format(5)),
+    ]
+    assert {site.runs for site in loaded.spec.sites} == {2}
+    assert loaded.spec.unreachable[:2] == (
+        "In layer 4 the weights of layer 1 run again: an edit there changes them all.",
+        "In layer 5 the weights of layer 2 run again: an edit there changes them all.",
+    )
+    edit = random_edit(loaded, sites=(0,))
+    written = plain(export_checkpoint(loaded, edit, tmp_path / "out"))
+    torch.testing.assert_close(logits(written), preview_logits(loaded, Edited(edit), IDS), atol=1e-4, rtol=1e-4)
+    before, after = stored_tensors(folder), stored_tensors(tmp_path / "out")
+    changed = [name for name in before if not torch.equal(before[name], after[name])]
+    assert changed == [f"{shared.format(1)}.weight"]
+    with pytest.raises(ExportError, match=r"PEFT .* cannot adapt .*o_proj, whose weight later layers use.*checkpoint"):
+        export_adapter(loaded, edit, tmp_path / "adapter")
 
 
 def test_the_rows_of_layers_without_heads_stay_on_the_heatmap_and_are_empty():
@@ -127,8 +152,9 @@ def test_the_checkpoint_the_adapter_and_the_recipe_hold_the_previewed_edit(hybri
     assert not torch.allclose(preview, original, atol=1e-2)
     written = plain(export_checkpoint(hybrid, edit, tmp_path / "checkpoint"))
     torch.testing.assert_close(logits(written), preview, atol=1e-4, rtol=1e-4)
-    base = AutoModelForCausalLM.from_pretrained(hybrid.source, dtype=torch.float32)
-    adapted = PeftModel.from_pretrained(base, export_adapter(hybrid, edit, tmp_path / "adapter")).eval()
-    torch.testing.assert_close(logits(adapted), preview, atol=1e-4, rtol=1e-4)
+    if not any(site.also_at for site in hybrid.spec.sites):  # PEFT would add what layers share several times
+        base = AutoModelForCausalLM.from_pretrained(hybrid.source, dtype=torch.float32)
+        adapted = PeftModel.from_pretrained(base, export_adapter(hybrid, edit, tmp_path / "adapter")).eval()
+        torch.testing.assert_close(logits(adapted), preview, atol=1e-4, rtol=1e-4)
     again = load_edit(save_edit(edit, tmp_path / "recipe.safetensors"), base=hybrid)
     torch.testing.assert_close(preview_logits(hybrid, Edited(again), IDS), preview, atol=0, rtol=0)
