@@ -25,11 +25,11 @@ def import_panel() -> ImportPanel:
     with gr.Accordion(words.BRING, open=False, elem_id="bring"):
         gr.Markdown(words.BRING_HELP, elem_classes="status")
         with gr.Row():
-            upload = gr.File(label=words.FILE, elem_id="bring-file", height=130, interactive=True, min_width=260)
+            upload = gr.File(label=words.FILE, elem_id="bring-file", height=150, interactive=True, min_width=260)
             with gr.Column(scale=2, min_width=300):
                 read = gr.HTML(elem_id="bring-read", elem_classes="status", apply_default_css=False)
                 own = gr.File(
-                    label=words.TEXTS, elem_id="bring-texts", height=110, interactive=True, visible=False
+                    label=words.TEXTS, elem_id="bring-texts", height=150, interactive=True, visible=False
                 )  # fmt: skip
                 with gr.Row(elem_classes="bar"):
                     use = gr.Button(

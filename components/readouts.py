@@ -81,13 +81,16 @@ def _rule(settings: EditSettings, kind: Kind) -> str:
 def _verdict(session: Session, figures: EditSummary) -> tuple[str, str]:
     """(level, sentence): what a person should know about this edit before anything else."""
     largest = figures.largest_change
-    origin = "The finished edit you uploaded; move a dial to return to your own. " if session.recipe else ""
+    name = html.escape(session.recipe)
+    origin = f"The finished edit you uploaded ({name}); move a dial to return to your own. " if name else ""
     if session.edit.is_empty:
-        return "note", f"{origin}Nothing is edited: the edited model is the original. {_way_out(session)}"
+        way_out = "" if name else f" {_way_out(session)}"
+        return "note", f"{origin}Nothing is edited: the edited model is the original.{way_out}"
     if figures.relative_size > LARGE_EDIT or largest > LARGE_CHANGE:
+        remedy = "; lower the strength or edit fewer components" if session.made_here(session.edit) else ""
         return "warning", (
             f"{origin}A large edit: the strongest component changes by {largest:.1f} times its own weight. "
-            "Expect damage; lower the strength or edit fewer components."
+            f"Expect damage{remedy}."
         )
     layers = f"{figures.n_layers} of {session.edit.spec.n_layers} layers"
     return "calm", f"{origin}In {layers}. The strongest component changes by {largest:.0%} of its weight."

@@ -100,7 +100,7 @@ RECIPE = "Recipe"
 DTYPE = "Numbers in the checkpoint"
 DTYPE_CHOICES = (("as stored", "stored"), ("float32", "float32"))
 CONTROL_VECTOR = "Control vector"
-NOT_OF_THIS_EDIT = "It is the direction of the behaviour on the page; the edit that you uploaded brings none."
+NOT_OF_THIS_EDIT = "It is the direction that was on the page before the edit you uploaded, which brings none."
 
 TRADE_OFF = "Find a good edit"
 TRADE_OFF_HELP = (

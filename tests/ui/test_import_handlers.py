@@ -163,7 +163,7 @@ def test_the_control_vector_is_the_direction_on_the_page_and_says_what_it_is_not
     assert again.kind == "steering vector"
     session = used(first_session(), good("pack.pt", tmp_path))
     *_, parcel = exported(store, session, "control-vector")
-    assert "the edit that you uploaded brings none" in parcel.report
+    assert "before the edit you uploaded, which brings none" in parcel.report
     assert resting_view(store, session, "all", "stored").keys() >= {"checkpoint", "adapter", "recipe"}
 
 
