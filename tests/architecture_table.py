@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from peft import PeftModel
@@ -22,7 +23,16 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from s2e_core import Edited, LoadedModel, Original, S2EError, UnsupportedModelError, WeightEdit, preview_logits
+from s2e_core import (
+    Edited,
+    ExportError,
+    LoadedModel,
+    Original,
+    S2EError,
+    UnsupportedModelError,
+    WeightEdit,
+    preview_logits,
+)
 from s2e_core.adapter import export_adapter
 from s2e_core.export import export_checkpoint
 from s2e_core.loading import load_model
@@ -46,19 +56,22 @@ REASONS = (
 TOLERANCE = 1e-4
 
 
+Outcome = bool | None | Literal["refused"]
+
+
 @dataclass(frozen=True, eq=False)
 class Row:
     """What was found for one model type."""
 
     model_type: str
-    passed: tuple[bool | None, ...]
+    passed: tuple[Outcome, ...]
     """Per check; None where transformers itself cannot save the model and load it by its type alone."""
     reason: str = ""
     """Why it is refused."""
 
     @property
     def group(self) -> tuple[str, ...]:
-        marks = {True: "yes", False: "**no**", None: "–"}
+        marks: dict[Outcome, str] = {True: "yes", False: "**no**", None: "–", "refused": "refused, with a sentence"}
         return (self.reason,) if self.reason else tuple(marks[result] for result in self.passed)
 
 
@@ -108,14 +121,16 @@ def _one_component(loaded: LoadedModel, kind: Kind) -> bool:
     where = loaded.spec.sites[site]
     whole = random_edit(loaded, sites=(site,))
     moved = []
-    for index in range(1, min(where.n_components, 12), 2):  # those that the random edit changes
+    for index in range(1, where.n_components, 2)[:: max(1, where.n_components // 12)]:  # those the random edit changes
         columns = slice(index * where.width, (index + 1) * where.width)
         right = [torch.zeros_like(factor) for factor in whole.right]
         right[site][columns] = 4 * whole.right[site][columns]
         edit = replace(whole, right=tuple(right))
         patched = copy.deepcopy(loaded.model)
-        weight = patched.get_submodule(where.name).get_parameter("weight").data
-        (weight.T if where.transposed else weight).add_(torch.outer(edit.left[site], right[site]))
+        weight = patched.get_submodule(where.name).get_parameter(where.parameter).data
+        experts = max(where.experts, 1)
+        for matrix, part in zip(weight.view(experts, -1, weight.shape[-1]), right[site].chunk(experts), strict=True):
+            (matrix.T if where.transposed else matrix).add_(torch.outer(edit.left[site], part))
         error, effect = _difference(patched, loaded, edit)
         if not error <= TOLERANCE:
             return False
@@ -123,7 +138,7 @@ def _one_component(loaded: LoadedModel, kind: Kind) -> bool:
     return any(moved)
 
 
-def _written(loaded: LoadedModel, folder: Path) -> tuple[bool | None, bool | None]:
+def _written(loaded: LoadedModel, folder: Path) -> tuple[Outcome, Outcome]:
     """Adapter and checkpoint, written and loaded by PEFT and transformers, against the preview."""
     try:
         saved(loaded.model, folder / "base")
@@ -132,13 +147,20 @@ def _written(loaded: LoadedModel, folder: Path) -> tuple[bool | None, bool | Non
     except (S2EError, ValueError, KeyError):
         return None, None
     edit = random_edit(base)
+    out = export_checkpoint(base, edit, folder / "checkpoint")
+    edited = AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32).eval()
+    return _adapted(base, edit, folder / "adapter"), _agrees(edited, base, edit)
+
+
+def _adapted(base: LoadedModel, edit: WeightEdit, folder: Path) -> Outcome:
+    try:
+        export_adapter(base, edit, folder)
+    except ExportError:
+        return "refused"
     plain = AutoModelForCausalLM.from_pretrained(base.source, dtype=torch.float32)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*missing adapter keys")
-        adapted = PeftModel.from_pretrained(plain, export_adapter(base, edit, folder / "adapter")).eval()
-    out = export_checkpoint(base, edit, folder / "checkpoint")
-    edited = AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32).eval()
-    return _agrees(adapted, base, edit), _agrees(edited, base, edit)
+        return _agrees(PeftModel.from_pretrained(plain, folder).eval(), base, edit)
 
 
 def _agrees(model: nn.Module, loaded: LoadedModel, edit: WeightEdit) -> bool:
