@@ -53,7 +53,13 @@ const lines = id => {
   }
   return stateWord(id) ? [...rows, ['state', stateWord(id)]] : rows;
 };
-const nameOf = cell => exists(cellId(cell)) ? `layer ${cell[0]}, ${what} ${real(cellId(cell))}`
+const component = (layer, column) => {   // as naming.py: 'expert 5 neuron 7', 'neuron 7 (mlp.shared_experts)'
+  const row = v.parts ? v.parts[layer] : [[0, v.widest, 0, '']];
+  const [first, size, experts, where] = row.find(([first, size]) => column < first + size);
+  const each = size / (experts || 1), at = column - first, index = at % each;
+  return `${experts ? `expert ${Math.floor(at / each)} ` : ''}${what} ${index}${where && ` (${where})`}`;
+};
+const nameOf = cell => exists(cellId(cell)) ? `layer ${cell[0]}, ${component(cell[0], real(cellId(cell)))}`
   : `layer ${cell[0]} has no ${what} here`;
 
 // ---- colours -------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from s2e_core.edit import relative_changes
+from s2e_core.naming import grid_parts
 from s2e_core.spec import Component, Kind, ModelSpec, grid_component, layer_grid
 from s2e_core.types import ComponentScores, WeightEdit
 
@@ -103,7 +104,7 @@ def heatmap_value(
         "kind": kind, "mode": mode, "order": order, "title": title, "words": list(WORDS[mode]), "seq": seq,
         "view": view_token(kind, columns), "layers": columns.shape[0], "shown": columns.shape[1],
         "widest": int(scores.grid(kind).shape[1]), "compared": edit is not None,
-        "columns": None if _is_identity(columns) else _text(columns.astype("<i4")),
+        "parts": _parts(scores.spec, kind), "columns": None if _is_identity(columns) else _text(columns.astype("<i4")),
         "scale": _largest(g if mode == "g" else strength),
         "g": _figures(g), "states": _text(states), "strength": _figures(strength), "change": _figures(change),
     }  # fmt: skip
@@ -165,6 +166,12 @@ def _whole(number: object, stop: int) -> int:
     if type(number) is not int or not 0 <= number < stop:
         raise InvalidPick(f"Expected a whole number from 0 to {stop - 1}.")
     return number
+
+
+def _parts(spec: ModelSpec, kind: Kind) -> list[list[tuple[int, int, int, str]]] | None:
+    """Of every layer the projections that stand side by side in its row; None where it is one, without experts."""
+    rows = [grid_parts(spec, kind, layer) for layer in range(spec.n_layers)]
+    return rows if any(len(row) > 1 or any(experts for _, _, experts, _ in row) for row in rows) else None
 
 
 def _by_hand(edit: WeightEdit, kind: Kind, columns: NDArray[np.int32]) -> NDArray[np.uint8]:

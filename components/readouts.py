@@ -20,12 +20,12 @@ from s2e_core import (
 )
 from s2e_core.chat import folds_system, has_chat_template
 from s2e_core.memory import dtype_name
+from s2e_core.naming import component_name
 from s2e_core.spec import KINDS, Kind
 
 from . import texts
 from .dials import is_on, threshold
 from .session import Origin, Session
-from .tables import column_of
 
 CHANCE_SDS = 3
 LARGE_EDIT = 0.1
@@ -110,9 +110,9 @@ def _figure(number: str, label: str) -> str:
 
 
 def component_title(session: Session, component: Component) -> str:
-    site = session.scored.scores.spec.sites[component.site]
-    name = site.kind.removesuffix("s").capitalize()
-    return f"{name} {column_of(session.scored.scores, component)} of layer {site.layer}"
+    spec = session.scored.scores.spec
+    name = component_name(spec, component)
+    return f"{name[0].upper()}{name[1:]} of layer {spec.sites[component.site].layer}"
 
 
 def inspector(session: Session) -> str:

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 from s2e_core import Component, ComponentScores, relative_changes
+from s2e_core.naming import component_name
 from s2e_core.spec import KINDS
 
 from .dials import is_on
@@ -45,7 +46,7 @@ def ranked_table(session: Session, shown: Shown, rows: int) -> pd.DataFrame:
         on = bool(edit.strength[site][i]) if session.recipe else is_on(session, component)
         records.append((
             on,
-            where.kind.removesuffix("s"),
+            _what(scores, component),
             where.layer,
             column_of(scores, component),
             round(float(scores.g[site][i]), 3),
@@ -54,6 +55,12 @@ def ranked_table(session: Session, shown: Shown, rows: int) -> pd.DataFrame:
             round(float(scores.contributions[site][i]), 4),
         ))  # fmt: skip
     return pd.DataFrame.from_records(records, columns=list(COLUMNS))
+
+
+def _what(scores: ComponentScores, component: Component) -> str:
+    """The kind; where a layer has several projections of it, which of them, and the number there."""
+    name, kind = component_name(scores.spec, component), scores.spec.sites[component.site].kind.removesuffix("s")
+    return kind if name == f"{kind} {component.index}" else name
 
 
 def column_of(scores: ComponentScores, component: Component) -> int:

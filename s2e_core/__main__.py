@@ -43,6 +43,7 @@ from .commands_import import import_foreign
 from .commands_measure import evaluate_variants, find, sweep_grid
 from .export import ExportFormat
 from .memory import available_memory, gigabytes
+from .naming import namer
 from .residence import memory_held, residence
 from .spec import KINDS
 from .terminal import chosen_contrast, chosen_model, chosen_settings, extracted, output, progress_line
@@ -104,14 +105,14 @@ def scores(options: argparse.Namespace) -> None:
     edit = build_edit(computed, directions, chosen_settings(options, computed))
     kinds = KINDS if options.kind == "all" else (options.kind,)
     rows = sorted(_component_rows(computed, edit, kinds), key=lambda row: -abs(float(row[3])))
-    header = ("kind", "layer", "index", "g", "lambda", "relative_change", "mean_contribution")
+    header = ("kind", "layer", "index", "g", "lambda", "relative_change", "mean_contribution", "name")
     if options.csv is not None:
         with output(options.csv) as file:
             csv.writer(file).writerows([header, *rows])
         return
     for row in (header, *rows[: options.top]):
         cells = [f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in row]
-        print("  ".join(cell.rjust(width) for cell, width in zip(cells, (7, 5, 6, 8, 8, 15, 17), strict=True)))
+        print("  ".join(cell.rjust(width) for cell, width in zip(cells, (7, 5, 6, 8, 8, 15, 17, 0), strict=True)))
 
 
 def edit(options: argparse.Namespace) -> None:
@@ -181,13 +182,14 @@ def _verified(loaded: LoadedModel, made: WeightEdit, folder: Path) -> int:
 
 def _component_rows(
     computed: ComponentScores, made: WeightEdit, kinds: Sequence[str]
-) -> Iterator[tuple[str, int, int, float, float, float, float]]:
+) -> Iterator[tuple[str, int, int, float, float, float, float, str]]:
     changes = relative_changes(computed, made)
     for i, site in enumerate(computed.spec.sites):
         if site.kind in kinds:
             columns = (computed.g[i], made.strength[i], changes[i], computed.contributions[i])
+            name = namer(computed.spec, i)
             for index, values in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
-                yield site.kind.removesuffix("s"), site.layer, index, *values
+                yield site.kind.removesuffix("s"), site.layer, index, *values, name(index)
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {

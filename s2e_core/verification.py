@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .model_card import CardKind
+from .naming import component_label
 from .spec import Component, ModelSpec
 
 ENOUGH = 0.9
@@ -126,16 +127,6 @@ class Verification:
                 f"rounding to {self.number_format} (smallest {self.realised_min:.0%}); export the adapter or a float32 "
                 "checkpoint to keep all of it."
             )
-
-
-def component_label(spec: ModelSpec, component: Component) -> str:
-    """A component for a person: 'layer 3 head 2'."""
-    site = spec.sites[component.site]
-    kind, index = ("head" if site.kind == "heads" else "neuron"), component.index
-    if not site.experts:
-        return f"layer {site.layer} {kind} {index}"
-    expert, index = divmod(index, site.n_components // site.experts)
-    return f"layer {site.layer} expert {expert} {kind} {index}"
 
 
 def _edited(realised: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ CORE = sorted((ROOT / "s2e_core").glob("*.py"))
 COMPONENTS = sorted((ROOT / "components").glob("*.py"))
 PAGE_LIBRARIES = {"gradio", "plotly", "pandas", "starlette", "fastapi"}
 ROWS = (
-    {"types", "spec", "placement", "site_weight", "settings", "errors"},
+    {"types", "spec", "naming", "placement", "site_weight", "settings", "errors"},
     {"directions", "scores", "edit", "settings_json", "estimates", "wording", "refusals", "scoring", "trials"},
     {
         "architecture",
