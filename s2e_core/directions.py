@@ -28,11 +28,13 @@ def steering_directions(loaded: WeightSource, means: ActivationMeans) -> Steerin
     return SteeringDirections(spec=means.spec, unit=tuple(units), norm=torch.stack(norms), provenance=means.provenance)
 
 
-def projected(loaded: WeightSource, site: int, inputs: Tensor) -> Tensor:
-    """W x, (..., d) in fp32, of inputs (..., n_inputs) of one site."""
+def projected(loaded: WeightSource, site: int, captured: Tensor) -> Tensor:
+    """W x, (..., d) in fp32, of inputs (..., n_inputs) of one site, plus what stands behind them, (..., d), if any."""
     first, written = 0, []
     for block in loaded.blocks(site):  # (d, n)
-        x = inputs[..., first : first + block.shape[1]]
+        x = captured[..., first : first + block.shape[1]]
         written.append(x.to(block) @ block.T)
         first += block.shape[1]
+    if first < captured.shape[-1]:
+        written.append(captured[..., first:].to(written[0]))
     return torch.stack(written).sum(dim=0)

@@ -32,6 +32,7 @@ from s2e_core import (
 )
 from s2e_core.architecture import find_sites
 from s2e_core.batching import Row, answers
+from s2e_core.reliability import reliability
 from s2e_core.site_check import verify_sites
 from tests.core.by_hand import answer_by_hand
 from tests.core.edits import random_edit
@@ -175,6 +176,15 @@ def test_means_do_not_depend_on_the_batch(way, monkeypatch):
     alone = capture_means(way, contrast)
     for a, b in ((together.positive, alone.positive), (together.more.values(), alone.more.values())):
         torch.testing.assert_close(list(a), list(b), rtol=1e-4, atol=1e-5)
+
+
+def test_the_reliability_of_the_data_is_told_by_the_same_directions_and_scores(way):
+    contrast = contrast_set(POSITIVE, NEGATIVE, name="mood")
+    means = capture_means(way, contrast)
+    expected = component_scores(way, means, steering_directions(way, means)).g
+    found = reliability(way, contrast, resamples=2)
+    torch.testing.assert_close(list(found.g), list(expected), rtol=0, atol=1e-4)
+    assert found.accuracy.isfinite().all()
 
 
 def test_an_edit_is_the_same_whatever_transformers_computes_experts_with():
