@@ -12,12 +12,15 @@ import torch
 
 from components import dials, readouts
 from components.choose_handlers import Choice, extract, opened
+from components.grid_request import GridRequest
 from components.import_handlers import Brought, adopted, inspected, prepared
 from components.import_words import read_words, used_words
-from components.lab import Place
+from components.lab import Bench, Place
+from components.options import options, store_of
 from components.page_view import opening_view, page_view, resting_view, whole_view
 from components.session import OWN, Session
 from components.take_home_handlers import exported
+from components.trade_off_handlers import swept
 from s2e_core import (
     ContrastDataError,
     Imported,
@@ -30,6 +33,7 @@ from s2e_core import (
 from s2e_core.loading import fingerprint
 from tests.ui.foreign_files import BAD, GOOD, bad, good, tone, tone_edit
 from tests.ui.running import first_session, shared_store
+from tests.ui.small_behaviors import PER_SPLIT, small_behaviors
 
 
 def used(session: Session, path: Path, texts: Path | None = None) -> Session:
@@ -232,3 +236,18 @@ def test_a_behaviour_after_a_file_has_no_trace_of_it(tmp_path: Path) -> None:
     choice = Choice(store.first_model, behavior.name)
     again = opened(store, choice, store.scored(store.first_model, behavior.contrast))
     assert again.origin is None and again.scored is first_session().scored
+
+
+def test_brought_directions_are_measured_with_the_prompts_of_the_behaviour_on_the_page(tmp_path: Path) -> None:
+    folder = small_behaviors(tmp_path / "behaviors", ["safety"])
+    store = store_of(options(["--behaviors", str(folder)]), tmp_path / "work")
+    behavior = store.behavior_list[0]
+    choice = Choice(store.first_model, behavior.name)
+    before = opened(store, choice, store.scored(store.first_model, behavior.contrast))
+    *_, brought = prepared(store, before, str(good("directions.pt", tmp_path)), None)
+    assert isinstance(brought, Brought)
+    session = adopted(store, before, brought)
+    *_, lab = swept(store, session, GridRequest("off", "0.6", "0.4", "1", "0.5"), PER_SPLIT, 97)
+    assert lab.measured is not None and len(lab.measured.points) == 3
+    bench = Bench().with_lab(lab)
+    assert bench.of(session) is lab and bench.of(before) is None
