@@ -1,5 +1,7 @@
 """Reliability against plain loops over single examples, and that strong data is called strong and noise weak."""
 
+from random import Random
+
 import pytest
 import torch
 
@@ -9,6 +11,8 @@ from s2e_core import (
     capture_means,
     component_scores,
     contrast_set,
+    load_behavior,
+    load_model,
     reliability,
     steering_directions,
 )
@@ -95,3 +99,39 @@ def test_the_deviations_are_a_heatmap(llama):
     found = reliability(llama, EXAMPLES, resamples=3)
     heads = llama.spec.sites[llama.spec.of_kind("heads")[0]].n_components
     assert found.grid("heads").shape == (llama.spec.n_layers, heads)
+
+
+@pytest.fixture(scope="module")
+def bundled():
+    return load_model("bundled")
+
+
+def drawn(name, n, seed, *, wrong=0.0):
+    """n examples a side of a bundled behaviour, a share of them on the wrong side."""
+    dice, whole = Random(seed), load_behavior(name).contrast
+    positive, negative = dice.sample(whole.positive, n), dice.sample(whole.negative, n)
+    k = round(wrong * n)
+    return contrast_set(negative[:k] + positive[k:], positive[:k] + negative[k:], name=f"{name} {n} {wrong}")
+
+
+@pytest.mark.parametrize("name", ["safety", "truthfulness", "tone", "reasoning"])
+def test_good_data_of_the_bundled_model_is_not_weak_and_spoilt_labels_are(bundled, name):
+    good = reliability(bundled, drawn(name, 16, 1))
+    assert not good.is_weak, good.sentences()
+    assert good.bar == 0.75 and good.separability >= 0.75
+    mixed = reliability(bundled, drawn(name, 16, 2, wrong=0.5))  # as good as no labels at all
+    assert mixed.is_weak and mixed.separability < good.separability
+    assert any("hardly tell" in sentence for sentence in mixed.sentences())
+    assert reliability(bundled, drawn(name, 16, 3, wrong=0.3)).is_weak
+
+
+def test_fewer_examples_must_be_told_apart_better(bundled):
+    few = reliability(bundled, drawn("safety", 9, 1))
+    assert few.bar == pytest.approx(0.5 + 1 / 3) and few.separability > few.bar and not few.is_weak
+
+
+def test_a_behaviour_that_a_quarter_of_the_sites_carries_is_separable_whatever_the_others_do(bundled):
+    found = reliability(bundled, drawn("tone", 64, 1))
+    assert float(found.accuracy.median()) < 0.9 < float(found.accuracy.max())
+    assert found.separability == pytest.approx(float(found.accuracy.sort().values[-3:].mean()), abs=0.1)
+    assert not found.is_weak
