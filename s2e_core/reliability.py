@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from .capture import Span, reduce_spans, spans_of, weighted_sums
+from .directions import projected
 from .errors import ContrastDataError
 from .lint import FEW
 from .scores import score_site
@@ -154,7 +155,7 @@ def reliability(
     weights = torch.cat([_weights(n, fold, folds), _resampled(n, resamples, seed)], dim=1)  # (2, rows, examples)
     step = None if progress is None else lambda done, total: progress(done, 2 * total)
     sums = weighted_sums(loaded, spans, weights.flatten(0, 1), step)
-    # per site (2, rows, n_inputs): means of both sides over all examples, without each fold, and of each resample
+    # per site (2, rows, n_captured): means of both sides over all examples, without each fold, and of each resample
     means = [(s.unflatten(0, (2, -1)) / site.runs) for site, s in zip(loaded.spec.sites, sums, strict=True)]
     step = None if progress is None else lambda done, total: progress(total + done, 2 * total)
     accuracy = _accuracy(loaded, spans, n, fold, [mean[:, 1 : folds + 1] for mean in means], step)
@@ -189,11 +190,12 @@ def _accuracy(
     means: Sequence[Tensor],
     progress: Progress | None,
 ) -> Tensor:
-    """(sites,) balanced held-out accuracy; `means` is per site (2, folds, n_inputs), of the examples outside a fold."""
-    readers, middles = [], []  # per site (folds, n_inputs) and (folds,): W x . v is x . (W^T v)
+    """(sites,) balanced held-out accuracy; `means` is per site (2, folds, n_captured), of those outside a fold."""
+    readers, middles = [], []  # per site (folds, n_captured) and (folds,): W x . v is x . (W^T v)
     for index, (positive, negative) in enumerate(means):
-        weight = loaded.weight(index)
-        reader = (((positive - negative).float() @ weight.T) @ weight).double().to(positive.dtype)
+        v = projected(loaded, index, positive - negative)  # (folds, d)
+        back = [v @ block for block in loaded.blocks(index)]
+        reader = torch.cat([*back, v] if loaded.spec.sites[index].writes_more else back, dim=1).to(positive)
         readers.append(reader)
         middles.append((reader * (positive + negative) / 2).sum(dim=1))
     right = torch.zeros(len(means), len(spans))
@@ -213,12 +215,15 @@ def _accuracy(
 
 @torch.no_grad()
 def _stability(loaded: LoadedModel, site: int, means: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean cosine (), g (n,) and its deviation (n,) of one site; `means` is (2, 1 + resamples, n_inputs), all first."""
-    weight, width = loaded.weight(site), loaded.spec.sites[site].width
-    v = (means[0] - means[1]).float() @ weight.T  # (1 + resamples, d)
-    units = torch.nn.functional.normalize(v, dim=1)
-    centres = means.mean(dim=0).float()  # (1 + resamples, n_inputs)
-    g = torch.stack([score_site(weight, x, u, width)[0] for x, u in zip(centres, units, strict=True)])
+    """Mean cosine (), g (n,) and its deviation (n,); `means` is a site's (2, 1 + resamples, n_captured), all first."""
+    width = loaded.spec.sites[site].width
+    units = torch.nn.functional.normalize(projected(loaded, site, means[0] - means[1]), dim=1)  # (1 + resamples, d)
+    centres, first, scored = means.mean(dim=0).float(), 0, []  # (1 + resamples, n_captured)
+    for block in loaded.blocks(site):  # (d, n)
+        inputs = centres[:, first : first + block.shape[1]]
+        scored.append(torch.stack([score_site(block, x, u, width)[0] for x, u in zip(inputs, units, strict=True)]))
+        first += block.shape[1]
+    g = torch.cat(scored, dim=1)
     deviation = g[1:].std(dim=0) if len(g) > 2 else torch.zeros_like(g[0])
     return (units[1:] @ units[0]).mean().cpu(), g[0].cpu(), deviation.cpu()
 
