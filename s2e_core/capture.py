@@ -82,7 +82,7 @@ def capture_inputs(
     spans = spans_of(loaded, examples, name)
     sums = _summed(loaded, spans, progress)
     mean = tuple(
-        (total[0, : site.n_inputs].cpu().double() / len(spans)).float()
+        (total[0, : site.n_inputs].cpu().double() / len(spans) / site.runs).float()
         for site, total in zip(loaded.spec.sites, sums, strict=True)
     )
     provenance = Provenance(loaded.model_id, loaded.revision, loaded.fingerprint, name, content_hash(examples))

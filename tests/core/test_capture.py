@@ -3,8 +3,18 @@
 import pytest
 import torch
 
-from s2e_core import Cancelled, ContrastDataError, Example, capture, capture_inputs, capture_means, contrast_set
+from s2e_core import (
+    Cancelled,
+    ContrastDataError,
+    Example,
+    capture,
+    capture_inputs,
+    capture_means,
+    contrast_set,
+    load_model,
+)
 from s2e_core.chat import example_ids
+from tests.families import saved_folder
 
 POSITIVE = [
     Example("How are you?", "Great, thank you so much!"),
@@ -106,3 +116,12 @@ def test_mean_inputs_of_all_examples_equal_one_at_a_time(llama):
 def test_mean_inputs_need_an_example_with_a_response(llama):
     with pytest.raises(ContrastDataError, match="texts"):
         capture_inputs(llama, [Example("Hi", "")], name="texts")
+
+
+def test_mean_inputs_of_a_site_that_runs_several_times_weigh_every_run_the_same(tmp_path):
+    loaded = load_model(saved_folder(tmp_path / "turns", "hrm_text"), device="cpu")
+    assert max(site.runs for site in loaded.spec.sites) > 1
+    means = capture_means(loaded, contrast_set(POSITIVE[:2], NEGATIVE[:2], name="as many on each side"))
+    inputs = capture_inputs(loaded, [*POSITIVE[:2], *NEGATIVE[:2]])
+    for mean, expected in zip(inputs.mean, means.mean, strict=True):
+        torch.testing.assert_close(mean, expected, rtol=1e-4, atol=1e-6)
