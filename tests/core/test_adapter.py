@@ -13,9 +13,10 @@ from transformers import AutoModelForCausalLM
 
 from s2e_core import Cancelled, Edited, ExportError, Original, load_model, preview_logits
 from s2e_core.adapter import CONFIG_FILE, WEIGHTS_FILE, export_adapter
-from s2e_core.export import export_size
+from s2e_core.export import export_checkpoint, export_size
 from s2e_core.model_card import RECIPE_FILE
 from s2e_core.recipe import load_edit
+from s2e_core.verify import verify_export
 from tests.core.edits import IDS, files_of, merged, random_edit
 from tests.families import saved_folder
 
@@ -111,6 +112,15 @@ def test_the_size_is_known_and_the_bytes_are_the_same_every_time(loaded, tmp_pat
     assert first == second
     written = sum(len(content) for content in first.values())
     assert abs(written - export_size(loaded, edit, "adapter")) <= 0.01 * written
+
+
+def test_a_weight_that_several_layers_share_goes_into_a_checkpoint_and_not_into_an_adapter(tmp_path):
+    loaded = load_model(saved_folder(tmp_path / "model", "zamba"), device="cpu")
+    edit = random_edit(loaded)
+    with pytest.raises(ExportError, match=r"shared_transf\.self_attn\.o_proj.*later layers use.*checkpoint instead"):
+        export_adapter(loaded, edit, tmp_path / "out")
+    found = verify_export(loaded, edit, export_checkpoint(loaded, edit, tmp_path / "out"))
+    assert found.passed and found.logit_difference < 1e-4 < 1e-2 < found.logit_effect
 
 
 def test_edits_that_change_nothing_or_belong_elsewhere_are_refused(llama, gpt2, tmp_path):

@@ -121,6 +121,14 @@ def test_a_tensor_too_many_is_found(llama, tmp_path):
     assert found.unexpected == ("extra",) and not found.passed
 
 
+def test_a_weight_that_transformers_has_to_make_up_is_found(llama, tmp_path):
+    edit = random_edit(llama)
+    out = damaged(llama, edit, tmp_path / "out", lambda tensors: tensors.pop("model.norm.weight"))
+    found = verify_export(llama, edit, out)
+    assert found.not_found == found.unexpected == ("model.norm.weight",) and not found.passed
+    assert any("no numbers for model.norm.weight" in warning for warning in found.warnings)
+
+
 def test_half_the_edit_is_found(llama, tmp_path):
     edit = random_edit(llama)
     half = replace(edit, right=tuple(right / 2 for right in edit.right))
