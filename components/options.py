@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from s2e_core import ModelLoadError
+from s2e_core.placement import QUANTIZE, memory_limits
 from s2e_core.terminal import progress_line
 
 from .limits import Limits
@@ -41,8 +42,16 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "this machine's connection",
     )  # fmt: skip
     parser.add_argument("--behaviors", type=_folder, metavar="DIR", help="a folder of behaviours of your own")
-    parser.add_argument("--device", help="cpu, cuda, mps; by default the fastest there is")
+    parser.add_argument(
+        "--device", help="cpu, cuda, mps; by default the fastest there is; auto: spread over GPUs, memory and disk"
+    )
     parser.add_argument("--dtype", choices=DTYPES, help="by default float32 on a CPU, else as stored")
+    parser.add_argument(
+        "--max-memory", type=memory_limits, metavar="PLACE=GB", help="for auto: at most so much, as in 0=20,cpu=32"
+    )
+    parser.add_argument(
+        "--quantize", choices=QUANTIZE, help="run models in fewer bits; scores and exports keep to their files"
+    )
     parser.add_argument("--threads", type=int, help="of the CPU; by default one for a small model, else all")
     parser.add_argument("--max-tokens", type=int, default=limits.new_tokens, help="longest answer")
     parser.add_argument("--max-prompt", type=int, default=limits.prompt_chars, help="longest prompt, in characters")
@@ -78,6 +87,8 @@ def store_of(chosen: argparse.Namespace, work: Path) -> ModelStore:
         push=_is_private(chosen.host) if chosen.allow_push is None else chosen.allow_push,
         device=chosen.device,
         dtype=DTYPES[chosen.dtype] if chosen.dtype else None,
+        max_memory=chosen.max_memory,
+        quantize=chosen.quantize,
         behaviors=chosen.behaviors,
     )
 

@@ -19,8 +19,8 @@ from s2e_core import (
     summarize,
 )
 from s2e_core.chat import folds_system, has_chat_template
-from s2e_core.memory import dtype_name
 from s2e_core.naming import component_name
+from s2e_core.residence import residence
 from s2e_core.spec import KINDS, Kind
 
 from . import texts
@@ -201,7 +201,7 @@ def model_line(loaded: LoadedModel) -> str:
     folded = has_chat_template(loaded.tokenizer) and folds_system(loaded.tokenizer)
     system = ", a system text goes into the user's turn" if folded else ""
     size = _count(loaded.model.num_parameters())
-    return f"**Model:** {size} parameters, {dtype_name(loaded.dtype)} on {loaded.device}{system}."
+    return f"**Model:** {size} parameters, {residence(loaded)}{system}."
 
 
 def _count(number: int) -> str:

@@ -31,6 +31,7 @@ from s2e_core import (
     steering_directions,
     swapped,
 )
+from s2e_core.placement import Quantize
 from s2e_core.types import Progress
 
 from .limits import Limits
@@ -78,6 +79,8 @@ class ModelStore:
     """Visitors may send their edited model to the Hub, with their own token."""
     device: str | None = None
     dtype: torch.dtype | None = None
+    max_memory: Mapping[str, int] | None = None
+    quantize: Quantize | None = None
     behaviors: Path | None = None
     """Folder of behaviours in place of the bundled ones."""
     _models: OrderedDict[str, LoadedModel] = field(default_factory=OrderedDict)
@@ -120,7 +123,15 @@ class ModelStore:
             if known is not None:
                 return known
             source, revision = split_revision(self._source(name))
-            loaded = load_model(source, device=self.device, dtype=self.dtype, revision=revision, progress=progress)
+            loaded = load_model(
+                source,
+                device=self.device,
+                dtype=self.dtype,
+                revision=revision,
+                max_memory=self.max_memory,
+                quantize=self.quantize,
+                progress=progress,
+            )
             with self._lock:
                 self._models[name] = loaded
                 self._evict()

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .arguments_measure import add_evaluate, add_find, add_sweep, rho
-from .placement import QUANTIZE
+from .placement import QUANTIZE, memory_limits
 from .spec import KINDS
 
 PROGRAM = "python -m s2e_core"
@@ -149,14 +149,6 @@ def _add_model(parser: argparse.ArgumentParser, *, default: str | None = "bundle
         "--max-memory", type=memory_limits, metavar="PLACE=GB", help="for auto: at most so much, as in 0=20,cpu=32"
     )
     parser.add_argument("--quantize", choices=QUANTIZE, help="run in fewer bits; scores and exports keep to the files")
-
-
-def memory_limits(text: str) -> dict[str, int]:
-    """Bytes by place, from gigabytes: "0=20,cpu=32"; raises ValueError."""
-    pairs = [part.split("=") for part in text.split(",")]
-    if any(len(pair) != 2 or not (pair[0].isdigit() or pair[0] in ("cpu", "mps")) for pair in pairs):
-        raise ValueError(text)
-    return {place: int(float(amount) * 1e9) for place, amount in pairs}
 
 
 def _add_contrast(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:

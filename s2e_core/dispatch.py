@@ -20,7 +20,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from .memory import WORKING_SHARE, available_memory
 from .placement import SPREAD, Quantize
-from .quantized import quantizer, stored_method, turn_back
+from .quantized import keep_order, quantizer, stored_method, turn_back
 
 Target: TypeAlias = torch.device | Literal["auto", "disk"]
 
@@ -65,6 +65,7 @@ def read_model(
         _remove(kept)
         raise
     weakref.finalize(model, _remove, kept)
+    keep_order(model)
     return model.eval().requires_grad_(False), tuple(sorted(report["missing_keys"]))
 
 

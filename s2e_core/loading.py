@@ -61,7 +61,8 @@ def load_model(
     check_quantize(quantize, method, model_id)
     checkpoint = _checkpoint(folder, model_id)
     chosen: Target = SPREAD if device == SPREAD else default_device() if device is None else _device(device)
-    kept = dtype or _dtype(chosen, checkpoint)
+    # Quantised files say themselves in what they are to be computed, and their libraries know no other way.
+    kept = None if method is not None else dtype or _dtype(chosen, checkpoint)
     warnings: tuple[str, ...] = ()
     if isinstance(chosen, torch.device):
         need = memory_need(checkpoint, chosen, kept, quantize=quantize, method=method)

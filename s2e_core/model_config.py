@@ -15,6 +15,7 @@ from transformers import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from .errors import ModelLoadError
+from .quantized import check_stored
 
 OTHER_TASKS = re.compile(r"For(MaskedLM|\w*Classification|QuestionAnswering|MultipleChoice|PreTraining)$")
 """Of a class name: models whose weights lack what continues a text, or that see the words to come."""
@@ -27,6 +28,7 @@ def check_config(file: Path, model_id: str) -> None:
     if model_type not in CONFIG_MAPPING:
         raise ModelLoadError(_unknown(model_id, model_type, needs_code="auto_map" in config))
     classes = [str(name) for name in config.get("architectures") or ()]
+    check_stored(config, model_id)
     other = bool(classes) and all(OTHER_TASKS.search(name) for name in classes)
     if other or model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise ModelLoadError(

@@ -40,6 +40,14 @@ class Placement:
     quantize: Quantize | None = None
 
 
+def memory_limits(text: str) -> dict[str, int]:
+    """Bytes by place, from gigabytes: "0=20,cpu=32"; raises ValueError."""
+    pairs = [part.split("=") for part in text.split(",")]
+    if any(len(pair) != 2 or not (pair[0].isdigit() or pair[0] in ("cpu", "mps")) for pair in pairs):
+        raise ValueError(text)
+    return {place: int(float(amount) * 1e9) for place, amount in pairs}
+
+
 def whole_weight(module: nn.Module, name: str) -> Tensor:
     """A parameter, named by its path inside the module, as plain numbers; in memory it is the parameter itself.
 
@@ -47,8 +55,8 @@ def whole_weight(module: nn.Module, name: str) -> Tensor:
     """
     *path, leaf = name.split(".")
     owner = module.get_submodule(".".join(path))
-    parameter = owner.get_parameter(leaf).detach()
-    return _offloaded(owner, leaf) if parameter.is_meta else dequantized(owner, owner.get_parameter(leaf))
+    parameter = owner.get_parameter(leaf)
+    return _offloaded(owner, leaf) if parameter.is_meta else dequantized(owner, parameter)
 
 
 def is_quantized(parameter: Tensor) -> bool:
@@ -88,7 +96,9 @@ def dequantized(owner: nn.Module, parameter: nn.Parameter) -> Tensor:
         state: Any = owner.state
         scales = weight.SCB if state.SCB is None else state.SCB
         return weight.data.float() * scales.view(-1, 1).float() / 127
-    return weight.dequantize().detach()
+    with torch.inference_mode(False), torch.no_grad():  # tensors made of several know no inference mode
+        numbers: Tensor = weight.dequantize()
+    return numbers
 
 
 def _offloaded(owner: nn.Module, name: str) -> Tensor:

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import BitsAndBytesConfig
 
 from .errors import ModelLoadError
@@ -41,8 +42,9 @@ TURNED_BACK: Mapping[str, Mapping[str, bool]] = MappingProxyType(
 
 def stored_method(config: Mapping[str, Any]) -> str | None:
     """How the weights of a checkpoint are quantised, as its config.json says; None where they are not."""
-    settings = config.get("quantization_config") or (config.get("text_config") or {}).get("quantization_config")
-    if not isinstance(settings, Mapping):
+    text = config.get("text_config")
+    settings = config.get("quantization_config") or (text.get("quantization_config") if isinstance(text, dict) else {})
+    if not isinstance(settings, Mapping) or not settings:
         return None
     bits = settings.get("load_in_4bit") or settings.get("load_in_8bit")
     return str(settings.get("quant_method") or ("bitsandbytes" if bits else "an unnamed method"))
@@ -97,3 +99,10 @@ def quantizer(quantize: Quantize, dtype: torch.dtype | None) -> BitsAndBytesConf
     return BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype or torch.bfloat16
     )
+
+
+def keep_order(model: nn.Module) -> None:
+    """Keep bitsandbytes from laying out 4-bit weights anew in the first forward pass on some CPUs, past reading."""
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False

@@ -24,11 +24,11 @@ MOST_LOSS = 0.3
 
 
 def residence(loaded: LoadedModel) -> str:
-    """Device or devices and dtype, in a few words."""
-    places = bytes_by_place(loaded.model)
-    where = " and ".join(places) if len(places) > 1 else str(loaded.device)
+    """Dtype and device or devices, in a few words."""
+    places = dict.fromkeys([str(loaded.device), *bytes_by_place(loaded.model)])
     bits = loaded.placement.quantize or loaded.stored_quantized
-    return f"{where.replace('disk', 'the disk')}, {dtype_name(loaded.dtype)}{f', quantised ({bits})' if bits else ''}"
+    where = " and ".join("the disk" if place == "disk" else place for place in places)
+    return f"{dtype_name(loaded.dtype)} on {where}{f', quantised ({bits})' if bits else ''}"
 
 
 def memory_held(loaded: LoadedModel) -> str:

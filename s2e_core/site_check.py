@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4, torch.float16: 5e-3, torch.bfloat16: 2e-2}
 """Largest error of the decomposition, relative to max(1, max |output|): half precision rounds every output."""
-QUANTIZED_TOLERANCE = 5e-2
-"""Where a library computes in fewer bits, which rounds inputs as well as weights."""
+QUANTIZED_TOLERANCE = 0.1
+"""Where a library computes in fewer bits: in int8 it rounds inputs as well, by up to 0.03 in models of 64 channels."""
 PROBE_TOKENS = 8
 PROBE_TEXTS = 2
 READS_AHEAD = 0.02

@@ -60,6 +60,12 @@ def stored_changes(checkpoint: Checkpoint, loaded: LoadedModel, edit: WeightEdit
 
     Raises ExportError where a tensor is not found, and where other modules use an edited weight too.
     """
+    if loaded.stored_quantized:
+        raise ExportError(
+            f"The model's files are quantised ({loaded.stored_quantized}), so that an edit cannot be written into "
+            "them. Take it as an adapter or a recipe, or load the full-precision model that they were made from; "
+            "--quantize int8 or int4 makes that one small, too."
+        )
     sites = edit.edited_sites()
     _check_not_shared(loaded, sites)
     changes = {}

@@ -23,7 +23,6 @@ from .checkpoint import FLOATS, StoredTensor, open_checkpoint, read_bytes, read_
 from .dispatch import Target, read_model
 from .errors import ExportError
 from .intervene import preview_logits
-from .model_card import CardKind
 from .placement import SPREAD, running_device
 from .staging import Meter
 from .stored_edit import stored_changes
@@ -62,8 +61,7 @@ def verify_export(
     else:
         meter = Meter(len(open_checkpoint(loaded.source).tensors()) + len(prompts), progress)
         found = _checkpoint_findings(loaded, edit, folder, meter)
-    dtype = torch.float32 if found.number_format == "F32" else loaded.dtype
-    model, not_found = _reload(loaded, folder, found.kind, dtype, target)
+    model, not_found = _reload(loaded, folder, found, target)
     if isinstance(model, PeftModel):
         found = _with_taken(found, get_peft_model_state_dict(model, save_embedding_layers=False))
     return _with_logits(replace(found, not_found=not_found), loaded, edit, model, prompts, meter)
@@ -167,13 +165,15 @@ def _target(loaded: LoadedModel) -> Target:
 
 
 def _reload(
-    loaded: LoadedModel, folder: Path, kind: CardKind, dtype: torch.dtype, target: Target
+    loaded: LoadedModel, folder: Path, found: Verification, target: Target
 ) -> tuple[nn.Module, tuple[str, ...]]:
     """The written model held as the loaded one is, and the weights that had no tensor."""
-    source = loaded.source if kind == "adapter" else folder
+    source = loaded.source if found.kind == "adapter" else folder
+    rounded = found.number_format != "F32" or bool(loaded.stored_quantized)
+    dtype = loaded.dtype if rounded else torch.float32
     try:
         model, not_found = read_model(source, target, dtype, max_memory=loaded.placement.max_memory)
-        if kind == "adapter":
+        if found.kind == "adapter":
             model = _adapted(model, folder)
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]

@@ -19,12 +19,11 @@ from s2e_core import (
     load_model,
     verify_export,
 )
-from s2e_core.arguments import memory_limits
 from s2e_core.checkpoint import open_checkpoint
 from s2e_core.dispatch import budget
 from s2e_core.intervene import preview_logits
 from s2e_core.memory import memory_need, refuse_hopeless
-from s2e_core.placement import bytes_by_place, is_absent, weight_identities, whole_weight
+from s2e_core.placement import bytes_by_place, is_absent, memory_limits, weight_identities, whole_weight
 from s2e_core.residence import memory_held, residence
 from tests.core.chain import chain
 from tests.core.edits import IDS
@@ -49,7 +48,7 @@ def test_a_part_is_on_the_disk_and_it_is_said(pair):
     whole, parted = pair
     places = bytes_by_place(parted.model)
     assert list(places) == ["cpu", "disk"] and sum(places.values()) == sum(bytes_by_place(whole.model).values())
-    assert residence(parted) == "cpu and the disk, float32" and residence(whole) == "cpu, float32"
+    assert residence(parted) == "float32 on cpu and the disk" and residence(whole) == "float32 on cpu"
     assert "on the disk" in memory_held(parted) and "of weights" in memory_held(whole)
     assert any("stay on the disk" in warning for warning in parted.warnings)
     assert not any("disk" in warning for warning in whole.warnings)
