@@ -55,6 +55,14 @@ HALVES: Mapping[str, tuple[str, ...]] = MappingProxyType({"xlm": ("transformer.a
 
 REFUSED: Mapping[str, str] = MappingProxyType(
     {
+        **dict.fromkeys(
+            ("gemma4_assistant", "gemma4_unified_assistant"),
+            "it drafts tokens for a larger model, whose states it needs, and reads no text by itself",
+        ),
+        **dict.fromkeys(
+            ("musicgen", "musicgen_decoder", "musicgen_melody", "musicgen_melody_decoder"),
+            "it writes sound: its tokens are those of an audio codec, and no text",
+        ),
         "blt": "its stacks of layers are of several widths and run over bytes, or over patches of several bytes: there "
         "is no one residual stream with a position for every token",
         "prophetnet": "what transformers computes for a token changes with the number of tokens behind it, as its "
@@ -75,9 +83,8 @@ def find_sites(model: PreTrainedModel) -> ModelSpec:
     out; at least one layer must have heads.
     """
     names = {module: name for name, module in model.named_modules()}
-    with naming(model):
-        if reason := REFUSED.get(model.config.model_type):
-            raise Unfit(reason)
+    refuse_by_name(model.config.model_type)
+    with naming(model.config.model_type):
         layers = _decoder_layers(model)
         _refuse_if_headless([layer for layer, _ in layers])
         sites = [
@@ -112,14 +119,21 @@ def _layer_sites(
                 )
 
 
+def refuse_by_name(model_type: str) -> None:
+    """Raise UnsupportedModelError, with the reason, for a model type for which no rule helps."""
+    with naming(model_type):
+        if reason := REFUSED.get(model_type):
+            raise Unfit(reason)
+
+
 @contextmanager
-def naming(model: PreTrainedModel) -> Iterator[None]:
+def naming(model_type: str) -> Iterator[None]:
     """Put the model's name before the reason why it is unfit, and raise that as UnsupportedModelError."""
     try:
         yield
     except Unfit as reason:
         raise UnsupportedModelError(
-            f"This {model.config.model_type} model cannot be edited: {reason}. Supported are decoders with "
+            f"This {model_type} model cannot be edited: {reason}. Supported are decoders with "
             "attention heads and one plain MLP a layer, such as Llama, Qwen, Mistral, Gemma, Phi, OPT or GPT-2."
         ) from reason
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+import transformers
 from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -202,7 +203,10 @@ def _read(folder: Path, model_id: str, target: Target, asked: Placement) -> PreT
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise _unreadable(folder, model_id, error) from error
     if missing:  # transformers would go on with random numbers
-        raise ModelLoadError(f"{model_id} lacks the weights {', '.join(missing[:3])}. Download or save it again.")
+        raise ModelLoadError(
+            f"{model_id} lacks the weights {', '.join(missing[:3])}. Download or save it again; if its files are "
+            f"complete, transformers {transformers.__version__} looks for these under other names."
+        )
     return model
 
 

@@ -14,6 +14,7 @@ import transformers
 from transformers import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+from .architecture import refuse_by_name
 from .errors import ModelLoadError
 from .quantized import check_stored
 
@@ -22,7 +23,10 @@ OTHER_TASKS = re.compile(r"For(MaskedLM|\w*Classification|QuestionAnswering|Mult
 
 
 def check_config(file: Path, model_id: str) -> None:
-    """Raise ModelLoadError, with what to do, unless it is a causal language model that transformers can build."""
+    """Raise ModelLoadError, with what to do, unless it is a causal language model that transformers can build.
+
+    Raises UnsupportedModelError for one of a type that cannot be edited whatever its weights are.
+    """
     config = _read(file, model_id)
     model_type = str(config.get("model_type", ""))
     if model_type not in CONFIG_MAPPING:
@@ -35,6 +39,7 @@ def check_config(file: Path, model_id: str) -> None:
             f"{model_id} is no causal language model ({', '.join(classes) or model_type}): it does not continue a "
             "text. Choose a model that generates text, such as a Llama, Qwen or Gemma."
         )
+    refuse_by_name(model_type)
 
 
 def _read(file: Path, model_id: str) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def verify_sites(model: PreTrainedModel, spec: ModelSpec) -> ModelSpec:
     vocabulary = number(model.config.get_text_config(), ("vocab_size",)) or PROBE_TOKENS
     ids = torch.arange(3, 3 + PROBE_TOKENS, device=running_device(model)).repeat(PROBE_TEXTS, 1)  # (texts, tokens)
     ids[1, -1] += max(1, vocabulary // 2)
-    with ExitStack() as hooks, torch.inference_mode(), naming(model):
+    with ExitStack() as hooks, torch.inference_mode(), naming(model.config.model_type):
         for probe in probes:
             for handle in probe.hooks(model):
                 hooks.callback(handle.remove)

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
     CONFIG_MAPPING,
     MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
     AutoModelForCausalLM,
     PreTrainedConfig,
     PreTrainedModel,
@@ -38,7 +39,7 @@ SIMPLE = _words(
     gemma4_text gemma4_unified gemma4_unified_text git glm glm4 got_ocr2 gpt-sw3 gpt2 gpt_bigcode gpt_neo
     gpt_neox gpt_neox_japanese gptj granite granite_swa helium hunyuan_v1_dense hyperclovax internlm3
     iquestcoder jais2 llama marian mbart megatron-bert minicpm3 ministral ministral3 mistral modernbert-decoder
-    moshi moss_transcribe_diarize mpt musicgen musicgen_melody mvp nanochat nemotron olmo olmo2 olmo3 openai-gpt
+    moshi moss_transcribe_diarize mpt mvp nanochat nemotron olmo olmo2 olmo3 openai-gpt
     opt pegasus persimmon phi phi3 phi4_multimodal plbart qwen2 qwen3 reformer rembert roberta
     roberta-prelayernorm roc_bert roformer seed_oss smollm3 stablelm starcoder2 trocr vaultgemma whisper xglm
     xlm-roberta xlm-roberta-xl xmod youtu
@@ -48,8 +49,8 @@ SIMPLE = _words(
 
 EXPERTS = _words(
     """
-    afmoe aria_text axk1 axk2 beam cohere2_moe deepseek_v2 deepseek_v3 deepseek_v32 dots1 ernie4_5_moe
-    exaone_moe flex_olmo flint glm4_moe glm4_moe_lite glm_moe_dsa gpt_oss granitemoe granitemoe_swa
+    afmoe aria_text axk1 axk2 beam cohere2_moe deepseek_v2 deepseek_v3 deepseek_v32 dots1 dots3_note dots3_note_text
+    ernie4_5_moe exaone_moe flex_olmo flint glm4_moe glm4_moe_lite glm_moe_dsa gpt_oss granitemoe granitemoe_swa
     granitemoeshared hunyuan_v1_moe hy_v3 hy_v4 inkling2_text kolibri1 laguna mellum mimo_v2_flash minimax_m2
     minimax_m3_vl_text mixtral olmoe phimoe qwen2_moe qwen3_moe solar_open zaya bailing_hybrid granitemoehybrid jamba
     kimi_linear lfm2_moe minimax nemotron_h qwen3_5_moe qwen3_5_moe_text qwen3_next qwen4_exp qwen4_exp_text
@@ -64,15 +65,16 @@ HYBRIDS = _words("bamba falcon_h1 lfm2 lfm3 mllama olmo_hybrid qwen3_5 qwen3_5_t
 SPECIAL = _words("hrm_text xlm")
 """Model types with heads and plain MLPs whose layers do not stand in one list."""
 
-OTHERS = _words("blt deepseek_v4 falcon_mamba mamba mamba2 prophetnet rwkv xlnet xlstm")
-"""Model types without attention heads or a plain MLP, that read ahead, or with bytes for tokens."""
+OTHERS = _words("blt deepseek_v4 falcon_mamba mamba mamba2 musicgen musicgen_melody prophetnet rwkv xlnet xlstm")
+"""Model types without attention heads or a plain MLP, that read ahead, or with bytes or sound for tokens."""
+
+WITH_IMAGES = ("emu3", "mllama")
+"""Model types that transformers loads as text models out of folders that hold a model of text and images."""
 
 NOT_BUILT = {
-    "dots3_note": "its settings per layer belong to 46 layers",
-    "dots3_note_text": "its settings per layer belong to 46 layers",
     "gemma3n": "its vision tower is a model of the timm package; its text part is gemma3n_text",
-    "gemma4_assistant": "a draft model that reads its target's key-value cache",
-    "gemma4_unified_assistant": "a draft model that reads its target's key-value cache",
+    "gemma4_assistant": "a draft model, which transformers 5.23 cannot build",
+    "gemma4_unified_assistant": "a draft model, which transformers 5.23 cannot build",
 }
 
 SMALL = {
@@ -122,6 +124,18 @@ PER_LAYER_INPUT = {
     "num_kv_shared_layers": 0,
     "layer_types": ["sliding_attention", "full_attention", "full_attention"],
 }
+TOWER = {"hidden_size": 64, "num_attention_heads": 4, "adapter_out_dim": 64}
+DOTS3 = {
+    **{"num_key_value_heads": 4, "index_head_dim": 16, "index_n_heads": 2, "n_routed_experts": 4, "head_dim": 16},
+    **{"swa_num_attention_heads": 2, "swa_num_key_value_heads": 2, "swa_q_lora_rank": 32, "swa_kv_lora_rank": 32},
+    **{
+        "shared_experts_intermediate_size": 32,
+        "swa_head_dim": HEAD_DIM,
+        "swa_qk_nope_head_dim": 16,
+        "swa_v_head_dim": 20,
+    },
+    "layer_types": ["indexed_attention", "sliding_attention", "indexed_attention"],
+}
 CONV_FIRST = {"layer_types": ["conv", "full_attention", "full_attention"], "num_dense_layers": 1}
 MAMBA_FIRST = {"layers_block_type": ["mamba", "hybrid", "hybrid"], "layer_types": ["mamba", "hybrid", "hybrid"]}
 MAMBA_SMALL = {"mamba_d_state": 16, "mamba_d_head": 16, "mamba_chunk_size": 16}
@@ -146,7 +160,18 @@ OWN: dict[str, dict[str, object]] = {
     "cohere_compass_text": {"rope_parameters": {"full_attention": ROPE, "sliding_attention": ROPE}},
     "cpmant": {"dim_head": HEAD_DIM, "segment_types": 4, "prompt_types": 4, "prompt_length": 4},
     "dbrx": {"attn_config": {"rope_theta": 10000.0, "kv_n_heads": 2, "clip_qkv": 8.0}},
+    "dots3_note": DOTS3
+    | {
+        "text_config": {"hidden_size": 64},
+        "vision_config": TOWER | {"mlp_layer_types": ["dense"] * 3, "adapter_in_dim": 64},
+        "audio_config": TOWER | {"adapter_input_size": 64},
+    },
+    "dots3_note_text": DOTS3,
     "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2},
+    "emu3": {
+        "vocabulary_map": {"<image>": 8, "<|image token 0|>": 9, "<|extra_200|>": 10},
+        "vq_config": {"base_channels": 32, "channel_multiplier": [1, 1], "num_res_blocks": 1, "attn_resolutions": [2]},
+    },
     "falcon_h1": MAMBA_SMALL | {"mamba_d_ssm": 64, "mamba_n_heads": 4},
     "got_ocr2": {"vision_config": {"mlp_dim": 96, "output_channels": 32, "image_size": 64}},
     "gpt_neo": {"attention_types": [[["global", "local"], 1], [["global"], 1]]},
@@ -187,22 +212,26 @@ def _shrunk(config_class: type[PreTrainedConfig], own: dict[str, object]) -> Pre
     if isinstance(getattr(known.get("head_dim"), "default", None), int):
         options["head_dim"] = HEAD_DIM
     parts = [name for name in config_class.sub_configs if name in known]
-    usual = config_class() if parts else None
+    usual = config_class(**{name: overrides[name] for name in parts if name in overrides}) if parts else None
     for name in parts:
         part = getattr(usual, name)
         own = overrides.get(name, {})
         if name in ("text_config", "decoder"):
-            own = {k: overrides.pop(k) for k in set(overrides) - set(known)}
+            own = own | {k: overrides.pop(k) for k in set(overrides) - set(known)}
         if part is not None:
             options[name] = _shrunk(type(part), own)
     return config_class(**options | {k: v for k, v in overrides.items() if k not in parts})
 
 
-def tiny_model(model_type: str, seed: int = 0, **overrides: object) -> PreTrainedModel:
-    """A model with random weights in which every component matters: biases are not 0, norms not 1; in eval mode."""
+def tiny_model(model_type: str, seed: int = 0, *, whole: bool = False, **overrides: object) -> PreTrainedModel:
+    """A model with random weights in which every component matters: biases are not 0, norms not 1; in eval mode.
+
+    The `whole` model, where it is WITH_IMAGES.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _built(tiny_config(model_type, **overrides)).eval()
+        config = tiny_config(model_type, **overrides)
+        model = (MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(config)](config) if whole else _built(config)).eval()
         with torch.no_grad():
             for parameter in model.parameters():
                 if parameter.dim() > 1:
@@ -263,7 +292,8 @@ def saved_folder(
     **overrides: object,
 ) -> Path:
     """A folder with a tiny model and its tokenizer, as `load_model` reads it."""
-    saved(tiny_model(model_type, **{"vocab_size": VOCABULARY} | overrides), folder, dtype)
+    whole = model_type in WITH_IMAGES
+    saved(tiny_model(model_type, whole=whole, **{"vocab_size": VOCABULARY} | overrides), folder, dtype)
     tiny_tokenizer(chat).save_pretrained(folder)
     return folder
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -19,6 +20,7 @@ from s2e_core import (
     EditSettings,
     Example,
     LoadedModel,
+    ModelLoadError,
     Selection,
     SteeringDirections,
     UnsupportedModelError,
@@ -26,10 +28,11 @@ from s2e_core import (
     capture_means,
     component_scores,
     contrast_set,
+    load_model,
     preview_logits,
     steering_directions,
 )
-from s2e_core.architecture import find_sites
+from s2e_core.architecture import REFUSED, find_sites
 from s2e_core.site_check import verify_sites
 from tests.families import (
     EXPERTS,
@@ -40,6 +43,7 @@ from tests.families import (
     SPECIAL,
     VOCABULARY,
     in_memory,
+    saved_folder,
     tiny_model,
 )
 from tests.reference import elastic_net, reference, unit
@@ -77,6 +81,7 @@ OTHER_REASONS = (
     "has no attention output projection",
     "several stacks of the same layers",
     "over bytes",
+    "audio codec",
     "changes with the number of tokens",
     "reads ahead",
 )
@@ -194,6 +199,18 @@ def test_families_with_other_mixers_or_several_stacks_are_refused_with_the_reaso
     with pytest.raises(UnsupportedModelError, match="cannot be edited") as refusal:
         find_sites(tiny_model(model_type))
     assert any(reason in str(refusal.value) for reason in OTHER_REASONS), refusal.value
+
+
+@pytest.mark.parametrize("model_type", sorted(REFUSED.keys() & MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.keys()))
+def test_types_for_which_no_rule_helps_are_refused_before_their_weights_are_read(model_type, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
+    with pytest.raises(UnsupportedModelError, match=f"This {model_type} model cannot be edited: "):
+        load_model(tmp_path)
+
+
+def test_weights_that_transformers_looks_for_under_other_names_are_refused(tmp_path):
+    with pytest.raises(ModelLoadError, match="lacks the weights lm_head.weight, .* under other names"):
+        load_model(saved_folder(tmp_path, "emu3"), device="cpu")
 
 
 @pytest.mark.parametrize("model_type", AHEAD)
