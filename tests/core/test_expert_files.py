@@ -211,6 +211,13 @@ def test_peft_computes_the_preview_and_leaves_the_base_alone(loaded, tmp_path):
         torch.testing.assert_close(tensor, expected[name], atol=1e-6, rtol=1e-6)
 
 
+def test_transformers_alone_loads_the_adapter_too(mixtral, tmp_path):
+    edit = random_edit(mixtral)
+    model = plain(mixtral.source)
+    model.load_adapter(str(export_adapter(mixtral, edit, tmp_path)))
+    torch.testing.assert_close(logits(model), preview_logits(mixtral, Edited(edit), IDS), atol=1e-4, rtol=0)
+
+
 def test_experts_are_named_as_parameters_and_so_is_what_peft_would_take_for_them(tmp_path):
     loaded = load_model(folder_of(tmp_path / "model", "deepseek_v3", FP32), device="cpu")
     config = json.loads((export_adapter(loaded, random_edit(loaded), tmp_path / "out") / CONFIG_FILE).read_text())
