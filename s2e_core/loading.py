@@ -23,7 +23,7 @@ from .checkpoint import FLOATS, INDEX, SINGLE, Checkpoint, open_checkpoint
 from .dispatch import Target, read_model
 from .errors import ExportError, ModelLoadError, S2EError, UnsupportedModelError
 from .memory import available_memory, is_out_of_memory, memory_need, refuse_hopeless, weights_bytes
-from .model_config import check_config
+from .model_config import check_config, read_json
 from .placement import SPREAD, Placement, Quantize, is_quantized, whole_weight
 from .quantized import check_quantize, stored_method
 from .residence import check_quantized, residence_warnings
@@ -35,6 +35,9 @@ from .types import LoadedModel, Progress
 
 BUNDLED = "bundled"
 BUNDLED_MODEL = Path(__file__).resolve().parent.parent / "assets" / "demo_model"
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+_SETTINGS_FILES = (*_TOKENIZER_FILES, "generation_config.json")
+"""Beside config.json; a folder need not have them."""
 
 
 def load_model(
@@ -58,6 +61,9 @@ def load_model(
     """
     folder, model_id, found_revision = _resolve(source, revision, progress)
     check_config(folder / "config.json", model_id)
+    for name in _SETTINGS_FILES:
+        if (folder / name).is_file():
+            read_json(folder / name, model_id)
     method = stored_method(json.loads((folder / "config.json").read_text(encoding="utf-8")))
     check_quantize(quantize, method, model_id)
     checkpoint = _checkpoint(folder, model_id)
@@ -213,13 +219,23 @@ def _read(folder: Path, model_id: str, target: Target, asked: Placement) -> PreT
 def _tokenizer(folder: Path, model_id: str) -> tuple[PreTrainedTokenizerBase, tuple[str, ...]]:
     try:
         return load_tokenizer(folder)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
         raise _unreadable(folder, model_id, error) from error
+    except Exception as error:  # noqa: BLE001  (what tokenizers raises has no type of its own)
+        raise ModelLoadError(
+            f"{model_id} could not be loaded: its tokenizer is damaged, or of a kind that transformers does not know. "
+            "Download or save the model again."
+        ) from error
 
 
 def _unreadable(folder: Path, model_id: str, error: Exception) -> ModelLoadError:
+    if "ignore_mismatched_sizes" in str(error):
+        return ModelLoadError(
+            f"{model_id} could not be loaded: its weights have other shapes than its config.json says. Download or "
+            "save the model again."
+        )
     reason = " ".join(str(error).split())[:300].replace(str(folder) + os.sep, "").replace(str(folder), model_id)
-    return ModelLoadError(f"{model_id} could not be loaded: {reason}")
+    return ModelLoadError(f"{model_id} could not be loaded: {reason}{'' if reason.endswith(('.', '!', '?')) else '.'}")
 
 
 def _refuse_not_finite(model: PreTrainedModel, model_id: str) -> None:

@@ -27,7 +27,7 @@ def check_config(file: Path, model_id: str) -> None:
 
     Raises UnsupportedModelError for one of a type that cannot be edited whatever its weights are.
     """
-    config = _read(file, model_id)
+    config = read_json(file, model_id)
     model_type = str(config.get("model_type", ""))
     if model_type not in CONFIG_MAPPING:
         raise ModelLoadError(_unknown(model_id, model_type, needs_code="auto_map" in config))
@@ -42,16 +42,17 @@ def check_config(file: Path, model_id: str) -> None:
     refuse_by_name(model_type)
 
 
-def _read(file: Path, model_id: str) -> dict[str, Any]:
+def read_json(file: Path, model_id: str) -> dict[str, Any]:
+    """A settings file of a model. Raises ModelLoadError, naming it, where it is not the JSON object it should be."""
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        config = None
-    if not isinstance(config, dict):
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
         raise ModelLoadError(
-            f"{model_id} could not be loaded: its config.json cannot be read. Download or save the model again."
+            f"{model_id} could not be loaded: its {file.name} cannot be read. Download or save the model again."
         )
-    return config
+    return content
 
 
 def _unknown(model_id: str, model_type: str, *, needs_code: bool) -> str:
