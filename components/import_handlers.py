@@ -22,6 +22,7 @@ from s2e_core import (
     capture_inputs,
     component_scores,
     import_file,
+    opposite,
     read_texts,
     swapped,
 )
@@ -35,6 +36,7 @@ from .store import ModelStore
 from .work import Work
 
 Result = TypeVar("Result")
+TURNED = "Taken the other way round. "
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +47,7 @@ class Brought:
     scored: Scored | None = None
     """None for a finished edit."""
     where: str = ""
-    """Where the mean inputs come from, as a sentence."""
+    """Which way round it was taken, and where the mean inputs come from, as sentences."""
 
 
 def inspected(store: ModelStore, session: Session, path: str | None) -> Imported:
@@ -61,14 +63,19 @@ def title_of(store: ModelStore, session: Session) -> str:
     return behavior.title if behavior else "your examples"
 
 
-def prepared(store: ModelStore, session: Session, path: str | None, texts: str | None) -> Iterator[str | Brought]:
-    """Progress as HTML, then what is to be put on the page; `texts` is a file of examples for the mean inputs."""
+def prepared(
+    store: ModelStore, session: Session, path: str | None, texts: str | None, turned: bool = False
+) -> Iterator[str | Brought]:
+    """Progress as HTML, then what is to be put on the page.
+
+    `texts` is a file of examples for the mean inputs; `turned` takes directions the other way round.
+    """
     yield words.READING
     imported = inspected(store, session, path)
     if imported.directions is None:
         yield Brought(imported)
         return
-    loaded, directions = store.model(session.model), imported.directions
+    loaded, directions = store.model(session.model), opposite(imported.directions) if turned else imported.directions
     contrast = swapped(session.scored.contrast) if session.swapped else session.scored.contrast
     means: ActivationMeans | MeanInputs
     if imported.inputs is not None:
@@ -81,7 +88,7 @@ def prepared(store: ModelStore, session: Session, path: str | None, texts: str |
         means, where = scored.means, f"Mean inputs of the examples of “{title_of(store, session)}”."
     yield words.SCORING
     scores = yield from _worked(lambda progress: component_scores(loaded, means, directions))
-    yield Brought(imported, Scored(contrast, means, directions, scores), where)
+    yield Brought(imported, Scored(contrast, means, directions, scores), f"{TURNED if turned else ''}{where}")
 
 
 def adopted(store: ModelStore, session: Session, brought: Brought) -> Session:

@@ -17,6 +17,8 @@ class ImportPanel:
     """What was read, before and after it is used."""
     texts: gr.File
     """For the mean inputs beside a steering vector; hidden for every other file."""
+    opposite: gr.Checkbox
+    """Hidden for a finished edit."""
     use: gr.Button
     stop: gr.Button
 
@@ -31,10 +33,14 @@ def import_panel() -> ImportPanel:
                 own = gr.File(
                     label=words.TEXTS, elem_id="bring-texts", height=150, interactive=True, visible=False
                 )  # fmt: skip
+                opposite = gr.Checkbox(
+                    False, label=words.OPPOSITE, container=False, elem_id="bring-opposite", interactive=True,
+                    visible=False,
+                )  # fmt: skip
                 with gr.Row(elem_classes="bar"):
                     use = gr.Button(
                         words.USE, variant="primary", elem_id="bring-use", size="sm", scale=0, min_width=84,
                         interactive=False,
                     )  # fmt: skip
                     stop = gr.Button(texts.STOP, elem_id="stop-bring", size="sm", scale=0, min_width=64)
-    return ImportPanel(upload, read, own, use, stop)
+    return ImportPanel(upload, read, own, opposite, use, stop)

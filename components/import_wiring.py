@@ -27,16 +27,18 @@ def wire_import(page: Page, panel: ImportPanel, names: Sequence[str]) -> None:
     store, components, swap = page.store, page.named(), page.choose.swap
     names = [name for name in names if name not in KEPT]
     pending = gr.State(None)  # what was read, until the page turns to it
-    parts = [panel.read, panel.use, panel.texts]
+    parts = [panel.read, panel.use, panel.texts, panel.opposite]
 
     def look(session: Session, path: str | None) -> tuple[Any, ...]:
         imported = inspected(store, session, path)
         said = words.read_words(imported, session, title_of(store, session))
-        wants_texts = imported.directions is not None and imported.inputs is None
-        return said, gr.update(interactive=True), gr.update(visible=wants_texts, value=None)
+        return said, gr.update(interactive=True), *_questions(
+            wants_texts=imported.directions is not None and imported.inputs is None,
+            has_opposite=imported.directions is not None,
+        )  # fmt: skip
 
-    def use(session: Session, path: str | None, texts: str | None) -> Iterator[tuple[Any, Any]]:
-        for step in prepared(store, session, path, texts):
+    def use(session: Session, *form: Any) -> Iterator[tuple[Any, Any]]:
+        for step in prepared(store, session, *form):
             yield (step, None) if isinstance(step, str) else (gr.skip(), step)
 
     def adopt(session: Session, brought: Brought, shown: Any, dtype: Any) -> tuple[Any, ...]:
@@ -45,14 +47,16 @@ def wire_import(page: Page, panel: ImportPanel, names: Sequence[str]) -> None:
         turned = gr.skip() if taken.origin is None else gr.update(value=False, interactive=False)
         return taken, words.used_words(brought.imported), turned, *(view[name] for name in names)
 
-    arrived = panel.upload.upload(
+    heard = panel.upload.upload(lambda: _nothing(words.READING), None, parts, **QUIET)  # others may be before it
+    arrived = heard.success(
         guarded(look), [page.session, panel.upload], parts, trigger_mode="always_last", **MODEL
-    )
+    )  # fmt: skip
     arrived.failure(lambda: _nothing(words.NOTHING_READ), None, parts, **QUIET)
     panel.upload.clear(lambda: _nothing(""), None, parts, **QUIET)
     run = panel.use.click(
-        guarded(use), [page.session, panel.upload, panel.texts], [panel.read, pending], trigger_mode="once", **MODEL
-    )
+        guarded(use), [page.session, panel.upload, panel.texts, panel.opposite], [panel.read, pending],
+        trigger_mode="once", **MODEL,
+    )  # fmt: skip
     sides = [page.details.shown, page.take.dtype]
     done = run.success(
         guarded(adopt), [page.session, pending, *sides],
@@ -70,4 +74,9 @@ def wire_import(page: Page, panel: ImportPanel, names: Sequence[str]) -> None:
 
 
 def _nothing(said: str) -> tuple[Any, ...]:
-    return said, gr.update(interactive=False), gr.update(visible=False, value=None)
+    return said, gr.update(interactive=False), *_questions(wants_texts=False, has_opposite=False)
+
+
+def _questions(*, wants_texts: bool, has_opposite: bool) -> tuple[Any, Any]:
+    """What is asked about a file, unanswered."""
+    return gr.update(visible=wants_texts, value=None), gr.update(visible=has_opposite, value=False)

@@ -17,8 +17,9 @@ BRING_HELP = (
     "one vector for each layer: safetensors, .npy, .npz, or a GGUF control vector. What it is, is told from its "
     "content and shown before anything changes. Files that could run code are refused."
 )
-FILE = "Recipe, directions, edit pack or steering vector"
-TEXTS = "Texts for its mean inputs (optional): prompts with responses"
+FILE = "Recipe, direction or edit"
+TEXTS = "Your texts, prompts with responses (optional)"
+OPPOSITE = "The other way round, for the opposite behaviour"
 USE = "Use it"
 NOTHING_READ = "<p>Nothing was read from this file; the page is as it was.</p>"
 NOT_USED = "<p>Nothing was changed. The file is still here.</p>"

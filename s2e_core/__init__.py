@@ -11,7 +11,7 @@ from .columns import Columns
 from .contrast import contrast_set, contrast_set_from, load_contrast_set, parse_contrast_set, swapped
 from .control_vector import CONTROL_VECTOR_NOTE, save_control_vector
 from .damage import ChoiceQuestion, MultipleChoice, multiple_choice, next_token_kl, perplexity
-from .directions import steering_directions
+from .directions import opposite, steering_directions
 from .edit import (
     EditSummary,
     build_edit,
@@ -171,6 +171,7 @@ __all__ = [
     "load_sweep",
     "multiple_choice",
     "next_token_kl",
+    "opposite",
     "own_responses",
     "pareto_front",
     "parse_contrast_set",

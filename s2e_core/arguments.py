@@ -61,6 +61,7 @@ def _add_import(sub: argparse.ArgumentParser) -> None:
     texts.add_argument(
         "--texts", type=Path, metavar="FILE", help="prompts with responses, for a steering vector's mean inputs"
     )
+    sub.add_argument("--opposite", action="store_true", help="directions and vectors the other way round")
     _add_settings(sub)
     sub.add_argument("-o", "--output", type=Path, metavar="RECIPE", help="safetensors file to write")
 

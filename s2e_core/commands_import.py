@@ -19,6 +19,7 @@ from . import (
     capture_means,
     component_scores,
     import_file,
+    opposite,
     read_texts,
     save_edit,
 )
@@ -35,8 +36,10 @@ def import_foreign(options: argparse.Namespace) -> None:
     print(imported.sentence())
     if options.output is not None:
         edit = imported.edit if imported.edit is not None else _edited(options, loaded, imported)
-        if imported.edit is not None and any(getattr(options, dial) is not None for dial in DIALS):
-            raise SettingsError("A finished edit has no dials to set: its scores are not in the file. Leave them out.")
+        if imported.edit is not None and (options.opposite or any(getattr(options, d) is not None for d in DIALS)):
+            raise SettingsError(
+                "A finished edit has no dials to set and no opposite: its scores are not in the file. Leave them out."
+            )
         print(f"{edit.count('heads')} heads and {edit.count('neurons')} neurons: {save_edit(edit, options.output)}")
 
 
@@ -44,8 +47,9 @@ def _edited(options: argparse.Namespace, loaded: LoadedModel, imported: Imported
     """The edit of the given settings along directions from elsewhere."""
     assert imported.directions is not None
     inputs = imported.inputs or _captured(options, loaded)
-    scores = component_scores(loaded, inputs, imported.directions)
-    return build_edit(scores, imported.directions, given_settings(options, scores, UNTUNED))
+    directions = opposite(imported.directions) if options.opposite else imported.directions
+    scores = component_scores(loaded, inputs, directions)
+    return build_edit(scores, directions, given_settings(options, scores, UNTUNED))
 
 
 def _captured(options: argparse.Namespace, loaded: LoadedModel) -> ActivationMeans | MeanInputs:

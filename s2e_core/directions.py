@@ -5,6 +5,9 @@ means of its inputs, v = W (xbar_positive - xbar_negative), and a bias cancels; 
 other tokens are sent to other experts.
 """
 
+import hashlib
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -26,6 +29,14 @@ def steering_directions(loaded: WeightSource, means: ActivationMeans) -> Steerin
         units.append(torch.where(norm > 0, v / norm, torch.zeros_like(v)).cpu())
         norms.append(norm.cpu())
     return SteeringDirections(spec=means.spec, unit=tuple(units), norm=torch.stack(norms), provenance=means.provenance)
+
+
+def opposite(directions: SteeringDirections) -> SteeringDirections:
+    """The same directions the other way round, for the opposite behaviour; their provenance says so."""
+    given = directions.provenance
+    digest = hashlib.sha256(f"opposite {given.contrast_hash}".encode()).hexdigest()
+    provenance = replace(given, contrast_name=f"{given.contrast_name}, the opposite", contrast_hash=digest)
+    return replace(directions, unit=tuple(-unit for unit in directions.unit), provenance=provenance)
 
 
 def projected(loaded: WeightSource, site: int, captured: Tensor) -> Tensor:

@@ -79,6 +79,17 @@ def test_a_steering_vector_needs_texts_and_says_so(vector, tmp_path, capsys):
         assert edit.provenance.contrast_name.startswith("v.npy, inputs of")
 
 
+def test_directions_can_be_taken_the_other_way_round_and_a_finished_edit_cannot(directions_file, tmp_path, capsys):
+    recipes = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
+    for recipe, given in zip(recipes, ([], ["--opposite"]), strict=True):
+        assert main(["import", str(directions_file), "--neurons", "5", *given, "-o", str(recipe)]) == 0
+    one, other = (load_edit(recipe) for recipe in recipes)
+    assert all(torch.equal(a, -b) for a, b in zip(one.left, other.left, strict=True))
+    assert other.provenance.contrast_name.startswith("tone.pt, the opposite")
+    assert main(["import", str(recipes[0]), "--opposite", "-o", str(tmp_path / "c.safetensors")]) == 2
+    assert "no opposite" in capsys.readouterr().err
+
+
 def test_a_bad_file_ends_with_one_sentence(tmp_path, capsys):
     (tmp_path / "notes.pt").write_text("not a tensor")
     assert main(["import", str(tmp_path / "notes.pt"), "-o", str(tmp_path / "a.safetensors")]) == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from s2e_core import steering_directions
+from s2e_core import opposite, steering_directions
 from tests.core.matrices import Matrices, activation_means
 
 WEIGHT = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
@@ -33,6 +33,18 @@ def test_swapped_sides_turn_every_direction_round():
     for one, other in zip(directions.unit, swapped.unit, strict=True):
         assert torch.equal(one, -other)
         torch.testing.assert_close(torch.linalg.vector_norm(one), torch.tensor(1.0))
+
+
+def test_the_opposite_of_directions_is_that_of_swapped_sides_and_says_so():
+    source = Matrices.random()
+    plus, minus = source.inputs(1), source.inputs(2)
+    directions = steering_directions(source, activation_means(source, plus, minus))
+    turned, swapped = opposite(directions), steering_directions(source, activation_means(source, minus, plus))
+    for one, other in zip(turned.unit, swapped.unit, strict=True):
+        assert torch.equal(one, other)
+    assert torch.equal(turned.norm, directions.norm)
+    assert turned.provenance.contrast_name == f"{directions.provenance.contrast_name}, the opposite"
+    assert turned.provenance.contrast_hash not in ("", directions.provenance.contrast_hash)
 
 
 def test_what_both_sides_share_does_not_count():

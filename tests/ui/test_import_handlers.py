@@ -36,8 +36,8 @@ from tests.ui.running import first_session, shared_store
 from tests.ui.small_behaviors import PER_SPLIT, small_behaviors
 
 
-def used(session: Session, path: Path, texts: Path | None = None) -> Session:
-    *said, brought = prepared(shared_store(), session, str(path), str(texts) if texts else None)
+def used(session: Session, path: Path, texts: Path | None = None, *, turned: bool = False) -> Session:
+    *said, brought = prepared(shared_store(), session, str(path), str(texts) if texts else None, turned)
     assert all(isinstance(line, str) for line in said) and isinstance(brought, Brought)
     return adopted(shared_store(), session, brought)
 
@@ -124,6 +124,16 @@ def test_a_vector_is_scored_with_the_inputs_of_the_examples_on_the_page(name: st
         torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
     assert session.origin is not None and session.origin.sentence.endswith("Mean inputs of the examples of “Safety”.")
     assert session.edit.provenance.contrast_name == f"{name}, inputs of safety"
+
+
+@pytest.mark.parametrize("name", ["directions.pt", "vector.npy"])
+def test_the_other_way_round_every_alignment_has_the_other_sign(name: str, tmp_path: Path) -> None:
+    path = good(name, tmp_path)
+    session, turned = used(first_session(), path), used(first_session(), path, turned=True)
+    for one, other in zip(session.scored.scores.g, turned.scored.scores.g, strict=True):
+        torch.testing.assert_close(one, -other)
+    assert turned.origin is not None and "Taken the other way round." in turned.origin.sentence
+    assert Place.of(turned) != Place.of(session) and "the opposite" in turned.edit.provenance.contrast_name
 
 
 def test_or_with_the_inputs_of_texts_of_ones_own(tmp_path: Path) -> None:

@@ -50,8 +50,10 @@ def test_each_kind_is_shown_then_used_and_everything_downstream_follows(visitor:
     bring(visitor, good("vector.gguf", tmp_path))
     expect(read).to_contain_text("unless you give texts of your own", timeout=PATIENCE)
     expect(visitor.locator("#bring-texts")).to_be_visible()
+    visitor.locator("#bring-opposite input").check()
     visitor.click("#bring-use")
     expect(status).to_contain_text("Mean inputs of the examples of “Safety”", timeout=PATIENCE)
+    expect(status).to_contain_text("Taken the other way round")
     expect(visitor.locator("#swap input")).to_be_disabled(timeout=PATIENCE)
     assert sum(figures(visitor)) > 0 and visitor.locator("#summary .figure").count() == 4
     rest(visitor)
