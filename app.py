@@ -16,7 +16,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from components import dials, look, pick_handlers, texts
-from components.choose_handlers import Choice, extract, is_ready, opened
+from components.choose_handlers import Choice, carried_over, extract, is_ready, offered, opened
 from components.choose_panel import choose_panel
 from components.compare_handlers import Request, compared
 from components.compare_panel import compare_panel
@@ -50,8 +50,7 @@ def build(store: ModelStore) -> gr.Blocks:
     names = list(whole_view(store, first, "all", "stored"))  # made outside the page: its updates are components
     with gr.Blocks(title=texts.TITLE, fill_width=True, delete_cache=(3600, 86400)) as demo:
         look.header()
-        titles = [*((b.title, b.name) for b in store.behavior_list), (texts.OWN_EXAMPLES, OWN)]
-        choose = choose_panel(list(store.sources), titles, store.limits, any_model=store.hub)
+        choose = choose_panel(list(store.sources), offered(store, store.first_model), store.limits, any_model=store.hub)
         bring = import_panel()
         see = see_panel(first.scored.scores.spec.n_layers)
         with gr.Row(elem_id="work"):
@@ -82,8 +81,9 @@ def wire_opening(demo: gr.Blocks, page: Page, names: Sequence[str]) -> None:
         view = whole_view(store, session, shown, dtype)
         return session, *(view[name] for name in names)
 
-    def prepare(session: Session, *values: Any) -> Iterator[tuple[Any, Any]]:
-        for step in extract(store, Choice(*values)):
+    def prepare(session: Session, model: str, name: str, *values: Any) -> Iterator[tuple[Any, Any]]:
+        # A click may be quicker than the box of behaviours follows the model.
+        for step in extract(store, Choice(model, carried_over(store, model, name), *values)):
             yield (step, None) if isinstance(step, str) else (gr.skip(), step)
 
     def prepare_ready(session: Session, *values: Any) -> Iterator[tuple[Any, Any]]:
@@ -109,12 +109,17 @@ def wire_opening(demo: gr.Blocks, page: Page, names: Sequence[str]) -> None:
         lambda name: (gr.update(visible=name == OWN), False), choose.behavior, [choose.own, choose.swap],
         trigger_mode="always_last", **QUIET,
     )  # fmt: skip
+    # Another model speaks of other things: the behaviours that fit it are offered before the choices are read.
+    changed = choose.model.input(
+        lambda model, name: gr.update(choices=offered(store, model), value=carried_over(store, model, name)),
+        [choose.model, choose.behavior], choose.behavior, trigger_mode="always_last", **QUIET,
+    )  # fmt: skip
     made, inputs = [choose.status, pending], [page.session, *inputs]
     runs = [
         choose.extract.click(guarded(prepare), inputs, made, trigger_mode="once", **MODEL),
         *(
             listen(guarded(prepare_ready), inputs, made, trigger_mode="always_last", **MODEL)
-            for listen in (turned.success, choose.swap.input, choose.model.input)
+            for listen in (turned.success, choose.swap.input, changed.success)
         ),
     ]
     for run in runs:

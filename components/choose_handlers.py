@@ -74,6 +74,26 @@ def _model_made_ready(store: ModelStore, name: str) -> Iterator[str]:
             yield texts.DOWNLOADING.format(done / 1e6, total / 1e6) if done < total else texts.GETTING_READY
 
 
+def offered(store: ModelStore, model: str, current: str = OWN) -> list[tuple[str, str]]:
+    """(title, name) of the behaviours that fit a model, of the current one in any case, and of own examples."""
+    fitting = list(store.fitting(model))
+    if current != OWN and current not in [behavior.name for behavior in fitting]:
+        fitting.append(store.behavior(current))
+    return [*((behavior.title, behavior.name) for behavior in fitting), (texts.OWN_EXAMPLES, OWN)]
+
+
+def carried_over(store: ModelStore, model: str, name: str) -> str:
+    """What a choice of behaviour becomes with another model: that of the same title among those that fit, or the first.
+
+    Own examples stay.
+    """
+    fitting = store.fitting(model)
+    if name == OWN or name in [behavior.name for behavior in fitting]:
+        return name
+    title = store.behavior(name).title
+    return next((behavior.name for behavior in fitting if behavior.title == title), fitting[0].name)
+
+
 def is_ready(store: ModelStore, choice: Choice, session: Session) -> bool:
     """Whether a choice is extracted at once; models from the Hub and own examples not yet read wait for the button."""
     if choice.behavior != OWN:

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 
 from . import texts
 from .limits import Limits
+
+
+class FollowingDropdown(gr.Dropdown):
+    """A dropdown whose choices follow another box: a value that was on its way while they changed is no error here.
+
+    The handlers check every name.
+    """
+
+    is_template = True  # drawn by the browser as its parent
+
+    def preprocess(self, payload: Any) -> Any:
+        return payload
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +46,7 @@ def choose_panel(
             models, value=models[0], label=texts.MODEL, allow_custom_value=any_model, interactive=True,
             elem_id="model", scale=2, min_width=180,
         )  # fmt: skip
-        behavior = gr.Dropdown(
+        behavior = FollowingDropdown(
             behaviors, value=behaviors[0][1], label=texts.BEHAVIOR, interactive=True, elem_id="behavior", scale=2,
             min_width=180, filterable=False,
         )  # fmt: skip

@@ -16,6 +16,7 @@ from s2e_core.export import ExportDtype, ExportFormat, export_size
 from s2e_core.spec import Kind
 
 from . import readouts, texts
+from .choose_handlers import offered
 from .dials import count_above, preset_name
 from .heatmap_value import heatmap_value
 from .session import OWN, Session
@@ -86,7 +87,7 @@ def opening_view(store: ModelStore, session: Session) -> dict[str, Any]:
     last, behavior = session.scored.scores.spec.n_layers - 1, store.named_behavior(session.behavior)
     return {
         "model": session.model,
-        "behavior": session.behavior,
+        "behavior": gr.update(choices=offered(store, session.model, session.behavior), value=session.behavior),
         "own": gr.update(visible=session.behavior == OWN),
         "status": readouts.opening(session, behavior, store.model(session.model)),
         "first_layer": gr.update(value=0, maximum=last),

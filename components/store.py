@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -31,6 +32,8 @@ from s2e_core import (
     steering_directions,
     swapped,
 )
+from s2e_core.behaviors import BUNDLED_BEHAVIORS, CHAT_BEHAVIORS, fitting_folder
+from s2e_core.loading import BUNDLED_MODEL
 from s2e_core.placement import Quantize
 from s2e_core.types import Progress
 
@@ -92,13 +95,26 @@ class ModelStore:
     def first_model(self) -> str:
         return next(iter(self.sources))
 
-    @cached_property
+    @property
     def behavior_list(self) -> tuple[Behavior, ...]:
-        """The behaviours in the order of their lessons."""
-        return tuple(load_behavior(name, self.behaviors) for name in list_behaviors(self.behaviors))
+        """The behaviours that fit the first model, in the order of their lessons."""
+        return self.fitting(self.first_model)
+
+    def fitting(self, model: str) -> tuple[Behavior, ...]:
+        """The behaviours that fit a model, which need not be loaded; the operator's own fit every model."""
+        if self.behaviors is not None:
+            return self._behaviors[self.behaviors]
+        known, source = self._known(model), self.sources.get(model)
+        local = BUNDLED_MODEL if source == BUNDLED else None if source is None else Path(source)
+        return self._behaviors[fitting_folder(local if known is None else known.source)]
+
+    @cached_property
+    def _behaviors(self) -> Mapping[Path, tuple[Behavior, ...]]:
+        folders = (BUNDLED_BEHAVIORS, CHAT_BEHAVIORS) if self.behaviors is None else (self.behaviors,)
+        return {folder: tuple(load_behavior(name, folder) for name in list_behaviors(folder)) for folder in folders}
 
     def behavior(self, name: str) -> Behavior:
-        for behavior in self.behavior_list:
+        for behavior in chain(*self._behaviors.values()):
             if behavior.name == name:
                 return behavior
         raise BehaviorError(f'There is no behaviour "{name[:80]}" here. Choose one from the list.')

@@ -247,7 +247,7 @@ def test_the_view_of_a_session_is_complete_for_every_behaviour() -> None:
         choice = Choice(store.first_model, behavior.name)
         session = opened(store, choice, store.scored(store.first_model, behavior.contrast))
         view = whole_view(store, session, "neurons", "stored")
-        assert (view["model"], view["behavior"], view["swap"]) == (session.model, behavior.name, False)
+        assert (view["model"], view["behavior"]["value"], view["swap"]) == (session.model, behavior.name, False)
         assert view["own"]["visible"] is False and set(view["table"]["kind"]) == {"neuron"}
         assert behavior.positive in view["status"] and view["prompt"] == behavior.examples[0]
         assert not session.edit.is_empty, behavior.name
@@ -341,7 +341,7 @@ def test_two_visitors_who_ask_for_the_same_extraction_get_equal_scores() -> None
 def test_a_choice_that_came_to_nothing_leaves_the_page_naming_the_session_it_has() -> None:
     session = first_session()
     kept = dict(zip(CHOICE, kept_choice(shared_store(), session, "tone"), strict=True))
-    assert (kept["model"], kept["behavior"], kept["swap"]) == (session.model, session.behavior, False)
+    assert (kept["model"], kept["behavior"]["value"], kept["swap"]) == (session.model, session.behavior, False)
     assert kept["own"]["visible"] is False and "Wanted" in kept["status"]
     open_ = dict(zip(CHOICE, kept_choice(shared_store(), session, OWN), strict=True))
     assert "Wanted" in open_["status"] and open_["own"] == open_["behavior"] == gr.skip()
