@@ -37,6 +37,7 @@ from . import (
     verify_export,
 )
 from .arguments import PROGRAM, parse
+from .behaviors import fitting_folder
 from .commands_data import show_data
 from .commands_hub import push
 from .commands_import import import_foreign
@@ -89,8 +90,7 @@ def info(options: argparse.Namespace) -> None:
         print(f"{label:<15} {value}")
     for sentence in (*spec.unreachable, *loaded.warnings):
         print(f"note            {sentence}")
-    if options.model == "bundled":
-        print(f"behaviors       {', '.join(list_behaviors())}")
+    print(f"behaviors       {', '.join(list_behaviors(fitting_folder(loaded.source)))}")
 
 
 def _memory(loaded: LoadedModel) -> str:

@@ -10,6 +10,7 @@ from statistics import mean
 import pytest
 
 from s2e_core import lint, list_behaviors, load_behavior
+from s2e_core.__main__ import main
 from s2e_core.behaviors import BUNDLED_BEHAVIORS, BUNDLED_TOKENIZER, CHAT_BEHAVIORS, fitting_folder
 from s2e_core.refusals import opening_refusal
 from s2e_core.scoring import judge
@@ -156,3 +157,11 @@ def test_descriptions_are_tidy():
     for name in NAMES:
         described = json.loads((CHAT_BEHAVIORS / name / "behavior.json").read_text(encoding="utf-8"))
         assert described["name"] == name
+
+
+def test_info_lists_the_behaviours_that_fit_the_model(llama, capsys):
+    assert main(["info", "--model", str(llama.source)]) == 0
+    assert ", ".join(NAMES) in capsys.readouterr().out
+    assert main(["info"]) == 0
+    out = capsys.readouterr().out
+    assert ", ".join(list_behaviors()) in out and "formality" not in out
