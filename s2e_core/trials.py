@@ -5,7 +5,6 @@ Knows settings and scores; no model, no prompt and no figure.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -165,7 +164,7 @@ def trial_from(entry: Mapping[str, Any], spec: ModelSpec) -> Trial:
 
 def trial_key(trial: Trial) -> str:
     """Two trials are the same if they run the same, whatever they are called."""
-    return json.dumps({**trial_entry(trial), "name": ""}, sort_keys=True)
+    return repr({**trial_entry(trial), "name": ""})
 
 
 def edit_size(scores: ComponentScores, directions: SteeringDirections, trial: Trial) -> tuple[int, int] | None:
