@@ -32,7 +32,7 @@ QUANTIZED_TOLERANCE = 0.1
 """Where a library computes in fewer bits: in int8 it rounds inputs as well, by up to 0.03 in models of 64 channels."""
 PROBE_TOKENS = 8
 PROBE_TEXTS = 2
-READS_AHEAD = 0.02
+READS_AHEAD = 0.05
 """How much another last token may change the logits before it, of what it changes in its own: rounding, no more."""
 COLUMNS_AT_ONCE = 2048  # of a weight in fp32: a whole copy of it is never made
 FORWARD_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError)
