@@ -140,6 +140,16 @@ def test_a_tensor_of_one_expert_that_was_put_back_is_found(mixtral, tmp_path):
     assert "layer 1 expert 2 neuron 1 0%" in found.lines()[5]
 
 
+def test_as_many_layers_as_experts_are_not_taken_for_them(tmp_path):
+    loaded = load_model(folder_of(tmp_path / "model", "qwen3_moe", FP32, num_hidden_layers=4), device="cpu")
+    mixtures = [i for i, site in enumerate(loaded.spec.sites) if site.experts]
+    found = locate(open_checkpoint(loaded.source), loaded, mixtures)
+    for site, pieces in found.items():
+        layer = loaded.spec.sites[site].layer
+        names = [f"model.layers.{layer}.mlp.experts.{expert}.down_proj.weight" for expert in range(4)]
+        assert [piece.tensor.name for piece in pieces] == names
+
+
 def test_experts_stored_the_other_way_round_are_found_by_content(mixtral, tmp_path):
     folder = folder_of(tmp_path / "model", "mixtral", FP32)
     loaded, file = load_model(folder, device="cpu"), folder / "model.safetensors"
