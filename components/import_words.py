@@ -10,6 +10,7 @@ import html
 from s2e_core import Imported
 
 from .session import Session
+from .trade_off_words import progress_bar
 
 BRING = "Bring a recipe, a direction or an edit from a file"
 BRING_HELP = (
@@ -21,10 +22,10 @@ FILE = "Recipe, direction or edit"
 TEXTS = "Your texts, prompts with responses (optional)"
 OPPOSITE = "The other way round, for the opposite behaviour"
 USE = "Use it"
-NOTHING_READ = "<p>Nothing was read from this file; the page is as it was.</p>"
-NOT_USED = "<p>Nothing was changed. The file is still here.</p>"
-READING = "<p>Reading the file …</p>"
-SCORING = "<p>Scoring every head and neuron …</p>"
+NOTHING_READ = progress_bar("Nothing was read from this file; the page is as it was.")
+NOT_USED = progress_bar("Nothing was changed. The file is still here.")
+READING = progress_bar("Reading the file …")
+SCORING = progress_bar("Scoring every head and neuron …")
 TITLES = {
     "recipe": "Recipe", "directions": "Directions", "edit pack": "Edit pack", "steering vector": "Steering vector",
 }  # fmt: skip
@@ -34,7 +35,7 @@ def read_words(imported: Imported, session: Session, behavior: str) -> str:
     """What a file is, and what using it will do. `behavior` is the title of the one on the page."""
     name, sentence = html.escape(imported.name), html.escape(imported.sentence())
     return (
-        f"<p><b>{TITLES[imported.kind]}</b> {name}</p><p>{sentence}</p>"
+        f'<p role="status"><b>{TITLES[imported.kind]}</b> {name}</p><p>{sentence}</p>'
         f"<p>{html.escape(_what_then(imported, session, behavior))}</p>"
     )
 
@@ -60,9 +61,9 @@ def _what_then(imported: Imported, session: Session, behavior: str) -> str:
 
 def used_words(imported: Imported) -> str:
     """After it was taken over."""
-    return f"<p><b>{TITLES[imported.kind]}</b> {html.escape(imported.name)} is on the page now.</p>"
+    return f'<p role="status"><b>{TITLES[imported.kind]}</b> {html.escape(imported.name)} is on the page now.</p>'
 
 
 def capturing_words(done: int, total: int) -> str:
     """While mean inputs are captured."""
-    return f"<p>Reading texts for the mean inputs: {done:,} of {total:,}</p>" if total else READING
+    return progress_bar(f"Reading texts for the mean inputs: {done:,} of {total:,}", done, total)
