@@ -84,8 +84,8 @@ def load_behavior(name: str, folder: Path | None = None) -> Behavior:
         raise BehaviorError(f'There is no behaviour named "{name}". Known: {known}.')
     folder = held[0]
     described = _description(folder / "behavior.json")
-    settings = described["settings"]
     try:
+        settings = described["settings"]
         contrast = load_contrast_set(folder / "contrast.jsonl")
         return Behavior(
             name=name,
@@ -108,6 +108,8 @@ def load_behavior(name: str, folder: Path | None = None) -> Behavior:
         )
     except KeyError as error:
         raise BehaviorError(f"The description of the behaviour {name} has no entry {error}.") from error
+    except TypeError as error:  # a list or a text where there should be entries
+        raise BehaviorError(f"The description of the behaviour {name} has an entry of the wrong kind.") from error
     except ContrastDataError as error:
         raise BehaviorError(f"The contrast set of the behaviour {name} cannot be used: {error}") from error
 
@@ -125,6 +127,11 @@ def _description(path: Path) -> dict[str, Any]:
 
 def _rows(path: Path) -> tuple[Mapping[str, Any], ...]:
     try:
-        return tuple(json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip())
+        rows = tuple(json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip())
     except (OSError, ValueError) as error:
         raise BehaviorError(f"{path.parent.name}/{path.name} is not readable JSONL ({error}).") from error
+    if not all(isinstance(row, dict) and isinstance(row.get("prompt"), str) for row in rows):
+        raise BehaviorError(
+            f"{path.parent.name}/{path.name} has rows without a prompt. Expected objects with one each."
+        )
+    return rows

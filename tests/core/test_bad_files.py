@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from s2e_core import load_model
 from s2e_core.__main__ import PROGRAM, main
+from s2e_core.behaviors import BUNDLED_BEHAVIORS
 from s2e_core.export import export_checkpoint
 from s2e_core.recipe import save_edit
 from tests.core.author_files import Evil, directions_content, pack_content, packed
@@ -91,12 +92,12 @@ def torch_payload(path: Path) -> None:
     torch.save({"pre": Evil(path.parent / "harmed"), "post": {}}, path)
 
 
-def bomb(path: Path) -> None:
+def bomb(path: Path, megabytes: int = 300) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target, target.open("arr_0.npy", "w") as entry:
         np.lib.format.write_array_header_1_0(
             entry, {"descr": "<f4", "fortran_order": False, "shape": (4, 1_000_000_000)}
         )
-        for _ in range(300):
+        for _ in range(megabytes):
             entry.write(bytes(1_000_000))
 
 
@@ -140,7 +141,7 @@ SAFETENSORS: dict[str, Spoil] = {
     "a header that is no JSON": header("{" * 40),
     "a header that is a list": header("[" + "1," * 20 + "1]"),
     "a pickle with a payload": payload,
-    "a zip": bomb,
+    "a zip": lambda path: bomb(path, megabytes=1),
     "a page of the web": text("<!DOCTYPE html><html><body>Not found</body></html>"),
     "a pointer of git lfs": text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n"),
 }
@@ -247,9 +248,9 @@ def test_a_file_from_elsewhere(work, capsys, name, spoil, written):
     assert not (work / "harmed").exists()
 
 
-@pytest.mark.parametrize("name", ["directions.pt", "pack.pt"])
-def test_a_zip_bomb_in_a_file_of_torch(work, capsys, name):
-    packed(work / name, 300_000_000)
+@pytest.mark.parametrize("name", ["directions.pt", "vector.npz"])
+def test_a_zip_bomb(work, capsys, name):
+    bomb(work / name) if name.endswith("npz") else packed(work / name, 300_000_000)
     refused(work, capsys, "import", work / name, "--model", work / MODEL)
 
 
@@ -278,7 +279,7 @@ BAD_EXAMPLES: dict[str, tuple[str, Spoil]] = {
     "one side": ("data.jsonl", text('{"prompt": "a", "response": "b", "label": 1}\n' * 8)),
     "a table without columns": ("data.csv", text("\n\n\n")),
     "a pickle with a payload": ("data.jsonl", payload),
-    "a zip bomb": ("data.csv", bomb),
+    "a zip": ("data.csv", lambda path: bomb(path, megabytes=1)),
     "bytes": ("data.txt", raw(bytes(range(256)) * 10)),
     "weights": ("data.json", lambda path: shutil.copyfile(path.parent / "recipe.safetensors", path)),
     "deeply nested": ("data.json", text("[" * 100_000)),
@@ -308,9 +309,7 @@ def test_examples(work, capsys, command, name, spoil):
 
 
 @pytest.mark.parametrize("spoil", SAFETENSORS.values(), ids=SAFETENSORS.keys())
-def test_an_export_that_is_verified_or_pushed(work, capsys, spoil, monkeypatch):
-    monkeypatch.setenv("HF_TOKEN", "hf_none")
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+def test_an_export_that_is_verified(work, capsys, spoil):
     spoil(work / "export" / WEIGHTS)
     refused(work, capsys, "verify", work / "recipe.safetensors", work / "export", "--model", work / MODEL)
 
@@ -319,3 +318,39 @@ def test_an_export_that_is_verified_or_pushed(work, capsys, spoil, monkeypatch):
 def test_a_folder_that_is_no_export(work, capsys, folder):
     (work / "empty").mkdir()
     refused(work, capsys, "verify", work / "recipe.safetensors", work / folder, "--model", work / MODEL)
+
+
+SHORT = ("--trials", "1", "--prompts", "2", "--samples", "1", "--max-new-tokens", "2")
+BAD_TEXT: dict[str, Spoil] = {
+    "empty": raw(b""),
+    "cut off": cut(0.6),
+    "a page of the web": text("<!DOCTYPE html><html><body>Not found</body></html>"),
+    "a list": text("[]"),
+    "other keys": text('{"a": 1}\n'),
+    "bytes": raw(bytes(range(256))),
+    "a pickle with a payload": payload,
+}
+
+
+@pytest.mark.parametrize("name", ["behavior.json", "contrast.jsonl", "attribute.jsonl", "utility.jsonl"])
+@pytest.mark.parametrize("spoil", BAD_TEXT.values(), ids=BAD_TEXT.keys())
+def test_a_behaviour_folder(work, capsys, name, spoil):
+    folder = shutil.copytree(BUNDLED_BEHAVIORS / "tone", work / "mine")
+    spoil(folder / name)
+    files = ("-o", work / "search", "--recipe", work / "made.safetensors")
+    refused(work, capsys, "find", "--behavior", folder, "--model", work / MODEL, *SHORT, *files)
+
+
+@pytest.mark.parametrize("spoil", [s for name, s in BAD_TEXT.items() if name != "empty"])
+def test_a_file_of_a_sweep(work, capsys, spoil):
+    (work / "sweep.jsonl").write_text("{}\n" * 3)
+    spoil(work / "sweep.jsonl")
+    dials = ("--rho-mlp", "0.5", "--gamma", "1", "--prompts", "2", "--max-new-tokens", "2")
+    refused(work, capsys, "sweep", "--behavior", "tone", "--model", work / MODEL, *dials, "-o", work / "sweep.jsonl")
+
+
+@pytest.mark.parametrize("folder", [MODEL, "nowhere", "empty", "recipe.safetensors"])
+def test_a_folder_that_is_pushed(work, capsys, folder, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_none")
+    (work / "empty").mkdir()
+    refused(work, capsys, "push", work / folder, "somebody/something")
