@@ -184,6 +184,32 @@ def test_fp8_files_become_plain_numbers_while_they_are_loaded(folder, whole, tmp
     assert size == pytest.approx(sum(bytes_by_place(loaded.model).values()), rel=0.01)
 
 
+def test_mxfp4_experts_become_plain_numbers_while_they_are_loaded(tmp_path):
+    folder = saved_folder(tmp_path / "full", "gpt_oss", dtype=BF16, intermediate_size=64)
+    dice = torch.Generator().manual_seed(3)
+    stored: dict[str, Tensor] = {}
+    for name, weight in load_file(folder / "model.safetensors").items():
+        if name.endswith(("experts.down_proj", "experts.gate_up_proj")):
+            experts, n_inputs, n_outputs = weight.shape
+            rows = (experts, n_outputs, n_inputs // 32)  # a scale for every 32 numbers, two of which share a byte
+            stored[f"{name}_blocks"] = torch.randint(0, 256, (*rows, 16), generator=dice, dtype=torch.uint8)
+            stored[f"{name}_scales"] = torch.randint(122, 126, rows, generator=dice, dtype=torch.uint8)
+        else:
+            stored[name] = weight
+    save_file(stored, folder / "model.safetensors", metadata={"format": "pt"})
+    _configure(folder, {"quant_method": "mxfp4", "modules_to_not_convert": ["self_attn", "router", "embed", "lm_head"]})
+    loaded = load_model(folder, device="cpu")
+    experts = next(i for i, site in enumerate(loaded.spec.sites) if site.experts)
+    values = {abs(value) * 2.0**shift for value in (0, 0.5, 1, 1.5, 2, 3, 4, 6) for shift in range(-5, -1)}
+    assert set(loaded.weight(experts).abs().unique().tolist()) <= values
+    edit = chain(loaded).edit
+    with pytest.raises(ExportError, match=r"files are quantised \(mxfp4\)"):
+        export_checkpoint(loaded, edit, tmp_path / "out")
+    assert verify_export(loaded, edit, export_adapter(loaded, edit, tmp_path / "adapter")).passed
+    size = weights_bytes(open_checkpoint(folder), None, method="mxfp4")
+    assert size == pytest.approx(sum(bytes_by_place(loaded.model).values()), rel=0.05)
+
+
 @pytest.mark.parametrize("method", ["gptq", "awq", "hqq", "something"])
 def test_formats_that_cannot_be_turned_back_are_refused_by_name_before_anything_is_read(folder, tmp_path, method):
     target = shutil.copytree(folder, tmp_path / "model")

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from playwright.sync_api import Page, expect
 
 from components import readouts
@@ -92,6 +93,34 @@ def test_a_model_that_cannot_be_loaded_leaves_the_one_before_as_it_was(
     assert store.model("first") is first and not store.is_loaded(ID)
     *_, session = extract(store, Choice("first", OWN, positive=CHOICE.positive, negative=CHOICE.negative))
     assert isinstance(session, Session)
+
+
+def test_memory_that_runs_out_in_the_middle_of_a_switch_leaves_the_model_before(
+    hub: HubServer, store: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = store.model("first")
+
+    def full(*args: object, **options: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("transformers.AutoModelForCausalLM.from_pretrained", full)
+        with pytest.raises(ModelLoadError, match="does not fit into the memory of cpu.*--device auto"):
+            list(extract(store, CHOICE))
+    assert store.model("first") is first and not store.is_loaded(ID)
+    *_, session = extract(store, CHOICE)
+    assert isinstance(session, Session) and store.is_loaded(ID)
+
+
+def test_a_server_may_spread_its_models_or_run_them_in_fewer_bits(folder: Path, tmp_path: Path) -> None:
+    arguments = ["--model", str(folder), "--device", "auto", "--dtype", "float32", "--max-memory", "cpu=0.0002"]
+    spread = store_of(options(arguments), tmp_path)
+    loaded = spread.model(spread.first_model)
+    assert readouts.model_line(loaded) == "**Model:** 133,568 parameters, float32 on cpu and the disk."
+    assert any("stay on the disk" in warning for warning in loaded.warnings)
+    assert store_of(options(["--quantize", "int4"]), tmp_path).quantize == "int4"
+    with pytest.raises(SystemExit):
+        options(["--max-memory", "lots"])
 
 
 def test_two_visitors_who_ask_for_one_model_wait_for_one_download(hub: HubServer, store: ModelStore) -> None:
