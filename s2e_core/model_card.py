@@ -117,9 +117,11 @@ def layer_ranges(layers: Iterable[int]) -> str:
 
 def _front_matter(loaded: LoadedModel, kind: CardKind) -> dict[str, Any]:
     base = _base_metadata(loaded.source / CARD_FILE)
+    # Only of a model that came from the Hub: there, a folder's name would be taken for somebody else's model.
+    relation = "adapter" if kind == "adapter" else "finetune"
+    lineage = {"base_model": loaded.model_id, "base_model_relation": relation} if loaded.revision else {}
     return {
-        "base_model": loaded.model_id,
-        "base_model_relation": "adapter" if kind == "adapter" else "finetune",
+        **lineage,
         **{key: base[key] for key in _KEPT if key in base},
         "library_name": "peft" if kind == "adapter" else "transformers",
         "pipeline_tag": "text-generation",
@@ -155,7 +157,7 @@ def _rows(loaded: LoadedModel, edit: WeightEdit) -> Iterable[tuple[str, str]]:
     settings, chosen = edit.settings, edit.settings.selection
     yield "base model", f"`{_line(model_label(loaded.model_id, loaded.revision))}`"
     yield "fingerprint of the edited weights before", f"`{loaded.fingerprint}`"
-    yield "contrast set", f"{_line(edit.provenance.contrast_name)}, SHA-256 `{edit.provenance.contrast_hash}`"
+    yield "made from", f"{_line(edit.provenance.contrast_name)}, SHA-256 `{edit.provenance.contrast_hash}`"
     yield "rho of the heads", "off" if settings.rho_attn is None else f"{settings.rho_attn:.6g}"
     yield "rho of the neurons", "off" if settings.rho_mlp is None else f"{settings.rho_mlp:.6g}"
     yield "alpha, strength", f"{settings.alpha:.6g}, {settings.strength:.6g}"

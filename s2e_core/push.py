@@ -155,6 +155,11 @@ def _sentence(repo_id: str, error: Exception) -> str:
             404: f"The Hub finds no place {repo_id} for this token. Check the owner's name and the token's rights.",
             429: "The Hub asks for patience, too many requests came from here. Try again in a few minutes.",
         }.get(status, f"The Hub refused the push to {repo_id} ({status}). Please try again later with the same name.")
+    if isinstance(error, ValueError) and "README.md" in str(error):  # the client has the card checked first
+        return (
+            f"The Hub does not accept the model card for {repo_id}: the lines between --- at its beginning say what it "
+            "does not know. Correct them in README.md of an exported folder, and push that with the command line."
+        )
     if isinstance(error, httpx2.ConnectError):
         return "The Hub cannot be reached. Check the connection and try again: what has arrived is not sent again."
     return (

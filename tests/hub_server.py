@@ -70,6 +70,8 @@ class HubServer:
     """Token -> the one owner that it may write to."""
     refusals: dict[str, int] = field(default_factory=dict)
     """Part of a path -> the status that a POST or PUT there is answered with; 0 breaks the connection."""
+    card_errors: tuple[str, ...] = ()
+    """What it finds wrong in the front matter of a model card."""
     uploads: dict[str, bytes] = field(default_factory=dict)
     """Large files by their hash, before and after they belong to a commit."""
     port: int = 0
@@ -157,6 +159,9 @@ class _Handler(BaseHTTPRequestHandler):
         return b"".join(parts)
 
     def _write(self, path: str, body: bytes, owner: str) -> None:
+        if path == "/api/validate-yaml" and self.hub.card_errors:
+            errors = [{"message": message} for message in self.hub.card_errors]
+            return self._json({"errors": errors, "warnings": []}, status=400)
         if path == "/api/validate-yaml" or path == "/verify":
             return self._json({"errors": [], "warnings": []})
         if path == "/api/repos/create":
@@ -255,9 +260,9 @@ class _Handler(BaseHTTPRequestHandler):
         if limit < len(rest):
             self.close_connection = True
 
-    def _json(self, value: object) -> None:
+    def _json(self, value: object, status: int = 200) -> None:
         content = json.dumps(value).encode()
-        self._send(200, {"Content-Type": "application/json", "Content-Length": str(len(content))}, content)
+        self._send(status, {"Content-Type": "application/json", "Content-Length": str(len(content))}, content)
 
     def _refuse(self, status: int, code: str) -> None:
         self._send(status, {"Content-Length": "0"} | ({"X-Error-Code": code} if code else {}), b"")

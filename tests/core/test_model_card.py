@@ -43,6 +43,12 @@ def test_the_card_says_what_was_changed_and_keeps_the_licence_and_the_base_card(
     assert (out / "README_base.md").read_text() == card
 
 
+def test_a_folder_is_no_base_model_of_the_hub(llama, tmp_path):
+    front = metadata_load(export_checkpoint(llama, random_edit(llama), tmp_path / "out") / "README.md")
+    assert "base_model" not in front and "base_model_relation" not in front
+    assert llama.model_id in (tmp_path / "out" / "README.md").read_text()
+
+
 def test_the_relative_size_on_the_card_is_that_of_the_changed_matrices(llama, tmp_path):
     edit = random_edit(llama, sites=(0,))
     before, after = llama.weight(0), merged(llama, edit, FP32).get_submodule(llama.spec.sites[0].name).weight.detach()

@@ -141,6 +141,12 @@ def test_an_upload_that_breaks_leaves_nothing_visible_and_the_next_try_succeeds(
     assert pushed_files(hub) == files_of(export)
 
 
+def test_a_card_that_the_hub_does_not_accept_is_a_sentence_and_nothing_is_visible(hub, export, monkeypatch):
+    monkeypatch.setattr(hub, "card_errors", ('"license" must be one of many',))
+    assert "does not accept the model card" in refused(export)
+    assert not pushed_files(hub)
+
+
 def test_offline_and_unreachable_are_told_apart(hub, export, monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     assert "cannot be reached" in refused(export)
