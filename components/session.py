@@ -37,6 +37,8 @@ DRAG_SECONDS = 1.0
 """A dial that rests longer begins another step of undo."""
 MOST_COLUMNS = 1000
 """Components a heatmap shows of each layer, the strongest ones, unless all are asked for."""
+MOST_CELLS = 1_000_000
+"""What a browser draws at every move of a dial: of many experts, all means the strongest of each layer, too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +162,9 @@ class Session:
 
     def with_all_columns(self, all_columns: bool) -> Session:
         """Show every component in the heatmaps, or the strongest of each layer."""
-        return replace(self, columns=_columns(self.scored.scores, None if all_columns else MOST_COLUMNS))
+        scores = self.scored.scores
+        most = max(MOST_COLUMNS, MOST_CELLS // scores.spec.n_layers) if all_columns else MOST_COLUMNS
+        return replace(self, columns=_columns(scores, most))
 
     def with_pick(self, kind: Kind, seq: int) -> Session:
         return replace(self, picks=MappingProxyType({**self.picks, kind: max(seq, self.picks.get(kind, 0))}))

@@ -136,3 +136,14 @@ def test_focus_and_colour_touch_no_setting() -> None:
     session = first_session()
     for changed in (session.with_focus(Component(0, 0)), session.with_mode("lambda"), session.with_all_columns(True)):
         assert isinstance(changed, Session) and changed.settings is session.settings and changed.edit is session.edit
+
+
+def test_all_columns_of_a_model_with_very_many_neurons_are_the_strongest_that_a_browser_draws(monkeypatch) -> None:
+    session = first_session()
+    spec = session.scored.scores.spec
+    widest = session.scored.scores.grid("neurons").shape[1]
+    assert session.with_all_columns(True).columns["neurons"].shape[1] == widest
+    monkeypatch.setattr("components.session.MOST_COLUMNS", 5)
+    monkeypatch.setattr("components.session.MOST_CELLS", 20 * spec.n_layers)
+    assert session.with_all_columns(True).columns["neurons"].shape == (spec.n_layers, 20)
+    assert session.with_all_columns(False).columns["neurons"].shape == (spec.n_layers, 5)
