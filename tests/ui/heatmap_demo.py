@@ -18,14 +18,21 @@ from s2e_core.types import ComponentScores, Provenance, SteeringDirections, Weig
 HERE = Provenance("made up", None, "0", "made up", "0")
 
 
-def made_up(n_layers: int, n_heads: int, n_neurons: int, *, without_heads: tuple[int, ...] = ()) -> ComponentScores:
-    """Scores as a small model might have them: mostly luck, a few components that matter, in the later layers."""
+def made_up(
+    n_layers: int, n_heads: int, n_neurons: int, *, without_heads: tuple[int, ...] = (), experts: int = 0
+) -> ComponentScores:
+    """Scores as a small model might have them: mostly luck, a few components that matter, in the later layers.
+
+    Experts of `n_neurons` in all stand beside a shared MLP of 4.
+    """
     draw = torch.Generator().manual_seed(n_layers)
     sites = []
     for layer in range(n_layers):
         if layer not in without_heads:
             sites.append(Site(layer, "heads", f"layers.{layer}.o", n_heads, 4))
-        sites.append(Site(layer, "neurons", f"layers.{layer}.down", n_neurons, 1))
+        if experts:
+            sites.append(Site(layer, "neurons", f"layers.{layer}.mlp.shared.down", 4, 1))
+        sites.append(Site(layer, "neurons", f"layers.{layer}.down", n_neurons, 1, experts=experts))
     spec = ModelSpec("made up", n_layers, 16, tuple(sites))
     g = []
     for site in sites:

@@ -24,8 +24,9 @@ from components.heatmap_value import (
     shown_columns,
     view_token,
 )  # fmt: skip
+from s2e_core.naming import component_name
 from s2e_core.settings import Selection
-from s2e_core.spec import Component
+from s2e_core.spec import Component, grid_component
 from tests.ui.browser import PHONE, served, watched_page
 from tests.ui.heatmap_demo import demo_page, edit_of, made_up
 
@@ -217,6 +218,19 @@ def test_hovering_shows_the_exact_figures(page: Page, heads_url: str) -> None:
     assert "edited" in text
     page.mouse.move(*at(page, 2, 4))
     until(lambda: "has no head" in tip.inner_text(), page)
+
+
+def test_hovering_names_the_expert_or_the_mlp_beside_the_experts(page: Page) -> None:
+    scores = made_up(3, 2, 12, experts=3)
+    with served(demo_page(scores, "neurons"), app_kwargs={"routes": heatmap_routes()}) as url:
+        opened(page, url)
+        tip = page.locator("#grid .s2e-map-tip")
+        for column in (2, 4, 9, 15):
+            page.mouse.move(*at(page, 1, column, rows=3, columns=16))
+            component = grid_component(scores.spec, "neurons", 1, column)
+            assert component is not None
+            name = f"layer 1, {component_name(scores.spec, component)}"
+            until(lambda name=name: name in tip.inner_text(), page)
 
 
 def test_every_one_of_many_quick_clicks_reaches_python(page: Page, heads_url: str) -> None:
