@@ -20,6 +20,7 @@ from components.choose_handlers import Choice, carried_over, extract, is_ready, 
 from components.choose_panel import choose_panel
 from components.compare_handlers import Request, compared
 from components.compare_panel import compare_panel
+from components.data_wiring import wire_data
 from components.detail_panel import detail_panel
 from components.handlers import guarded
 from components.import_panel import import_panel
@@ -61,7 +62,7 @@ def build(store: ModelStore) -> gr.Blocks:
         refresh = gr.Button(visible="hidden", elem_id="refresh")
         look.footer(store.limits)
         page = Page(store, gr.State(lambda: first), choose, see, dial_panel, compare, details, take, refresh)
-        wire_opening(demo, page, names)
+        wire_opening(demo, page, names, wire_data(page))
         wire_import(page, bring, names)
         wire_dials(page, first)
         wire_selection(page, first)
@@ -71,11 +72,11 @@ def build(store: ModelStore) -> gr.Blocks:
     return demo.queue(max_size=store.limits.waiting, api_open=False)
 
 
-def wire_opening(demo: gr.Blocks, page: Page, names: Sequence[str]) -> None:
-    """A choice of model and behaviour, and what the page shows of it; a new tab starts with the first."""
+def wire_opening(demo: gr.Blocks, page: Page, names: Sequence[str], inputs: list[Any]) -> None:
+    """A choice of model and behaviour, and what the page shows of it; a new tab starts with the first. `inputs` are
+    what `Choice.of` is made from."""
     store, choose, components = page.store, page.choose, page.named()
     pending = gr.State(None)  # the session an extraction has made, until the page turns to it
-    inputs = [choose.model, choose.behavior, choose.swap, choose.own_positive, choose.own_negative, choose.own_file]
 
     def show(session: Session, shown: Shown, dtype: ExportDtype) -> tuple[Any, ...]:
         view = whole_view(store, session, shown, dtype)
@@ -83,11 +84,11 @@ def wire_opening(demo: gr.Blocks, page: Page, names: Sequence[str]) -> None:
 
     def prepare(session: Session, model: str, name: str, *values: Any) -> Iterator[tuple[Any, Any]]:
         # A click may be quicker than the box of behaviours follows the model.
-        for step in extract(store, Choice(model, carried_over(store, model, name), *values)):
+        for step in extract(store, Choice.of(model, carried_over(store, model, name), *values)):
             yield (step, None) if isinstance(step, str) else (gr.skip(), step)
 
     def prepare_ready(session: Session, *values: Any) -> Iterator[tuple[Any, Any]]:
-        if is_ready(store, Choice(*values), session):
+        if is_ready(store, Choice.of(*values), session):
             yield from prepare(session, *values)
         else:
             yield gr.skip(), None

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from s2e_core import (
     ContrastDataError,
     ContrastSet,
     EditSettings,
-    Example,
     build_edit,
-    contrast_set,
-    load_contrast_set,
     rho_for_count,
     summarize,
     swapped,
@@ -25,6 +23,7 @@ from s2e_core.spec import Kind
 
 from . import texts
 from .limits import Limits
+from .own_data import Brought, own_contrast
 from .session import OWN, Scored, Session
 from .store import BUNDLED, ModelStore
 from .work import Work
@@ -33,7 +32,6 @@ ALPHA = 0.5
 HEADS_SHARE, NEURONS_SHARE = 0.1, 0.01
 LARGEST_CHANGE = 0.5
 """Where the dials start for examples that come without suggested settings; the last is |dW_i| / |W_i|."""
-OWN_NAME = "your examples"
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +41,12 @@ class Choice:
     model: str
     behavior: str
     swap: bool = False
-    positive: str = ""
-    negative: str = ""
-    file: str | None = None
+    own: Brought = field(default_factory=Brought)
+
+    @classmethod
+    def of(cls, model: str, behavior: str, swap: bool, *own: Any) -> Choice:
+        """From the values of the page; the rest is `Brought.of`."""
+        return cls(model, behavior, swap, Brought.of(*own))
 
     def is_of(self, session: Session) -> bool:
         """Whether the session has this model, behaviour and order of sides."""
@@ -55,7 +56,7 @@ class Choice:
 def extract(store: ModelStore, choice: Choice) -> Iterator[str | Session]:
     """Status lines while the model is loaded and the examples are read, then the finished session."""
     contrast = chosen_contrast(store, choice)
-    yield from _model_made_ready(store, choice.model)
+    yield from model_made_ready(store, choice.model)
     yield f"Reading {len(contrast.positive) + len(contrast.negative):,} examples …"
     work = Work(lambda progress: store.scored(choice.model, contrast, progress=progress))
     with closing(work.ticks()) as ticks:
@@ -64,7 +65,7 @@ def extract(store: ModelStore, choice: Choice) -> Iterator[str | Session]:
     yield opened(store, choice, work.result)
 
 
-def _model_made_ready(store: ModelStore, name: str) -> Iterator[str]:
+def model_made_ready(store: ModelStore, name: str) -> Iterator[str]:
     """Status lines while a model is downloaded and loaded; closing them stops the download, and keeps what came."""
     if store.is_loaded(name):
         return
@@ -130,35 +131,10 @@ def chosen_contrast(store: ModelStore, choice: Choice) -> ContrastSet:
     """The examples the visitor chose, checked against the limits, sides swapped where asked."""
     if choice.behavior != OWN:
         contrast = store.behavior(choice.behavior).contrast
-    elif choice.file:
-        contrast = load_contrast_set(choice.file)
-        contrast = contrast_set(contrast.positive, contrast.negative, name=OWN_NAME)
     else:
-        contrast = typed_contrast(choice.positive, choice.negative)
+        contrast = own_contrast(choice.model, choice.own, store.limits)
     _check_size(contrast, store.limits)
     return swapped(contrast) if choice.swap else contrast
-
-
-def typed_contrast(positive: str, negative: str) -> ContrastSet:
-    """Examples typed one a line. Raises ContrastDataError for an empty side."""
-    for text, side in ((positive, "behaviour you want"), (negative, "opposite")):
-        if not (text or "").strip():  # a cleared field may come as None
-            raise ContrastDataError(f"The side of the {side} is empty. Type one example a line, or upload a file.")
-    return contrast_set(_lines(positive), _lines(negative), name=OWN_NAME)
-
-
-def _lines(text: str) -> list[Example]:
-    return [_example(line.strip(), number) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
-
-
-def _example(line: str, number: int) -> Example:
-    for separator in ("\t", " | "):
-        prompt, found, response = line.partition(separator)
-        if found and response.strip():
-            return Example(prompt.strip(), response.strip())
-    raise ContrastDataError(
-        f'Line {number} has no prompt and response: "{line[:40]}". Write the prompt, a tab or " | ", and the response.'
-    )
 
 
 def _check_size(contrast: ContrastSet, limits: Limits) -> None:

@@ -1,27 +1,17 @@
-"""Layout of the first panel: model, behaviour, own examples, extraction. No logic."""
+"""Layout of the first panel: model, behaviour, extraction; own examples and the check of examples. No logic."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import gradio as gr
 
+from . import data_words as words
 from . import texts
+from .check_panel import CheckPanel, check_panel
+from .data_panel import DataPanel, as_sent, data_panel
 from .limits import Limits
-
-
-class FollowingDropdown(gr.Dropdown):
-    """A dropdown whose choices follow another box: a value that was on its way while they changed is no error here.
-
-    The handlers check every name.
-    """
-
-    is_template = True  # drawn by the browser as its parent
-
-    def preprocess(self, payload: Any) -> Any:
-        return payload
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,10 +22,10 @@ class ChoosePanel:
     extract: gr.Button
     stop: gr.Button
     status: gr.Markdown
+    check: gr.Button
     own: gr.Column
-    own_positive: gr.Textbox
-    own_negative: gr.Textbox
-    own_file: gr.File
+    data: DataPanel
+    check_panel: CheckPanel
 
 
 def choose_panel(
@@ -46,37 +36,15 @@ def choose_panel(
             models, value=models[0], label=texts.MODEL, allow_custom_value=any_model, interactive=True,
             elem_id="model", scale=2, min_width=180,
         )  # fmt: skip
-        behavior = FollowingDropdown(
+        behavior = gr.Dropdown(
             behaviors, value=behaviors[0][1], label=texts.BEHAVIOR, interactive=True, elem_id="behavior", scale=2,
             min_width=180, filterable=False,
         )  # fmt: skip
+        as_sent(behavior)  # its choices follow the model's box
         status = gr.Markdown(elem_id="status", elem_classes="status")
         swap = gr.Checkbox(False, label=texts.SWAP, interactive=True, elem_id="swap", scale=1, min_width=170)
+        check = gr.Button(words.CHECK, elem_id="check-examples", size="sm", scale=0, min_width=72)
         extract = gr.Button(texts.EXTRACT, elem_id="extract", size="sm", scale=0, min_width=84)
         stop = gr.Button(texts.STOP, elem_id="stop-extract", size="sm", scale=0, min_width=64, variant="secondary")
-    with gr.Column(visible=False, elem_id="own") as own:
-        gr.Markdown(texts.OWN_HELP + " " + limits.sentence())
-        with gr.Row():
-            positive = gr.Textbox(
-                label=texts.OWN_POSITIVE,
-                placeholder=texts.OWN_EXAMPLE,
-                lines=6,
-                max_lines=12,
-                elem_id="own-positive",
-                interactive=True,
-                min_width=280,
-            )
-            negative = gr.Textbox(
-                label=texts.OWN_NEGATIVE,
-                placeholder=texts.OWN_OPPOSITE,
-                lines=6,
-                max_lines=12,
-                elem_id="own-negative",
-                interactive=True,
-                min_width=280,
-            )
-            file = gr.File(
-                label=texts.OWN_FILE, file_types=[".jsonl", ".json", ".csv"], elem_id="own-file", height=180,
-                interactive=True, min_width=240,
-            )  # fmt: skip
-    return ChoosePanel(model, behavior, swap, extract, stop, status, own, positive, negative, file)
+    data = data_panel(limits)
+    return ChoosePanel(model, behavior, swap, extract, stop, status, check, data.own, data, check_panel())

@@ -23,6 +23,12 @@ class Limits:
     models: int = 2
     """Models kept in memory."""
 
+    def examples_sentence(self) -> str:
+        return (
+            f"Read are {self.examples:,} examples a side of {self.example_chars:,} characters, from files of "
+            f"{self.file_megabytes} MB."
+        )
+
     def sentence(self) -> str:
         return (
             f"Limits: prompts of {self.prompt_chars:,} characters, answers of {self.new_tokens} tokens, "

@@ -22,13 +22,8 @@ DOWNLOADING = "Downloading the model: {:,.1f} of {:,.1f} MB"
 NO_FILE = "No file was made. Your edit is still here."
 OWN_POSITIVE = "The behaviour you want"
 OWN_NEGATIVE = "Its opposite"
-OWN_HELP = (
-    "One example a line: the prompt, a tab or ` | `, and the response as the model would write it. "
-    "Sixteen or more a side work well. Or upload one file for both sides."
-)
 OWN_EXAMPLE = "How was your day? | It was wonderful, thank you!"
 OWN_OPPOSITE = "How was your day? | It was dreadful, leave me alone."
-OWN_FILE = "JSONL or CSV with prompt, response and label (positive or negative), or with positive and negative"
 
 HEADS_MAP = "Attention heads"
 NEURONS_MAP = "MLP neurons"

@@ -76,6 +76,7 @@ def read_table(path: str | Path) -> Table:
     except OSError as error:
         raise ContrastDataError(f"{path.name} could not be read ({error.strerror}). {EXPECTED}") from error
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
+    _check_suffix(path.name, path.suffix.lower())
     _check_size(path.name, len(data))
     try:
         text = data.decode(encoding)
@@ -89,8 +90,7 @@ def read_table(path: str | Path) -> Table:
 
 def parse_table(text: str, *, name: str, suffix: str) -> Table:
     """The table in `text`, which has the format of a file with that suffix; errors as `read_table`'s."""
-    if suffix not in SUFFIXES:
-        raise ContrastDataError(f"{name}{suffix} is of a type this program does not read. {EXPECTED}")
+    _check_suffix(f"{name}{suffix}", suffix)
     _check_size(name, len(text))
     if "\0" in text:
         raise ContrastDataError(f"{name}{suffix} holds null characters: it is no UTF-8 text. {EXPECTED}")
@@ -103,6 +103,13 @@ def parse_table(text: str, *, name: str, suffix: str) -> Table:
         lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), start=1)]
         return Table(name, "text, one prompt per line", _rows((number, line) for number, line in lines if line))
     return _delimited_table(text, name, "\t" if suffix == ".tsv" else None)
+
+
+def _check_suffix(name: str, suffix: str) -> None:
+    if suffix not in SUFFIXES:
+        raise ContrastDataError(
+            f"{name} is of a type this program does not read. Save it as JSONL, JSON, CSV, TSV or TXT. {EXPECTED}"
+        )
 
 
 def _check_size(name: str, size: int) -> None:

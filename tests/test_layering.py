@@ -39,13 +39,14 @@ ROWS = (
 DRAWS_OR_HANDLES = ("_panel.py", "_handlers.py", "_wiring.py")
 KNOWS_GRADIO = {
     "handlers.py", "heatmap.py", "text_columns.py", "figure_widget.py", "look.py", "page_view.py", "trade_off_view.py",
-    "wiring.py",
+    "wiring.py", "answer_table.py",
 }  # fmt: skip
 NO_GRADIO = {
     "session.py", "dials.py", "store.py", "tables.py", "differences.py", "readouts.py", "texts.py", "work.py",
     "lab.py", "measured.py", "grid_request.py", "trade_off_words.py", "trade_off_rows.py", "trade_off_handlers.py",
     "evaluated.py", "evaluation_handlers.py", "evaluation_table.py", "import_handlers.py", "import_words.py",
     "push_handlers.py", "push_words.py",
+    "own_data.py", "own_answers.py", "trusted.py", "data_handlers.py", "data_view.py", "check_view.py", "data_words.py",
 }  # fmt: skip
 
 

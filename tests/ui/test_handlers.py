@@ -22,6 +22,7 @@ from components.compare_handlers import Request, compared
 from components.handlers import BUG, guarded
 from components.heatmap_value import view_token
 from components.limits import Limits
+from components.own_data import Brought
 from components.page_view import CHOICE, kept_choice, page_view, resting_view, whole_view
 from components.session import OWN, Session
 from components.store import BUNDLED_LABEL, ModelStore, model_sources
@@ -260,7 +261,8 @@ NEGATIVE = "\n".join(f"How was day {n}?\tIt was awful, I could cry." for n in ra
 
 
 def own(**changes: object) -> Choice:
-    return replace(Choice(BUNDLED_LABEL, OWN, positive=POSITIVE, negative=NEGATIVE), **changes)
+    swap = bool(changes.pop("swap", False))
+    return Choice(BUNDLED_LABEL, OWN, swap, replace(Brought(POSITIVE, NEGATIVE), **changes))
 
 
 def test_own_examples_become_a_session_with_progress() -> None:

@@ -1,0 +1,231 @@
+"""Wires a visitor's own examples: what was understood follows every change, and the model's own answers grow and stop.
+
+Knows gradio's events. What is understood is components/own_data.py, how answers are made components/data_handlers.py.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from s2e_core.answer_sides import possible_rules
+
+from . import data_words as words
+from .answer_table import read_mark
+from .check_wiring import CheckWiring
+from .choose_handlers import Choice
+from .data_handlers import Look, answered, looked, stopped_answers, wished
+from .data_view import answers_line, answers_value
+from .handlers import guarded
+from .own_answers import Answers
+from .own_data import CORRECTIONS, Correction
+from .session import Session
+from .trade_off_words import progress_bar
+from .trusted import Checks
+from .wiring import QUIET, SESSION, SWEEP, Page
+
+ANSWER_PARTS = ("generate", "stop", "status", "rules", "rule", "share", "use", "table")
+TABLE_SECONDS = 2.0
+"""How often the table follows while answers come: it is large."""
+EXTRACT = "() => setTimeout(() => document.querySelector('#extract')?.click(), 50)"
+
+
+def wire_data(page: Page) -> list[Any]:
+    """Everything about own examples and their check. Returns the inputs that `Choice.of` is made from."""
+    return DataWiring(page).wire()
+
+
+class DataWiring:
+    """The own examples of a page; `answers` and `look` hold what each visitor has."""
+
+    def __init__(self, page: Page) -> None:
+        choose = page.choose
+        self.page, self.panel, self.store = page, choose.data, page.store
+        self.answers = gr.State(lambda: Answers())  # a dataclass itself would be read as a value
+        self.look = gr.State(lambda: Look())
+        panel = self.panel
+        self.inputs = [
+            choose.model, choose.behavior, choose.swap, panel.positive, panel.negative, panel.file, panel.second,
+            *panel.corrections, self.answers,
+        ]  # fmt: skip
+        self.check = CheckWiring(page, self.look)
+        self.outputs = [
+            self.look, panel.correct, *panel.corrections, panel.answers, panel.status,
+            *self.check.outputs,
+        ]  # fmt: skip
+        self.parts = [getattr(panel, name) for name in ANSWER_PARTS]
+
+    def wire(self) -> list[Any]:
+        panel, choose = self.panel, self.page.choose
+        state = [self.page.session, *self.check.states, *self.inputs]
+        gr.on(
+            [panel.file.change, panel.second.change], guarded(partial(self._look, True)), state, self.outputs,
+            trigger_mode="always_last", **SESSION,
+        )  # fmt: skip
+        changed = [panel.positive.change, panel.negative.change, choose.model.input, choose.behavior.input,
+                   choose.swap.input, *(one.input for one in panel.corrections)]  # fmt: skip
+        gr.on(
+            changed, guarded(partial(self._look, False)), state, self.outputs, trigger_mode="always_last", **SESSION
+        )  # fmt: skip
+        self._wire_answers(state)
+        self.check.wire()
+        return self.inputs
+
+    # ---- what was understood
+
+    def _look(self, reset: bool, session: Session, checks: Checks, on_show: Any, *values: Any) -> tuple[Any, ...]:
+        choice = Choice.of(*values)
+        if reset:  # another file has other columns
+            choice = replace(choice, own=replace(choice.own, correction=Correction()))
+        look = looked(self.store, choice)
+        reading, answers = look.reading, choice.own.answers
+        alone = reading is not None and reading.responses_missing
+        opens = bool(look.names) and bool(look.problem or (look.questions and not alone))
+        stale = bool(answers.made) and reading is not None and not answers.belong_to(choice.model, reading)
+        can_answer = reading is not None and any(
+            e.prompt.strip() for e in (*reading.positive, *reading.negative, *reading.unsided)
+        )
+        return (
+            look,
+            gr.update(visible=bool(look.names), **({"open": opens} if opens or reset else {})),
+            *correction_updates(look, choice.own.correction, reset=reset),
+            gr.update(visible=can_answer, **({"open": alone} if alone or reset else {})),
+            progress_bar(words.OTHER_PROMPTS) if stale else gr.skip() if answers.running else _status(answers),
+            *self.check.view(session, checks, on_show, choice.model, choice.behavior, look),
+        )
+
+    # ---- the model's own answers
+
+    def _wire_answers(self, state: Sequence[Any]) -> None:
+        panel, choose = self.panel, self.page.choose
+        fields = [panel.length, panel.samples, panel.temperature]
+        outputs = [self.answers, *self.parts]
+
+        def grow(*values: Any) -> Iterator[tuple[Any, ...]]:
+            *chosen, length, samples, temperature = values
+            wish = wished(self.store, length, samples, temperature)
+            n, sent = -1, 0.0
+            for answers in answered(self.store, Choice.of(*chosen), wish):
+                full = not answers.running or time.monotonic() - sent > TABLE_SECONDS
+                if full:
+                    sent = time.monotonic()
+                    yield answers, *self._fold(answers)
+                elif len(answers.made) != n:
+                    yield answers, *_named(status=_status(answers))
+                else:
+                    yield gr.skip(), *_named()  # a place at which a Stop is heard
+                n = len(answers.made)
+
+        heard = panel.generate.click(_heard, None, self.parts, trigger_mode="once", **QUIET)
+        done = heard.success(guarded(grow), [*self.inputs, *fields], outputs, **SWEEP)
+        look = partial(self._look, False)
+        done.success(guarded(look), state, self.outputs, **SESSION)
+
+        def stopped(answers: Answers) -> tuple[Any, ...]:
+            answers = stopped_answers(answers)
+            return answers, *self._fold(answers)
+
+        failed = done.failure(guarded(stopped), self.answers, outputs, **QUIET)
+        leave = [choose.model.input, choose.behavior.input]
+        halted = gr.on(
+            [panel.stop.click, *leave], guarded(stopped), self.answers, outputs, cancels=[heard, done], **QUIET
+        )  # fmt: skip
+        for after in (failed, halted):
+            after.success(guarded(look), state, self.outputs, **SESSION)
+        self._wire_sides(state)
+
+    def _wire_sides(self, state: Sequence[Any]) -> None:
+        panel = self.panel
+
+        def change(listen: Any, changed: Callable[..., Answers], inputs: Sequence[Any], *, table: bool) -> Any:
+            """(answers, value) -> answers, then everything that follows; a table that was ticked is not sent again."""
+
+            def handle(answers: Answers, *values: Any) -> tuple[Any, ...]:
+                answers = changed(answers, *values)
+                *parts, rows = self._fold(answers)
+                return answers, *parts, rows if table else gr.skip()
+
+            done = listen(
+                guarded(handle), [self.answers, *inputs], [self.answers, *self.parts], trigger_mode="multiple",
+                **SESSION,
+            )  # fmt: skip
+            return done.success(guarded(partial(self._look, False)), state, self.outputs, **SESSION)
+
+        change(panel.rule.input, Answers.with_rule, [panel.rule], table=True)
+        change(panel.share.input, _with_share, [panel.share], table=True)
+        change(panel.use.input, lambda answers, use: replace(answers, used=bool(use)), [panel.use], table=False)
+        go = change(panel.extract.click, lambda answers: replace(answers, used=True), [], table=False)
+        go.success(None, js=EXTRACT)
+
+        def marked(answers: Answers, event: gr.EventData) -> tuple[Any, ...]:
+            mark = read_mark(event._data, len(answers.made))
+            answers = answers if mark is None else replace(answers.with_mark(*mark), used=True)
+            *parts, _ = self._fold(answers)
+            return answers, *parts, gr.skip()
+
+        done = panel.table.mark(
+            guarded(marked), self.answers, [self.answers, *self.parts], trigger_mode="multiple", **SESSION
+        )  # fmt: skip
+        done.success(guarded(partial(self._look, False)), state, self.outputs, **SESSION)
+
+    def _fold(self, answers: Answers) -> tuple[Any, ...]:
+        """One update for each of ANSWER_PARTS; the table is the last."""
+        rules = possible_rules(answers.asked)
+        go_on = bool(answers.made) and not answers.is_complete
+        return _named(
+            generate=gr.update(value=words.GO_ON if go_on else words.GENERATE, interactive=not answers.running),
+            stop=gr.update(interactive=answers.running),
+            status=_status(answers),
+            rules=gr.update(visible=bool(answers.made) and not answers.running),
+            rule=gr.update(choices=[(words.RULES[rule], rule) for rule in rules], value=answers.rule),
+            share=gr.update(visible=answers.rule == "length"),
+            use=answers.used,
+            table=answers_value(answers, self.store.limits.table_rows),
+        )
+
+
+def correction_updates(look: Look, said: Correction, *, reset: bool) -> Iterator[Any]:
+    """One update for each of the correction's components."""
+    if not look.names and not reset:
+        yield from (gr.skip() for _ in CORRECTIONS)
+        return
+    found = look.reading.columns.roles() if look.reading is not None else {}
+    for role in words.ROLES:
+        given = getattr(said, role) or ""
+        names = [*look.sources, *look.names] if role in ("positive", "negative") else look.names
+        kept = given if given in names else ""
+        as_found = words.FIND_IT if kept else words.FOUND.format(found[role]) if role in found else words.NOT_FOUND
+        yield gr.update(choices=[(as_found, ""), *((words.COLUMN.format(name), name) for name in names)], value=kept)
+    labels = look.reading.labels if look.reading is not None else ()
+    choices = [(f"“{label.value[:40] or 'empty'}” ({label.count:,})", label.value) for label in labels]
+    values = {value for _, value in choices}
+    for chosen in (said.positive_labels, said.negative_labels):
+        yield gr.update(
+            choices=choices, visible=bool(choices), value=[value for value in chosen or () if value in values]
+        )
+    yield gr.update(value=None) if reset else gr.skip()
+
+
+def _status(answers: Answers) -> str:
+    said, done, total = answers_line(answers)
+    return progress_bar(said, done, total) if said else ""
+
+
+def _with_share(answers: Answers, share: float | None) -> Answers:
+    return replace(answers, share=min(50.0, max(0.1, float(share)))) if share else answers
+
+
+def _heard() -> tuple[Any, ...]:
+    """A click says at once that it was heard; the run begins when it is its turn."""
+    return _named(
+        generate=gr.update(interactive=False), stop=gr.update(interactive=True), status=progress_bar(words.WAITING)
+    )
+
+
+def _named(**updates: Any) -> tuple[Any, ...]:
+    return tuple(updates.get(name, gr.skip()) for name in ANSWER_PARTS)

@@ -1,0 +1,117 @@
+"""Every word of the folds about a visitor's own examples and about how far examples can be trusted."""
+
+OWN_HELP = (
+    "One example a line: the prompt, a tab or ` | `, and the response as the model would write it. Thirty or more a "
+    "side work well. Or upload a file; what was understood is shown below, before anything runs."
+)
+OWN_FILE = "File with both sides (JSONL, JSON, CSV, TSV, TXT)"
+OWN_SECOND = "Second file, where the opposite has its own"
+
+CORRECT = "Correct how it was read"
+CORRECT_HELP = "Names as in the file. What you leave as found is found again after every change."
+ROLES = {
+    "prompt": "Prompt",
+    "response": "Response",
+    "label": "Label of the side",
+    "positive": "Wanted responses",
+    "negative": "Opposite responses",
+    "system": "System prompt",
+    "messages": "Whole chats",
+}
+"""Role of a column -> what the dropdown is called."""
+POSITIVE_LABELS = "Wanted labels"
+NEGATIVE_LABELS = "Opposite labels"
+LABELS_HELP = "one side is enough"
+MOST = "Most examples a side"
+MOST_HELP = "the first so many"
+COLUMN = "“{}”"
+FOUND, NOT_FOUND, FIND_IT = "“{}”, as found", "none found", "find it again"
+
+LAYOUTS = {
+    "pairs": "every row has both sides",
+    "two lists": "two lists, one for each side",
+    "two files": "two files, one for each side",
+    "labelled": "the label says which side a row is on",
+    "one side": "nothing says yet which side a row is on",
+}
+TYPED = "typed lines"
+TYPED_IGNORED = "The file is read; the lines typed above are not."
+NO_ROWS = "There is no example in {}. Choose another file."
+SECOND_ALONE = "The second file needs a first one. Put the file of the behaviour you want into the first field."
+PROMPTS_ONLY = (
+    "These are prompts without responses. Let the model answer them below, or give a response with every prompt."
+)
+ONE_SIDED = (
+    "Nothing says which side a row is on. Upload the other side as a second file, name the column that tells, "
+    "or let the model answer the prompts below."
+)
+WANTED_SIDE, OPPOSITE_SIDE, NO_SIDE = "The behaviour you want", "Its opposite", "On no side yet"
+ASK_HOW = "Open “Correct how it was read” and say it there."
+SKIPPED_ROWS = "{} rows were skipped; the notes say why."
+CUT_SIDE = "The first {:,} of each side are taken, of {}."
+TOO_LONG = "{:,} examples are longer than {:,} characters and were left out."
+USES_ANSWERS = "Extract takes the model's own answers, on the sides chosen below."
+
+ANSWERS = "Let the model answer the prompts itself"
+ANSWERS_HELP = (
+    "The paper contrasts the model's own responses. The model answers every prompt; then a rule, or you, put each "
+    "answer on a side. Stop keeps what is there, and Continue goes on."
+)
+ANSWER_LENGTH = "Longest answer"
+SAMPLES = "Answers to each prompt"
+TEMPERATURE = "Temperature"
+GENERATE = "Generate answers"
+GO_ON = "Continue"
+STOP = "Stop"
+WAITING = "Waiting for its turn …"
+RULE = "Which side is an answer on?"
+RULES = {
+    "prompt": "The side of its prompt",
+    "agreement": "Right or wrong, by the file's own answers",
+    "length": "The shortest or the longest",
+    "hand": "By hand, with the boxes",
+}
+SHARE = "Share of each side"
+SHARE_HELP = "% of the answers"
+USE_ANSWERS = "Extract from these answers"
+EXTRACT_ANSWERS = "Extract from these answers now"
+ANSWER_TABLE = "The model's answers and their sides"
+ANSWERING = "{:,} of {:,} answers."
+STOPPED_ANSWERS = "Stopped with {:,} of {:,} answers; they stay. Continue goes on."
+DONE_ANSWERS = "All {:,} answers are there."
+OTHER_PROMPTS = "These answers are to other prompts, or another model's. Generate answers again for these."
+SHOWN_ANSWERS = "{:,} of {:,} answers are shown, evenly picked; the rule counts all."
+TOO_MANY = "{:,} answers are asked for; at most {:,} are made here. Take fewer prompts or fewer answers to each."
+LONG_PROMPT = "A prompt has {:,} characters; at most {:,} are read. Shorten or remove it."
+HAND_MARKED = "An answer on both sides or on none is left out."
+
+CHECK = "Check"
+CHECK_TITLE = "Can these examples be trusted?"
+SEVERITIES = {"problem": "Problem", "warning": "Warning", "note": "Note"}
+SPAN = "How the model reads an example of each side"
+SPAN_HELP = "The activations at the boxed, underlined tokens are averaged: those that predict the response."
+SPAN_CUT = "… {:,} earlier tokens"
+MEASURE = "Measure how far they can be trusted"
+FROM_A_FILE = "The direction on the page comes from a file, without examples that could be checked."
+NOT_EXTRACTED = "Extract first: then it can be measured how far these examples tell the sides apart."
+MEASURING = "Measuring: {:,} of {:,} examples."
+MEASURE_STOPPED = "Stopped. Measure again when you like."
+NOT_LOADED = "Lengths are counted in words until the model is loaded; its tokens are shown then."
+TRUSTED = (
+    "These examples hold: in the layers that tell the sides apart best, {accuracy} of held-out examples fall on their "
+    "own side, and others like these would give nearly the same direction (alike to {cosine})."
+)
+FAIR = (
+    "Usable, but not strong: in the layers that tell the sides apart best, {accuracy} of held-out examples fall on "
+    "their own side (guessing: 50 %), and others like these would give a direction alike to {cosine}. Add examples."
+)
+TRUST_PLOTS = "Layer by layer"
+SHOWN_EXAMPLES = "The first examples of each side"
+ACCURACY_PLOT = "Separability: held-out examples on their own side"
+STABILITY_PLOT = "Stability: direction of resampled examples"
+TRUST_TABLE = "The same as a table"
+TRUST_HOW = (
+    "Separability: the direction is computed without a fifth of the examples, which must then fall on the right side "
+    "of it. Stability: the examples are drawn again with replacement {resamples} times; how alike are the directions "
+    "(1 is the same), and how much does g of a component vary?"
+)
