@@ -114,6 +114,14 @@ def load_behavior(name: str, folder: Path | None = None) -> Behavior:
         raise BehaviorError(f"The contrast set of the behaviour {name} cannot be used: {error}") from error
 
 
+def is_unfit(contrast: ContrastSet, model: Path | None) -> bool:
+    """Whether a contrast set is that of a behaviour which comes along for other models than this checkpoint's."""
+    others = BUNDLED_BEHAVIORS if fitting_folder(model) == CHAT_BEHAVIORS else CHAT_BEHAVIORS
+    if contrast.name not in list_behaviors(others):
+        return False
+    return load_behavior(contrast.name, others).contrast.content_hash == contrast.content_hash
+
+
 def _named(contrast: ContrastSet, name: str) -> ContrastSet:
     return ContrastSet(contrast.positive, contrast.negative, name, contrast.notes, contrast.content_hash)
 

@@ -24,12 +24,14 @@ from . import (
     SteeringDirections,
     capture_means,
     component_scores,
+    list_behaviors,
     load_behavior,
     load_contrast_set,
     load_model,
     rho_for_count,
     steering_directions,
 )
+from .behaviors import fitting_folder, is_unfit
 from .spec import Kind
 from .types import Progress
 
@@ -64,6 +66,9 @@ def extracted(loaded: LoadedModel, contrast: ContrastSet) -> tuple[ComponentScor
     """Scores and directions of a contrast set; what is odd about its examples goes to standard error."""
     for note in contrast.notes:
         print(f"note: {note}", file=sys.stderr)
+    if is_unfit(contrast, loaded.source):
+        fitting = ", ".join(list_behaviors(fitting_folder(loaded.source)))
+        print(f"note: {contrast.name} is written for other models than this one. For it: {fitting}.", file=sys.stderr)
     with progress_line("extracting") as progress:
         means = capture_means(loaded, contrast, progress=progress)
     directions = steering_directions(loaded, means)

@@ -9,9 +9,9 @@ from statistics import mean
 
 import pytest
 
-from s2e_core import lint, list_behaviors, load_behavior
+from s2e_core import contrast_set, lint, list_behaviors, load_behavior
 from s2e_core.__main__ import main
-from s2e_core.behaviors import BUNDLED_BEHAVIORS, BUNDLED_TOKENIZER, CHAT_BEHAVIORS, fitting_folder
+from s2e_core.behaviors import BUNDLED_BEHAVIORS, BUNDLED_TOKENIZER, CHAT_BEHAVIORS, fitting_folder, is_unfit
 from s2e_core.refusals import opening_refusal
 from s2e_core.scoring import judge
 from s2e_core.wording import stated_number
@@ -165,3 +165,12 @@ def test_info_lists_the_behaviours_that_fit_the_model(llama, capsys):
     assert main(["info"]) == 0
     out = capsys.readouterr().out
     assert ", ".join(list_behaviors()) in out and "formality" not in out
+
+
+def test_a_behaviour_of_other_models_is_used_with_a_note(llama, capsys):
+    for name, noted in (("tone", True), ("cheerfulness", False)):
+        assert main(["scores", "--behavior", name, "--model", str(llama.source), "--top", "1"]) == 0
+        assert ("written for other models" in capsys.readouterr().err) == noted
+    mine = contrast_set(*sides("facts"), name="tone")  # a name alone says nothing
+    assert not is_unfit(mine, llama.source)
+    assert is_unfit(load_behavior("formality").contrast, BUNDLED_TOKENIZER.parent)
