@@ -46,7 +46,7 @@ from .export import ExportFormat
 from .memory import available_memory, gigabytes
 from .naming import namer
 from .residence import memory_held, residence
-from .spec import KINDS
+from .spec import KINDS, ModelSpec
 from .terminal import chosen_contrast, chosen_model, chosen_settings, extracted, output, progress_line
 from .text_checks import described_template
 
@@ -81,7 +81,7 @@ def info(options: argparse.Namespace) -> None:
         "layers": str(spec.n_layers),
         "residual width": str(spec.d_model),
         "heads": f"{spec.n_components('heads'):,} in {layers['heads']} layers",
-        "neurons": f"{spec.n_components('neurons'):,} in {layers['neurons']} layers",
+        "neurons": f"{spec.n_components('neurons'):,} in {layers['neurons']} layers{_experts(spec)}",
         "norm after": ", ".join(sorted({site.kind for site in spec.sites if site.post_norm})) or "none",
         "chat template": described_template(loaded.tokenizer),
         "fingerprint": loaded.fingerprint,
@@ -91,6 +91,15 @@ def info(options: argparse.Namespace) -> None:
     for sentence in (*spec.unreachable, *loaded.warnings):
         print(f"note            {sentence}")
     print(f"behaviors       {', '.join(list_behaviors(fitting_folder(loaded.source)))}")
+
+
+def _experts(spec: ModelSpec) -> str:
+    """', with 8 experts in 32 of them'; '' without."""
+    counts: dict[int, set[int]] = {}
+    for site in spec.sites:
+        if site.experts:
+            counts.setdefault(site.experts, set()).add(site.layer)
+    return "".join(f", with {experts} experts in {len(layers)} of them" for experts, layers in counts.items())
 
 
 def _memory(loaded: LoadedModel) -> str:

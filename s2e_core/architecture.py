@@ -1,9 +1,9 @@
 """Finds the heads and neurons of a causal language model by one small rule.
 
 The rule reads module names and sizes: no table of models. It covers decoders whose layers have one attention output
-projection and one MLP down projection, each a plain matrix; a layer that mixes tokens by other means has no heads, and
-`unreachable` says so. Everything else is refused with a sentence. What names cannot promise, `verify_sites` measures.
-Knows no tokenizer and no file.
+projection and one MLP down projection, each a plain matrix, or fused experts, with or without other MLPs beside them; a
+layer that mixes tokens by other means has no heads, and `unreachable` says so. Everything else is refused with a
+sentence. What names cannot promise, `verify_sites` measures. Knows no tokenizer and no file.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ def find_sites(model: PreTrainedModel) -> ModelSpec:
     """Every projection through which a head or a neuron writes to the residual stream, heads before neurons in a layer.
 
     Raises UnsupportedModelError, naming the layer, what was looked for and what was found, unless every layer has
-    exactly one attention output projection (d, H * D) and one MLP down projection (d, F) with a plain float weight.
+    exactly one attention output projection (d, H * D) and one MLP down projection (d, F) with a plain float weight, or
+    fused experts: one site for all of a module, beside those of other MLPs.
     Heads may be missing where another mixer of tokens was found, and layers that a prompt of text alone skips are left
     out; at least one layer must have heads.
     """
@@ -133,8 +134,8 @@ def naming(model_type: str) -> Iterator[None]:
         yield
     except Unfit as reason:
         raise UnsupportedModelError(
-            f"This {model_type} model cannot be edited: {reason}. Supported are decoders with "
-            "attention heads and one plain MLP a layer, such as Llama, Qwen, Mistral, Gemma, Phi, OPT or GPT-2."
+            f"This {model_type} model cannot be edited: {reason}. Supported are decoders with attention heads and an "
+            "MLP or experts in each layer, such as Llama, Qwen, Mistral, Mixtral, Gemma, Phi, OPT or GPT-2."
         ) from reason
 
 
