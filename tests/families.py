@@ -68,7 +68,7 @@ SPECIAL = _words("hrm_text xlm")
 OTHERS = _words("blt deepseek_v4 falcon_mamba mamba mamba2 musicgen musicgen_melody prophetnet rwkv xlnet xlstm")
 """Model types without attention heads or a plain MLP, that read ahead, or with bytes or sound for tokens."""
 
-WITH_IMAGES = ("emu3", "mllama")
+WITH_IMAGES = _words("dots3_note emu3 llama4 mllama qwen3_5 qwen3_5_moe qwen4_exp")
 """Model types that transformers loads as text models out of folders that hold a model of text and images."""
 
 NOT_BUILT = {
@@ -255,7 +255,8 @@ def saved(model: PreTrainedModel, folder: Path, dtype: torch.dtype | None = None
     Casting a model in memory would cast its rotary buffers as well, which loading does not do.
     """
     dtype = dtype or model.dtype
-    copy.deepcopy(model).to(dtype).save_pretrained(folder, **options)
+    cast = model if model.dtype == dtype else copy.deepcopy(model).to(dtype)
+    cast.save_pretrained(folder, **options)
     return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
 
 
