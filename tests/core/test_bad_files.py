@@ -240,10 +240,9 @@ def test_a_recipe_for_another_model(work, capsys, command):
 @pytest.mark.parametrize(
     "spoil", [*SAFETENSORS.values(), torch_payload], ids=[*SAFETENSORS, "a pickle with a payload in torch's zip"]
 )
-@pytest.mark.parametrize("written", [False, True])
-def test_a_file_from_elsewhere(work, capsys, name, spoil, written):
+def test_a_file_from_elsewhere(work, capsys, name, spoil):
     spoil(work / name)
-    output = ("-o", work / "made.safetensors", "--texts", work / "data.jsonl") if written else ()
+    output = ("-o", work / "made.safetensors", "--texts", work / "data.jsonl")
     refused(work, capsys, "import", work / name, *output, "--model", work / MODEL)
     assert not (work / "harmed").exists()
 
