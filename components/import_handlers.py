@@ -40,7 +40,7 @@ TURNED = "Taken the other way round. "
 
 
 @dataclass(frozen=True, eq=False)
-class Brought:
+class FromFile:
     """What is to be put on the page."""
 
     imported: Imported
@@ -65,7 +65,7 @@ def title_of(store: ModelStore, session: Session) -> str:
 
 def prepared(
     store: ModelStore, session: Session, path: str | None, texts: str | None, turned: bool = False
-) -> Iterator[str | Brought]:
+) -> Iterator[str | FromFile]:
     """Progress as HTML, then what is to be put on the page.
 
     `texts` is a file of examples for the mean inputs; `turned` takes directions the other way round.
@@ -73,7 +73,7 @@ def prepared(
     yield words.READING
     imported = inspected(store, session, path)
     if imported.directions is None:
-        yield Brought(imported)
+        yield FromFile(imported)
         return
     loaded, directions = store.model(session.model), opposite(imported.directions) if turned else imported.directions
     contrast = swapped(session.scored.contrast) if session.swapped else session.scored.contrast
@@ -88,12 +88,12 @@ def prepared(
         means, where = scored.means, f"Mean inputs of the examples of “{title_of(store, session)}”."
     yield words.SCORING
     scores = yield from _worked(lambda progress: component_scores(loaded, means, directions))
-    yield Brought(imported, Scored(contrast, means, directions, scores), f"{TURNED if turned else ''}{where}")
+    yield FromFile(imported, Scored(contrast, means, directions, scores), f"{TURNED if turned else ''}{where}")
 
 
-def adopted(store: ModelStore, session: Session, brought: Brought) -> Session:
-    """The session with what was brought. Raises InteropError where the page has another model by now."""
-    imported, scored = brought.imported, brought.scored
+def adopted(store: ModelStore, session: Session, given: FromFile) -> Session:
+    """The session with what was given. Raises InteropError where the page has another model by now."""
+    imported, scored = given.imported, given.scored
     if _weights_of(imported) != store.model(session.model).fingerprint:
         raise InteropError(f"The model was changed before {imported.name} was on the page. Press {words.USE} again.")
     if imported.edit is not None:
@@ -101,7 +101,7 @@ def adopted(store: ModelStore, session: Session, brought: Brought) -> Session:
         # Of other directions: what shows on the heatmaps is the edit, not the alignment of this behaviour.
         return taken if session.made_here(imported.edit) else taken.with_mode("lambda")
     assert scored is not None
-    origin = Origin(imported.name, f"{imported.sentence()} {brought.where}")
+    origin = Origin(imported.name, f"{imported.sentence()} {given.where}")
     return Session.start(session.model, session.behavior, scored, strongest_few(scored), origin=origin)
 
 

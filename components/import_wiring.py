@@ -12,7 +12,7 @@ import gradio as gr
 
 from . import import_words as words
 from .handlers import guarded
-from .import_handlers import Brought, adopted, inspected, prepared, title_of
+from .import_handlers import FromFile, adopted, inspected, prepared, title_of
 from .import_panel import ImportPanel
 from .page_view import whole_view
 from .session import Session
@@ -41,11 +41,11 @@ def wire_import(page: Page, panel: ImportPanel, names: Sequence[str]) -> None:
         for step in prepared(store, session, *form):
             yield (step, None) if isinstance(step, str) else (gr.skip(), step)
 
-    def adopt(session: Session, brought: Brought, shown: Any, dtype: Any) -> tuple[Any, ...]:
-        taken = adopted(store, session, brought)
+    def adopt(session: Session, given: FromFile, shown: Any, dtype: Any) -> tuple[Any, ...]:
+        taken = adopted(store, session, given)
         view = whole_view(store, taken, shown, dtype)
         turned = gr.skip() if taken.origin is None else gr.update(value=False, interactive=False)
-        return taken, words.used_words(brought.imported), turned, *(view[name] for name in names)
+        return taken, words.used_words(given.imported), turned, *(view[name] for name in names)
 
     heard = panel.upload.upload(lambda: _nothing(words.READING), None, parts, **QUIET)  # others may be before it
     arrived = heard.success(

@@ -16,6 +16,7 @@ from playwright.sync_api import Page, expect
 from components import readouts
 from components.choose_handlers import Choice, extract
 from components.options import options, store_of
+from components.own_data import Brought
 from components.session import OWN, Session
 from components.store import ModelStore
 from s2e_core import ModelLoadError, transfer
@@ -27,7 +28,7 @@ ID = "somebody/tiny"
 PATIENCE = 60_000
 """Milliseconds."""
 EXAMPLES = "\n".join(f"Question {n}? | {{}} {n}." for n in range(4))
-CHOICE = Choice(ID, OWN, positive=EXAMPLES.format(*["Yes"] * 4), negative=EXAMPLES.format(*["No"] * 4))
+CHOICE = Choice(ID, OWN, own=Brought(EXAMPLES.format(*["Yes"] * 4), EXAMPLES.format(*["No"] * 4)))
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,7 @@ def test_a_model_that_cannot_be_loaded_leaves_the_one_before_as_it_was(
     with pytest.raises(ModelLoadError, match="memory"):
         list(extract(store, CHOICE))
     assert store.model("first") is first and not store.is_loaded(ID)
-    *_, session = extract(store, Choice("first", OWN, positive=CHOICE.positive, negative=CHOICE.negative))
+    *_, session = extract(store, Choice("first", OWN, own=CHOICE.own))
     assert isinstance(session, Session)
 
 

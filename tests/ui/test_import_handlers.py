@@ -13,10 +13,11 @@ import torch
 from components import dials, readouts
 from components.choose_handlers import Choice, extract, opened
 from components.grid_request import GridRequest
-from components.import_handlers import Brought, adopted, inspected, prepared
+from components.import_handlers import FromFile, adopted, inspected, prepared
 from components.import_words import read_words, used_words
 from components.lab import Bench, Place
 from components.options import options, store_of
+from components.own_data import Brought
 from components.page_view import opening_view, page_view, resting_view, whole_view
 from components.session import OWN, Session
 from components.take_home_handlers import exported
@@ -37,9 +38,9 @@ from tests.ui.small_behaviors import PER_SPLIT, small_behaviors
 
 
 def used(session: Session, path: Path, texts: Path | None = None, *, turned: bool = False) -> Session:
-    *said, brought = prepared(shared_store(), session, str(path), str(texts) if texts else None, turned)
-    assert all(isinstance(line, str) for line in said) and isinstance(brought, Brought)
-    return adopted(shared_store(), session, brought)
+    *said, given = prepared(shared_store(), session, str(path), str(texts) if texts else None, turned)
+    assert all(isinstance(line, str) for line in said) and isinstance(given, FromFile)
+    return adopted(shared_store(), session, given)
 
 
 def same_edit(one, other) -> bool:
@@ -152,7 +153,7 @@ def test_or_with_the_inputs_of_texts_of_ones_own(tmp_path: Path) -> None:
 
 def test_with_examples_of_ones_own_the_inputs_are_theirs(tmp_path: Path) -> None:
     store, lines = shared_store(), "\n".join(f"Question {n}? | {{}} {n}." for n in range(4))
-    choice = Choice(store.first_model, OWN, positive=lines.format(*["Yes"] * 4), negative=lines.format(*["No"] * 4))
+    choice = Choice(store.first_model, OWN, own=Brought(lines.format(*["Yes"] * 4), lines.format(*["No"] * 4)))
     *_, own = extract(store, choice)
     assert isinstance(own, Session)
     session = used(own, good("vector.npy", tmp_path))
@@ -211,7 +212,7 @@ def test_what_was_read_for_another_model_is_not_put_on_the_page(tmp_path: Path) 
     edit = tone_edit()
     foreign = replace(edit, provenance=replace(edit.provenance, fingerprint="0" * 64))
     with pytest.raises(InteropError, match="The model was changed"):
-        adopted(shared_store(), first_session(), Brought(Imported("recipe", "a.safetensors", edit=foreign)))
+        adopted(shared_store(), first_session(), FromFile(Imported("recipe", "a.safetensors", edit=foreign)))
 
 
 def test_a_stop_ends_the_capture_of_mean_inputs(tmp_path: Path) -> None:
@@ -254,9 +255,9 @@ def test_brought_directions_are_measured_with_the_prompts_of_the_behaviour_on_th
     behavior = store.behavior_list[0]
     choice = Choice(store.first_model, behavior.name)
     before = opened(store, choice, store.scored(store.first_model, behavior.contrast))
-    *_, brought = prepared(store, before, str(good("directions.pt", tmp_path)), None)
-    assert isinstance(brought, Brought)
-    session = adopted(store, before, brought)
+    *_, given = prepared(store, before, str(good("directions.pt", tmp_path)), None)
+    assert isinstance(given, FromFile)
+    session = adopted(store, before, given)
     *_, lab = swept(store, session, GridRequest("off", "0.6", "0.4", "1", "0.5"), PER_SPLIT, 97)
     assert lab.measured is not None and len(lab.measured.points) == 3
     bench = Bench().with_lab(lab)
