@@ -1,9 +1,9 @@
 """Finds the heads and neurons of a causal language model by one small rule.
 
 The rule reads module names and sizes; a few model types have a line of their own. It covers decoders whose layers have
-one attention output projection and one MLP down projection, each a plain matrix, or fused experts, with or without other
-MLPs beside them; a layer that mixes tokens by other means has no heads, and `unreachable` says so. Everything else is
-refused with a sentence. What names cannot promise, `verify_sites` measures. Knows no tokenizer and no file.
+one attention output projection and one MLP down projection, each a plain matrix, or fused experts, with or without
+other MLPs beside them; a layer that mixes tokens by other means has no heads, and `unreachable` says so. Everything
+else is refused with a sentence. What names cannot promise, `verify_sites` measures. Knows no tokenizer and no file.
 """
 
 from __future__ import annotations
