@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from components.choose_handlers import Choice, carried_over, chosen_contrast, offered, opened
+from components.choose_handlers import Choice, carried_over, offered, opened
 from components.page_view import whole_view
 from components.session import OWN
 from components.store import BUNDLED, BUNDLED_LABEL, ModelStore, model_sources
 from components.texts import OWN_EXAMPLES
-from s2e_core import BehaviorError, list_behaviors
+from s2e_core import BehaviorError, Example, contrast_set, list_behaviors
 from s2e_core.behaviors import CHAT_BEHAVIORS
 from s2e_core.loading import BUNDLED_MODEL
 from tests.families import saved_folder
@@ -71,7 +71,7 @@ def test_a_page_that_starts_with_another_model_starts_with_a_behaviour_that_fits
     started = ModelStore(sources=model_sources(str(folder), []), work=tmp_path, device="cpu")
     assert started.behavior_list[0].name == CHAT[0]
     choice = Choice(started.first_model, "formality")
-    few = chosen_contrast(started, Choice(started.first_model, OWN, positive="a | b\n" * 2, negative="a | c\n" * 2))
+    few = contrast_set([Example("a", "b")], [Example("a", "c")], name="few")  # the choice names its behaviour
     session = opened(started, choice, started.scored(started.first_model, few))
     shown = whole_view(started, session, "all", "stored")["behavior"]
     assert shown["value"] == "formality" and [name for _, name in shown["choices"]] == [*CHAT, OWN]
