@@ -7,6 +7,8 @@ How often data is said to be weak was measured on the bundled model and its four
 and of every size (tests/benchmarks/examples_benchmark.py --weak 15 does it again): with labels dealt out at random, and
 with 30 % of the examples on the wrong side, in 60 of 60 draws at 8, 16, 32 and 64 examples a side; as the examples are,
 in 9 of 60 at 8 a side (all of them the tone, which only some layers carry) and in none of 60 at 16, 32 and 64.
+Two models of children's stories with the behaviours for chat models (README) confirm it at 16 and more; at 8 a side, 4
+of 72 spoilt draws passed.
 """
 
 from __future__ import annotations
