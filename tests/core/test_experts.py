@@ -36,7 +36,7 @@ from s2e_core.reliability import reliability
 from s2e_core.site_check import verify_sites
 from tests.core.by_hand import answer_by_hand
 from tests.core.edits import random_edit
-from tests.families import EXPERTS, VOCABULARY, in_memory, tiny_model
+from tests.families import EXPERTS, VOCABULARY, in_memory, saved, tiny_model
 from tests.plain_weights import add_to_weight
 from tests.reference import elastic_net, reference, unit
 
@@ -46,6 +46,8 @@ NEGATIVE = (Example("How are you?", "Bad."), Example("So", "Awful, oh dear"))
 SETTINGS = EditSettings(rho_attn=0.2, rho_mlp=0.3, alpha=0.4)
 WAYS = ("mixtral", "gpt_oss", "llama4_text", "longcat_flash", "inkling_text", "dbrx", "jetmoe", "qwen3_5_moe_text")
 """One family of every way in which experts are called, and a hybrid."""
+WITH_STATES = ("bailing_hybrid", "granitemoehybrid", "jamba", "kimi_linear", "lfm2_moe", "minimax", "nemotron_h")
+"""Hybrids with experts that sum up the text in states."""
 MORE = {"gpt_oss", "longcat_flash"}
 """Families whose experts write more than their neurons do: biases, and tokens that are handed on as they are."""
 
@@ -161,12 +163,37 @@ def test_an_original_row_keeps_every_bit_of_what_the_edited_experts_write_beside
     assert not torch.equal(beside[1], plain[1])
 
 
-def test_prompts_of_several_lengths_are_answered_in_one_batch_as_alone(way):
-    variants = [Original(), Edited(random_edit(way))]
+@pytest.mark.parametrize("model_type", WAYS + WITH_STATES)
+def test_prompts_of_several_lengths_are_answered_in_one_batch_as_alone(model_type, monkeypatch):
+    monkeypatch.setattr("s2e_core.batching.PART_TOKENS", 3)
+    loaded = in_memory(tiny_model(model_type, vocab_size=VOCABULARY))
+    variants = [Original(), Edited(random_edit(loaded))]
     rows = [Row(v, ids, 4) for ids in ((1, 40, 77, 12, 99), (1, 9, 8), (1, 50, 51, 52, 53, 54, 55)) for v in (0, 1)]
-    written = answers(way, variants, rows, max_new_tokens=6, temperature=0.0)
-    assert written == [answer_by_hand(way, variants[v], ids, 6, seed=seed, temperature=0.0) for v, ids, seed in rows]
+    written = answers(loaded, variants, rows, max_new_tokens=6, temperature=0.0)
+    assert written == [answer_by_hand(loaded, variants[v], ids, 6, seed=seed, temperature=0.0) for v, ids, seed in rows]
     assert len({tuple(row) for row in written}) > 1
+
+
+def test_a_shared_mlp_of_another_name_beside_the_experts_is_found():
+    spec = in_memory(tiny_model("granitemoeshared", shared_intermediate_size=48)).spec
+    assert [(s.name.rpartition(".layers.0.")[2], s.n_components) for s in spec.sites if s.layer == 0] == [
+        ("self_attn.o_proj", 4),
+        ("shared_mlp.output_linear", 48),
+        ("block_sparse_moe.experts", 384),
+    ]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_experts_in_half_precision_pass_the_check_and_are_previewed_as_edited_weights_do(dtype, tmp_path):
+    loaded = in_memory(saved(tiny_model("mixtral", vocab_size=VOCABULARY), tmp_path, dtype))
+    edit = random_edit(loaded, sites=(max(i for i, site in enumerate(loaded.spec.sites) if site.experts),))
+    model = copy.deepcopy(loaded.model)
+    for i in edit.edited_sites():
+        add_to_weight(model, edit.spec.sites[i], edit.left[i], edit.right[i])
+    with torch.no_grad():
+        written, untouched = model(input_ids=IDS).logits.float(), loaded.model(input_ids=IDS).logits.float()
+    error = (preview_logits(loaded, Edited(edit), IDS) - written).abs().max()
+    assert error < 0.1 * (written - untouched).abs().max()
 
 
 def test_means_do_not_depend_on_the_batch(way, monkeypatch):
