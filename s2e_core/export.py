@@ -20,7 +20,7 @@ from .errors import ExportError
 from .model_card import CARD_FILE, own_files, relative_size
 from .recipe import recipe_bytes
 from .staging import Meter, copy_bytes, copy_file, copy_mode, open_source, staged, write_files, write_pieces
-from .stored_edit import StoredChange, stored_changes
+from .stored_edit import StoredChange, check_stored_plain, stored_changes
 from .types import LoadedModel, Progress, WeightEdit
 
 ExportDtype = Literal["stored", "float32"]
@@ -81,6 +81,7 @@ def export_size(loaded: LoadedModel, edit: WeightEdit, format: ExportFormat) -> 
     check_edit(loaded, edit)
     if format == "adapter":
         return sum(len(content) for content in adapter_files(loaded, edit, size=0.0).values())
+    check_stored_plain(loaded)
     dtype: ExportDtype = "float32" if format == "checkpoint-float32" else "stored"
     return _checkpoint_size(open_checkpoint(loaded.source), own_files(loaded, edit, "checkpoint", size=0.0), dtype)
 

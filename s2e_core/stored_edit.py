@@ -60,12 +60,7 @@ def stored_changes(checkpoint: Checkpoint, loaded: LoadedModel, edit: WeightEdit
 
     Raises ExportError where a tensor is not found, and where other modules use an edited weight too.
     """
-    if loaded.stored_quantized:
-        raise ExportError(
-            f"The model's files are quantised ({loaded.stored_quantized}), so that an edit cannot be written into "
-            "them. Take it as an adapter or a recipe, or load the full-precision model that they were made from; "
-            "--quantize int8 or int4 makes that one small, too."
-        )
+    check_stored_plain(loaded)
     sites = edit.edited_sites()
     _check_not_shared(loaded, sites)
     changes = {}
@@ -75,6 +70,16 @@ def stored_changes(checkpoint: Checkpoint, loaded: LoadedModel, edit: WeightEdit
             if bool(right.any()):  # experts without an edited neuron stay as they are
                 changes[piece.tensor.name] = StoredChange(i, piece, edit.left[i], right)
     return changes
+
+
+def check_stored_plain(loaded: LoadedModel) -> None:
+    """Raise ExportError where the model's files are quantised."""
+    if loaded.stored_quantized:
+        raise ExportError(
+            f"The model's files are quantised ({loaded.stored_quantized}), so that an edit cannot be written into "
+            "them. Take it as an adapter or a recipe, or load the full-precision model that they were made from; "
+            "--quantize int8 or int4 makes that one small, too."
+        )
 
 
 def _check_not_shared(loaded: LoadedModel, sites: tuple[int, ...]) -> None:

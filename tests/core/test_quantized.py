@@ -25,6 +25,7 @@ from s2e_core import (
     compare,
     export_adapter,
     export_checkpoint,
+    export_size,
     load_edit,
     load_model,
     preview_logits,
@@ -118,6 +119,8 @@ def test_what_is_stored_quantised_can_be_tried_and_taken_home_as_an_adapter(smal
     assert verify_export(stored, edit, export_adapter(stored, edit, tmp_path / "adapter")).passed
     with pytest.raises(ExportError, match="files are quantised.*adapter or a recipe, or load the full-precision model"):
         export_checkpoint(stored, edit, tmp_path / "checkpoint")
+    with pytest.raises(ExportError, match="files are quantised"):
+        export_size(stored, edit, "checkpoint")
     with pytest.raises(ModelLoadError, match="quantised already"):
         load_model(tmp_path / "stored", device="cpu", quantize="int8")
 
