@@ -93,11 +93,14 @@ def wire_opening(demo: gr.Blocks, page: Page, names: Sequence[str], inputs: list
         else:
             yield gr.skip(), None
 
-    def adopt(session: Session, prepared: Session | None, shown: Any, dtype: Any, *values: Any) -> tuple[Any, ...]:
-        if prepared is not None and Choice(*values).is_of(prepared):
+    def adopt(
+        session: Session, prepared: Session | None, shown: Any, dtype: Any, model: str, behavior: str, swap: bool
+    ) -> tuple[Any, ...]:
+        if prepared is not None and Choice(model, carried_over(store, model, behavior), swap).is_of(prepared):
             # The choice itself is on the page already, and may have moved on while this was under way.
             made = dict(zip(names, show(prepared, shown, dtype)[1:], strict=True))
-            return prepared, *(gr.skip() if name in CHOICE[1:] else made[name] for name in names)
+            there = [name for name in CHOICE[1:] if name != "behavior" or behavior == prepared.behavior]
+            return prepared, *(gr.skip() if name in there else made[name] for name in names)
         # Nothing was ready, or another choice was made meanwhile, whose own run follows.
         status = opening_view(store, session)["status"]
         return gr.skip(), *(status if name == "status" else gr.skip() for name in names)
