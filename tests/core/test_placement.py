@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -178,3 +179,13 @@ def test_a_model_goes_straight_onto_the_gpu_in_its_stored_dtype(tmp_path):
     loaded = load_model(saved_folder(tmp_path, dtype=torch.bfloat16))
     assert (loaded.device.type, loaded.dtype) == ("cuda", torch.bfloat16)
     assert not hasattr(loaded.model, "_hf_hook")
+
+
+def test_what_was_written_for_the_disk_goes_with_the_model(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    parted = spread(saved_folder(tmp_path / "model", "mixtral"))  # its experts are not in the files as they run
+    assert list((tmp_path / "temporary").rglob("*.safetensors"))
+    del parted
+    gc.collect()
+    assert not list((tmp_path / "temporary").iterdir())
