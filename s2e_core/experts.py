@@ -76,7 +76,7 @@ def stack_of(module: nn.Module) -> Stack | None:
     """The stacked output projections that a module holds; None where it is no fused experts module."""
     down = module._parameters.get("down_proj")
     if down is not None and down.dim() == 3:
-        transposed = _is_transposed(module)
+        transposed = bool(getattr(module, "is_transposed", _call_reader(module) is _sorted_by_expert))
         more = bool(getattr(module, "has_bias", False)) or bool(getattr(module, "zero_expert_num", 0))
         return Stack("down_proj", len(down), down.shape[1 if transposed else 2], transposed, more)
     if _call_reader(module) is _chosen and hasattr(getattr(module, "mlp", None), "w2"):  # DBRX
@@ -100,9 +100,9 @@ def hindrance(module: nn.Module) -> str | None:
 def watch(model: nn.Module, site: Site, react: Callable[[Call, Tensor], Tensor | None]) -> list[RemovableHandle]:
     """Hooks that hand each call of a site's fused experts and its output to `react`; what that returns replaces it."""
     module = model.get_submodule(site.name)
-    read = _call_reader(module)
+    read, stack = _call_reader(module), stack_of(module)
     sent: list[Any] = []  # the last output of the router
-    if read is None:
+    if read is None or stack is None:
         raise ValueError(f"{site.name} is called in an unknown way: find_sites refuses such experts")
 
     def keep(_: nn.Module, args: Any, output: Any) -> None:
@@ -111,7 +111,7 @@ def watch(model: nn.Module, site: Site, react: Callable[[Call, Tensor], Tensor |
     def hook(_: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Tensor) -> Tensor | None:
         values = list(_signature(type(module)).bind(module, *args, **kwargs).arguments.values())[1:]
         with brought_in(module):
-            return react(read(module, *values, *sent), output)
+            return react(read(module, stack, *values, *sent), output)
 
     handles = [module.register_forward_hook(hook, with_kwargs=True)]
     if read is _grouped:
@@ -120,18 +120,18 @@ def watch(model: nn.Module, site: Site, react: Callable[[Call, Tensor], Tensor |
     return handles
 
 
-def _chosen(module: nn.Module, hidden: Tensor, index: Tensor, weights: Tensor) -> Call:
+def _chosen(module: nn.Module, stack: Stack, hidden: Tensor, index: Tensor, weights: Tensor) -> Call:
     """The usual way: tokens (B * T, d), and of each the experts that were chosen and their weights, (B * T, k)."""
     hidden = hidden.flatten(0, -2)
-    return Call(len(hidden), _all(hidden), partial(_parts_of_chosen, module, hidden, index, weights))
+    return Call(len(hidden), _all(hidden), partial(_parts_of_chosen, module, stack, hidden, index, weights))
 
 
 def _parts_of_chosen(
-    module: nn.Module, hidden: Tensor, index: Tensor, weights: Tensor, wanted: Tensor
+    module: nn.Module, stack: Stack, hidden: Tensor, index: Tensor, weights: Tensor, wanted: Tensor
 ) -> Iterator[Routed]:
-    stack = stack_of(module)
-    assert stack is not None
     for expert in index[wanted].unique().tolist():
+        if expert >= stack.experts and not stack.writes_more:  # transformers leaves out what is sent to no expert
+            continue
         tokens, place = torch.where((index == expert) & wanted.unsqueeze(1))
         share, given = weights[tokens, place].unsqueeze(1), hidden[tokens]
         if expert >= stack.experts:  # LongCat's further experts hand their token on as it is
@@ -139,29 +139,29 @@ def _parts_of_chosen(
             yield Routed(0, tokens, tokens, nothing, more=given * share)
         else:
             more = module.down_proj_bias[expert] * share if getattr(module, "has_bias", False) else None
-            yield Routed(expert, tokens, tokens, _activated(module, expert, given) * share, more=more)
+            yield Routed(expert, tokens, tokens, _activated(module, stack, expert, given) * share, more=more)
 
 
-def _sorted_by_expert(module: nn.Module, hidden: Tensor) -> Call:
+def _sorted_by_expert(module: nn.Module, stack: Stack, hidden: Tensor) -> Call:
     """Llama 4's way: all tokens once for every expert, (E * B * T, d), times the routing weight, which is mostly 0."""
-    by_expert = hidden.unflatten(0, (len(module.down_proj), -1))  # (E, B * T, d)
+    by_expert = hidden.unflatten(0, (stack.experts, -1))  # (E, B * T, d)
 
     def parts(wanted: Tensor) -> Iterator[Routed]:
         for expert, given in enumerate(by_expert):
             (tokens,) = torch.where(given.any(dim=1) & wanted)
-            yield Routed(expert, tokens, expert * len(given) + tokens, _activated(module, expert, given[tokens]))
+            yield Routed(expert, tokens, expert * len(given) + tokens, _activated(module, stack, expert, given[tokens]))
 
     return Call(by_expert.shape[1], _all(by_expert[0]), parts)
 
 
-def _shared(module: nn.Module, hidden: Tensor, gammas: Tensor) -> Call:
+def _shared(module: nn.Module, stack: Stack, hidden: Tensor, gammas: Tensor) -> Call:
     """Inkling's shared experts: every token goes to all of them, each with its weight, (B * T, E)."""
     hidden, gammas = hidden.flatten(0, -2), gammas.flatten(0, -2)
-    index = torch.arange(len(module.down_proj), device=hidden.device).expand(len(hidden), -1)
-    return Call(len(hidden), _all(hidden), partial(_parts_of_chosen, module, hidden, index, gammas))
+    index = torch.arange(stack.experts, device=hidden.device).expand(len(hidden), -1)
+    return Call(len(hidden), _all(hidden), partial(_parts_of_chosen, module, stack, hidden, index, gammas))
 
 
-def _grouped(module: nn.Module, inputs: Tensor, sizes: list[int], sent: tuple[Any, ...]) -> Call:
+def _grouped(module: nn.Module, stack: Stack, inputs: Tensor, sizes: list[int], sent: tuple[Any, ...]) -> Call:
     """JetMoe's way: the experts' inputs one below the other; their tokens and weights are known to the router alone."""
     _, tokens, weights, _, logits = sent
 
@@ -173,16 +173,16 @@ def _grouped(module: nn.Module, inputs: Tensor, sizes: list[int], sent: tuple[An
     return Call(len(logits), tokens, parts)
 
 
-def _activated(module: nn.Module, expert: int, hidden: Tensor) -> Tensor:
+def _activated(module: nn.Module, stack: Stack, expert: int, hidden: Tensor) -> Tensor:
     """What one expert's output projection receives for tokens (n, d): (n, n_inputs)."""
     if hasattr(module, "mlp"):  # DBRX
-        gate, up = (weight.unflatten(0, (module.num_experts, -1))[expert] for weight in (module.mlp.w1, module.mlp.v1))
+        gate, up = (weight.unflatten(0, (stack.experts, -1))[expert] for weight in (module.mlp.w1, module.mlp.v1))
         return module.mlp.activation_fn(linear(hidden, gate)) * linear(hidden, up)
     if hasattr(module, "gate_proj"):
         return module.act_fn(linear(hidden, module.gate_proj[expert])) * linear(hidden, module.up_proj[expert])
     name = "gate_up_proj" if hasattr(module, "gate_up_proj") else "up_proj"
     weight = getattr(module, name)[expert]
-    made = linear(hidden.to(weight.dtype), weight.T if _is_transposed(module) else weight)
+    made = linear(hidden.to(weight.dtype), weight.T if stack.transposed else weight)
     if getattr(module, "has_bias", False):
         made = made + getattr(module, f"{name}_bias")[expert]
     if name == "up_proj":
@@ -191,10 +191,6 @@ def _activated(module: nn.Module, expert: int, hidden: Tensor) -> Tensor:
         return module._apply_gate(made)
     gate, up = made.chunk(2, dim=-1)
     return module.act_fn(gate) * up
-
-
-def _is_transposed(module: nn.Module) -> bool:
-    return bool(getattr(module, "is_transposed", _call_reader(module) is _sorted_by_expert))
 
 
 def _all(hidden: Tensor) -> Tensor:
