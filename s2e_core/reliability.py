@@ -203,8 +203,8 @@ def _accuracy(
     right = torch.zeros(len(means), len(spans))
 
     def take(site: int, places: Sequence[int], reduced: Tensor) -> None:
-        its_fold = fold[list(places)].to(reduced.device)
-        along[site, list(places)] += (reduced.to(readers[site].dtype) * readers[site][its_fold]).sum(dim=1).cpu()
+        reader = readers[site][fold[list(places)].to(readers[site].device)]
+        along[site, list(places)] += (reduced.to(reader) * reader).sum(dim=1).cpu()
 
     along = torch.zeros(len(means), len(spans), dtype=means[0].dtype)  # summed over the runs of a site
     reduce_spans(loaded, spans, None, take, progress)
