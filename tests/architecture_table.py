@@ -45,12 +45,9 @@ README = Path(__file__).parent.parent / "README.md"
 BEGIN, END = "<!-- architectures -->", "<!-- end of architectures -->"
 CHECKS = ("heads and neurons", "one component", "adapter", "checkpoint")
 REASONS = (
-    ("is a mixture of experts", "mixture of experts"),
-    ("none of its layers has attention heads", "no attention heads, only states"),
-    ("no attention output projection", "no output projection of heads that is a linear layer"),
-    ("no MLP down projection", "no attention heads, only states"),
+    ("none of its layers has attention heads|no MLP down projection", "no attention heads, only states"),
+    ("no attention output projection|bare parameter", "no output projection of heads that is a linear layer"),
     ("over patches of several bytes", "several stacks, over bytes in place of tokens"),
-    ("bare parameter", "no output projection of heads that is a linear layer"),
     ("no position of a text predicts the next token", "what it computes for a token depends on later ones"),
     ("audio codec", "it writes sound, not text"),
     ("drafts tokens", "it drafts tokens for a larger model and reads no text by itself"),
