@@ -105,11 +105,10 @@ def test_a_killed_workers_share_is_answered_by_another_and_all_is_as_in_one_proc
     def progress(done, total):
         seen.append((done, total))
         if done and not killed:
-            # The other worker may just have finished as well: then the next time.
-            busy = [number for number, title in worker_processes().items() if "answer" in title]
-            for number in busy[:1]:
-                os.kill(number, signal.SIGKILL)
-                killed.append(number)
+            workers = worker_processes()
+            busy = [number for number, title in workers.items() if "answer" in title]
+            killed.append([*busy, *workers][0])  # on a loaded machine both may have finished: one dies before its next
+            os.kill(killed[0], signal.SIGKILL)
 
     swept = run(llama, made, path=path, progress=progress)
     assert killed
