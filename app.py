@@ -20,7 +20,7 @@ from components.choose_handlers import Choice, carried_over, extract, is_ready, 
 from components.choose_panel import choose_panel
 from components.compare_handlers import Request, compared
 from components.compare_panel import compare_panel
-from components.data_wiring import wire_data
+from components.data_wiring import DataWiring
 from components.detail_panel import detail_panel
 from components.handlers import guarded
 from components.import_panel import import_panel
@@ -62,13 +62,15 @@ def build(store: ModelStore) -> gr.Blocks:
         refresh = gr.Button(visible="hidden", elem_id="refresh")
         look.footer(store.limits)
         page = Page(store, gr.State(lambda: first), choose, see, dial_panel, compare, details, take, refresh)
-        wire_opening(demo, page, names, wire_data(page))
+        data = DataWiring(page)
+        wire_opening(demo, page, names, data.inputs)
         wire_import(page, bring, names)
         wire_dials(page, first)
         wire_selection(page, first)
         wire_compare(page)
         wire_take_home(page, first)
         wire_trade_off(page, trade_off, first)
+        data.wire()
     return demo.queue(max_size=store.limits.waiting, api_open=False)
 
 

@@ -21,9 +21,10 @@ from .handlers import guarded
 from .session import OWN, Session
 from .trade_off_words import progress_bar
 from .trusted import Checks
-from .wiring import MODEL, QUIET, SESSION, Page
+from .wiring import LOOK, MODEL, QUIET, Page
 
 PARTS = ("preview", "column", "report", "measure", "stop", "status", "trust")
+STOP_MEASURING = "() => document.querySelector('#stop-trust:not(:disabled)')?.click()"
 MEASURE_DUE = (
     "() => { if (document.querySelector('#trust [data-due]')) document.querySelector('#measure-trust')?.click() }"
 )
@@ -62,19 +63,17 @@ class CheckWiring:
             checks = replace(checks, running=False, tried=checks.tried | {trust_key(session)}, said=said)
             return checks, *self.view(session, checks, *values)
 
-        choose.check.click(guarded(toggle), shown, [self.checks, *self.outputs], **SESSION)
+        choose.check.click(guarded(toggle), shown, [self.checks, *self.outputs], **LOOK)
         gr.on(
-            [page.refresh.click], guarded(self.view), shown, self.outputs, trigger_mode="always_last", **SESSION
+            [page.refresh.click], guarded(self.view), shown, self.outputs, trigger_mode="always_last", **LOOK
         ).success(None, js=MEASURE_DUE)
         heard = panel.measure.click(_heard, None, self.parts, trigger_mode="once", **QUIET)
         done = heard.success(guarded(grow), [page.session, self.checks], [self.checks, *self.parts], **MODEL)
-        done.success(guarded(self.view), shown, self.outputs, **SESSION)
+        done.success(guarded(self.view), shown, self.outputs, **LOOK)
         done.failure(guarded(stopped), shown, [self.checks, *self.outputs], **QUIET)
-        leave = [choose.behavior.input, choose.model.input]
-        gr.on(
-            [panel.stop.click, *leave], guarded(stopped), shown, [self.checks, *self.outputs], cancels=[heard, done],
-            **QUIET,
-        )  # fmt: skip
+        panel.stop.click(guarded(stopped), shown, [self.checks, *self.outputs], cancels=[heard, done], **QUIET)
+        # Another choice needs the model; where nothing is measured it costs no request.
+        gr.on([choose.behavior.input, choose.model.input], None, js=STOP_MEASURING)
 
     def view(
         self, session: Session, checks: Checks, on_show: Any, model: str, behavior: str, look: Look

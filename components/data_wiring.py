@@ -27,17 +27,13 @@ from .own_data import CORRECTIONS, Correction
 from .session import Session
 from .trade_off_words import progress_bar
 from .trusted import Checks
-from .wiring import QUIET, SESSION, SWEEP, Page
+from .wiring import LOOK, QUIET, SWEEP, Page
 
 ANSWER_PARTS = ("generate", "stop", "status", "rules", "rule", "share", "use", "table")
 TABLE_SECONDS = 2.0
 """How often the table follows while answers come: it is large."""
+STOP_ANSWERS = "() => document.querySelector('#stop-generate:not(:disabled)')?.click()"
 EXTRACT = "() => setTimeout(() => document.querySelector('#extract')?.click(), 50)"
-
-
-def wire_data(page: Page) -> list[Any]:
-    """Everything about own examples and their check. Returns the inputs that `Choice.of` is made from."""
-    return DataWiring(page).wire()
 
 
 class DataWiring:
@@ -49,6 +45,7 @@ class DataWiring:
         self.answers = gr.State(lambda: Answers())  # a dataclass itself would be read as a value
         self.look = gr.State(lambda: Look())
         panel = self.panel
+        # What `Choice.of` is made from.
         self.inputs = [
             choose.model, choose.behavior, choose.swap, panel.positive, panel.negative, panel.file, panel.second,
             *panel.corrections, self.answers,
@@ -60,21 +57,20 @@ class DataWiring:
         ]  # fmt: skip
         self.parts = [getattr(panel, name) for name in ANSWER_PARTS]
 
-    def wire(self) -> list[Any]:
+    def wire(self) -> None:
         panel, choose = self.panel, self.page.choose
         state = [self.page.session, *self.check.states, *self.inputs]
         gr.on(
             [panel.file.change, panel.second.change], guarded(partial(self._look, True)), state, self.outputs,
-            trigger_mode="always_last", **SESSION,
+            trigger_mode="always_last", **LOOK,
         )  # fmt: skip
         changed = [panel.positive.change, panel.negative.change, choose.model.input, choose.behavior.input,
                    choose.swap.input, *(one.input for one in panel.corrections)]  # fmt: skip
         gr.on(
-            changed, guarded(partial(self._look, False)), state, self.outputs, trigger_mode="always_last", **SESSION
+            changed, guarded(partial(self._look, False)), state, self.outputs, trigger_mode="always_last", **LOOK
         )  # fmt: skip
         self._wire_answers(state)
         self.check.wire()
-        return self.inputs
 
     # ---- what was understood
 
@@ -124,19 +120,17 @@ class DataWiring:
         heard = panel.generate.click(_heard, None, self.parts, trigger_mode="once", **QUIET)
         done = heard.success(guarded(grow), [*self.inputs, *fields], outputs, **SWEEP)
         look = partial(self._look, False)
-        done.success(guarded(look), state, self.outputs, **SESSION)
+        done.success(guarded(look), state, self.outputs, **LOOK)
 
         def stopped(answers: Answers) -> tuple[Any, ...]:
             answers = stopped_answers(answers)
             return answers, *self._fold(answers)
 
         failed = done.failure(guarded(stopped), self.answers, outputs, **QUIET)
-        leave = [choose.model.input, choose.behavior.input]
-        halted = gr.on(
-            [panel.stop.click, *leave], guarded(stopped), self.answers, outputs, cancels=[heard, done], **QUIET
-        )  # fmt: skip
+        choose.model.input(None, js=STOP_ANSWERS)  # they would be another model's
+        halted = panel.stop.click(guarded(stopped), self.answers, outputs, cancels=[heard, done], **QUIET)
         for after in (failed, halted):
-            after.success(guarded(look), state, self.outputs, **SESSION)
+            after.success(guarded(look), state, self.outputs, **LOOK)
         self._wire_sides(state)
 
     def _wire_sides(self, state: Sequence[Any]) -> None:
@@ -152,9 +146,9 @@ class DataWiring:
 
             done = listen(
                 guarded(handle), [self.answers, *inputs], [self.answers, *self.parts], trigger_mode="multiple",
-                **SESSION,
+                **LOOK,
             )  # fmt: skip
-            return done.success(guarded(partial(self._look, False)), state, self.outputs, **SESSION)
+            return done.success(guarded(partial(self._look, False)), state, self.outputs, **LOOK)
 
         change(panel.rule.input, Answers.with_rule, [panel.rule], table=True)
         change(panel.share.input, _with_share, [panel.share], table=True)
@@ -169,9 +163,9 @@ class DataWiring:
             return answers, *parts, gr.skip()
 
         done = panel.table.mark(
-            guarded(marked), self.answers, [self.answers, *self.parts], trigger_mode="multiple", **SESSION
+            guarded(marked), self.answers, [self.answers, *self.parts], trigger_mode="multiple", **LOOK
         )  # fmt: skip
-        done.success(guarded(partial(self._look, False)), state, self.outputs, **SESSION)
+        done.success(guarded(partial(self._look, False)), state, self.outputs, **LOOK)
 
     def _fold(self, answers: Answers) -> tuple[Any, ...]:
         """One update for each of ANSWER_PARTS; the table is the last."""

@@ -29,6 +29,8 @@ SESSION: dict[str, Any] = {**QUIET, "concurrency_id": "session", "concurrency_li
 MODEL: dict[str, Any] = {**QUIET, "concurrency_id": "model", "concurrency_limit": 1}
 # Sweeps take the model in short parts, so that others go on; one visitor's at a time.
 SWEEP: dict[str, Any] = {**QUIET, "concurrency_id": "sweep", "concurrency_limit": 1}
+# What is said of examples changes no session, and must not wait for those that do.
+LOOK: dict[str, Any] = {**QUIET, "concurrency_id": "look", "concurrency_limit": 1}
 # An upload takes the connection and not the model.
 PUSH: dict[str, Any] = {**QUIET, "concurrency_id": "push", "concurrency_limit": 1}
 CHANGED = "() => window.steer2edit.changed()"
