@@ -81,8 +81,11 @@ def numbers(value: object, shape: tuple[int, ...], where: str, loaded: LoadedMod
 
 
 def site_of(spec: ModelSpec, layer: int, kind: Kind, where: str) -> int:
-    """The position in `spec.sites` of the one projection of that kind in a layer; else InteropError."""
-    found = [i for i in spec.of_kind(kind) if spec.sites[i].layer == layer]
+    """The position in `spec.sites` of the one projection of that kind in a layer; else InteropError.
+
+    The authors' files number the neurons of plain MLPs: of experts they say nothing, so that those are never meant.
+    """
+    found = [i for i in spec.of_kind(kind) if spec.sites[i].layer == layer and not spec.sites[i].experts]
     if len(found) == 1:
         return found[0]
     if not 0 <= layer < spec.n_layers:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from s2e_core import Edited, InteropError, Original, load_edit, load_edit_pack, preview_logits, save_edit
+from s2e_core.interop import site_of
 from tests.core.author_files import Evil, pack_content, packed
 from tests.core.chain import chain
 
@@ -128,3 +129,9 @@ def test_a_payload_and_a_packed_file_are_refused(llama, edit, path, tmp_path):
     torch.save(content, path)
     with pytest.raises(InteropError, match="unpacks to"):
         load_edit_pack(packed(path, 50_000_000), llama)
+
+
+def test_neurons_of_experts_are_never_meant(llama):
+    sites = tuple(replace(site, experts=4) if site.kind == "neurons" else site for site in llama.spec.sites)
+    with pytest.raises(InteropError, match="no projections of neurons"):
+        site_of(replace(llama.spec, sites=sites), 0, "neurons", "pack.pt")
