@@ -4,7 +4,7 @@ OWN_HELP = (
     "One example a line: the prompt, a tab or ` | `, and the response as the model would write it. Thirty or more a "
     "side work well. Or upload a file; what was understood is shown below, before anything runs."
 )
-OWN_FILE = "File with both sides (JSONL, JSON, CSV, TSV, TXT)"
+OWN_FILE = "JSONL, JSON, CSV, TSV or TXT file"
 OWN_SECOND = "Second file, where the opposite has its own"
 
 CORRECT = "Correct how it was read"
@@ -46,8 +46,6 @@ ONE_SIDED = (
     "or let the model answer the prompts below."
 )
 WANTED_SIDE, OPPOSITE_SIDE, NO_SIDE = "The behaviour you want", "Its opposite", "On no side yet"
-ASK_HOW = "Open “Correct how it was read” and say it there."
-SKIPPED_ROWS = "{} rows were skipped; the notes say why."
 CUT_SIDE = "The first {:,} of each side are taken, of {}."
 TOO_LONG = "{:,} examples are longer than {:,} characters and were left out."
 USES_ANSWERS = "Extract takes the model's own answers, on the sides chosen below."
@@ -55,7 +53,7 @@ USES_ANSWERS = "Extract takes the model's own answers, on the sides chosen below
 ANSWERS = "Let the model answer the prompts itself"
 ANSWERS_HELP = (
     "The paper contrasts the model's own responses. The model answers every prompt; then a rule, or you, put each "
-    "answer on a side. Stop keeps what is there, and Continue goes on."
+    "answer on a side; one on neither side is left out. Stop keeps what is there, and Continue goes on."
 )
 ANSWER_LENGTH = "Longest answer"
 SAMPLES = "Answers to each prompt"
@@ -74,7 +72,6 @@ RULES = {
 SHARE = "Share of each side"
 SHARE_HELP = "% of the answers"
 USE_ANSWERS = "Extract from these answers"
-EXTRACT_ANSWERS = "Extract from these answers now"
 ANSWER_TABLE = "The model's answers and their sides"
 ANSWERING = "{:,} of {:,} answers."
 STOPPED_ANSWERS = "Stopped with {:,} of {:,} answers; they stay. Continue goes on."
@@ -83,7 +80,6 @@ OTHER_PROMPTS = "These answers are to other prompts, or another model's. Generat
 SHOWN_ANSWERS = "{:,} of {:,} answers are shown, evenly picked; the rule counts all."
 TOO_MANY = "{:,} answers are asked for; at most {:,} are made here. Take fewer prompts or fewer answers to each."
 LONG_PROMPT = "A prompt has {:,} characters; at most {:,} are read. Shorten or remove it."
-HAND_MARKED = "An answer on both sides or on none is left out."
 
 CHECK = "Check"
 CHECK_TITLE = "Can these examples be trusted?"
