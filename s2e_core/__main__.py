@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import csv
+import logging
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -56,6 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments, {name: str(run.__doc__) for name, run in COMMANDS.items()})
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
+    # What PEFT sets off beside its work: it imports bitsandbytes where that is installed, and asks for an old name.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
     try:
         return int(COMMANDS[options.command](options) or 0)
     except S2EError as error:

@@ -1,7 +1,8 @@
 """The edit as a rank-1 LoRA adapter that PEFT loads: exact, a few vectors, base and edited model served together.
 
 Knows PEFT's two files and nothing of the checkpoint: lora_A is `right` (1, n_inputs), lora_B is `left` (d, 1), so that
-B A = outer(left, right), the change of the weight in (out, in) order.
+B A = outer(left, right), the change of the weight in (out, in) order. PEFT is imported where it is used: that takes
+seconds, and it imports every library for quantised weights that is installed.
 """
 
 from __future__ import annotations
@@ -13,11 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig
-from peft.utils.transformers_weight_conversion import (
-    convert_peft_adapter_state_dict_for_transformers,
-    convert_peft_config_for_transformers,
-)
 from safetensors.torch import save
 from torch import Tensor
 
@@ -133,6 +129,9 @@ def _check_peft(loaded: LoadedModel, edit: WeightEdit) -> None:
                 f"PEFT {version('peft')} cannot adapt {site.name}, whose weight later layers use as well: an adapter "
                 "at each of them would be added several times when it is merged; export the checkpoint instead."
             )
+    from peft import LoraConfig
+    from peft.utils.transformers_weight_conversion import convert_peft_adapter_state_dict_for_transformers
+
     factors = adapter_factors(loaded, edit)
     # PEFT renames what it reads as transformers renames a checkpoint.
     found = convert_peft_adapter_state_dict_for_transformers(loaded.model, LoraConfig(), factors)
@@ -171,6 +170,9 @@ def _as_modules(loaded: LoadedModel, names: list[str]) -> list[str]:
     Of many mixtures of experts it takes every module named like a matrix of an expert for one of version 4 of
     transformers, and silently adapts all experts in its place; as parameters such modules are what they are.
     """
+    from peft import LoraConfig
+    from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
+
     config = LoraConfig(target_modules=list(names))
     convert_peft_config_for_transformers(config, loaded.model, None)
     kept = set(config.target_modules or ())

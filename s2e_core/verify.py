@@ -6,13 +6,13 @@ to compare with. Everything a `Verification` says was measured on the written fi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from accelerate.utils import set_module_tensor_to_device
-from peft import PeftConfig, PeftModel, get_peft_model_state_dict, load_peft_weights, set_peft_model_state_dict
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -28,6 +28,9 @@ from .staging import Meter
 from .stored_edit import stored_changes
 from .types import Edited, LoadedModel, Original, Progress, WeightEdit
 from .verification import Verification
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 PROMPTS = ("Once upon a time", "How are you today?", "The most important thing about a good answer is")
 PROMPT_TOKENS = 48
@@ -62,8 +65,8 @@ def verify_export(
         meter = Meter(len(open_checkpoint(loaded.source).tensors()) + len(prompts), progress)
         found = _checkpoint_findings(loaded, edit, folder, meter)
     model, not_found = _reload(loaded, folder, found, target)
-    if isinstance(model, PeftModel):
-        found = _with_taken(found, get_peft_model_state_dict(model, save_embedding_layers=False))
+    if found.kind == "adapter":
+        found = _with_taken(found, model)
     return _with_logits(replace(found, not_found=not_found), loaded, edit, model, prompts, meter)
 
 
@@ -114,8 +117,11 @@ def _adapter_findings(loaded: LoadedModel, edit: WeightEdit, folder: Path) -> Ve
     )
 
 
-def _with_taken(found: Verification, taken: Mapping[str, Tensor]) -> Verification:
+def _with_taken(found: Verification, model: nn.Module) -> Verification:
     """The findings with what PEFT has in memory: it warns of what it lost, and of adapters it made up, but loads."""
+    from peft import get_peft_model_state_dict
+
+    taken = get_peft_model_state_dict(model, save_embedding_layers=False)
     lost = {name for name in found.intended if name not in taken}
     made_up = taken.keys() - set(found.intended)
     return replace(
@@ -182,6 +188,8 @@ def _reload(
 
 
 def _adapted(model: PreTrainedModel, folder: Path) -> PeftModel:
+    from peft import PeftConfig, PeftModel, load_peft_weights, set_peft_model_state_dict
+
     if not hasattr(model, "hf_device_map"):
         return PeftModel.from_pretrained(model, folder)
     config = PeftConfig.from_pretrained(folder, inference_mode=True)
