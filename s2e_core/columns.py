@@ -16,7 +16,7 @@ TEXT = "text"
 NAMES = {
     "messages": ("messages", "conversations", "conversation"),
     "prompt": ("prompt", "question", "instruction", "input", "query", "goal", TEXT),
-    "response": ("response", "answer", "completion", "output", "reply"),
+    "response": ("response", "answer", "completion", "output", "reply", "statement"),
     "label": ("label", "parsed_label", "side", "labels", "is_positive", "class"),
     "system": ("system", "system_prompt"),
 }

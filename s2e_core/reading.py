@@ -151,7 +151,7 @@ def _reading(table: Table, meaning: Meaning) -> Reading:
         n_skipped=n_skipped + n_chats,
         responses_missing=missing,
         questions=tuple(_questions(table, columns, layout, labels, missing)),
-        notes=(*table.notes, *notes, *_notes(columns, sources, table, labels, n_chats)),
+        notes=(*table.notes, *notes, *_notes(columns, sources, table, labels, examples, n_chats)),
     )
 
 
@@ -260,10 +260,13 @@ def _questions(table: Table, columns: Columns, layout: Layout, labels: Sequence[
         )
 
 
-def _notes(columns: Columns, sources: _Sources, table: Table, labels: Sequence[Label], n_chats: int) -> Iterator[str]:
+def _notes(
+    columns: Columns, sources: _Sources, table: Table, labels: Sequence[Label],
+    examples: Sequence[tuple[Side, Example]], n_chats: int,
+) -> Iterator[str]:  # fmt: skip
     if table.sources and sources.positive != "first file":
         yield f'The list "{sources.positive}" was taken as the positive side, "{sources.negative}" as the negative.'
-    if columns.prompt is None and columns.messages is None and table.rows:
+    if columns.prompt is None and columns.messages is None and table.rows and not any(e.prompt for _, e in examples):
         yield "No column was understood as the prompt: the prompts are empty."
     if columns.prompt == TEXT:
         yield "Every text was taken as a prompt; if they are responses, say that the column text is the response."

@@ -11,7 +11,7 @@ from typing import Literal
 from .columns import LISTED, Columns
 from .data_file import EXPECTED, Row
 from .errors import ContrastDataError
-from .turns import Chat, read_chat
+from .turns import Chat, read_chat, transcript
 from .types import Example
 
 Side = Literal["positive", "negative", "none"]
@@ -49,9 +49,14 @@ def _answered(row: Row, columns: Columns, column: str) -> Example | None:
     if isinstance(cell, list):
         return _chat_example(read_chat(cell, _where(row, column)), row, columns)
     response = _text(row, column)
+    if response is None and column in row.cells:
+        response = ""  # like an empty cell: reported, and left out of the averages
     if response is None:
         found = ", ".join(row.cells) or "nothing"
         raise ContrastDataError(f'Row {row.number} has the columns {found}, and no text in "{column}". {EXPECTED}')
+    turns = transcript(response) if columns.prompt is None else None
+    if turns is not None:
+        return _chat_example(read_chat(turns, _where(row, column)), row, columns)
     return Example(_prompt(row, columns), response, _text(row, columns.system))
 
 

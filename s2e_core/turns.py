@@ -1,11 +1,12 @@
 """Chats as data files hold them, read as one system text, one prompt and one response.
 
-Knows the two usual spellings, {"role", "content"} and {"from", "value"}; not which side a chat is on.
+Knows the two usual spellings, {"role", "content"} and {"from", "value"}, and transcripts; not which side a chat is on.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ _ROLES = {
     "system": "system", "developer": "system", "user": "user", "human": "user", "prompter": "user",
     "assistant": "assistant", "gpt": "assistant", "model": "assistant", "bot": "assistant",
 }  # fmt: skip
+_SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant): ?")
+"""Who speaks, in a chat written as one text, as preference data of Anthropic are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +44,14 @@ def read_chat(cell: object, where: str) -> Chat | None:
     prompt = spoken[0][1] if roles[0] == "user" else ""
     response = spoken[-1][1] if roles[-1] == "assistant" else None
     return Chat("\n\n".join(system) or None, prompt, response)
+
+
+def transcript(text: str) -> list[dict[str, str]] | None:
+    """The turns of a chat that is written as one text, "Human: ... Assistant: ..."; None for any other text."""
+    before, *parts = _SPEAKER.split(text.lstrip("\n"))
+    if before or parts[:1] != ["Human"] or "Assistant" not in parts[2::2]:
+        return None
+    return [{"role": who, "content": said} for who, said in zip(parts[::2], parts[1::2], strict=True)]
 
 
 def _turns(cell: object, where: str) -> list[tuple[str, str]]:

@@ -196,6 +196,26 @@ def test_preferences_written_as_chats_are_read():
     assert (responses(reading), prompts(reading)) == ((["Y"], ["N"]), (["Q"], ["Q"]))
 
 
+def test_preferences_written_as_transcripts_are_split_into_prompt_and_response():
+    asked = "\n\nHuman: Is it, really?\n\nAssistant: "
+    longer = f"{asked}Hm.\n\nHuman: So?\n\nAssistant: Yes."
+    reading = read([{"chosen": f"{asked}No.", "rejected": f"{asked}Yes: it is.\n\nIt is."},
+                    {"chosen": longer, "rejected": longer}])  # fmt: skip
+    assert prompts(reading) == (["Is it, really?"],) * 2
+    assert responses(reading) == (["No."], ["Yes: it is.\n\nIt is."])
+    assert reading.notes == ("2 chats are not one question with one answer and were skipped.",)
+    report = "The Human: a report.\n\nAssistant: none."
+    plain = read([{"prompt": "Who?", "chosen": f"{asked}No.", "rejected": report}])
+    assert responses(plain) == ([f"{asked}No."], [report])  # a prompt is given: every word is the response
+
+
+def test_a_null_is_an_empty_response_and_a_missing_column_names_its_row():
+    rows = [{"prompt": "q", "chosen": "a", "rejected": "b"}, {"prompt": "q", "chosen": "a", "rejected": None}]
+    assert responses(read(rows)) == (["a", "a"], ["b", ""])
+    with pytest.raises(ContrastDataError, match='Row 3 .* no text in "rejected"'):
+        read([*rows, {"prompt": "q", "chosen": "a"}])
+
+
 @pytest.mark.parametrize("cell", ["[{", [1], [{"role": "judge", "content": "x"}], [{"role": "user", "content": 3}]])
 def test_a_malformed_chat_names_its_row(cell):
     with pytest.raises(ContrastDataError, match="Row 1, column messages: expected a chat"):
@@ -249,3 +269,5 @@ def test_known_data_sets_are_read_as_they_are_published():
     assert responses(read(persona)) == ([" Yes"], [" No"])
     unpaired = [{"prompt": "p", "completion": c, "label": c == "good"} for c in ("good", "bad")]
     assert responses(read(unpaired)) == (["good"], ["bad"])
+    statements = read(",statement,label\n0,Paris is in France.,1\n1,Paris is in Peru.,0\n", ".csv")
+    assert responses(statements) == (["Paris is in France."], ["Paris is in Peru."])
