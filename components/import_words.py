@@ -44,9 +44,10 @@ def _what_then(imported: Imported, session: Session, behavior: str) -> str:
     if imported.edit is not None and session.made_here(imported.edit):
         return "It was made from the examples on the page, so it sets the dials, too."
     if imported.edit is not None:
+        shown = session.origin.name if session.origin else behavior
         return (
             "It can be compared, measured in full, downloaded and pushed. It brings no scores and no direction: the "
-            f"colour g, the ranking, steering and the search stay those of “{behavior}”, no dial can tune it, and "
+            f"colour g, the ranking, steering and the search stay those of “{shown}”, no dial can tune it, and "
             "moving one returns to your own edit (Undo brings this one back)."
         )
     stay = f"The prompts to compare and to measure with stay those of “{behavior}”."

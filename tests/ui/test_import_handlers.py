@@ -64,6 +64,13 @@ def test_a_file_is_told_from_its_content_and_what_it_is_good_for_is_said(name: s
         assert ("mean inputs" in said and "on the page, unless you give texts" in said) == name.startswith("vector")
 
 
+def test_what_a_finished_edit_leaves_on_the_page_is_named_even_where_that_came_from_a_file(tmp_path: Path) -> None:
+    session = used(first_session(), good("vector.npy", tmp_path))
+    pack = inspected(shared_store(), session, str(good("pack.pt", tmp_path)))
+    said = read_words(pack, session, "Safety")
+    assert "stay those of “vector.npy”" in said and "stay those of “Safety”" not in said
+
+
 def test_a_recipe_of_the_examples_on_the_page_sets_the_dials_and_says_so(tmp_path: Path) -> None:
     session = dials.set_count(first_session(), "neurons", 17)
     *_, parcel = exported(shared_store(), session, "recipe")
