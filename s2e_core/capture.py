@@ -192,12 +192,14 @@ def _run_batch(
 def _reducing(loaded: LoadedModel, weights: Tensor, take: Callable[[int, Tensor], None]) -> Iterator[None]:
     """While the context lasts, hand out the weighted sums of every site's inputs; `weights` is (R, B * T)."""
     handles: list[RemovableHandle] = []
+    used = weights.any(dim=0).nonzero().squeeze(1)  # positions inside a span
+    shares = weights[:, used]
     try:
         for index, site in enumerate(loaded.spec.sites):
             if site.experts:
                 handles += watch(loaded.model, site, _experts_reducer(weights, site, partial(take, index)))
             else:
-                reduce = _reducer(weights, partial(take, index))
+                reduce = _reducer(shares, used, weights.shape[1], partial(take, index))
                 places = map(loaded.model.get_submodule, site.places)
                 handles += [place.register_forward_pre_hook(reduce) for place in places]
         yield
@@ -206,13 +208,10 @@ def _reducing(loaded: LoadedModel, weights: Tensor, take: Callable[[int, Tensor]
             handle.remove()
 
 
-def _reducer(weights: Tensor, take: Callable[[Tensor], None]) -> Any:
-    used = weights.any(dim=0).nonzero().squeeze(1)  # positions inside a span
-    shares = weights[:, used]
-
+def _reducer(shares: Tensor, used: Tensor, n_positions: int, take: Callable[[Tensor], None]) -> Any:
     def add(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         x = inputs[0].reshape(-1, inputs[0].shape[-1])  # (B * T, n_inputs)
-        _check_positions(len(x), weights.shape[1])
+        _check_positions(len(x), n_positions)
         take(shares.to(x.device) @ x[used.to(x.device)].float())
 
     return add

@@ -68,6 +68,8 @@ def load_model(
     check_quantize(quantize, method, model_id)
     checkpoint = _checkpoint(folder, model_id)
     chosen: Target = SPREAD if device == SPREAD else default_device() if device is None else _device(device)
+    if max_memory is not None and chosen != SPREAD:
+        raise ModelLoadError("Limits of memory (--max-memory) need --device auto, which spreads the model. Add it.")
     # Quantised files say themselves in what they are to be computed, and their libraries know no other way.
     kept = None if method is not None else dtype or _dtype(chosen, checkpoint)
     warnings: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ import json
 import os
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, BinaryIO, TypedDict
 
@@ -62,7 +62,7 @@ def recipe_bytes(edit: WeightEdit) -> bytes:
 
 
 def load_edit(path: str | Path, *, base: LoadedModel | None = None) -> WeightEdit:
-    """Read a saved edit; with `base`, only if it was made for that very model.
+    """Read a saved edit; with `base`, only if it was made for that very model, whose sites it then has.
 
     Raises RecipeError for anything that is not a complete recipe and, naming both models, for another base.
     """
@@ -75,7 +75,7 @@ def load_edit(path: str | Path, *, base: LoadedModel | None = None) -> WeightEdi
     other = other_base(edit, base) if base is not None else None
     if other is not None:
         raise RecipeError(f"The recipe {path.name} {other}")
-    return edit
+    return edit if base is None else replace(edit, spec=base.spec)
 
 
 def other_base(edit: WeightEdit, loaded: LoadedModel) -> str | None:

@@ -27,13 +27,15 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4, torch.float16: 5e-3, torch.bfloat16: 2e-2}
-"""Largest error of the decomposition, relative to max(1, max |output|): half precision rounds every output."""
+"""Largest error of the decomposition, relative to the largest output: half precision rounds every one."""
 QUANTIZED_TOLERANCE = 0.1
 """Where a library computes in fewer bits: in int8 it rounds inputs as well, by up to 0.03 in models of 64 channels."""
 PROBE_TOKENS = 8
 PROBE_TEXTS = 2
 READS_AHEAD = 0.05
 """How much another last token may change the logits before it, of what it changes in its own: rounding, no more."""
+LEAST_OUTPUT = 1e-4
+"""What counts as an output: a projection may write nothing. Largest ones of 0.1 are usual, far below 1."""
 COLUMNS_AT_ONCE = 2048  # of a weight in fp32: a whole copy of it is never made
 FORWARD_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError)
 """What a model raises that needs more than token ids to run: that is its nature, so the person gets a sentence."""
@@ -123,7 +125,7 @@ class _Probe:
         self.outputs = (output, output.clone())
         self.positions = positions
         y = output.reshape(-1, output.shape[-1]).float()  # (rows, d)
-        self.errors.append(float((y - written).abs().max() / y.abs().max().clamp_min(1)))
+        self.errors.append(float((y - written).abs().max() / y.abs().max().clamp_min(LEAST_OUTPUT)))
 
     def _written(self, x: Tensor) -> Iterator[Tensor]:
         """What the components write, (tokens, d), some of them at a time."""

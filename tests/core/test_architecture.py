@@ -188,6 +188,16 @@ def test_a_projection_that_does_not_output_weight_times_input_fails_the_check(na
         verify_sites(model, spec)
 
 
+def test_the_check_is_as_strict_where_outputs_are_small():
+    model = tiny_model("llama").to(torch.bfloat16)
+    model.model.layers[1].self_attn.o_proj.weight.data.mul_(0.01)
+    spec = find_sites(model)
+    verify_sites(model, spec)
+    model.model.layers[1].self_attn.o_proj.register_forward_hook(lambda module, inputs, output: 1.1 * output)
+    with pytest.raises(UnsupportedModelError, match="layers.1.self_attn.o_proj does not output its weight"):
+        verify_sites(model, spec)
+
+
 def test_weights_with_a_nan_fail_the_check():
     model = tiny_model("llama")
     model.model.layers[0].mlp.down_proj.weight.data[3, 4] = float("nan")

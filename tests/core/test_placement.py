@@ -147,6 +147,11 @@ def test_a_model_larger_than_memory_is_told_how_to_start(llama):
         refuse_hopeless("m", checkpoint, need)
 
 
+def test_limits_of_memory_are_refused_where_they_would_not_be_heeded(llama):
+    with pytest.raises(ModelLoadError, match="--device auto"):
+        load_model(llama.source, device="cpu", max_memory={"cpu": 10})
+
+
 def test_limits_of_memory_are_read_in_gigabytes():
     assert memory_limits("0=20,cpu=0.5") == {"0": 20_000_000_000, "cpu": 500_000_000}
     for wrong in ("20", "disk=3", "cpu=x", "cpu=1=2"):

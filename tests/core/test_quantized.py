@@ -110,6 +110,15 @@ def test_weights_that_are_not_the_files_are_noticed(small, whole):
         check_quantized(small.model, small.spec, other, whole.spec)
 
 
+def test_weights_of_zeros_and_a_few_far_larger_numbers_can_be_quantised(folder, tmp_path):
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights["model.layers.0.self_attn.o_proj.weight"].zero_()
+    weights["model.layers.1.mlp.down_proj.weight"][:, ::64] *= 5  # in every block of 64 that shares a scale
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    assert load_model(tmp_path, device="cpu", quantize="int4").placement.quantize == "int4"
+
+
 def test_what_is_stored_quantised_can_be_tried_and_taken_home_as_an_adapter(small, tmp_path):
     small.model.save_pretrained(tmp_path / "stored")
     tiny_tokenizer().save_pretrained(tmp_path / "stored")

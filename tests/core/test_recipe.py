@@ -3,7 +3,7 @@
 import json
 import os
 import pickle
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import MappingProxyType
 
 import pytest
@@ -93,6 +93,12 @@ def test_another_base_is_refused_with_both_names(llama, gpt2, recipe):
         load_edit(recipe, base=gpt2)
     assert llama.model_id in str(error.value) and gpt2.model_id in str(error.value)
     assert llama.fingerprint[:12] in str(error.value) and gpt2.fingerprint[:12] in str(error.value)
+
+
+def test_what_a_recipe_says_of_its_bases_projections_gives_way_to_what_the_base_itself_says(llama, recipe):
+    sites = [asdict(site) | {"transposed": True, "parameter": "bias"} for site in llama.spec.sites]
+    edit = load_edit(rewritten(recipe, sites=sites), base=llama)
+    assert edit.spec is llama.spec
 
 
 def test_the_same_name_with_other_weights_is_refused(llama, recipe):
