@@ -99,15 +99,22 @@ def answer_sides(
     pairs = list(zip(asked, responses, strict=True))
     if rule == "prompt":
         positive, negative = ([r for one, r in pairs if one.side == side] for side in ("positive", "negative"))
-        return sides_by_prompt(positive, negative, name=name)
+        others = len(pairs) - len(positive) - len(negative)
+        return _noting(sides_by_prompt(positive, negative, name=name), others, "are to prompts of neither side")
     if rule == "hand":
         return sides_by_hand(responses, marks, name=name)
     known = [(one.reference, r) for one, r in pairs if one.reference is not None]
     if rule == "agreement":
-        return sides_by_agreement([r for _, r in known], [row for row, _ in known], name=name)
+        made = sides_by_agreement([r for _, r in known], [row for row, _ in known], name=name)
+        return _noting(made, len(pairs) - len(known), "are to prompts for which the file has no right answer")
     if len(known) == len(pairs):
         return sides_by_length(responses, [row for row, _ in known], share=share, name=name)
     return sides_by_length(responses, share=share, name=name)
+
+
+def _noting(contrast: ContrastSet, count: int, why: str) -> ContrastSet:
+    """With a note on responses that the rule left out."""
+    return replace(contrast, notes=(*contrast.notes, f"{count} responses {why}: left out.")) if count else contrast
 
 
 def marks_of(contrast: ContrastSet, responses: Sequence[OwnResponse]) -> tuple[bool | None, ...]:

@@ -34,12 +34,12 @@ def import_foreign(options: argparse.Namespace) -> None:
     loaded = chosen_model(options)
     imported = import_file(options.file, loaded)
     print(imported.sentence())
+    if imported.edit is not None and (options.opposite or any(getattr(options, d) is not None for d in DIALS)):
+        raise SettingsError(
+            "A finished edit has no dials to set and no opposite: its scores are not in the file. Leave them out."
+        )
     if options.output is not None:
         edit = imported.edit if imported.edit is not None else _edited(options, loaded, imported)
-        if imported.edit is not None and (options.opposite or any(getattr(options, d) is not None for d in DIALS)):
-            raise SettingsError(
-                "A finished edit has no dials to set and no opposite: its scores are not in the file. Leave them out."
-            )
         print(f"{edit.count('heads')} heads and {edit.count('neurons')} neurons: {save_edit(edit, options.output)}")
 
 

@@ -64,7 +64,9 @@ def verify_sites(model: PreTrainedModel, spec: ModelSpec) -> ModelSpec:
         try:
             logits = model(input_ids=ids % vocabulary).logits
         except FORWARD_ERRORS as error:
-            raise Unfit(f"a forward pass over {PROBE_TOKENS} token ids fails ({error})") from error
+            parted = any(parameter.is_meta for parameter in model.parameters())
+            where = ", with a part of the weights on the disk, which not every model allows," if parted else ""
+            raise Unfit(f"a forward pass over {PROBE_TOKENS} token ids fails{where} ({error})") from error
         _refuse_reading_ahead(logits.float())
         for probe in probes:
             probe.check()

@@ -62,6 +62,7 @@ def test_an_edit_pack_becomes_a_recipe_and_has_no_dials(bundled, directions_file
     again.unlink()
     assert main(["import", str(tmp_path / "pack.pt"), "--alpha", "0.5", "-o", str(again)]) == 2
     assert "no dials" in capsys.readouterr().err and not again.exists()
+    assert main(["import", str(tmp_path / "pack.pt"), "--opposite"]) == 2
 
 
 def test_a_steering_vector_needs_texts_and_says_so(vector, tmp_path, capsys):

@@ -14,6 +14,7 @@ from s2e_core import (
     ModelLoadError,
     Original,
     Steered,
+    UnsupportedModelError,
     compare,
     export_adapter,
     export_checkpoint,
@@ -145,6 +146,11 @@ def test_a_model_larger_than_memory_is_told_how_to_start(llama):
     need = type(need)(need.weights, need.weights // 100, "cpu")
     with pytest.raises(ModelLoadError, match="--device auto"):
         refuse_hopeless("m", checkpoint, need)
+
+
+def test_a_model_that_transformers_cannot_run_from_the_disk_says_so(tmp_path):
+    with pytest.raises(UnsupportedModelError, match="dbrx .* with a part of the weights on the disk, which not every"):
+        spread(saved_folder(tmp_path, "dbrx"))
 
 
 def test_limits_of_memory_are_refused_where_they_would_not_be_heeded(llama):
