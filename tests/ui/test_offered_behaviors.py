@@ -77,6 +77,13 @@ def test_a_page_that_starts_with_another_model_starts_with_a_behaviour_that_fits
     assert shown["value"] == "formality" and [name for _, name in shown["choices"]] == [*CHAT, OWN]
 
 
+@pytest.mark.parametrize("name", CHAT)
+def test_no_behaviour_asks_for_longer_answers_than_a_visitor_may(store: ModelStore, name: str) -> None:
+    few = contrast_set([Example("a", "b")], [Example("a", "c")], name="few")
+    session = opened(store, Choice("other", name), store.scored("other", few))
+    assert whole_view(store, session, "all", "stored")["length"] <= store.limits.new_tokens
+
+
 def test_an_operators_own_behaviours_are_offered_for_every_model(tmp_path: Path) -> None:
     folder = small_behaviors(tmp_path / "behaviors")
     own = ModelStore(sources={"first": BUNDLED}, work=tmp_path, behaviors=folder)
