@@ -71,9 +71,11 @@ def data_panel(limits: Limits) -> DataPanel:
 def as_sent(dropdown: gr.Dropdown) -> gr.Dropdown:
     """The same, for choices that change: a value that was on its way while they did is no error of the page's.
 
-    The handlers check every name. (A subclass would do, too, and have gradio write a .pyi beside its file.)
+    The handlers check every name. The class is changed, not the one object: an update of the choices makes a new object
+    of it. An ordinary subclass would do, too, and have gradio write a .pyi beside its file.
     """
-    dropdown.preprocess = lambda payload: payload
+    body = {"preprocess": lambda self, payload: payload, "__module__": gr.Dropdown.__module__}
+    dropdown.__class__ = type.__new__(type(gr.Dropdown), gr.Dropdown.__name__, (gr.Dropdown,), body)
     return dropdown
 
 

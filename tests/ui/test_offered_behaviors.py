@@ -6,10 +6,12 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import gradio as gr
 import pytest
 from playwright.sync_api import Page, expect
 
 from components.choose_handlers import Choice, carried_over, offered, opened
+from components.data_panel import as_sent
 from components.page_view import whole_view
 from components.session import OWN
 from components.store import BUNDLED, BUNDLED_LABEL, ModelStore, model_sources
@@ -90,6 +92,13 @@ def test_an_operators_own_behaviours_are_offered_for_every_model(tmp_path: Path)
     assert names(own, "first") == names(own, "somebody/something") == ["safety", "reasoning", OWN]
     with pytest.raises(BehaviorError):
         own.behavior("formality")
+
+
+def test_a_choice_that_is_on_its_way_while_the_choices_change_is_no_error() -> None:
+    box = as_sent(gr.Dropdown(["safety"]))
+    renewed = box.__class__(**{**box.constructor_args, "choices": ["refusal"]})  # as gradio does at an update
+    assert renewed.preprocess("safety") == "safety" and box.preprocess("refusal") == "refusal"
+    assert isinstance(renewed, gr.Dropdown) and renewed.component_class_id == gr.Dropdown([]).component_class_id
 
 
 @pytest.fixture
