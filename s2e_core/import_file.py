@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+from .data_file import SUFFIXES
 from .errors import ContrastDataError, InteropError
 from .interop import WHAT_DAMAGE_RAISES
 from .interop_directions import load_directions
@@ -102,6 +103,11 @@ def _kind(path: Path) -> ImportKind:
         raise InteropError(f"{path.name} cannot be read ({error.strerror}). Choose another file.") from error
     if form == "pickle":
         return _torch_kind(path)  # its reader says why it is refused
+    if form is None and path.suffix.lower() in SUFFIXES:
+        raise InteropError(
+            f"{path.name} is a file of examples by its name, and those are not imported here. Bring it as your own "
+            f"examples, which is what the command data reads. {EXPECTED}"
+        )
     if form is None:
         raise InteropError(f"{path.name} is none of the files that are read here, or it is damaged. {EXPECTED}")
     return "steering vector"

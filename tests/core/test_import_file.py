@@ -166,3 +166,10 @@ def test_texts_for_mean_inputs_need_no_sides(tmp_path):
     path.write_text("prompt\nHello?\nAnd now?\n")
     with pytest.raises(ContrastDataError, match="no prompts with responses"):
         read_texts(path)
+
+
+def test_examples_are_sent_to_where_examples_are_read(loaded, tmp_path):
+    path = tmp_path / "mine.jsonl"
+    path.write_text('{"prompt": "a", "positive": "b", "negative": "c"}\n')
+    with pytest.raises(InteropError, match="Bring it as your own examples"):
+        import_file(path, loaded)
