@@ -90,7 +90,8 @@ def wire_opening(demo: gr.Blocks, page: Page, names: Sequence[str], inputs: list
             yield (step, None) if isinstance(step, str) else (gr.skip(), step)
 
     def prepare_ready(session: Session, *values: Any) -> Iterator[tuple[Any, Any]]:
-        if is_ready(store, Choice.of(*values), session):
+        choice = Choice.of(*values)
+        if not choice.is_of(session) and is_ready(store, choice, session):
             yield from prepare(session, *values)
         else:
             yield gr.skip(), None
