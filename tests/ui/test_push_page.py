@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -67,7 +68,9 @@ def refused(form: Form, token: str | None = TOKEN, session: Session | None = Non
 
 
 def left_behind() -> list[Path]:
-    return [path for path in shared_store().work.rglob("*.safetensors")]
+    # A stopped export deletes its folders while they are listed: os.walk passes over those, Path.rglob fails.
+    folders = os.walk(shared_store().work)
+    return sorted(Path(at) / name for at, _, names in folders for name in names if name.endswith(".safetensors"))
 
 
 # ---- the handler ----------------------------------------------------------------------------------------------------
