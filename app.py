@@ -106,6 +106,14 @@ def wire_opening(demo: gr.Blocks, page: Page, names: Sequence[str], inputs: list
             return prepared, *(gr.skip() if name in there else made[name] for name in names)
         # Nothing was ready, or another choice was made meanwhile, whose own run follows.
         status = opening_view(store, session)["status"]
+        if prepared is None and not Choice(model, behavior, swap).is_of(session):
+            shown_now = store.named_behavior(session.behavior)
+            status = (
+                texts.PRESS_EXTRACT.format(
+                    behavior=shown_now.title if shown_now else texts.OWN_EXAMPLES, model=session.model
+                )
+                + status
+            )
         return gr.skip(), *(status if name == "status" else gr.skip() for name in names)
 
     outputs = [page.session, *(components[name] for name in names)]

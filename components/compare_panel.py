@@ -48,7 +48,7 @@ def compare_panel(behavior: Behavior, shown: dict[str, Any], limits: Limits) -> 
         columns = text_columns(elem_id="texts", label="Texts side by side", value=shown)
         with gr.Row(elem_id="options", elem_classes="bar"):
             length = _number(
-                min(behavior.max_new_tokens, limits.new_tokens), texts.LENGTH, "length", 1, limits.new_tokens, 0
+                behavior.max_new_tokens, texts.LENGTH, "length", 1, limits.new_tokens, 0
             )  # fmt: skip
             temperature = _number(0.0, texts.TEMPERATURE, "temperature", 0, 5, 2)
             seed = _number(0, texts.SEED, "seed", 0, 2**31 - 1, 0)

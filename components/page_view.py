@@ -94,7 +94,7 @@ def opening_view(store: ModelStore, session: Session) -> dict[str, Any]:
         "last_layer": gr.update(value=last, maximum=last),
         "prompt": behavior.examples[0] if behavior else gr.skip(),
         "examples": gr.Dataset(samples=[[example] for example in behavior.examples]) if behavior else gr.skip(),
-        "length": min(behavior.max_new_tokens, store.limits.new_tokens) if behavior else gr.skip(),
+        "length": behavior.max_new_tokens if behavior else gr.skip(),
         "gamma": behavior.gamma if behavior else gr.skip(),
         "all_columns": gr.update(value=False, visible=True if wide(session) else "hidden"),
         "swap": session.swapped,

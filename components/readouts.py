@@ -125,7 +125,7 @@ def inspector(session: Session) -> str:
     sds, side = abs(g) * scores.spec.d_model**0.5, "for" if g > 0 else "against"
     rows = (
         ("g", f"{g:+.3f}", f"works {side} the behaviour; {sds:.1f} standard deviations of luck"),
-        ("λ", f"{lam:+.3f}", _effect(lam)),
+        ("λ", f"{lam:+.3f}", _effect(lam) + (" of the edit's own direction" if session.recipe and lam else "")),
         ("|ΔW| / |W|", f"{float(relative_changes(scores, edit)[site][i]):.1%}", "size of the change beside the weight"),
         ("mean contribution", f"{float(scores.contributions[site][i]):+.4f}", "written along the direction per token"),
     )

@@ -111,7 +111,13 @@ class ModelStore:
     @cached_property
     def _behaviors(self) -> Mapping[Path, tuple[Behavior, ...]]:
         folders = (BUNDLED_BEHAVIORS, CHAT_BEHAVIORS) if self.behaviors is None else (self.behaviors,)
-        return {folder: tuple(load_behavior(name, folder) for name in list_behaviors(folder)) for folder in folders}
+        return {
+            folder: tuple(self._limited(load_behavior(n, folder)) for n in list_behaviors(folder)) for folder in folders
+        }
+
+    def _limited(self, behavior: Behavior) -> Behavior:
+        """Its answers are no longer than a visitor's may be, in what is compared and in what is measured."""
+        return replace(behavior, max_new_tokens=min(behavior.max_new_tokens, self.limits.new_tokens))
 
     def behavior(self, name: str) -> Behavior:
         for behavior in chain(*self._behaviors.values()):

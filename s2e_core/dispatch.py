@@ -32,8 +32,10 @@ def read_model(
     *,
     max_memory: Mapping[str, int] | None = None,
     quantize: Quantize | None = None,
-) -> tuple[PreTrainedModel, tuple[str, ...]]:
-    """(model in eval mode, names of weights that the files lack); dtype None keeps the stored one.
+) -> tuple[PreTrainedModel, tuple[str, ...], tuple[str, ...]]:
+    """(model in eval mode, names of weights that the files lack, and of those that it does not use).
+
+    dtype None keeps the stored one.
 
     `target` "auto" spreads the model; "disk" leaves every weight in the files, to be read one at a time. Raises what
     transformers raises.
@@ -66,7 +68,8 @@ def read_model(
         raise
     weakref.finalize(model, _remove, kept)
     keep_order(model)
-    return model.eval().requires_grad_(False), tuple(sorted(report["missing_keys"]))
+    missing, unused = (tuple(sorted(report[name])) for name in ("missing_keys", "unexpected_keys"))
+    return model.eval().requires_grad_(False), missing, unused
 
 
 def budget(asked: Mapping[str, int] | None, *, gpus_alone: bool = False) -> dict[str | int, int]:

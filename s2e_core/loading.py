@@ -93,13 +93,13 @@ def load_model(
 def _verified(
     folder: Path, model_id: str, revision: str | None, target: Target, asked: Placement, method: str | None
 ) -> LoadedModel:
-    model = _read(folder, model_id, target, asked)
+    model, unused = _read(folder, model_id, target, asked)
     tokenizer, warnings = _tokenizer(folder, model_id)
     precise = None
     if asked.quantize is not None:  # the same model once more, all of it left in the files: what is scored and exported
-        precise = _read(folder, model_id, "disk", Placement())
+        precise, _ = _read(folder, model_id, "disk", Placement())
     _refuse_not_finite(precise or model, model_id)
-    warnings = (*warnings, *text_warnings(tokenizer, model_id))
+    warnings = (*warnings, *text_warnings(tokenizer, model_id), *_unused_warning(unused))
     spec = verify_sites(model, find_sites(model))
     if precise is not None:
         full = _same_sites(spec, find_sites(precise))
@@ -118,6 +118,14 @@ def _verified(
         stored_quantized=method or "",
     )
     return replace(loaded, warnings=(*warnings, *residence_warnings(loaded)))
+
+
+def _unused_warning(unused: tuple[str, ...]) -> tuple[str, ...]:
+    """Parts for images, layers beyond the configured depth, leftovers of a training: a person may have meant them."""
+    if not unused:
+        return ()
+    names = f"{unused[0]}{' and others' if len(unused) > 1 else ''}"
+    return (f"{len(unused):,} of the stored weights are not used ({names}); an export keeps them as they are.",)
 
 
 def _same_sites(running: ModelSpec, precise: ModelSpec) -> ModelSpec:
@@ -205,9 +213,12 @@ def _checkpoint(folder: Path, model_id: str) -> Checkpoint:
         raise ModelLoadError(f"{model_id} could not be loaded: {error}") from error
 
 
-def _read(folder: Path, model_id: str, target: Target, asked: Placement) -> PreTrainedModel:
+def _read(folder: Path, model_id: str, target: Target, asked: Placement) -> tuple[PreTrainedModel, tuple[str, ...]]:
+    """The model, and the names of the stored weights that it does not use."""
     try:
-        model, missing = read_model(folder, target, asked.dtype, max_memory=asked.max_memory, quantize=asked.quantize)
+        model, missing, unused = read_model(
+            folder, target, asked.dtype, max_memory=asked.max_memory, quantize=asked.quantize
+        )
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise _unreadable(folder, model_id, error) from error
     if missing:  # transformers would go on with random numbers
@@ -215,7 +226,7 @@ def _read(folder: Path, model_id: str, target: Target, asked: Placement) -> PreT
             f"{model_id} lacks the weights {', '.join(missing[:3])}. Download or save it again; if its files are "
             f"complete, transformers {transformers.__version__} looks for these under other names."
         )
-    return model
+    return model, unused
 
 
 def _tokenizer(folder: Path, model_id: str) -> tuple[PreTrainedTokenizerBase, tuple[str, ...]]:

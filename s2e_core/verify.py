@@ -178,7 +178,7 @@ def _reload(
     rounded = found.number_format != "F32" or bool(loaded.stored_quantized)
     dtype = loaded.dtype if rounded else torch.float32
     try:
-        model, not_found = read_model(source, target, dtype, max_memory=loaded.placement.max_memory)
+        model, not_found, _ = read_model(source, target, dtype, max_memory=loaded.placement.max_memory)
         if found.kind == "adapter":
             model = _adapted(model, folder)
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:

@@ -35,7 +35,8 @@ def test_a_sample_of_the_rows_is_still_true(model_type):
 
 
 def test_outcomes_are_grouped_and_counted():
-    rows = [Row("b", (True, False, "refused", True)), Row("a", (True, False, "refused", True)), Row("c", (), "no heads")]
+    alike = (True, False, "refused", True)
+    rows = [Row("b", alike), Row("a", alike), Row("c", (), "no heads")]
     lines = table(rows).splitlines()
     assert lines[0] == f"| can be edited | {' | '.join(CHECKS)} |"
     assert lines[2] == "| **2**: a, b | yes | **no** | refused, with a sentence | yes |"

@@ -103,6 +103,15 @@ def test_missing_weights_are_an_error_and_not_random_numbers(folder):
         load_model(folder, device="cpu")
 
 
+def test_stored_weights_that_the_model_does_not_use_are_said(folder):
+    assert not any("not used" in warning for warning in load_model(folder, device="cpu").warnings)
+    config = json.loads((folder / "config.json").read_text())
+    n_layers = config["num_hidden_layers"]
+    (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": n_layers - 1}))
+    (said,) = [warning for warning in load_model(folder, device="cpu").warnings if "not used" in warning]
+    assert f"model.layers.{n_layers - 1}." in said and "an export keeps them" in said
+
+
 @pytest.mark.parametrize("name", ["/no/such/folder", "./nothing", "not a hub id!", "a/b/c"])
 def test_a_name_that_is_neither_a_folder_nor_a_hub_id_gets_a_sentence(name):
     with pytest.raises(ModelLoadError):

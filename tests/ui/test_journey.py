@@ -213,6 +213,7 @@ def test_own_examples_are_extracted_and_bad_ones_leave_the_page_as_it_was(visito
     before = figures(visitor)
     visitor.click("#behavior input")
     visitor.get_by_role("option").last.click()
+    expect(visitor.locator("#status")).to_contain_text("Press Extract for this choice", timeout=PATIENCE)
     visitor.fill("#own-positive textarea", "How was it? | It was wonderful.")
     visitor.click("#extract")
     expect(visitor.locator(".toast-body")).to_contain_text("is empty", timeout=PATIENCE)
