@@ -65,6 +65,8 @@ class Look:
     questions: tuple[str, ...] = ()
     uses_answers: bool = False
     ignores_typed: bool = False
+    files: tuple[str | None, str | None] = (None, None)
+    """What was uploaded; other files have other columns."""
     made: int = field(default_factory=time.monotonic_ns)
     """Tells this look from an earlier one."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -59,26 +58,25 @@ class DataWiring:
 
     def wire(self) -> None:
         panel, choose = self.panel, self.page.choose
-        state = [self.page.session, *self.check.states, *self.inputs]
-        gr.on(
-            [panel.file.change, panel.second.change], guarded(partial(self._look, True)), state, self.outputs,
-            trigger_mode="always_last", **LOOK,
-        )  # fmt: skip
-        changed = [panel.positive.change, panel.negative.change, choose.model.input, choose.behavior.input,
-                   choose.swap.input, *(one.input for one in panel.corrections)]  # fmt: skip
-        gr.on(
-            changed, guarded(partial(self._look, False)), state, self.outputs, trigger_mode="always_last", **LOOK
-        )  # fmt: skip
+        state = [self.page.session, *self.check.states, self.look, *self.inputs]
+        # One event for all: a look is asked when the last one is on the page, and so with what that changed.
+        changed = [
+            panel.file.change, panel.second.change, panel.positive.change, panel.negative.change,
+            choose.model.input, choose.behavior.input, choose.swap.input, *(one.input for one in panel.corrections),
+        ]  # fmt: skip
+        gr.on(changed, guarded(self._look), state, self.outputs, trigger_mode="always_last", **LOOK)
         self._wire_answers(state)
         self.check.wire()
 
     # ---- what was understood
 
-    def _look(self, reset: bool, session: Session, checks: Checks, on_show: Any, *values: Any) -> tuple[Any, ...]:
+    def _look(self, session: Session, checks: Checks, on_show: Any, last: Look, *values: Any) -> tuple[Any, ...]:
         choice = Choice.of(*values)
-        if reset:  # another file has other columns
+        files = (choice.own.file, choice.own.second)
+        reset = files != last.files  # another file has other columns
+        if reset:
             choice = replace(choice, own=replace(choice.own, correction=Correction()))
-        look = looked(self.store, choice)
+        look = replace(looked(self.store, choice), files=files)
         reading, answers = look.reading, choice.own.answers
         alone = reading is not None and reading.responses_missing
         opens = bool(look.names) and bool(look.problem or (look.questions and not alone))
@@ -119,8 +117,7 @@ class DataWiring:
 
         heard = panel.generate.click(_heard, None, self.parts, trigger_mode="once", **QUIET)
         done = heard.success(guarded(grow), [*self.inputs, *fields], outputs, **SWEEP)
-        look = partial(self._look, False)
-        done.success(guarded(look), state, self.outputs, **LOOK)
+        done.success(guarded(self._look), state, self.outputs, **LOOK)
 
         def stopped(answers: Answers) -> tuple[Any, ...]:
             answers = stopped_answers(answers)
@@ -130,7 +127,7 @@ class DataWiring:
         choose.model.input(None, js=STOP_ANSWERS)  # they would be another model's
         halted = panel.stop.click(guarded(stopped), self.answers, outputs, cancels=[heard, done], **QUIET)
         for after in (failed, halted):
-            after.success(guarded(look), state, self.outputs, **LOOK)
+            after.success(guarded(self._look), state, self.outputs, **LOOK)
         self._wire_sides(state)
 
     def _wire_sides(self, state: Sequence[Any]) -> None:
@@ -148,7 +145,7 @@ class DataWiring:
                 guarded(handle), [self.answers, *inputs], [self.answers, *self.parts], trigger_mode="multiple",
                 **LOOK,
             )  # fmt: skip
-            return done.success(guarded(partial(self._look, False)), state, self.outputs, **LOOK)
+            return done.success(guarded(self._look), state, self.outputs, **LOOK)
 
         change(panel.rule.input, Answers.with_rule, [panel.rule], table=True)
         change(panel.share.input, _with_share, [panel.share], table=True)
@@ -165,7 +162,7 @@ class DataWiring:
         done = panel.table.mark(
             guarded(marked), self.answers, [self.answers, *self.parts], trigger_mode="multiple", **LOOK
         )  # fmt: skip
-        done.success(guarded(partial(self._look, False)), state, self.outputs, **LOOK)
+        done.success(guarded(self._look), state, self.outputs, **LOOK)
 
     def _fold(self, answers: Answers) -> tuple[Any, ...]:
         """One update for each of ANSWER_PARTS; the table is the last."""
@@ -184,7 +181,10 @@ class DataWiring:
 
 
 def correction_updates(look: Look, said: Correction, *, reset: bool) -> Iterator[Any]:
-    """One update for each of the correction's components."""
+    """One update for each of the correction's components.
+
+    A value is sent only where it has to change: what a visitor chose while this was on its way stays chosen.
+    """
     if not look.names and not reset:
         yield from (gr.skip() for _ in CORRECTIONS)
         return
@@ -194,14 +194,15 @@ def correction_updates(look: Look, said: Correction, *, reset: bool) -> Iterator
         names = [*look.sources, *look.names] if role in ("positive", "negative") else look.names
         kept = given if given in names else ""
         as_found = words.FIND_IT if kept else words.FOUND.format(found[role]) if role in found else words.NOT_FOUND
-        yield gr.update(choices=[(as_found, ""), *((words.COLUMN.format(name), name) for name in names)], value=kept)
+        choices = [(as_found, ""), *((words.COLUMN.format(name), name) for name in names)]
+        yield gr.update(choices=choices, **({"value": kept} if reset or kept != given else {}))
     labels = look.reading.labels if look.reading is not None else ()
-    choices = [(f"“{label.value[:40] or 'empty'}” ({label.count:,})", label.value) for label in labels]
-    values = {value for _, value in choices}
+    found_labels = [(f"“{label.value[:40] or 'empty'}” ({label.count:,})", label.value) for label in labels]
+    values = {value for _, value in found_labels}
     for chosen in (said.positive_labels, said.negative_labels):
-        yield gr.update(
-            choices=choices, visible=bool(choices), value=[value for value in chosen or () if value in values]
-        )
+        still = [value for value in chosen or () if value in values]
+        changes = reset or len(still) != len(chosen or ())
+        yield gr.update(choices=found_labels, visible=bool(found_labels), **({"value": still} if changes else {}))
     yield gr.update(value=None) if reset else gr.skip()
 
 

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import json
 import pickle
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from components import data_wiring
 from components import data_words as words
+from components.data_handlers import Look, looked
 from tests.ui.browser import PHONE, watched_page
 from tests.ui.running import running_app, shared_store
 from tests.ui.test_journey import PATIENCE, arrive, figures, rest
@@ -84,8 +88,32 @@ def test_a_file_is_shown_corrected_checked_and_extracted(visitor: Page, tmp_path
     rest(visitor)
 
 
+def test_what_is_corrected_while_the_page_still_looks_is_kept(
+    visitor: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    def held(*values: Any) -> Look:
+        asked.set()
+        assert go_on.wait(60)
+        return looked(*values)
+
+    upload(visitor, rated(tmp_path))
+    preview(visitor, "Nothing says which side a row is on")
+    rest(visitor)
+    monkeypatch.setattr(data_wiring, "looked", held)
+    visitor.fill("#own-positive textarea", "A look that is asked before the column is chosen")
+    assert asked.wait(60)
+    visitor.click("#column-label input")
+    visitor.get_by_role("option", name="“rating”").click()
+    go_on.set()
+    preview(visitor, "Which side is meant by")
+    expect(visitor.locator("#column-label input")).to_have_value("“rating”")
+    rest(visitor)
+
+
 def test_bad_files_are_a_sentence_and_the_session_stays(visitor: Page, tmp_path: Path) -> None:
-    before, status = figures(visitor), visitor.inner_text("#status")
+    before = figures(visitor)
     files = {
         "a.jsonl": (pickle.dumps({"x": 1}), "UTF-8"),
         "b.csv": (b"", "There is no example"),
@@ -100,7 +128,8 @@ def test_bad_files_are_a_sentence_and_the_session_stays(visitor: Page, tmp_path:
         preview(visitor, sentence)
     visitor.click("#extract")
     expect(visitor.locator(".toast-body")).to_contain_text("not valid JSON", timeout=PATIENCE)
-    assert figures(visitor) == before and visitor.inner_text("#status") == status
+    assert figures(visitor) == before
+    expect(visitor.locator("#status")).to_contain_text("Wanted: refuses", timeout=PATIENCE)
     upload(visitor, rated(tmp_path))
     preview(visitor, "24 examples")  # the next file finds the page as it was
     rest(visitor)

@@ -88,8 +88,10 @@ def test_what_nothing_says_is_asked_and_a_correction_answers_it(tmp_path: Path) 
     asked = look_at(file=path, correction=said)
     assert "Which side is meant by" in asked.questions[0]
     updates = dict(zip(CORRECTIONS, correction_updates(asked, said, reset=False), strict=True))
-    assert ("“5” (1)", "5") in updates["positive_labels"]["choices"] and updates["label"]["value"] == "rating"
-    assert updates["prompt"]["choices"][0] == ("“question”, as found", "") and updates["prompt"]["value"] == ""
+    assert ("“5” (1)", "5") in updates["positive_labels"]["choices"]
+    assert updates["label"]["choices"][0] == (words.FIND_IT, "")
+    assert updates["prompt"]["choices"][0] == ("“question”, as found", "")
+    assert not any("value" in update for update in updates.values())  # it could be older than what was chosen since
     answered = look_at(file=path, correction=replace(said, positive_labels=["5"], negative_labels=["1"]))
     assert answered.contrast is not None
     assert [e.response for e in answered.contrast.positive] == ["Great, really"]
@@ -109,6 +111,14 @@ def test_another_file_begins_with_its_own_columns(tmp_path: Path) -> None:
     look = look_at(file=file(tmp_path, "a.csv", RATED))
     updates = list(correction_updates(look, Correction(label="gone", most=3), reset=True))
     assert all(update["value"] in ("", [], None) for update in updates)
+
+
+def test_what_was_chosen_and_is_there_no_longer_is_taken_back(tmp_path: Path) -> None:
+    said = Correction(label="gone", positive_labels=["5", "7"], negative_labels=["1"])
+    look = look_at(file=file(tmp_path, "a.csv", RATED), correction=Correction(label="rating"))
+    updates = dict(zip(CORRECTIONS, correction_updates(look, said, reset=False), strict=True))
+    values = {name: update["value"] for name, update in updates.items() if "value" in update}
+    assert values["label"] == "" and values["positive_labels"] == ["5"] and "negative_labels" not in values
 
 
 @pytest.mark.parametrize(
