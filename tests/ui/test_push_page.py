@@ -148,6 +148,7 @@ def test_a_stop_ends_the_push_and_nothing_becomes_visible(hub: HubServer, monkey
         for line in lines:
             if "Writing and checking" in line:
                 break
+    time.sleep(1)  # an export that went on would have begun to write by now
     deadline = time.monotonic() + 30
     while left_behind() != before and time.monotonic() < deadline:
         time.sleep(0.05)
