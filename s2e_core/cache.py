@@ -6,12 +6,14 @@ Knows the cache layers of transformers; no batch and no prompt.
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
-from transformers.cache_utils import DynamicLayer, LinearAttentionCacheLayerMixin
+from transformers.cache_utils import DynamicCache, DynamicLayer, LinearAttentionCacheLayerMixin
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 ROOM = 64
 """Tokens of spare room that a full layer gets."""

@@ -13,14 +13,17 @@ import tempfile
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from .memory import WORKING_SHARE, available_memory
 from .placement import SPREAD, Quantize
 from .quantized import keep_order, quantizer, stored_method, turn_back
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 Target: TypeAlias = torch.device | Literal["auto", "disk"]
 

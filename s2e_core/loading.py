@@ -11,11 +11,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import transformers
 from safetensors import SafetensorError
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from . import hub
 from .architecture import find_sites
@@ -32,6 +32,9 @@ from .site_weight import held_weight
 from .spec import ModelSpec
 from .text_checks import load_tokenizer, text_warnings
 from .types import LoadedModel, Progress
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 BUNDLED = "bundled"
 BUNDLED_MODEL = Path(__file__).resolve().parent.parent / "assets" / "demo_model"
