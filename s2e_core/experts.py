@@ -100,7 +100,7 @@ def hindrance(module: nn.Module) -> str | None:
 def watch(model: nn.Module, site: Site, react: Callable[[Call, Tensor], Tensor | None]) -> list[RemovableHandle]:
     """Hooks that hand each call of a site's fused experts and its output to `react`; what that returns replaces it."""
     module = model.get_submodule(site.name)
-    read, stack = _call_reader(module), stack_of(module)
+    read, stack, signature = _call_reader(module), stack_of(module), _signature(module)
     sent: list[Any] = []  # the last output of the router
     if read is None or stack is None:
         raise ValueError(f"{site.name} is called in an unknown way: find_sites refuses such experts")
@@ -109,7 +109,7 @@ def watch(model: nn.Module, site: Site, react: Callable[[Call, Tensor], Tensor |
         sent[:] = [output]
 
     def hook(_: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Tensor) -> Tensor | None:
-        values = list(_signature(type(module)).bind(module, *args, **kwargs).arguments.values())[1:]
+        values = list(signature.bind(module, *args, **kwargs).arguments.values())[1:]
         with brought_in(module):
             return react(read(module, stack, *values, *sent), output)
 
@@ -209,9 +209,10 @@ CALLS: Mapping[tuple[str, ...], Callable[..., Call]] = MappingProxyType(
 """How experts are called, by the names of their forward method's arguments."""
 
 
-def _signature(kind: type[nn.Module]) -> inspect.Signature:
-    return inspect.signature(kind.forward)
+def _signature(module: nn.Module) -> inspect.Signature:
+    """Of `forward` as its class defines it, `self` included; one that accelerate put before it hides the arguments."""
+    return inspect.signature(type(module).forward)
 
 
 def _call_reader(module: nn.Module) -> Callable[..., Call] | None:
-    return CALLS.get(tuple(_signature(type(module)).parameters)[1:])
+    return CALLS.get(tuple(_signature(module).parameters)[1:])
