@@ -39,7 +39,7 @@ def compare(
     """
     ids = checked_prompt(loaded, prompt, system, max_new_tokens, temperature)
     closed = threading.Event()
-    stops = [closed] if stop is None else [closed, stop]
+    stops = [closed, _ProgramEnds()] if stop is None else [closed, stop, _ProgramEnds()]
     channel: queue.Queue[list[int] | BaseException | None] = queue.Queue()
 
     def work() -> None:
@@ -55,7 +55,8 @@ def compare(
         except BaseException as error:  # handed to the reader, who raises it
             channel.put(error)
 
-    threading.Thread(target=work, daemon=True, name="compare").start()
+    # The program waits for it at its end: torch aborts a thread that still runs while Python is being taken down.
+    threading.Thread(target=work, name="compare").start()
     return _texts(loaded, len(variants), channel, closed)
 
 
@@ -88,6 +89,13 @@ def generate_responses(
         if progress is not None:
             progress(first + len(batch), len(prompts))
     return tuple(responses)
+
+
+class _ProgramEnds(threading.Event):
+    """Set as soon as the main thread has ended, so that a run that nobody reads any more ends within one token."""
+
+    def is_set(self) -> bool:
+        return not threading.main_thread().is_alive()
 
 
 def _texts(

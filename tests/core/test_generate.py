@@ -1,7 +1,11 @@
 """Generation: variants side by side equal variants alone, the same dice for all, and a Stop that stops."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +14,8 @@ from s2e_core import Cancelled, Edited, Original, SettingsError, Steered, compar
 from s2e_core.chat import prompt_ids
 from s2e_core.decoding import SharedDice
 from tests.core.chain import chain
+
+ROOT = Path(__file__).parents[2]
 
 
 def last(stream):
@@ -110,6 +116,27 @@ def wait_unlocked(loaded):
     while loaded.lock.locked() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not loaded.lock.locked()
+
+
+LEFT = """
+import sys
+from s2e_core import Original, compare, load_model
+
+stream = compare(load_model(sys.argv[1], device="cpu"), "Hello", [Original()] * 8, max_new_tokens=90)
+if "begun" in sys.argv:
+    next(stream)
+if "interrupted" in sys.argv:
+    raise KeyboardInterrupt
+"""
+
+
+@pytest.mark.parametrize("how", [(), ("begun",), ("begun", "interrupted")], ids=["unread", "begun", "interrupted"])
+def test_a_program_that_ends_while_texts_are_written_waits_for_the_token_and_ends_well(llama, how):
+    command = [sys.executable, "-c", LEFT, str(llama.source), *how]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    assert "terminate called" not in ended.stderr
+    assert ended.returncode == (-2 if "interrupted" in how else 0), ended.stderr
 
 
 @pytest.mark.parametrize(
