@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,9 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from components import dials, look, pick_handlers, texts
-from components.choose_handlers import Choice, carried_over, extract, is_ready, offered, opened
+from components.choose_handlers import Choice, offered, opened
 from components.choose_panel import choose_panel
+from components.choose_wiring import ChooseWiring
 from components.compare_handlers import Request, compared
 from components.compare_panel import compare_panel
 from components.data_wiring import DataWiring
@@ -26,20 +26,18 @@ from components.handlers import guarded
 from components.import_panel import import_panel
 from components.import_wiring import wire_import
 from components.options import options, set_threads, store_of
-from components.page_view import CHOICE, kept_choice, opening_view, whole_view
+from components.page_view import whole_view
 from components.see_panel import see_panel
-from components.session import OWN, Session
+from components.session import Session
 from components.set_panel import set_panel
 from components.store import ModelStore
-from components.tables import Shown
 from components.take_home_panel import take_home_panel
 from components.take_home_wiring import wire_take_home
 from components.text_columns import of_edit
 from components.trade_off_panel import trade_off_panel
 from components.trade_off_wiring import wire_trade_off
-from components.wiring import CHANGED, ENDED, MODEL, QUIET, RUN, SESSION, Changes, Page
+from components.wiring import ENDED, MODEL, QUIET, RUN, Changes, Page
 from s2e_core import S2EError
-from s2e_core.export import ExportDtype
 
 
 def build(store: ModelStore) -> gr.Blocks:
@@ -63,7 +61,7 @@ def build(store: ModelStore) -> gr.Blocks:
         look.footer(store.limits)
         page = Page(store, gr.State(lambda: first), choose, see, dial_panel, compare, details, take, refresh)
         data = DataWiring(page)
-        wire_opening(demo, page, names, data.inputs)
+        ChooseWiring(page, names, data.inputs).wire(demo)
         wire_import(page, bring, names)
         wire_dials(page, first)
         wire_selection(page, first)
@@ -72,86 +70,6 @@ def build(store: ModelStore) -> gr.Blocks:
         wire_trade_off(page, trade_off, first)
         data.wire()
     return demo.queue(max_size=store.limits.waiting, api_open=False)
-
-
-def wire_opening(demo: gr.Blocks, page: Page, names: Sequence[str], inputs: list[Any]) -> None:
-    """A choice of model and behaviour, and what the page shows of it; a new tab starts with the first. `inputs` are
-    what `Choice.of` is made from."""
-    store, choose, components = page.store, page.choose, page.named()
-    pending = gr.State(None)  # the session an extraction has made, until the page turns to it
-
-    def show(session: Session, shown: Shown, dtype: ExportDtype) -> tuple[Any, ...]:
-        view = whole_view(store, session, shown, dtype)
-        return session, *(view[name] for name in names)
-
-    def prepare(session: Session, model: str, name: str, *values: Any) -> Iterator[tuple[Any, Any]]:
-        # A click may be quicker than the box of behaviours follows the model.
-        for step in extract(store, Choice.of(model, carried_over(store, model, name), *values)):
-            yield (step, None) if isinstance(step, str) else (gr.skip(), step)
-
-    def prepare_ready(session: Session, *values: Any) -> Iterator[tuple[Any, Any]]:
-        choice = Choice.of(*values)
-        if not choice.is_of(session) and is_ready(store, choice, session):
-            yield from prepare(session, *values)
-        else:
-            yield gr.skip(), None
-
-    def adopt(
-        session: Session, prepared: Session | None, shown: Any, dtype: Any, model: str, behavior: str, swap: bool
-    ) -> tuple[Any, ...]:
-        if prepared is not None and Choice(model, carried_over(store, model, behavior), swap).is_of(prepared):
-            # The choice itself is on the page already, and may have moved on while this was under way.
-            made = dict(zip(names, show(prepared, shown, dtype)[1:], strict=True))
-            there = [name for name in CHOICE[1:] if name != "behavior" or behavior == prepared.behavior]
-            return prepared, *(gr.skip() if name in there else made[name] for name in names)
-        # Nothing was ready, or another choice was made meanwhile, whose own run follows.
-        status = opening_view(store, session)["status"]
-        if prepared is None and not Choice(model, behavior, swap).is_of(session):
-            shown_now = store.named_behavior(session.behavior)
-            status = (
-                texts.PRESS_EXTRACT.format(
-                    behavior=shown_now.title if shown_now else texts.OWN_EXAMPLES, model=session.model
-                )
-                + status
-            )
-        return gr.skip(), *(status if name == "status" else gr.skip() for name in names)
-
-    outputs = [page.session, *(components[name] for name in names)]
-    sides = [page.details.shown, page.take.dtype]
-    demo.load(guarded(show), [page.session, *sides], outputs, **SESSION)
-    # Another behaviour starts with its sides as they are; only then are the choices read.
-    turned = choose.behavior.input(
-        lambda name: (gr.update(visible=name == OWN), False), choose.behavior, [choose.own, choose.swap],
-        trigger_mode="always_last", **QUIET,
-    )  # fmt: skip
-    # Another model speaks of other things: the behaviours that fit it are offered before the choices are read.
-    changed = choose.model.input(
-        lambda model, name: gr.update(choices=offered(store, model), value=carried_over(store, model, name)),
-        [choose.model, choose.behavior], choose.behavior, trigger_mode="always_last", **QUIET,
-    )  # fmt: skip
-    made, inputs = [choose.status, pending], [page.session, *inputs]
-    runs = [
-        choose.extract.click(guarded(prepare), inputs, made, trigger_mode="once", **MODEL),
-        *(
-            listen(guarded(prepare_ready), inputs, made, trigger_mode="always_last", **MODEL)
-            for listen in (turned.success, choose.swap.input, changed.success)
-        ),
-    ]
-    for run in runs:
-        adopted = run.success(
-            guarded(adopt),
-            [page.session, pending, *sides, choose.model, choose.behavior, choose.swap],
-            outputs,
-            trigger_mode="always_last",  # by default one that comes while another is under way is dropped
-            **SESSION,
-        )
-        adopted.success(None, js=CHANGED)
-        # After an error and after Stop the page still shows the session it had, and says so.
-        run.failure(
-            guarded(partial(kept_choice, store)), [page.session, choose.behavior],
-            [components[name] for name in CHOICE], **QUIET,
-        )  # fmt: skip
-    choose.stop.click(None, None, None, cancels=runs, **QUIET)
 
 
 def wire_dials(page: Page, first: Session) -> None:

@@ -1,0 +1,115 @@
+"""Wires the choice of model and behaviour: what is extracted, and how the page turns to what was made.
+
+Knows gradio's events. What a choice becomes is components/choose_handlers.py, what the page shows of it page_view.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from s2e_core.export import ExportDtype
+
+from . import texts
+from .choose_handlers import Choice, carried_over, extract, is_ready, offered
+from .handlers import guarded
+from .page_view import CHOICE, kept_choice, opening_view, whole_view
+from .session import OWN, Session
+from .tables import Shown
+from .wiring import CHANGED, MODEL, QUIET, SESSION, Page
+
+
+class ChooseWiring:
+    """The first panel of a page. `names` are those of the whole view, `inputs` what `Choice.of` is made from."""
+
+    def __init__(self, page: Page, names: Sequence[str], inputs: Sequence[Any]) -> None:
+        self.page, self.store, self.names, self.inputs = page, page.store, names, inputs
+        self.sides = [page.details.shown, page.take.dtype]
+        self.components = page.named()
+        self.outputs = [page.session, *(self.components[name] for name in names)]
+
+    def wire(self, demo: gr.Blocks) -> None:
+        """A new tab starts with the first session; then every choice leads to a run, and every run to a view."""
+        session, choose = self.page.session, self.page.choose
+        demo.load(guarded(self._show), [session, *self.sides], self.outputs, **SESSION)
+        pending = gr.State(None)  # the session an extraction has made, until the page turns to it
+        runs = self._wire_runs(pending)
+        for run in runs:
+            adopted = run.success(
+                guarded(self._adopt),
+                [session, pending, *self.sides, choose.model, choose.behavior, choose.swap],
+                self.outputs,
+                trigger_mode="always_last",  # by default one that comes while another is under way is dropped
+                **SESSION,
+            )
+            adopted.success(None, js=CHANGED)
+            # After an error and after Stop the page still shows the session it had, and says so.
+            run.failure(
+                guarded(partial(kept_choice, self.store)), [session, choose.behavior],
+                [self.components[name] for name in CHOICE], **QUIET,
+            )  # fmt: skip
+        choose.stop.click(None, None, None, cancels=runs, **QUIET)
+
+    def _wire_runs(self, pending: gr.State) -> list[Any]:
+        """Extractions: by the button, and by a choice of what takes no time."""
+        choose = self.page.choose
+        # Another behaviour starts with its sides as they are; only then are the choices read.
+        turned = choose.behavior.input(
+            lambda name: (gr.update(visible=name == OWN), False), choose.behavior, [choose.own, choose.swap],
+            trigger_mode="always_last", **QUIET,
+        )  # fmt: skip
+        # Another model speaks of other things: the behaviours that fit it are offered before the choices are read.
+        changed = choose.model.input(
+            lambda model, name: gr.update(
+                choices=offered(self.store, model), value=carried_over(self.store, model, name)
+            ),
+            [choose.model, choose.behavior], choose.behavior, trigger_mode="always_last", **QUIET,
+        )  # fmt: skip
+        inputs, made = [self.page.session, *self.inputs], [choose.status, pending]
+        return [
+            choose.extract.click(guarded(self._prepare), inputs, made, trigger_mode="once", **MODEL),
+            *(
+                listen(guarded(self._prepare_ready), inputs, made, trigger_mode="always_last", **MODEL)
+                for listen in (turned.success, choose.swap.input, changed.success)
+            ),
+        ]
+
+    def _show(self, session: Session, shown: Shown, dtype: ExportDtype) -> tuple[Any, ...]:
+        view = whole_view(self.store, session, shown, dtype)
+        return session, *(view[name] for name in self.names)
+
+    def _prepare(self, session: Session, model: str, name: str, *values: Any) -> Iterator[tuple[Any, Any]]:
+        # A click may be quicker than the box of behaviours follows the model.
+        for step in extract(self.store, Choice.of(model, carried_over(self.store, model, name), *values)):
+            yield (step, None) if isinstance(step, str) else (gr.skip(), step)
+
+    def _prepare_ready(self, session: Session, *values: Any) -> Iterator[tuple[Any, Any]]:
+        choice = Choice.of(*values)
+        if not choice.is_of(session) and is_ready(self.store, choice, session):
+            yield from self._prepare(session, *values)
+        else:
+            yield gr.skip(), None
+
+    def _adopt(
+        self, session: Session, prepared: Session | None, shown: Any, dtype: Any, model: str, behavior: str, swap: bool
+    ) -> tuple[Any, ...]:
+        if prepared is not None and Choice(model, carried_over(self.store, model, behavior), swap).is_of(prepared):
+            # The choice itself is on the page already, and may have moved on while this was under way.
+            view = whole_view(self.store, prepared, shown, dtype)
+            there = {name for name in CHOICE[1:] if name != "behavior" or behavior == prepared.behavior}
+            return prepared, *(gr.skip() if name in there else view[name] for name in self.names)
+        # Nothing was ready, or another choice was made meanwhile, whose own run follows.
+        status = self._kept_status(session, waits=prepared is None and not Choice(model, behavior, swap).is_of(session))
+        return gr.skip(), *(status if name == "status" else gr.skip() for name in self.names)
+
+    def _kept_status(self, session: Session, *, waits: bool) -> str:
+        """What is said of the session that stays; with `waits` also that the choice waits for the button."""
+        status = opening_view(self.store, session)["status"]
+        if not waits:
+            return str(status)
+        behavior = self.store.named_behavior(session.behavior)
+        title = behavior.title if behavior else texts.OWN_EXAMPLES
+        return texts.PRESS_EXTRACT.format(behavior=title, model=session.model) + str(status)
