@@ -1,22 +1,24 @@
 """The file of a model's own responses: one line that says what was asked of which model, one line per response.
 
-Knows JSON lines and nothing of the model. A line that a killed process left half written is dropped when the file is
-opened again.
+Knows what the lines mean; how they reach the disk and are found again there is in `growing_file.py`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from .errors import ContrastDataError
+from .growing_file import GrowingFile, Kind, growing_file, held_lines
 from .types import Example
 
-FORMAT = "steer2edit own responses"
+RESPONSES = Kind(
+    "steer2edit own responses", "a file of responses", "other responses: the prompts, the model or the dice",
+    ContrastDataError,
+)  # fmt: skip
 VERSION = 1
 
 
@@ -43,42 +45,27 @@ class OwnResponse:
 class ResponseFile:
     """The responses known so far, by the place of their prompt; without an open file they are only held."""
 
-    def __init__(self, held: dict[int, OwnResponse], file: TextIO | None) -> None:
+    def __init__(self, held: dict[int, OwnResponse], file: GrowingFile | None) -> None:
         self.held, self._file = held, file
 
     def add(self, responses: Mapping[int, OwnResponse]) -> None:
         """Raises ContrastDataError where the disk takes no more."""
         self.held.update(responses)
         if self._file is not None:
-            _append(self._file, (_entry(i, response) for i, response in responses.items()))
+            self._file.add(_entry(i, response) for i, response in responses.items())
 
 
 @contextmanager
 def response_file(path: Path | None, about: Mapping[str, Any], prompts: Sequence[Example]) -> Iterator[ResponseFile]:
     """Open or begin the file of the responses to `prompts`; `about` tells one run from another.
 
-    Raises ContrastDataError where the file is another one, damaged, or cannot be written.
+    Raises ContrastDataError where the file is another one, damaged, being written to, or cannot be written.
     """
     if path is None:
         yield ResponseFile({}, None)
         return
-    header = {"format": FORMAT, "version": VERSION, **about}
-    try:
-        lines, end = _read(path)
-        file = path.open("r+" if lines else "w", encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise ContrastDataError(f"{path.name} cannot be written ({error.strerror}). Choose another file.") from error
-    with file:
-        if not lines:
-            _append(file, [header])
-        elif lines[0] != header:
-            raise ContrastDataError(
-                f"{path.name} holds other responses: the prompts, the model or the dice differ. Choose another file."
-            )
-        else:
-            file.seek(end)
-            file.truncate()
-        yield ResponseFile(_held(path, lines[1:], prompts), file)
+    with growing_file(path, {"version": VERSION, **about}, RESPONSES) as file:
+        yield ResponseFile(_held(path, file.lines, prompts), file)
 
 
 def held_responses(path: Path, prompts: Sequence[Example]) -> dict[int, OwnResponse]:
@@ -86,22 +73,7 @@ def held_responses(path: Path, prompts: Sequence[Example]) -> dict[int, OwnRespo
 
     Raises ContrastDataError where the file is damaged or of another kind.
     """
-    lines, _ = _read(path)
-    return _held(path, lines[1:], prompts)
-
-
-def _read(path: Path) -> tuple[list[Any], int]:
-    """All whole lines and the byte at which they end; none where the file is missing, empty or barely begun."""
-    content = path.read_bytes() if path.exists() else b""
-    end = content.rfind(b"\n") + 1
-    begins = json.dumps({"format": FORMAT})[:-1].encode()
-    try:
-        lines = [json.loads(line) for line in content[:end].decode("utf-8").split("\n")[:-1]]
-    except ValueError as error:
-        raise ContrastDataError(f"{path.name} is damaged ({error}). Choose another file.") from error
-    if content and not (content.startswith(begins) or (not lines and begins.startswith(content))):
-        raise ContrastDataError(f"{path.name} holds something else. Choose a file that does not exist yet.")
-    return lines, end
+    return _held(path, held_lines(path, RESPONSES)[1:], prompts)
 
 
 def _held(path: Path, lines: Iterable[Any], prompts: Sequence[Example]) -> dict[int, OwnResponse]:
@@ -130,16 +102,3 @@ def _entry(i: int, response: OwnResponse) -> dict[str, Any]:
         "in_thought": response.in_thought,
         "finished": response.finished,
     }
-
-
-def _append(file: TextIO, entries: Iterable[Mapping[str, Any]]) -> None:
-    try:
-        file.writelines(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)
-        file.flush()
-    except OSError as error:
-        with suppress(OSError):
-            file.close()  # else whoever closes it would meet the same error, without the sentence
-        raise ContrastDataError(
-            f"{Path(file.name).name} cannot be written any further ({error.strerror}). Make room and run the same "
-            "again: what it holds is kept."
-        ) from error

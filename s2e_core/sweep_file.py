@@ -1,27 +1,26 @@
 """The file of a sweep: one line that says what was asked, one line per trial, one line per answer.
 
-Knows JSON lines and nothing of the model. Answers are on disk as soon as their batch is through; a line that a killed
-process left half written is dropped when the file is opened again.
+Knows what the lines mean; how they reach the disk and are found again there is in `growing_file.py`.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 
 from .errors import SweepError
+from .growing_file import GrowingFile, Kind, growing_file, held_lines
 from .plan import Answer, Outcome, Plan, Question, Share
 from .spec import ModelSpec
 from .trials import Trial, trial_entry, trial_from, trial_key
 from .types import Provenance
 
-FORMAT = "steer2edit sweep"
+SWEEP = Kind("steer2edit sweep", "a sweep", "another sweep: its questions, model, number format or dice", SweepError)
 VERSION = 1
 
 
@@ -78,118 +77,67 @@ def load_sweep(path: Path, spec: ModelSpec) -> Sweep:
 
     Raises SweepError for a file that is no sweep or damaged, or that names components which the model lacks.
     """
-    lines, _ = _read(path)
+    lines = held_lines(path, SWEEP)
+    if not lines:
+        raise SweepError(f"{path.name} is not a sweep: it is missing or empty. Choose another file.")
     try:
-        trials, held = _trials(lines, spec), _held(lines)
-        return with_answers(_sweep(lines[0]), trials, held)
+        return with_answers(_sweep(lines[0]), _trials(lines, spec), _held(lines))
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise SweepError(f"{path.name} is damaged or of another model ({error}). Run the sweep again.") from error
 
 
 class SweepFile:
-    """The answers known so far, and the open file that new ones are appended to; without a path they are only held."""
+    """The answers known so far, and the open file that new ones are added to; without a path they are only held."""
 
     def __init__(
-        self, trials: Sequence[Trial], held: dict[Share, Answer], file: TextIO | None, lines: list[int]
+        self, trials: Sequence[Trial], held: dict[Share, Answer], file: GrowingFile | None, numbers: Sequence[int]
     ) -> None:
+        """`numbers` are those of the trials in the file."""
         self.trials, self.held = trials, held
-        self._file, self._lines = file, lines
+        self._file, self._numbers = file, numbers
 
     def add(self, answered: Sequence[tuple[Share, Answer]]) -> None:
         """Raises SweepError where the disk takes no more."""
         self.held.update(answered)
         if self._file is not None:
-            entries = ({"t": self._lines[share.trial], "q": share.question, **asdict(it)} for share, it in answered)
-            _append(self._file, entries)
+            self._file.add(
+                {"t": self._numbers[share.trial], "q": share.question, **asdict(it)} for share, it in answered
+            )
 
 
 @contextmanager
 def sweep_file(path: Path | None, sweep: Sweep, trials: Sequence[Trial], spec: ModelSpec) -> Iterator[SweepFile]:
     """Open or begin the file of a sweep; `held` has what it holds for these trials.
 
-    Raises SweepError where the file belongs to another sweep (other questions, model or dice) or cannot be written.
+    Raises SweepError where the file belongs to another sweep (other questions, model or dice), is being written to, or
+    cannot be written.
     """
     if path is None:
         yield SweepFile(trials, {}, None, [])
         return
-    try:
-        lines, end = ([], 0) if _is_blank(path) else _read(path)
-        file = path.open("r+" if lines else "w", encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise SweepError(f"{path.name} cannot be written ({error.strerror}). Choose another file.") from error
-    with file:
-        if lines:
-            if lines[0] != _plain(_entry(sweep)):
-                raise SweepError(
-                    f"{path.name} holds another sweep: its questions, model, number format or dice differ. Choose "
-                    "another file name."
-                )
-            file.seek(end)
-            file.truncate()
-        else:
-            _append(file, [_entry(sweep)])
-        yield _opened(file, lines, trials, spec)
+    with growing_file(path, _entry(sweep), SWEEP) as file:
+        yield _opened(file, trials, spec)
 
 
-def _opened(file: TextIO, lines: list[Any], trials: Sequence[Trial], spec: ModelSpec) -> SweepFile:
+def _opened(file: GrowingFile, trials: Sequence[Trial], spec: ModelSpec) -> SweepFile:
     """Trials that the file does not know get a line of their own."""
-    known = {trial_key(trial): number for number, trial in enumerate(_trials(lines, spec))}
+    known = {trial_key(trial): number for number, trial in enumerate(_trials(file.lines, spec))}
     new = []
     for trial in trials:
         if trial_key(trial) not in known:
             known[trial_key(trial)] = len(known)
             new.append({"trial": trial_entry(trial)})
-    _append(file, new)
+    file.add(new)
     numbers = [known[trial_key(trial)] for trial in trials]
     place: dict[int, list[int]] = {}
     for index, number in enumerate(numbers):
         place.setdefault(number, []).append(index)
     held = {
         Share(index, share.question): answer
-        for share, answer in _held(lines).items()
+        for share, answer in _held(file.lines).items()
         for index in place.get(share.trial, ())
     }
     return SweepFile(trials, held, file, numbers)
-
-
-def _is_blank(path: Path) -> bool:
-    """Whether a sweep may begin in the file: there is none, or nothing in it but a piece of a sweep's first line."""
-    if not path.exists():
-        return True
-    begun = path.read_bytes()
-    first = json.dumps({"format": FORMAT})[:-1].encode()
-    return b"\n" not in begun and (begun.startswith(first) or first.startswith(begun))
-
-
-def _read(path: Path) -> tuple[list[Any], int]:
-    """All whole lines and the byte at which they end."""
-    try:
-        text = path.read_bytes()
-        end = text.rfind(b"\n") + 1
-        lines = [json.loads(line) for line in text[:end].decode("utf-8").split("\n")[:-1]]
-    except (OSError, ValueError) as error:
-        raise SweepError(f"{path.name} is not a sweep that can be read ({error}).") from error
-    if not lines or not isinstance(lines[0], dict) or lines[0].get("format") != FORMAT:
-        raise SweepError(f"{path.name} is not a sweep. Expected a file written by a sweep of this program.")
-    return lines, end
-
-
-def _append(file: TextIO, entries: Iterable[Mapping[str, Any]]) -> None:
-    try:
-        file.writelines(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)
-        file.flush()
-    except OSError as error:
-        with suppress(OSError):
-            file.close()  # else whoever closes it would meet the same error, without the sentence
-        raise SweepError(
-            f"{Path(file.name).name} cannot be written any further ({error.strerror}). Make room and run the same "
-            "again: what it holds is kept."
-        ) from error
-
-
-def _plain(entry: Any) -> Any:
-    """The entry as it reads back from JSON."""
-    return json.loads(json.dumps(entry))
 
 
 def _entry(sweep: Sweep) -> dict[str, Any]:
@@ -200,7 +148,7 @@ def _entry(sweep: Sweep) -> dict[str, Any]:
     questions = [{"row": dict(q.row), "side": q.side, "seed": q.seed, "prompt": q.prompt} for q in sweep.questions]
     described = {name: getattr(sweep, name) for name in names}
     provenance = asdict(sweep.provenance)
-    return {"format": FORMAT, "version": VERSION, **described, "provenance": provenance, "questions": questions}
+    return {"version": VERSION, **described, "provenance": provenance, "questions": questions}
 
 
 def _sweep(entry: Mapping[str, Any]) -> Sweep:
@@ -211,8 +159,8 @@ def _sweep(entry: Mapping[str, Any]) -> Sweep:
 
 
 def _trials(lines: Sequence[Any], spec: ModelSpec) -> list[Trial]:
-    return [trial_from(line["trial"], spec) for line in lines[1:] if "trial" in line]
+    return [trial_from(line["trial"], spec) for line in lines if "trial" in line]
 
 
 def _held(lines: Sequence[Any]) -> dict[Share, Answer]:
-    return {Share(line["t"], line["q"]): Answer(line["text"], line["n_tokens"]) for line in lines[1:] if "t" in line}
+    return {Share(line["t"], line["q"]): Answer(line["text"], line["n_tokens"]) for line in lines if "t" in line}

@@ -221,6 +221,19 @@ def test_a_file_of_something_else_is_never_overwritten(llama, made, tmp_path):
     assert path.read_text() == "my notes"
 
 
+def test_a_file_that_a_sweep_is_writing_to_is_refused_to_the_next(llama, made, tmp_path):
+    path, refused = tmp_path / "sweep.jsonl", []
+
+    def meanwhile(done, total):
+        with pytest.raises(SweepError, match="Another run is writing to sweep.jsonl") as error:
+            run(llama, made, path=path)
+        refused.append(error)
+
+    swept = run(llama, made, path=path, progress=meanwhile)
+    assert refused
+    assert texts(load_sweep(path, llama.spec)) == texts(swept) == texts(run(llama, made))
+
+
 def test_more_trials_later_are_added_to_the_file(llama, made, tmp_path):
     path = tmp_path / "sweep.jsonl"
     run(llama, made, TRIALS[:2], path=path)
