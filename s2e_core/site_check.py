@@ -6,8 +6,7 @@ what its components write. Knows no tokenizer and no file, and does not find the
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -36,6 +35,8 @@ READS_AHEAD = 0.05
 """How much another last token may change the logits before it, of what it changes in its own: rounding, no more."""
 LEAST_OUTPUT = 1e-4
 """What counts as an output: a projection may write nothing. Largest ones of 0.1 are usual, far below 1."""
+LEAST_ROUNDING = 1e-6
+"""Of a sum of a few outputs in fp32, relative to it; in half precision its own rounding is larger."""
 COLUMNS_AT_ONCE = 2048  # of a weight in fp32: a whole copy of it is never made
 FORWARD_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError)
 """What a model raises that needs more than token ids to run: that is its nature, so the person gets a sentence."""
@@ -46,11 +47,12 @@ def verify_sites(model: PreTrainedModel, spec: ModelSpec) -> ModelSpec:
 
     Each site must be called exactly once, or as often as its stack runs, and the sum over its components of
     W[:, block] @ x[block], plus the bias, must equal its output (method, "Components"). A site has `post_norm` when a
-    norm receives its very output tensor. What the model computes for a token must not depend on later ones: the
-    positions that predict a response would know it already.
+    norm receives what it and other sites of the layer wrote, and nothing else. What the model computes for a token must
+    not depend on later ones: the positions that predict a response would know it already.
     Raises UnsupportedModelError where that does not hold. The model is left without hooks and unchanged.
     """
-    probes = [_Probe(site, model) for site in spec.sites]
+    ran: list[_Probe] = []
+    probes = [_Probe(site, model, ran) for site in spec.sites]
     vocabulary = number(model.config.get_text_config(), ("vocab_size",)) or PROBE_TOKENS
     ids = torch.arange(3, 3 + PROBE_TOKENS, device=running_device(model)).repeat(PROBE_TEXTS, 1)  # (texts, tokens)
     ids[1, -1] += max(1, vocabulary // 2)
@@ -60,7 +62,7 @@ def verify_sites(model: PreTrainedModel, spec: ModelSpec) -> ModelSpec:
                 hooks.callback(handle.remove)
         for module in model.modules():
             if "norm" in type(module).__name__.lower():
-                hooks.callback(module.register_forward_pre_hook(_norm_watcher(probes)).remove)
+                hooks.callback(module.register_forward_pre_hook(_norm_watcher(ran)).remove)
         try:
             logits = model(input_ids=ids % vocabulary).logits
         except FORWARD_ERRORS as error:
@@ -86,17 +88,19 @@ def _refuse_reading_ahead(logits: Tensor) -> None:
 
 @dataclass(eq=False)
 class _Probe:
-    """What one site did during the forward pass; keeps its output so that no later tensor gets the same address."""
+    """What one site did during the forward pass."""
 
     site: Site
     model: PreTrainedModel
+    ran: list[_Probe]
+    """All probes in the order in which their sites ran, shared by them."""
     module: nn.Module = field(init=False)
     errors: list[float] = field(default_factory=list)
     """Of every run, relative to the largest output."""
     positions: int = 0
     post_norm: bool = False
-    outputs: tuple[Tensor, ...] = ()
-    """The output tensor and a copy of it."""
+    output: Tensor = field(init=False)
+    """(rows, d): a copy of the last run's, since what follows may change it in place."""
 
     def __post_init__(self) -> None:
         self.module = self.model.get_submodule(self.site.name)
@@ -124,9 +128,10 @@ class _Probe:
 
     def _compare(self, output: Tensor, written: Tensor, positions: int) -> None:
         """`written` is (rows, d): what the components and the bias should have written."""
-        self.outputs = (output, output.clone())
         self.positions = positions
-        y = output.reshape(-1, output.shape[-1]).float()  # (rows, d)
+        self.output = output.reshape(-1, output.shape[-1]).clone()
+        self.ran.append(self)
+        y = self.output.float()  # (rows, d)
         self.errors.append(float((y - written).abs().max() / y.abs().max().clamp_min(LEAST_OUTPUT)))
 
     def _written(self, x: Tensor) -> Iterator[Tensor]:
@@ -154,15 +159,33 @@ class _Probe:
             raise Unfit(f"{self.site.name} does not output its weight times its input: it is {wrong}")
 
 
-def _norm_watcher(probes: list[_Probe]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-    """A hook that marks the site whose output the norm receives.
-
-    An addition in place keeps the address and changes the content: that is the residual stream, and no post-norm.
-    """
+def _norm_watcher(ran: list[_Probe]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+    """A hook that marks the sites of the latest layer whose outputs are all that the norm receives."""
 
     def watch(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        for x, probe in itertools.product(inputs[:1], (probe for probe in probes if probe.outputs)):
-            y, before = probe.outputs
-            probe.post_norm |= y.shape == x.shape and y.data_ptr() == x.data_ptr() and torch.equal(x, before)
+        for x in inputs[:1] if ran else ():
+            layer = {id(probe): probe for probe in ran if probe.site.layer == ran[-1].site.layer}.values()
+            near = [probe for probe in layer if probe.output.shape == (x.numel() // x.shape[-1], x.shape[-1])]
+            for probe, takes_part in zip(near, _parts_of(x, [probe.output for probe in near]), strict=True):
+                probe.post_norm |= takes_part
 
     return watch
+
+
+def _parts_of(x: Tensor, outputs: Sequence[Tensor]) -> list[bool]:
+    """Which of the outputs (rows, d) take part in x (..., d), where every row of x is made of them, each times a factor
+    (a constant, or a gate for every token), and of nothing else; none where it is not, as with the residual stream.
+    """
+    if not outputs:
+        return []
+    columns = torch.stack(list(outputs), dim=2).double().cpu()  # (rows, d, n)
+    sums = x.reshape(-1, x.shape[-1]).double().cpu()  # (rows, d)
+    if not (columns.isfinite().all() and sums.isfinite().all()):
+        return [False] * len(outputs)
+    factors = torch.linalg.lstsq(columns, sums.unsqueeze(2)).solution  # (rows, n, 1)
+    shares = columns * factors.mT  # (rows, d, n)
+    rounding = max(LEAST_ROUNDING, *(torch.finfo(tensor.dtype).eps for tensor in (x, *outputs)))
+    allowed = rounding * torch.linalg.vector_norm(sums, dim=1)  # (rows,)
+    if (torch.linalg.vector_norm(sums - shares.sum(dim=2), dim=1) > allowed).any():
+        return [False] * len(outputs)
+    return (torch.linalg.vector_norm(shares, dim=1) > allowed.unsqueeze(1)).any(dim=0).tolist()

@@ -34,6 +34,7 @@ from s2e_core.architecture import find_sites
 from s2e_core.batching import Row, answers
 from s2e_core.reliability import reliability
 from s2e_core.site_check import verify_sites
+from s2e_core.spec import KINDS
 from tests.core.by_hand import answer_by_hand
 from tests.core.edits import random_edit
 from tests.families import EXPERTS, VOCABULARY, in_memory, saved, tiny_model
@@ -50,6 +51,14 @@ WITH_STATES = ("bailing_hybrid", "granitemoehybrid", "jamba", "kimi_linear", "lf
 """Hybrids with experts that sum up the text in states."""
 MORE = {"gpt_oss", "longcat_flash"}
 """Families whose experts write more than their neurons do: biases, and tokens that are handed on as they are."""
+POST_NORM = {
+    **dict.fromkeys(("afmoe", "beam", "flex_olmo", "kolibri1"), {"heads": {True}, "neurons": {True}}),
+    "axk1": {
+        "heads": {False},
+        "neurons": {False, True},
+    },  # behind experts with their shared ones, not behind a dense MLP
+}
+"""Families with a norm between what is written and the residual addition."""
 
 
 @pytest.fixture(scope="module", params=EXPERTS)
@@ -81,6 +90,26 @@ def test_every_neuron_of_every_expert_is_a_component_beside_the_dense_and_the_sh
     found = {f"{site.name}.{site.parameter}" for site in spec.sites}
     names = [name for name, _ in loaded.model.named_parameters() if name.endswith(("down_proj", "down_proj.weight"))]
     assert {name for name in names if ".gate." not in name} <= found  # a router may have a down projection of its own
+
+
+def test_norms_behind_experts_and_behind_what_is_added_to_them_are_detected(loaded):
+    spec = loaded.spec
+    found = {kind: {spec.sites[i].post_norm for i in spec.of_kind(kind)} for kind in KINDS}
+    none = {"heads": {False}, "neurons": {False}}
+    assert found == POST_NORM.get(loaded.model.config.model_type, none)
+
+
+def test_norms_behind_experts_that_run_beside_a_dense_mlp_are_detected():
+    options = {"enable_moe_block": True, "num_experts": 4, "top_k_experts": 2, "moe_intermediate_size": 32}
+    spec = in_memory(tiny_model("gemma4_text", **options)).spec
+    assert any(site.experts for site in spec.sites)
+    assert all(site.post_norm for site in spec.sites)
+
+
+def test_norms_behind_experts_are_detected_in_half_precision_too(tmp_path):
+    for model_type in ("afmoe", "mixtral"):
+        model = saved(tiny_model(model_type), tmp_path / model_type, torch.bfloat16)
+        assert {site.post_norm for site in verify_sites(model, find_sites(model)).sites} == {model_type == "afmoe"}
 
 
 def test_scores_and_edit_equal_the_plain_loops(loaded, chain):
