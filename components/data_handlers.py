@@ -83,7 +83,7 @@ def looked(store: ModelStore, choice: Choice) -> Look:
         reading = own_reading(own, store.limits)
     except ContrastDataError as error:
         names, sources = _columns_at_least(choice)
-        return Look(names=names, sources=sources, problem=_short(error))
+        return Look(names=names, sources=sources, problem=str(error))
     look = Look(
         reading, reading.names, reading.sources, uses_answers=own.answers.stand_for(choice.model, reading),
         ignores_typed=bool(own.file and (own.positive.strip() or own.negative.strip())),
@@ -93,12 +93,7 @@ def looked(store: ModelStore, choice: Choice) -> Look:
     try:
         return replace(look, contrast=chosen_contrast(store, choice))
     except ContrastDataError as error:
-        return replace(look, problem=_short(error))
-
-
-def _short(error: ContrastDataError) -> str:
-    """The sentence without what is expected of a file in general: the preview shows what was found in this one."""
-    return str(error).split(" Expected JSONL")[0]
+        return replace(look, problem=str(error))
 
 
 def _columns_at_least(choice: Choice) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from s2e_core import Example, OwnResponse, Reading
+from s2e_core.reading_words import counted
 from s2e_core.wording import is_empty, is_repeated
 
 from . import data_words as words
@@ -43,20 +44,20 @@ def _said(reading: Reading, look: Look) -> str:
     """Counts, format, layout and the column of every role in one line, then the labels."""
     p, n, none = len(reading.positive), len(reading.negative), len(reading.unsided)
     what = "prompts" if reading.responses_missing else "examples"
-    counted = f"{p:,} + {n:,} {what}" if p or n or not none else f"{none:,} {what}"
+    counts = f"{p:,} + {n:,} {what}" if p or n or not none else f"{none:,} {what}"
     if none and (p or n):
-        counted += f", {none:,} on no side"
+        counts += f", {none:,} on no side"
     roles = ", ".join(
         f"{html.escape(words.ROLES[role].lower())} <code>{html.escape(column)}</code>"
         for role, column in reading.columns.roles().items()
     )
     unused = ", ".join(f"<code>{html.escape(name)}</code>" for name in reading.unused[:12])
     parts = [
-        f"<b>{counted}</b>, read as {html.escape(reading.format)}",
+        f"<b>{counts}</b>, read as {html.escape(reading.format)}",
         words.LAYOUTS[reading.layout] if reading.names else "",
         f"columns: {roles}" if roles else "",
         f"not used: {unused}" if unused else "",
-        f"{reading.n_skipped:,} rows skipped" if reading.n_skipped else "",
+        f"{counted(reading.n_skipped, 'row')} skipped" if reading.n_skipped else "",
     ]
     labels = ", ".join(
         f"<code>{html.escape(label.value[:40]) or 'empty'}</code> {label.side} ({label.count:,})"

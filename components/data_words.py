@@ -17,6 +17,8 @@ ROLES = {
     "negative": "Opposite responses",
     "system": "System prompt",
     "messages": "Whole chats",
+    "context": "More of the prompt",
+    "choices": "Choices with labels",
 }
 """Role of a column -> what the dropdown is called."""
 POSITIVE_LABELS = "Wanted labels"
@@ -29,6 +31,7 @@ FOUND, NOT_FOUND, FIND_IT = "“{}”, as found", "none found", "find it again"
 
 LAYOUTS = {
     "pairs": "every row has both sides",
+    "choices": "every row has true choices and false ones",
     "two lists": "two lists, one for each side",
     "two files": "two files, one for each side",
     "labelled": "the label says which side a row is on",
@@ -47,7 +50,8 @@ ONE_SIDED = (
 )
 WANTED_SIDE, OPPOSITE_SIDE, NO_SIDE = "The behaviour you want", "Its opposite", "On no side yet"
 CUT_SIDE = "The first {:,} of each side are taken, of {}."
-TOO_LONG = "{:,} examples are longer than {:,} characters and were left out."
+ONE_TOO_LONG = "1 example was longer than {:,} characters and left out."
+TOO_LONG = "{:,} examples were longer than {:,} characters and left out."
 USES_ANSWERS = "Extract takes the model's own answers, on the sides chosen below."
 
 ANSWERS = "Let the model answer the prompts itself"

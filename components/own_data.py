@@ -32,6 +32,8 @@ class Correction:
     negative: str | None = None
     system: str | None = None
     messages: str | None = None
+    context: str | None = None
+    choices: str | None = None
     positive_labels: Sequence[str] = ()
     negative_labels: Sequence[str] = ()
     most: float | None = None
@@ -109,7 +111,9 @@ def own_contrast(model: str, own: Brought, limits: Limits) -> ContrastSet:
 
 def open_questions(reading: Reading) -> list[str]:
     """What is still open about a reading, in the page's words where it has any."""
-    questions = [question.split(" Expected JSONL")[0] for question in reading.questions]
+    questions = [*reading.questions]
+    if reading.positive or reading.negative or reading.unsided or reading.labels:  # what is expected was found
+        questions = [question.split(" Expected JSONL")[0] for question in questions]
     if reading.responses_missing:
         questions = [q for q in questions if "without responses" not in q and "nothing says which" not in q]
         return [*questions, words.PROMPTS_ONLY]
@@ -172,7 +176,7 @@ def _within(reading: Reading, most: int, chars: int) -> Reading:
     notes = list(reading.notes)
     n_long = sum(map(len, sides)) - sum(map(len, short))
     if n_long:
-        notes.append(words.TOO_LONG.format(n_long, chars))
+        notes.append(words.ONE_TOO_LONG.format(chars) if n_long == 1 else words.TOO_LONG.format(n_long, chars))
     if max(map(len, short)) > most:
         counts = " and ".join(f"{len(side):,}" for side in short if side)
         notes.append(words.CUT_SIDE.format(most, counts))

@@ -124,8 +124,8 @@ def _add_data(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--max-new-tokens", type=int, default=256, help="of an answer (default 256)")
     sub.add_argument("--seed", type=int, default=0)
     _add_model(sub, default=None, purpose="for --answers and --reliability, and for --lint to count in its tokens; ")
-    for role in ("prompt", "response", "label", "system", "messages"):
-        sub.add_argument(f"--{role}", metavar="COLUMN", help=f"the column that is the {role}")
+    for role, what in COLUMN_ROLES.items():
+        sub.add_argument(f"--{role}", metavar="COLUMN", help=f"the column that holds {what}")
     for side in ("positive", "negative"):
         sub.add_argument(f"--{side}", metavar="COLUMN", help=f"the column, or the list, that is the {side} side")
         sub.add_argument(
@@ -170,6 +170,15 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--neurons", type=_count, metavar="N", help="the N strongest neurons, instead of --rho-mlp")
 
 
+COLUMN_ROLES = {
+    "prompt": "the prompt",
+    "context": "more of the prompt, joined on a new line",
+    "response": "the response",
+    "label": "the label of the side",
+    "choices": "a question's choices with their labels",
+    "system": "the system text",
+    "messages": "a whole chat",
+}
 WITHOUT_MODEL = frozenset({"data", "push"})
 ADDITIONS = {
     "info": lambda sub: None,

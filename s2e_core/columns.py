@@ -11,11 +11,17 @@ from dataclasses import dataclass, fields, replace
 
 from .errors import ContrastDataError
 
+EXPECTED = (
+    "Expected JSONL or CSV rows with either the columns prompt, response and label (positive or negative), "
+    "or the columns positive and negative (with an optional prompt)."
+)
+"""What data files look like, as the end of a sentence."""
 TEXT = "text"
 """The only column of a file that has none: lines of a text file, strings in a JSON list."""
 NAMES = {
     "messages": ("messages", "conversations", "conversation"),
-    "prompt": ("prompt", "question", "instruction", "input", "query", "goal", TEXT),
+    "choices": ("mc2_targets", "mc1_targets"),
+    "prompt": ("prompt", "question", "instruction", "input", "query", "goal", "behavior", TEXT),
     "response": ("response", "answer", "completion", "output", "reply", "statement"),
     "label": ("label", "parsed_label", "side", "labels", "is_positive", "class"),
     "system": ("system", "system_prompt"),
@@ -26,12 +32,15 @@ PAIRS = (
     ("answer_matching_behavior", "answer_not_matching_behavior"),
     ("correct_answers", "incorrect_answers"),
     ("correct answers", "incorrect answers"),
+    ("best answer", "best incorrect answer"),
     ("pos", "neg"),
     ("good", "bad"),
 )
 """Two columns, or two lists, that hold the two sides."""
-LISTED = frozenset({"correct answers", "incorrect answers"})
-"""Columns that hold several responses with semicolons between them, as TruthfulQA.csv writes them."""
+LISTED = frozenset({"correct answers", "incorrect answers", "correct_answers", "incorrect_answers"})
+"""Columns that hold several responses: a list, or a text with semicolons between them, as TruthfulQA.csv has it."""
+INSTRUCTION, CONTEXTS = "instruction", ("input", "context")
+"""A prompt, and the names of the text that belongs below it, in data like those of Alpaca and Dolly."""
 KNOWN = frozenset(name for names in (*NAMES.values(), *PAIRS) for name in names)
 
 
@@ -48,6 +57,10 @@ class Columns:
     positive: str | None = None
     """Holds the responses of the positive side; of two lists or files, the positive one's name."""
     negative: str | None = None
+    context: str | None = None
+    """Holds more of the prompt, which is put on a new line below it."""
+    choices: str | None = None
+    """Holds several responses, each with a label of its own; see `choices.read_choices`."""
 
     def roles(self) -> dict[str, str]:
         """Role -> column, of those that have one."""
@@ -81,18 +94,30 @@ def find_columns(names: Sequence[str], given: Columns) -> tuple[Columns, tuple[s
             "Only one of the columns positive and negative was given. Give both, or the label's column instead."
         )
     found, notes = _with_sides(names, given)
-    taken = set(found.roles().values())
-    for role in ("messages", "label", "response", "prompt", "system"):
+    for role in ("choices", "messages", "label", "response", "prompt", "system"):
         if getattr(found, role) is not None or not _is_wanted(role, found):
             continue
+        taken = set(found.roles().values())
         candidates = [name for name in NAMES[role] if name in names and name not in taken]
+        if role == "prompt" and found.positive is not None:  # beside two sides a chat may be the question alone
+            candidates = candidates or [name for name in NAMES["messages"] if name in names and name not in taken]
         if candidates:
             found = replace(found, **{role: candidates[0]})
-            taken.add(candidates[0])
-        if len(candidates) > 1:
-            others = ", ".join(f'"{name}"' for name in candidates[1:])
-            notes.append(f'The {role} was taken from "{candidates[0]}"; it could be {others} as well.')
+        if role == "prompt":
+            found = _with_context(names, found)
+        others = ", ".join(f'"{name}"' for name in candidates[1:] if name != found.context)
+        if others:
+            was, it = ("were", "they") if role.endswith("s") else ("was", "it")
+            notes.append(f'The {role} {was} taken from "{candidates[0]}"; {it} could be {others} as well.')
     return found, tuple(notes)
+
+
+def _with_context(names: Sequence[str], found: Columns) -> Columns:
+    """With the column that belongs below the prompt, where nobody has named the prompt or what belongs below it."""
+    if found.prompt != INSTRUCTION or found.context is not None:
+        return found
+    taken = set(found.roles().values())
+    return replace(found, context=next((name for name in CONTEXTS if name in names and name not in taken), None))
 
 
 def _with_sides(names: Sequence[str], given: Columns) -> tuple[Columns, list[str]]:
@@ -110,8 +135,10 @@ def _with_sides(names: Sequence[str], given: Columns) -> tuple[Columns, list[str
 
 
 def _is_wanted(role: str, found: Columns) -> bool:
+    if role == "choices":
+        return found.positive is None and found.response is None and found.label is None and found.messages is None
     if role == "messages":  # a person who names prompt or response means those
-        return found.prompt is None and found.response is None and found.positive is None
-    if role in ("label", "response") and found.positive is not None:
+        return found.prompt is None and found.response is None and found.positive is None and found.choices is None
+    if role in ("label", "response") and (found.positive is not None or found.choices is not None):
         return False
     return role not in ("prompt", "response", "system") or found.messages is None

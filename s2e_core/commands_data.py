@@ -29,7 +29,9 @@ from . import (
     read_examples,
     reliability,
 )
+from .arguments import COLUMN_ROLES
 from .data_file import read_table
+from .reading_words import counted
 from .terminal import check_place, chosen_model, output, progress_line
 
 WIDTH = 100  # characters of a cell in the preview
@@ -38,7 +40,7 @@ SPAN_TOKENS = 60  # of the example whose averaged tokens are shown
 
 def show_data(options: argparse.Namespace) -> int:
     """How a file of examples is understood, with its first rows, and what is odd about it."""
-    roles = ("prompt", "response", "label", "system", "messages", "positive", "negative")
+    roles = (*COLUMN_ROLES, "positive", "negative")
     reading = read_examples(
         options.file,
         options.second,
@@ -113,9 +115,12 @@ def reading_lines(reading: Reading) -> Iterator[str]:
         counts += f", {len(reading.unsided)} without a side"
     rows = [("format", reading.format), ("sides", SIDES[reading.layout])]
     rows += reading.columns.roles().items()
-    rows += [("label", f'"{label.value[:40]}" is {label.side}: {label.count} rows') for label in reading.labels[:20]]
+    rows += [
+        ("label", f'"{label.value[:40]}" is {label.side}: {counted(label.count, "row")}')
+        for label in reading.labels[:20]
+    ]
     rows += [("not used", ", ".join(reading.unused))] if reading.unused else []
-    rows += [("examples", f"{counts}, {reading.n_skipped} rows skipped")]
+    rows += [("examples", f"{counts}, {counted(reading.n_skipped, 'row')} skipped")]
     notes = reading.notes if reading.questions else contrast_set_from(reading).notes
     rows += [("note", note) for note in notes] + [("open", question) for question in reading.questions]
     yield from (f"{label:<10} {value}" for label, value in rows)
@@ -178,6 +183,7 @@ def _line(cell: str) -> str:
 
 SIDES = {
     "pairs": "two columns of every row",
+    "choices": "the choices of every row, true ones against false ones",
     "two lists": "two lists",
     "two files": "two files, the positive one first",
     "labelled": "the label column",

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .chat import is_text
-from .data_file import EXPECTED
+from .columns import EXPECTED
 from .errors import ContrastDataError
 from .reading import Reading, parse_examples, read_examples
+from .reading_words import counted
 from .types import ContrastSet, Example
 
 
@@ -51,7 +52,8 @@ def contrast_set(
     for side, examples in (("positive", positive), ("negative", negative)):
         empty = sum(not example.response.strip() for example in examples)
         if empty:
-            notes.append(f"{empty} {side} examples have an empty response and were skipped.")
+            have, were = ("has", "was") if empty == 1 else ("have", "were")
+            notes.append(f"{counted(empty, f'{side} example')} {have} an empty response and {were} skipped.")
     for example in (*positive, *negative):
         if not is_text(example.prompt + example.response + (example.system or "")):
             raise ContrastDataError(
@@ -90,4 +92,5 @@ def _fields(example: Example) -> list[str | None]:
 
 def _overlap_notes(positive: Sequence[Example], negative: Sequence[Example]) -> list[str]:
     both = {(e.prompt, e.response) for e in positive} & {(e.prompt, e.response) for e in negative}
-    return [f"{len(both)} examples stand on both sides and cancel out."] if both else []
+    stand = "stands on both sides and cancels" if len(both) == 1 else "stand on both sides and cancel"
+    return [f"{counted(len(both), 'example')} {stand} out."] if both else []

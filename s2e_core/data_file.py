@@ -9,20 +9,18 @@ import codecs
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from .columns import KNOWN, NAMES, PAIRS, TEXT, column_name
+from .columns import EXPECTED, KNOWN, TEXT, column_name
 from .errors import ContrastDataError
+from .json_rows import json_rows
 
 MAX_BYTES = 64_000_000
 MAX_ROWS = 100_000
 MAX_COLUMNS = 200
-EXPECTED = (
-    "Expected JSONL or CSV rows with either the columns prompt, response and label (positive or negative), "
-    "or the columns positive and negative (with an optional prompt)."
-)
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt")
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _MARKS = (
@@ -56,6 +54,8 @@ class Table:
     sources: tuple[str, ...] = ()
     """The names of its two lists, where it has two."""
     notes: tuple[str, ...] = ()
+    has_header: bool = False
+    """The names of its columns stand in its first row."""
 
     def columns(self) -> tuple[str, ...]:
         """Every column that a row has, in the order of appearance."""
@@ -142,7 +142,8 @@ def _cells(value: object, number: int) -> Mapping[str, object]:
     if isinstance(value, str):
         return {TEXT: value}
     if not isinstance(value, dict):
-        raise ContrastDataError(f"Row {number} is not an object with named columns. {EXPECTED}")
+        what = {list: "a list", type(None): "empty"}.get(type(value), "a bare value")
+        raise ContrastDataError(f"Row {number} is {what}, not an object with named columns. {EXPECTED}")
     return {column_name(key): cell for key, cell in value.items()}
 
 
@@ -166,23 +167,11 @@ def _json_table(text: str, name: str) -> Table:
         if not _is_object(text.lstrip().split("\n", 1)[0]):
             raise
         return Table(name, "JSONL", _rows(_jsonl_values(text)), notes=("The .json file holds one object per line.",))
-    if isinstance(value, list):
-        return Table(name, "JSON, a list of rows", _rows(enumerate(value, start=1)))
-    lists = {str(key): part for key, part in value.items() if isinstance(part, list)} if isinstance(value, dict) else {}
-    if not lists:
-        raise ContrastDataError(f"The JSON file does not hold a list of rows. {EXPECTED}")
-    if len(lists) == 1:
-        key, part = next(iter(lists.items()))
-        return Table(name, f'JSON, the list "{key}"', _rows(enumerate(part, start=1)))
-    if _are_columns(lists):
-        rows = (dict(zip(lists, cells, strict=True)) for cells in zip(*lists.values(), strict=True))
-        return Table(name, "JSON, a list per column", _rows(enumerate(rows, start=1)))
-    if len(lists) > 2:
-        raise ContrastDataError(f"The JSON file holds the lists {', '.join(lists)}, not two. {EXPECTED}")
-    rows_of_both = tuple(
-        row for key, part in lists.items() for row in _rows(enumerate(part, start=1), column_name(key))
-    )
-    return Table(name, "JSON, two lists", rows_of_both, tuple(map(column_name, lists)))
+    found = json_rows(value)
+    rows = _rows(enumerate(found.rows, start=1))
+    for key, part in found.lists.items():
+        rows += _rows(enumerate(part, start=1), column_name(key))
+    return Table(name, found.format, rows, tuple(map(column_name, found.lists)), found.notes)
 
 
 def _is_object(line: str) -> bool:
@@ -192,19 +181,6 @@ def _is_object(line: str) -> bool:
         return False
 
 
-def _are_columns(lists: Mapping[str, Sequence[object]]) -> bool:
-    """Whether lists stand for columns: equally long, and at least two of them are a prompt, a response or a label."""
-    roles = [name for key in lists for role, names in NAMES.items() for name in names if column_name(key) == name]
-    return len({len(part) for part in lists.values()}) == 1 and (
-        len(roles) > 1 or (len(lists) > 2 and _has_pair(lists))
-    )
-
-
-def _has_pair(lists: Iterable[str]) -> bool:
-    names = {column_name(key) for key in lists}
-    return any(names >= set(pair) for pair in PAIRS)
-
-
 def _delimited_table(text: str, name: str, separator: str | None) -> Table:
     first, _, rest = text.partition("\n")
     if first.strip().lower().startswith("sep=") and len(first.strip()) == 5:  # what Excel writes and reads
@@ -212,7 +188,16 @@ def _delimited_table(text: str, name: str, separator: str | None) -> Table:
     separator = separator or _separator(text)
     kind = "TSV" if separator == "\t" else "CSV"
     label = f"{kind}, separated by {_SEPARATORS.get(separator, separator)}"
-    return Table(name, label, _rows(_delimited_values(text, separator)))
+    quoted = separator != "\t" or _closes_quotes(text)  # many a table of tabs knows no quoting
+    notes = () if quoted else ("The quotes in this table do not close its cells and were read as ordinary characters.",)
+    return Table(name, label, _rows(_delimited_values(text, separator, quoted=quoted)), notes=notes, has_header=True)
+
+
+def _closes_quotes(text: str) -> bool:
+    try:
+        return all(True for _ in _lines(text, "\t", quoted=True))
+    except csv.Error:
+        return False
 
 
 def _separator(text: str) -> str:
@@ -226,9 +211,9 @@ def _separator(text: str) -> str:
     return max(_SEPARATORS, key=rank)  # the first of equals: a comma
 
 
-def _delimited_values(text: str, separator: str) -> Iterator[tuple[int, object]]:
+def _delimited_values(text: str, separator: str, *, quoted: bool) -> Iterator[tuple[int, object]]:
+    lines = _lines(text, separator, quoted=quoted)
     try:
-        lines = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
         header = [column_name(cell) for cell in next((line for line in lines if any(line)), [])]
         named = [cell for cell in header if cell]  # an index column, as pandas writes it, has no name
         twice = next((cell for cell in named if named.count(cell) > 1), None)
@@ -243,4 +228,17 @@ def _delimited_values(text: str, separator: str) -> Iterator[tuple[int, object]]
             cells += [""] * (len(header) - len(cells))
             yield number, {key: cell for key, cell in zip(header, cells, strict=False) if key}
     except csv.Error as error:
-        raise ContrastDataError(f"The CSV file is malformed ({error}). {EXPECTED}") from error
+        raise ContrastDataError(
+            f"The CSV file is malformed at line {lines.line_num} ({error}). Write a quote inside a quoted cell twice. "
+            f"{EXPECTED}"
+        ) from error
+
+
+def _lines(text: str, separator: str, *, quoted: bool) -> Any:
+    """A csv reader, which has a type without a name."""
+    return csv.reader(
+        io.StringIO(text, newline=""),
+        strict=True,
+        delimiter=separator,
+        quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+    )

@@ -6,19 +6,20 @@ and the meaning of labels; `contrast.contrast_set_from` makes a contrast set of 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from .columns import TEXT, Columns, find_columns, normalized
-from .data_file import EXPECTED, Row, Table, parse_table, read_table
+from .columns import Columns, find_columns, normalized
+from .data_file import Row, Table, parse_table, read_table
 from .errors import ContrastDataError
 from .labels import Label, label_value, understood
+from .reading_words import open_questions, reading_notes
 from .row_examples import Side, row_examples
 from .types import Example
 
-Layout = Literal["pairs", "two lists", "two files", "labelled", "one side"]
+Layout = Literal["pairs", "choices", "two lists", "two files", "labelled", "one side"]
 PREVIEW_ROWS = 5
 PREVIEW_LENGTH = 300  # characters of a cell
 
@@ -31,7 +32,7 @@ class Reading:
     format: str
     """For a person: "CSV, separated by semicolons"."""
     layout: Layout
-    """Where the sides are: two columns of a row, two lists, two files, a label column, or nowhere ("one side")."""
+    """Where the sides are: in two columns or the choices of a row, two lists, two files, a label, or nowhere."""
     columns: Columns
     """The column of each role; None where there is none. Of two files or lists, the positive one's."""
     names: tuple[str, ...]
@@ -130,7 +131,7 @@ def _reading(table: Table, meaning: Meaning) -> Reading:
     labels = _labels(table, columns, meaning)
     examples, n_chats = _sided_examples(table, by_source, sources, labels)
     sides = {side: tuple(e for s, e in examples if s == side) for side in ("positive", "negative", "none")}
-    missing = columns.response is None and columns.positive is None and bool(examples)
+    missing = {"response", "positive", "choices"}.isdisjoint(columns.roles()) and bool(examples)
     missing = missing and not any(example.response.strip() for _, example in examples)
     n_skipped = sum(label.count for label in labels if label.side == "skipped")
     layout = _layout(table, columns, sources)
@@ -150,8 +151,19 @@ def _reading(table: Table, meaning: Meaning) -> Reading:
         unsided=sides["none"],
         n_skipped=n_skipped + n_chats,
         responses_missing=missing,
-        questions=tuple(_questions(table, columns, layout, labels, missing)),
-        notes=(*table.notes, *notes, *_notes(columns, sources, table, labels, examples, n_chats)),
+        questions=tuple(open_questions(table, columns, labels, one_sided=layout == "one side", unanswered=missing)),
+        notes=(
+            *table.notes,
+            *notes,
+            *reading_notes(
+                table,
+                columns,
+                labels,
+                sides=(sources.positive, sources.negative),
+                has_prompt=any(example.prompt for _, example in examples),
+                n_chats=n_chats,
+            ),
+        ),
     )
 
 
@@ -205,6 +217,8 @@ def _labels(table: Table, columns: Columns, meaning: Meaning) -> tuple[Label, ..
 def _layout(table: Table, columns: Columns, sources: _Sources) -> Layout:
     if columns.positive is not None:
         return "pairs"
+    if columns.choices is not None:
+        return "choices"
     if sources.positive:
         return "two files" if sources.positive == "first file" else "two lists"
     return "labelled" if columns.label is not None else "one side"
@@ -232,50 +246,6 @@ def _sided_examples(
             else:
                 examples.append((its_side, example))
     return examples, n_chats
-
-
-def _questions(table: Table, columns: Columns, layout: Layout, labels: Sequence[Label], missing: bool) -> Iterator[str]:
-    """What keeps a reading from being a contrast set; the first sentence is the one an error shows."""
-    if not table.rows:
-        return
-    found = f"Row {table.rows[0].number} has the columns {', '.join(table.rows[0].cells) or 'nothing'}"
-    texts = columns.prompt or columns.response or columns.messages or columns.positive
-    if texts is None:
-        yield f"{found}, and none was understood as the prompt or the response. {EXPECTED}"
-        return
-    unknown = [label for label in labels if label.side == "unknown"]
-    if unknown:
-        values = ", ".join(f'"{label.value[:40]}" ({label.count} rows)' for label in unknown[:10])
-        numbers = (r.number for r in table.rows if label_value(r.cells.get(columns.label or "")) == unknown[0].value)
-        yield (
-            f'Row {next(numbers)} has the label "{unknown[0].value[:40]}". Which side is meant by {values}? '
-            f"Say which labels are positive. {EXPECTED}"
-        )
-    if layout == "one side":
-        yield f"{found}, and nothing says which side a row is on. Give the other side as a second file. {EXPECTED}"
-    if missing:
-        yield (
-            f'The column "{columns.prompt}" was understood as prompts without responses. Let a model answer them, or '
-            f"say which column is the response. {EXPECTED}"
-        )
-
-
-def _notes(
-    columns: Columns, sources: _Sources, table: Table, labels: Sequence[Label],
-    examples: Sequence[tuple[Side, Example]], n_chats: int,
-) -> Iterator[str]:  # fmt: skip
-    if table.sources and sources.positive != "first file":
-        yield f'The list "{sources.positive}" was taken as the positive side, "{sources.negative}" as the negative.'
-    if columns.prompt is None and columns.messages is None and table.rows and not any(e.prompt for _, e in examples):
-        yield "No column was understood as the prompt: the prompts are empty."
-    if columns.prompt == TEXT:
-        yield "Every text was taken as a prompt; if they are responses, say that the column text is the response."
-    skipped = sum(label.count for label in labels if label.side == "skipped")
-    if skipped:
-        values = ", ".join(f'"{label.value[:40]}"' for label in labels if label.side == "skipped")
-        yield f"{skipped} rows with the label {values} are on no side and were skipped."
-    if n_chats:
-        yield f"{n_chats} chats are not one question with one answer and were skipped."
 
 
 def _cut(cells: Mapping[str, object]) -> Mapping[str, str]:

@@ -6,12 +6,15 @@ Knows rows and roles; not which side a label means.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal
 
-from .columns import LISTED, Columns
-from .data_file import EXPECTED, Row
+from .choices import read_choices
+from .columns import EXPECTED, LISTED, Columns
+from .data_file import Row
 from .errors import ContrastDataError
-from .turns import Chat, read_chat, transcript
+from .literals import read_literal
+from .turns import Chat, is_chat, read_chat, transcript
 from .types import Example
 
 Side = Literal["positive", "negative", "none"]
@@ -22,30 +25,32 @@ def row_examples(row: Row, columns: Columns, side: Side) -> Iterator[tuple[Side,
     if columns.positive is not None and columns.negative is not None:
         yield from (("positive", example) for example in _all_answered(row, columns, columns.positive))
         yield from (("negative", example) for example in _all_answered(row, columns, columns.negative))
+    elif columns.choices is not None:
+        for choice, is_true in read_choices(row.cells.get(columns.choices), _where(row, columns.choices)):
+            yield "positive" if is_true else "negative", _example(row, columns, choice)
     elif columns.messages is not None:
         chat = read_chat(row.cells.get(columns.messages), _where(row, columns.messages))
         yield side, _chat_example(chat, row, columns)
     elif columns.response is not None:
         yield side, _answered(row, columns, columns.response)
     elif columns.prompt is not None:
-        yield side, Example(_prompt(row, columns), "", _text(row, columns.system))
+        yield side, _example(row, columns, "")
 
 
 def _all_answered(row: Row, columns: Columns, column: str) -> Iterator[Example | None]:
     """The example whose response stands in `column`, or one for each of several responses."""
     cell = row.cells.get(column)
     if isinstance(cell, str) and column in LISTED:
-        cell = [part.strip() for part in cell.split(";") if part.strip()]
+        cell = read_literal(cell) or [part.strip() for part in cell.split(";") if part.strip()]
     if isinstance(cell, list) and all(isinstance(part, str) for part in cell):
-        prompt, system = _prompt(row, columns), _text(row, columns.system)
-        yield from (Example(prompt, part, system) for part in cell)
+        yield from (_example(row, columns, part) for part in cell)
     else:
         yield _answered(row, columns, column)
 
 
 def _answered(row: Row, columns: Columns, column: str) -> Example | None:
     """The example whose response, or whole chat, stands in `column`."""
-    cell = row.cells.get(column)
+    cell = _chat_in(row.cells.get(column))
     if isinstance(cell, list):
         return _chat_example(read_chat(cell, _where(row, column)), row, columns)
     response = _text(row, column)
@@ -57,25 +62,40 @@ def _answered(row: Row, columns: Columns, column: str) -> Example | None:
     turns = transcript(response) if columns.prompt is None else None
     if turns is not None:
         return _chat_example(read_chat(turns, _where(row, column)), row, columns)
-    return Example(_prompt(row, columns), response, _text(row, columns.system))
+    return _example(row, columns, response)
 
 
-def _prompt(row: Row, columns: Columns) -> str:
-    """The prompt's text; a prompt may be a chat that ends with the question."""
-    cell = row.cells.get(columns.prompt or "")
+def _example(row: Row, columns: Columns, response: str) -> Example | None:
+    """A response to the row's prompt; None where the prompt is a chat of several turns."""
+    asked = _asked(row, columns)
+    return None if asked is None else Example(asked.prompt, response, asked.system or _text(row, columns.system))
+
+
+def _asked(row: Row, columns: Columns) -> Chat | None:
+    """The row's prompt, with what belongs below it; a prompt may be a chat that ends with the question."""
+    column = columns.prompt or ""
+    cell = _chat_in(row.cells.get(column))
     if isinstance(cell, list):
-        chat = read_chat(cell, _where(row, columns.prompt or ""))
-        if chat is not None and chat.response is None and chat.system is None:
-            return chat.prompt
-        raise ContrastDataError(f"{_where(row, columns.prompt or '')}: expected one question, without an answer.")
-    return _text(row, columns.prompt) or ""
+        chat = read_chat(cell, _where(row, column))
+    else:
+        chat = Chat(None, _text(row, columns.prompt) or "", None)
+    if chat is not None and chat.response is not None:
+        raise ContrastDataError(f"{_where(row, column)}: expected one question, without an answer.")
+    more = _text(row, columns.context) or ""
+    return replace(chat, prompt=f"{chat.prompt}\n{more}") if chat is not None and more.strip() else chat
+
+
+def _chat_in(cell: object) -> object:
+    """A cell that is one turn, or a chat written as text, as the chat."""
+    chat = read_literal(cell) if isinstance(cell, str) else [cell] if isinstance(cell, dict) else cell
+    return chat if is_chat(chat) else cell
 
 
 def _chat_example(chat: Chat | None, row: Row, columns: Columns) -> Example | None:
-    if chat is None:
+    asked = _asked(row, columns) if chat is not None and not chat.prompt else chat
+    if chat is None or asked is None:
         return None
-    prompt = chat.prompt or _prompt(row, columns)
-    return Example(prompt, chat.response or "", chat.system or _text(row, columns.system))
+    return Example(asked.prompt, chat.response or "", chat.system or asked.system or _text(row, columns.system))
 
 
 def _text(row: Row, column: str | None) -> str | None:

@@ -5,12 +5,12 @@ Knows the two usual spellings, {"role", "content"} and {"from", "value"}, and tr
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .errors import ContrastDataError
+from .literals import read_literal
 
 _ROLES = {
     "system": "system", "developer": "system", "user": "user", "human": "user", "prompter": "user",
@@ -31,7 +31,7 @@ class Chat:
 
 
 def read_chat(cell: object, where: str) -> Chat | None:
-    """The chat in a cell, which may be a list or its JSON text; None where it has more than one question or answer.
+    """The chat in a cell, which may be a list or its text; None where it has more than one question or answer.
 
     Raises ContrastDataError, beginning with `where`, for anything that is not a list of turns.
     """
@@ -46,6 +46,12 @@ def read_chat(cell: object, where: str) -> Chat | None:
     return Chat("\n\n".join(system) or None, prompt, response)
 
 
+def is_chat(value: object) -> bool:
+    """Whether a value is a list of turns, as far as its first tells."""
+    first = value[0] if isinstance(value, list) and value else None
+    return isinstance(first, dict) and any(pair <= set(first) for pair in ({"role", "content"}, {"from", "value"}))
+
+
 def transcript(text: str) -> list[dict[str, str]] | None:
     """The turns of a chat that is written as one text, "Human: ... Assistant: ..."; None for any other text."""
     before, *parts = _SPEAKER.split(text.lstrip("\n"))
@@ -56,11 +62,7 @@ def transcript(text: str) -> list[dict[str, str]] | None:
 
 def _turns(cell: object, where: str) -> list[tuple[str, str]]:
     wrong = ContrastDataError(f'{where}: expected a chat, a list of {{"role": ..., "content": ...}}.')
-    if isinstance(cell, str):
-        try:
-            cell = json.loads(cell)
-        except (ValueError, RecursionError) as error:
-            raise wrong from error
+    cell = read_literal(cell) if isinstance(cell, str) else cell
     if not isinstance(cell, list):
         raise wrong
     turns = []

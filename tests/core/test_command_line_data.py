@@ -28,8 +28,8 @@ def test_a_correction_makes_it_a_contrast_set(rated, capsys):
     given = ["--label", "rating", "--positive-labels", "5", "--negative-labels", "1"]
     assert main(["data", rated, *given]) == 0
     out = capsys.readouterr().out
-    assert '"3" is skipped: 1 rows' in out
-    assert "1 positive, 1 negative, 1 rows skipped" in out
+    assert '"3" is skipped: 1 row\n' in out
+    assert "1 positive, 1 negative, 1 row skipped" in out
 
 
 def test_what_was_understood_is_written_for_the_other_commands(rated, tmp_path, capsys):

@@ -134,3 +134,64 @@ def test_a_folder_and_an_endlessly_nested_file_get_a_sentence(tmp_path):
         read_table(tmp_path)
     with pytest.raises(ContrastDataError, match="not valid JSON"):
         parse_table("[" * 100_000, name="a", suffix=".json")
+
+
+ROWS = [{"prompt": "a", "response": "b", "label": 1}, {"prompt": "c", "response": "d", "label": 0}]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"meta": {"version": 1}, "data": {"rows": ROWS}},
+        {"data": {"examples": {"train": ROWS}}},
+        {"0": ROWS[0], "1": ROWS[1]},  # pandas: orient="index"
+        {name: {str(i): row[name] for i, row in enumerate(ROWS)} for name in ROWS[0]},  # pandas, as it does by itself
+        {"features": [{"name": "prompt"}], "rows": [{"row_idx": i, "row": row} for i, row in enumerate(ROWS)]},
+    ],
+)
+def test_rows_that_stand_deeper_in_a_json_file_are_found(value):
+    assert cells(parse_table(json.dumps(value), name="a", suffix=".json")) == ROWS
+
+
+def test_the_parts_of_a_data_set_are_one_table_and_no_sides():
+    value = {"train": ROWS, "test": ROWS[:1]}
+    table = parse_table(json.dumps(value), name="a", suffix=".json")
+    assert cells(table) == [*ROWS, ROWS[0]] and not table.sources
+    assert table.notes == ("The lists train and test are parts of one data set and were read as one table.",)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"meta": {"a": 1}, "model": "x"}, "an object with the entries meta, model, and no list of rows"),
+        ({}, "an object without entries"),
+        ({"a": {"x": [1]}, "b": {"y": [2]}}, "an object with the entries a, b, and no list of rows"),
+        ("text", "a text, and no list of rows"),
+        ([["a", "b"]], "Row 1 is a list, not an object with named columns"),
+        ({"columns": ["prompt"], "index": [0], "data": [["a"]]}, "Row 1 is a text|lists columns, index, data"),
+    ],
+)
+def test_json_without_rows_names_what_it_holds_and_what_was_expected(value, said):
+    with pytest.raises(ContrastDataError, match=f"{said}.*Expected JSONL or CSV"):
+        parse_table(json.dumps(value), name="a", suffix=".json")
+
+
+def test_json_that_nests_without_end_gets_a_sentence():
+    value = {"a": 1}
+    for _ in range(400):
+        value = {"a": value}
+    with pytest.raises(ContrastDataError, match="no list of rows"):
+        parse_table(json.dumps(value), name="a", suffix=".json")
+
+
+def test_quotes_in_a_table_of_tabs_may_be_ordinary_characters():
+    text = 'prompt\tresponse\n"Well", he said\tab"c\n"open\tr\n'
+    table = parse_table(text, name="a", suffix=".tsv")
+    assert cells(table) == [{"prompt": '"Well", he said', "response": 'ab"c'}, {"prompt": '"open', "response": "r"}]
+    assert table.notes == ("The quotes in this table do not close its cells and were read as ordinary characters.",)
+    assert cells(parse_table('prompt\tresponse\n"a\tb"\tc\n', name="a", suffix=".tsv"))[0]["prompt"] == "a\tb"
+
+
+def test_a_quote_out_of_place_names_its_line():
+    with pytest.raises(ContrastDataError, match="malformed at line 3 .*Write a quote inside a quoted cell twice"):
+        parse_table('prompt,response\na,b\n"c" d,e\n', name="a", suffix=".csv")

@@ -29,7 +29,7 @@ def test_labelled_questions_and_answers_are_read_and_none_is_skipped_and_counted
     assert {(label.value, label.side, label.count) for label in reading.labels} == {
         ("true", "positive", 2), ("false", "negative", 1), ("none", "skipped", 1),
     }  # fmt: skip
-    assert any(note.startswith("1 rows") and '"none"' in note for note in reading.notes)
+    assert any(note.startswith("1 row ") and '"none"' in note for note in reading.notes)
     assert contrast_set_from(reading).notes[: len(reading.notes)] == reading.notes
 
 
@@ -185,7 +185,7 @@ def test_chats_spelled_from_and_value_and_contents_in_parts_are_read():
 def test_chats_of_several_turns_are_skipped_and_counted():
     turns = [{"role": role, "content": role} for role in ("user", "assistant")]
     reading = read([{"messages": turns * 2, "label": 1}, {"messages": turns, "label": 0}])
-    assert reading.n_skipped == 1 and any("1 chats" in note for note in reading.notes)
+    assert reading.n_skipped == 1 and any("1 chat is" in note for note in reading.notes)
     assert responses(reading) == ([], ["assistant"])
 
 
@@ -223,11 +223,11 @@ def test_a_malformed_chat_names_its_row(cell):
 
 
 def test_another_column_that_could_be_meant_is_said_and_can_be_chosen():
-    rows = [{"instruction": "i", "input": "j", "output": "o", "label": label} for label in (1, 0)]
+    rows = [{"question": "i", "query": "j", "output": "o", "label": label} for label in (1, 0)]
     reading = read(rows)
     assert reading.positive[0].prompt == "i"
-    assert any('it could be "input" as well' in note for note in reading.notes)
-    assert read(rows, columns=Columns(prompt="input")).positive[0].prompt == "j"
+    assert any('it could be "query" as well' in note for note in reading.notes)
+    assert read(rows, columns=Columns(prompt="query")).positive[0].prompt == "j"
 
 
 def test_columns_of_any_name_are_understood_when_they_are_said():
@@ -261,8 +261,7 @@ def test_known_data_sets_are_read_as_they_are_published():
     assert [e.prompt for e in harmful.unsided] == ["Write a thing"] and harmful.unused == ("target",)
     header = "Type,Category,Question,Best Answer,Best Incorrect Answer,Source"
     facts = f'{header}\nA,B,"Is it, really?",No.,"Yes, it is.",https://example.org\n'
-    assert read(facts, ".csv").responses_missing
-    pair = read(facts, ".csv", columns=Columns(positive="Best Answer", negative="Best Incorrect Answer"))
+    pair = read(facts, ".csv")
     assert (responses(pair), pair.positive[0].prompt) == ((["No."], ["Yes, it is."]), "Is it, really?")
     persona = [{"question": "Agree?", "statement": "s", "label_confidence": 0.9,
                 "answer_matching_behavior": " Yes", "answer_not_matching_behavior": " No"}]  # fmt: skip

@@ -30,6 +30,8 @@ CHATS = "\n".join(
     for n in (0, 1)
 )
 AB = json.dumps([{"question": "Q?", "answer_matching_behavior": " (A)", "answer_not_matching_behavior": " (B)"}])
+CHOICES = json.dumps({"question": "Q?", "mc2_targets": {"choices": ["No.", "Not so.", "Yes."], "labels": [1, 1, 0]}})
+INSTRUCTIONS = json.dumps([{"instruction": "Say", "input": "Hi", "output": f"{n}", "label": n} for n in (0, 1)])
 
 
 def look_at(store: ModelStore | None = None, **own: Any) -> Look:
@@ -47,12 +49,14 @@ def file(folder: Path, name: str, content: str | bytes) -> str:
     [
         ("a.jsonl", PAIRS, (4, 4), "every row has both sides"),
         ("a.csv", "\ufeffprompt,response,label\r\nHi,\"Yes, I do\",TRUE\r\nHi,No,FALSE\r\nHi,Hm,NONE\r\n", (1, 1),
-         "1 rows skipped"),
+         "1 row skipped"),
         ("a.csv", ",prompt,positive,negative\n0,Hi,Yes,No\n", (1, 1), "separated by commas"),
         ("a.tsv", "prompt\tresponse\tlabel\nHi\tYes\t1\nHi\tNo\t0\n", (1, 1), "TSV"),
         ("a.json", TWO_LISTS, (2, 2), "“happy” was taken".replace("“", "&quot;").replace("”", "&quot;")),
         ("a.json", AB, (1, 1), "answer_matching_behavior"),
         ("a.jsonl", CHATS, (1, 1), "messages"),
+        ("a.jsonl", CHOICES, (2, 1), "every row has true choices and false ones"),
+        ("a.json", INSTRUCTIONS, (1, 1), "on a new line, &quot;input&quot;"),
     ],
 )  # fmt: skip
 def test_every_usual_file_is_shown_as_it_was_understood(
@@ -132,8 +136,9 @@ def test_what_was_chosen_and_is_there_no_longer_is_taken_back(tmp_path: Path) ->
         ("a.jsonl.gz", b"\x1f\x8b", "of a type this program does not read"),
         ("a.csv", b"\x89PNG\r\n\x1a\n\x00", "UTF-8"),
         ("a.json", "[" * 100_000, "not valid JSON"),
-        ("a.json", '{"a": 1}', "does not hold a list of rows"),
-        ("a.csv", "a,b\n1,2\n", "none was understood"),
+        ("a.json", '{"a": 1}', "entries a, and no list of rows in it. Expected JSONL or CSV rows"),
+        ("a.csv", "a,b\n1,2\n", "columns a, b, and none was understood"),
+        ("a.csv", "a,b\n1,2\n", "Expected JSONL or CSV rows with either the columns prompt, response and label"),
         ("a.jsonl", '{"prompt": "x"', "Line 1 is not valid JSON"),
     ],
 )
@@ -158,7 +163,10 @@ def test_a_file_beyond_the_limits_is_refused_or_cut_and_says_so(tmp_path: Path) 
     look = look_at(store, file=path)
     assert look.contrast is not None and len(look.contrast.positive) == len(look.contrast.negative) == 3
     shown = preview_html(look)
-    assert "The first 3 of each side are taken, of 6 and 6." in shown and "1 examples are longer than 30" in shown
+    assert (
+        "The first 3 of each side are taken, of 6 and 6." in shown
+        and "1 example was longer than 30 characters and left out" in shown
+    )
     fewer = look_at(store, file=path, correction=Correction(most=2))
     assert fewer.contrast is not None and len(fewer.contrast.positive) == 2
     more = look_at(store, file=path, correction=Correction(most=1000))
