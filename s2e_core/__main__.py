@@ -13,6 +13,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from transformers.utils import logging as transformers_logging
@@ -47,6 +48,7 @@ from .commands_measure import evaluate_variants, find, sweep_grid
 from .export import ExportFormat
 from .memory import available_memory, gigabytes
 from .naming import namer
+from .reloading import NotCheckedError, check_room
 from .residence import memory_held, residence
 from .spec import KINDS, ModelSpec
 from .terminal import chosen_contrast, chosen_model, chosen_settings, extracted, output, progress_line
@@ -54,7 +56,7 @@ from .text_checks import described_template
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status (0 done, 1 a check failed, 2 bad input, 130 interrupted)."""
+    """Run one command; returns the exit status (0 done, 1 not checked or wrong, 2 bad input, 130 interrupted)."""
     options = parse(arguments, {name: str(run.__doc__) for name, run in COMMANDS.items()})
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
@@ -188,6 +190,8 @@ def verify(options: argparse.Namespace) -> int:
 
 
 def _verified(loaded: LoadedModel, made: WeightEdit, folder: Path) -> int:
+    with suppress(NotCheckedError):  # the verdict says it
+        print(f"note: {check_room(loaded, made, folder).sentence}", file=sys.stderr)
     with progress_line("verifying") as progress:
         verification = verify_export(loaded, made, folder, progress=progress)
     print("\n".join(verification.lines()))

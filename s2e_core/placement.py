@@ -101,6 +101,12 @@ def dequantized(owner: nn.Module, parameter: nn.Parameter) -> Tensor:
     return numbers
 
 
+def offload_maps(model: nn.Module) -> list[object]:
+    """What the modules' hooks read offloaded weights from."""
+    maps = (_hooked(module, "weights_map") for module in model.modules())
+    return [kept for kept in maps if kept is not None]
+
+
 def _offloaded(owner: nn.Module, name: str) -> Tensor:
     """From the map of the hook that brings it in for a forward pass: a file, or memory beside the GPU's."""
     weight: Tensor = _hooked(owner, "weights_map")[name]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .model_card import CardKind
+from .model_card import RECIPE_FILE, CardKind
 from .naming import component_label
 from .spec import Component, ModelSpec
 
@@ -48,6 +48,12 @@ class Verification:
     agreement: float = math.nan
     """Share of positions at which the reloaded model and the preview have the same next token."""
     n_positions: int = 0
+    held: str = ""
+    """Where the model that was checked had its weights, as a sentence."""
+    not_checked: str = ""
+    """Where nothing could be computed here: because of what, as the rest of a sentence."""
+    folder: str = ""
+    """The name of the written folder."""
 
     @property
     def n_changed(self) -> int:
@@ -56,8 +62,11 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        right_tensors = not (self.missing or self.unexpected or self.not_found)
-        return right_tensors and self.logit_difference <= self.logit_tolerance
+        return self._right_tensors and self.logit_difference <= self.logit_tolerance
+
+    @property
+    def _right_tensors(self) -> bool:
+        return not (self.missing or self.unexpected or self.not_found)
 
     @property
     def realised_min(self) -> float:
@@ -79,6 +88,13 @@ class Verification:
 
     def sentence(self) -> str:
         """The verdict for a person."""
+        if self.not_checked and self._right_tensors:
+            return (
+                f"The {self.kind} was written, and the edit is in all {len(self.intended)} intended tensors and in no "
+                f"other; what it computes was not checked here, because {self.not_checked}. To check it on another "
+                f"machine, run python -m s2e_core verify {self.folder}/{RECIPE_FILE} {self.folder} there, with this "
+                "model as --model."
+            )
         if not self.passed:
             return f"The {self.kind} does not do what the preview showed. {' '.join(self.warnings)}"
         return (
@@ -93,13 +109,18 @@ class Verification:
         return (
             self.sentence(),
             f"Tensors: {self.n_changed} of {len(self.intended)} intended changed, {len(self.unexpected)} others.",
-            f"Logits: at most {self.logit_difference:.3g} from the preview, {self.logit_tolerance:.3g} allowed; the "
-            f"edit itself moves them by up to {self.logit_effect:.3g}.",
-            f"Next token: the same at {self.agreement:.1%} of {self.n_positions} positions.",
+            *(() if self.not_checked else self._computed()),
             f"Change kept in {self.number_format}: median {self.realised_median:.1%}, least {self.realised_min:.1%}.",
             f"Components that kept least: {worst}.",
-            *(self.warnings if self.passed else ()),
+            *(self.warnings if self.passed or (self.not_checked and self._right_tensors) else ()),
         )
+
+    def _computed(self) -> Iterator[str]:
+        yield (
+            f"Logits: at most {self.logit_difference:.3g} from the preview, {self.logit_tolerance:.3g} allowed; the "
+            f"edit itself moves them by up to {self.logit_effect:.3g}."
+        )
+        yield f"Next token: the same at {self.agreement:.1%} of {self.n_positions} positions. {self.held}".rstrip()
 
     @property
     def _shares(self) -> Tensor:
@@ -115,7 +136,7 @@ class Verification:
                 f"Transformers found no numbers for {_some(self.not_found)}, which are random each time the model is "
                 "loaded; download the base model again."
             )
-        if not self.logit_difference <= self.logit_tolerance:  # NaN is a failure too
+        if not self.not_checked and not self.logit_difference <= self.logit_tolerance:  # NaN is a failure too
             yield (
                 f"Logits differ from the preview by {self.logit_difference:.3g}, more than the "
                 f"{self.logit_tolerance:.3g} that rounding explains."

@@ -7,30 +7,23 @@ to compare with. Everything a `Verification` says was measured on the written fi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
-from accelerate.utils import set_module_tensor_to_device
-from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from .adapter import CONFIG_FILE, WEIGHTS_FILE, adapter_factors, change_by_factors, check_edit
 from .chat import prompt_ids
 from .checkpoint import FLOATS, StoredTensor, open_checkpoint, read_bytes, read_rows, read_shard
-from .dispatch import Target, read_model
 from .errors import ExportError
 from .intervene import preview_logits
-from .placement import SPREAD, running_device
+from .placement import running_device
+from .reloading import READING_ERRORS, NotCheckedError, Room, check_room, raise_if_no_room, second_model
 from .staging import Meter
 from .stored_edit import stored_changes
 from .types import Edited, LoadedModel, Original, Progress, WeightEdit
 from .verification import Verification
-
-if TYPE_CHECKING:
-    from peft import PeftModel
 
 PROMPTS = ("Once upon a time", "How are you today?", "The most important thing about a good answer is")
 PROMPT_TOKENS = 48
@@ -52,22 +45,27 @@ def verify_export(
 ) -> Verification:
     """Check a written checkpoint, or an adapter where there is an adapter_config.json, against base and preview.
 
-    Reads the files in blocks, then loads a second model with plain transformers (and PEFT). `progress` counts tensors
-    and prompts. Raises ExportError where the folder cannot be read or loaded.
+    Reads the files in blocks, then runs a second model made by plain transformers (and PEFT); `check_room` says before
+    where, and where there is no room the result says that. `progress` counts tensors and prompts. Raises ExportError
+    where the folder cannot be read or loaded.
     """
     check_edit(loaded, edit)
-    target = _target(loaded)
-    loaded, folder = loaded.in_full(), Path(folder)
+    whole, loaded, folder = loaded, loaded.in_full(), Path(folder)
     if (folder / CONFIG_FILE).is_file():
         meter = Meter(len(prompts), progress)
         found = _adapter_findings(loaded, edit, folder)
     else:
         meter = Meter(len(open_checkpoint(loaded.source).tensors()) + len(prompts), progress)
         found = _checkpoint_findings(loaded, edit, folder, meter)
-    model, not_found = _reload(loaded, folder, found, target)
-    if found.kind == "adapter":
-        found = _with_taken(found, model)
-    return _with_logits(replace(found, not_found=not_found), loaded, edit, model, prompts, meter)
+    try:
+        room = check_room(whole, edit, folder)
+        model, not_found = second_model(whole, folder, room)
+        if found.kind == "adapter":
+            found = _with_taken(found, model)
+        found = replace(found, not_found=not_found, held=room.sentence)
+        return _with_logits(found, loaded, edit, _Second(model, room, folder), prompts, meter)
+    except NotCheckedError as error:
+        return replace(found, not_checked=str(error), folder=folder.name)
 
 
 def _checkpoint_findings(loaded: LoadedModel, edit: WeightEdit, folder: Path, meter: Meter) -> Verification:
@@ -102,7 +100,8 @@ def _adapter_findings(loaded: LoadedModel, edit: WeightEdit, folder: Path) -> Ve
     """The written factors against the edit's; B A is the change that PEFT adds."""
     intended = adapter_factors(loaded, edit)
     stored = {tensor.name: tensor for tensor in read_shard(folder / WEIGHTS_FILE).tensors if tensor.dtype in FLOATS}
-    written = {name: torch.cat([rows for _, rows in read_rows(tensor)]) for name, tensor in stored.items()}
+    right_shape = {name for name, factor in intended.items() if name in stored and stored[name].shape == factor.shape}
+    written = {name: torch.cat([rows for _, rows in read_rows(stored[name])]).float() for name in right_shape}
     along = _nothing_written(edit)
     for i in edit.edited_sites():
         along[i] = change_by_factors(loaded, edit, i, written)
@@ -112,7 +111,7 @@ def _adapter_findings(loaded: LoadedModel, edit: WeightEdit, folder: Path) -> Ve
         number_format=" and ".join(sorted({tensor.dtype for tensor in stored.values()})),
         intended=tuple(intended),
         missing=tuple(n for n, factor in intended.items() if n not in written or not torch.equal(factor, written[n])),
-        unexpected=tuple(sorted(written.keys() - intended.keys())),
+        unexpected=tuple(sorted(stored.keys() - intended.keys())),
         realised=tuple(realised_share(edit, i, values) for i, values in enumerate(along)),
     )
 
@@ -131,8 +130,30 @@ def _with_taken(found: Verification, model: nn.Module) -> Verification:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class _Second:
+    """The model made of what was written."""
+
+    model: nn.Module
+    room: Room
+    folder: Path
+
+    @torch.inference_mode()
+    def logits(self, ids: Tensor) -> Tensor:
+        """As `preview_logits`."""
+        try:
+            logits: Tensor = self.model(input_ids=ids.to(running_device(self.model)), use_cache=False).logits
+        except READING_ERRORS as error:
+            raise_if_no_room(error)
+            reason = " ".join(str(error).split())[:300]
+            if self.room.target == "disk":
+                raise NotCheckedError(f"it cannot be run with its weights on the disk ({reason})") from error
+            raise ExportError(f"What was written to {self.folder.name} cannot be run: {reason}") from error
+        return logits.float().cpu()
+
+
 def _with_logits(
-    found: Verification, loaded: LoadedModel, edit: WeightEdit, model: nn.Module, prompts: Sequence[str], meter: Meter
+    found: Verification, loaded: LoadedModel, edit: WeightEdit, second: _Second, prompts: Sequence[str], meter: Meter
 ) -> Verification:
     """The findings with what the reloaded model computes, against preview and original."""
     effect = largest = 0.0
@@ -141,8 +162,7 @@ def _with_logits(
     for prompt in prompts:
         ids = torch.tensor([prompt_ids(loaded.tokenizer, prompt)[:PROMPT_TOKENS]])
         preview, original = (preview_logits(loaded, variant, ids) for variant in (Edited(edit), Original()))
-        with torch.inference_mode():
-            reloaded = model(input_ids=ids.to(running_device(model)), use_cache=False).logits.float().cpu()
+        reloaded = second.logits(ids)
         gaps.append((reloaded - preview).abs().amax(-1).flatten())
         effect, largest = _larger(effect, preview - original), _larger(largest, preview)
         same += int((reloaded.argmax(-1) == preview.argmax(-1)).sum())
@@ -161,52 +181,6 @@ def _with_logits(
         agreement=same / positions,
         n_positions=positions,
     )
-
-
-def _target(loaded: LoadedModel) -> Target:
-    """Where a second model has room: beside one that needed fewer bits, on the disk alone."""
-    if loaded.precise is not None:
-        return "disk"
-    return SPREAD if loaded.placement.device == SPREAD else loaded.device
-
-
-def _reload(
-    loaded: LoadedModel, folder: Path, found: Verification, target: Target
-) -> tuple[nn.Module, tuple[str, ...]]:
-    """The written model held as the loaded one is, and the weights that had no tensor."""
-    source = loaded.source if found.kind == "adapter" else folder
-    rounded = found.number_format != "F32" or bool(loaded.stored_quantized)
-    dtype = loaded.dtype if rounded else torch.float32
-    try:
-        model, not_found, _ = read_model(source, target, dtype, max_memory=loaded.placement.max_memory)
-        if found.kind == "adapter":
-            model = _adapted(model, folder)
-    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ExportError(f"What was written to {folder.name} cannot be loaded: {reason}") from error
-    return model.eval(), not_found
-
-
-def _adapted(model: PreTrainedModel, folder: Path) -> PeftModel:
-    from peft import PeftConfig, PeftModel, load_peft_weights, set_peft_model_state_dict
-
-    if not hasattr(model, "hf_device_map"):
-        return PeftModel.from_pretrained(model, folder)
-    config = PeftConfig.from_pretrained(folder, inference_mode=True)
-    if getattr(config, "target_parameters", None):
-        raise ExportError(
-            "The adapter was not checked: PEFT cannot run one for experts while a part of the model stays on the disk. "
-            "Export a checkpoint, or check the adapter where the model fits into memory."
-        )
-    # Of a spread model PEFT would write out all shards again, and put the adapter where there is no memory.
-    adapted = PeftModel(model, config, low_cpu_mem_usage=True)
-    factors = load_peft_weights(folder, device="cpu")
-    set_peft_model_state_dict(adapted, factors, low_cpu_mem_usage=True)
-    places = {name.replace(".default.", "."): name for name, _ in adapted.named_parameters() if ".lora_" in name}
-    for name in places.keys() & factors.keys():
-        device = running_device(adapted, name.split(".lora_")[0])
-        set_module_tensor_to_device(adapted, places[name], device, value=factors[name])
-    return adapted
 
 
 def realised_share(edit: WeightEdit, site: int, along: Tensor) -> Tensor:
