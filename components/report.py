@@ -56,9 +56,9 @@ INTERVALS = (
     "Every figure stands with its 95 % interval. Shares of prompts that are right or wrong: Wilson's score interval. "
     f"Means, utility kept, and differences: percentile bootstrap with {RESAMPLES:,} resamples of the prompts and fixed "
     "dice. Several samples of one prompt are averaged first, so that the count behind an interval is that of prompts. "
-    "Utility kept is the mean score on the utility prompts divided by the untouched model's, paired prompt by prompt; "
-    "its interval is no narrower than with one prompt lost or gained, since no loss in few prompts is no proof that "
-    "none is ever lost."
+    "Utility kept is the mean score on the utility prompts divided by the untouched model's, paired prompt by prompt. "
+    "Its interval, and that of a difference of scores, is no narrower than with one prompt lost or gained, since no "
+    "change in few prompts is no proof that none ever changes."
 )
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">

@@ -207,7 +207,10 @@ def evaluate_variants(options: argparse.Namespace) -> None:
     print("\n".join(evaluation_lines(evaluations)), end="\n\n")
     shown = {name for evaluation in evaluations for name in evaluation.figures()}
     print("\n".join(f"{name}: {how}" for name, how in HOW.items() if name in shown))
-    print("In brackets stand 95 % intervals over the prompts: Wilson for shares, else the bootstrap.")
+    print(
+        "In brackets stand 95 % intervals over the prompts: Wilson for shares, else the bootstrap, for changes of "
+        "scores and for what is kept no narrower than with one prompt lost or gained."
+    )
 
 
 def _variants(options: argparse.Namespace, loaded: LoadedModel) -> Iterator[tuple[str, Variant]]:

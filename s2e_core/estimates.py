@@ -62,9 +62,19 @@ def estimate(values: Sequence[float]) -> Estimate:
 def difference(a: Sequence[float], b: Sequence[float]) -> Estimate:
     """mean(a) - mean(b), where a[i] and b[i] belong to the same prompt: the bootstrap draws prompts, not values.
 
+    Of scores between 0 and 1 the interval is no narrower than the normal one of prompts of which one, in sum, was lost
+    or gained: where no prompt tells the two apart the next one may, and the bootstrap would leave no width at all.
     Raises ValueError for lists that are empty, differ in length or hold a value that is not finite.
     """
-    return _bootstrap(torch.sub, *_pair(a, b))
+    columns = _pair(a, b)
+    drawn, n, changes = _bootstrap(torch.sub, *columns), len(columns[0]), columns[0] - columns[1]
+    are_scores = all(bool(((column >= 0) & (column <= 1)).all()) for column in columns)
+    if not are_scores or float((changes - changes.mean()).square().sum()) >= 1:
+        return drawn
+    half = Z / n
+    return _estimate(
+        drawn.value, min(drawn.low, max(-1.0, drawn.value - half)), max(drawn.high, min(1.0, drawn.value + half)), n
+    )
 
 
 def ratio(a: Sequence[float], b: Sequence[float]) -> Estimate:

@@ -36,8 +36,8 @@ HOW: Mapping[str, str] = MappingProxyType(
     }
 )
 """How every figure is made. Each has a 95 % interval: Wilson for shares, else the bootstrap over prompts, paired where
-two variants are compared, and for the utility kept no narrower than with one prompt lost or gained; several answers to
-one prompt are averaged first and count once."""
+two variants are compared, and for the utility kept and differences of scores no narrower than with one prompt lost or
+gained; several answers to one prompt are averaged first and count once."""
 
 
 @dataclass(frozen=True, eq=False)

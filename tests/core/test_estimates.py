@@ -103,6 +103,28 @@ def test_what_is_kept_is_the_ratio_with_an_interval_that_is_never_narrower():
     assert kept([0.0, 0.0], [1.0, 1.0]).low == 0.0
 
 
+def test_scores_that_no_prompt_tells_apart_may_differ_on_the_next():
+    half = 1.959964 * sqrt(1 / 10 / 10)  # as if one of the ten had changed
+    same, apart = difference([0.4] * 10, [0.4] * 10), difference([1] * 10, [0] * 10)
+    assert (same.value, *interval(same)) == pytest.approx((0, -half, half))
+    assert (apart.value, *interval(apart)) == pytest.approx((1, 1 - half, 1))
+    one = difference([1] * 5 + [0] * 5, [1] * 4 + [0] * 6)
+    assert interval(one) == pytest.approx((0.1 - half, 0.1 + max(half, 0.2)))
+    two = [1] * 6 + [0] * 4, [1] * 4 + [0] * 6
+    assert interval(difference(*two)) == pytest.approx(bootstrap_by_hand(two, lambda x, y: x - y))
+    assert interval(difference([0.5], [0.5])) == (-1, 1)
+
+
+@pytest.mark.parametrize("n", [20, 60])
+def test_rare_changes_are_within_the_interval_of_a_difference(n):
+    dice = random.Random(6)
+    drawn = []
+    for _ in range(300):
+        before = [float(dice.random() < 0.5) for _ in range(n)]
+        drawn.append(difference([1.0 if dice.random() < 0.04 else value for value in before], before))
+    assert sum(f.low <= 0.02 <= f.high for f in drawn) / 300 >= 0.93
+
+
 def test_pairing_narrows_the_interval_where_prompts_are_hard_for_both():
     dice = random.Random(4)
     a = [dice.gauss(0, 1) for _ in range(80)]
@@ -124,7 +146,7 @@ def test_one_value_and_equal_values_are_their_own_interval():
         figure = mean(values)
         assert figure.low == pytest.approx(values[0]) == figure.high
         assert figure.low <= figure.value <= figure.high
-    assert interval(difference([0.1] * 7, [0.1] * 7)) == (0, 0)
+    assert interval(difference([40.0] * 7, [40.0] * 7)) == (0, 0)  # numbers of tokens, which nothing bounds
     assert interval(ratio([0.7] * 7, [0.7] * 7)) == pytest.approx((1, 1))
 
 
