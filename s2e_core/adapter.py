@@ -124,6 +124,11 @@ def _check_peft(loaded: LoadedModel, edit: WeightEdit) -> None:
                 f"PEFT {version('peft')} cannot adapt the experts of {site.name}, whose matrices lie in a single one; "
                 "export the checkpoint instead."
             )
+        if site.experts == 1 and getattr(loaded.model.get_submodule(_owner(site)), "is_transposed", False):
+            raise ExportError(
+                f"PEFT {version('peft')} cannot adapt the single expert of {site.name}: it takes its matrix for one "
+                "that is stored the other way round; export the checkpoint instead."
+            )
         if site.also_at:
             raise ExportError(
                 f"PEFT {version('peft')} cannot adapt {site.name}, whose weight later layers use as well: an adapter "

@@ -64,7 +64,7 @@ def with_one_expert(loaded, edit, expert):
 
 def test_the_stored_tensors_of_a_mixture_hold_each_input_once(loaded):
     site = experts_of(loaded)
-    pieces = locate(open_checkpoint(loaded.source), loaded, [site])[site]
+    pieces = dict(locate(open_checkpoint(loaded.source), loaded, [site]))[site]
     stored, n = stored_tensors(loaded.source), loaded.spec.sites[site].n_inputs
     assert pieces[0].tensor.name.endswith(FAMILIES[loaded.spec.model_type])
     assert len(pieces) in (1, loaded.spec.sites[site].experts)
@@ -96,7 +96,7 @@ def test_float32_holds_the_sum_unrounded(loaded, tmp_path):
 
 def test_only_the_edited_experts_bytes_change(loaded, tmp_path):
     edit = with_one_expert(loaded, random_edit(loaded), expert=1)
-    (pieces,) = locate(open_checkpoint(loaded.source), loaded, [experts_of(loaded)]).values()
+    (pieces,) = dict(locate(open_checkpoint(loaded.source), loaded, [experts_of(loaded)])).values()
     name = pieces[1 if len(pieces) > 1 else 0].tensor.name
     out = export_checkpoint(loaded, edit, tmp_path / "out")
     before, after = stored_tensors(loaded.source), stored_tensors(out)
@@ -143,7 +143,7 @@ def test_a_tensor_of_one_expert_that_was_put_back_is_found(mixtral, tmp_path):
 def test_as_many_layers_as_experts_are_not_taken_for_them(tmp_path):
     loaded = load_model(folder_of(tmp_path / "model", "qwen3_moe", FP32, num_hidden_layers=4), device="cpu")
     mixtures = [i for i, site in enumerate(loaded.spec.sites) if site.experts]
-    found = locate(open_checkpoint(loaded.source), loaded, mixtures)
+    found = dict(locate(open_checkpoint(loaded.source), loaded, mixtures))
     for site, pieces in found.items():
         layer = loaded.spec.sites[site].layer
         names = [f"model.layers.{layer}.mlp.experts.{expert}.down_proj.weight" for expert in range(4)]
@@ -260,6 +260,24 @@ def test_experts_kept_in_one_matrix_are_exported_and_refused_as_an_adapter(tmp_p
     with pytest.raises(ExportError, match=r"PEFT .* cannot adapt the experts of .*ffn.*checkpoint"):
         export_adapter(loaded, edit, tmp_path / "out")
     assert verify_export(loaded, edit, export_checkpoint(loaded, edit, tmp_path / "out")).passed
+
+
+ONE_EXPERT = {"mixtral": "num_local_experts", "qwen3_moe": "num_experts", "gpt_oss": "num_local_experts"}
+
+
+@pytest.mark.parametrize("family", ONE_EXPERT)
+@pytest.mark.parametrize("hidden_size", [64, 96])
+def test_a_single_expert_is_adapted_or_refused_where_peft_takes_it_for_another_shape(tmp_path, family, hidden_size):
+    """Of a square matrix PEFT would add the change the wrong way round, of any other it would fail when it runs."""
+    sizes = {ONE_EXPERT[family]: 1, "num_experts_per_tok": 1, "hidden_size": hidden_size, "intermediate_size": 96}
+    loaded = load_model(folder_of(tmp_path / "model", family, FP32, **sizes), device="cpu")
+    edit = random_edit(loaded)
+    if family == "gpt_oss":
+        with pytest.raises(ExportError, match=r"PEFT .* cannot adapt the single expert of .*experts.*checkpoint"):
+            export_adapter(loaded, edit, tmp_path / "out")
+        assert verify_export(loaded, edit, export_checkpoint(loaded, edit, tmp_path / "out")).passed
+    else:
+        assert verify_export(loaded, edit, export_adapter(loaded, edit, tmp_path / "out")).passed
 
 
 def test_what_peft_would_rename_and_lose_is_refused_and_the_checkpoint_proposed(tmp_path):
