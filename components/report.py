@@ -31,7 +31,7 @@ from s2e_core import (
     steering_directions,
 )
 from s2e_core.estimates import RESAMPLES
-from s2e_core.search import chosen
+from s2e_core.finalists import chosen
 from s2e_core.spec import ModelSpec
 from s2e_core.sweep import sweep_results
 from s2e_core.sweep_file import Sweep, load_sweep

@@ -1,7 +1,7 @@
 """Find a good edit within a budget, and the steering strength it has to beat, on prompts kept apart for choosing.
 
-Knows plans, sweeps and the order of the stages; which edit to try next is in `proposals.py`, how answers are made and
-kept in `sweep.py`.
+Knows plans, sweeps and the order of the stages; which edit to try next is in `proposals.py`, which to look at again and
+to choose in `finalists.py`, how answers are made and kept in `sweep.py`.
 """
 
 from __future__ import annotations
@@ -16,25 +16,21 @@ from pathlib import Path
 
 from .behaviors import Behavior
 from .errors import BehaviorError, SettingsError, SweepError
-from .estimates import Z
-from .plan import Plan, Result, results
+from .finalists import ARMS, chosen, finalists_of, weakened
+from .plan import Plan, results
 from .proposals import Proposals
 from .stages import Stages
 from .sweep import sweep, sweep_results
 from .sweep_file import Sweep
-from .trade_off import best_within
-from .trials import PAPER_GAMMA, Arm, Trial, steering_grid
+from .trials import PAPER_GAMMA, Trial, steering_grid
 from .types import ComponentScores, LoadedModel, Progress, SteeringDirections
 
 BATCH = 8
 """Edits proposed together: large enough to fill a batch of the model, small enough to learn from the earlier ones."""
 FRESH_DICE = 1_000_000
 """Between the seeds of two stages, so that none of them throws the same dice again."""
-WEAKER = 0.85
-"""Share of its strength at which a finalist that may lose too much is tried again."""
 ROUNDS = 4
 """How often the finalists of an arm are weakened before none of them is said to keep the floor."""
-ARMS: tuple[Arm, Arm] = ("edit", "steering")
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,76 +96,47 @@ def find_edit(
         behavior, n_attribute=prompts, n_utility=prompts, temperature=temperature, seed=seed,
         max_new_tokens=max_new_tokens,
     )  # fmt: skip
-    deep = replace(asked, n_attribute=None, n_utility=None, samples=samples if temperature else 1)
-    final_plan = replace(deep, seed=seed + FRESH_DICE)
-    test_plan = _apart(replace(deep, split="test", seed=seed + 2 * FRESH_DICE), final_plan)
+    plans, less_is_better = _plans(asked, samples), asked.less_is_better
     fixed = (Trial(), *steering_grid(dict.fromkeys((*gammas, behavior.gamma))), Trial(behavior.settings))
-    stages = Stages(
-        progress,
-        development=(len(fixed) + n_trials) * len(asked.questions()),
-        finals=(1 + 2 * finalists) * len(final_plan.questions()),
-        test=3 * len(test_plan.questions()) if test_plan else 0,
-    )
+    stages = plans.stages(progress, len(fixed) + n_trials, finalists)
     with _folder(path) as folder:
         bench = _Bench(loaded, scores, directions, folder, stages, stop)
         near = floor - sqrt(floor * (1 - floor) / prompts)
-        proposals = Proposals(scores, directions, floor=near, less_is_better=asked.less_is_better, seed=seed)
+        proposals = Proposals(scores, directions, floor=near, less_is_better=less_is_better, seed=seed)
         development = _explore(bench, asked, fixed, proposals, n_trials, seen)
         looked = sweep_results(development)
-        again = [t for arm in ARMS for t in finalists_of(looked, arm, floor, near, finalists, asked.less_is_better)]
-        finals = _run_off(bench, final_plan, again, floor)
-        edit, steering = (chosen(sweep_results(finals), arm, floor, finals.less_is_better) for arm in ARMS)
+        again = [t for arm in ARMS for t in finalists_of(looked, arm, floor, near, finalists, less_is_better)]
+        finals = _run_off(bench, plans.finals, again, floor)
+        edit, steering = (chosen(sweep_results(finals), arm, floor, less_is_better) for arm in ARMS)
         picked = [trial for trial in (edit, steering) if trial is not None]
-        held_out = bench.ask("test", test_plan, (Trial(), *picked)) if test_plan and picked else None
+        held_out = bench.ask("test", plans.test, (Trial(), *picked)) if plans.test and picked else None
     stages.finish()
     return Found(floor, development, held_out, edit, steering, finals)
 
 
-def finalists_of(
-    measured: Sequence[Result], arm: Arm, floor: float, near: float, most: int, less_is_better: bool
-) -> tuple[Trial, ...]:
-    """Up to `most` trials of an arm that deserve a second look.
+@dataclass(frozen=True, eq=False)
+class _Plans:
+    """What each stage asks."""
 
-    The best down to `near`, which may keep more than it seemed, and the same a little weaker; then the best at the
-    floor and the best well above it, which keeps the floor more surely; what is left is filled up from the best down
-    to `near`.
-    """
-    left, picked = list(measured), list[Trial]()
-    for bar in (near, floor, floor + (1 - floor) * 2 / 3, *[near] * most):
-        place = best_within(left, arm, bar, less_is_better=less_is_better)
-        if place is not None and len(picked) < most:
-            picked.append(left.pop(place).trial)
-            if len(picked) == 1 < most:
-                picked.append(weaker(picked[0]))
-    return tuple(picked)
+    development: Plan
+    finals: Plan
+    test: Plan | None
+    """None where the behaviour has no prompts that nothing was chosen on."""
 
-
-def weaker(trial: Trial) -> Trial:
-    """The same steering or edit at WEAKER of its strength."""
-    if trial.settings is None:
-        return Trial(gamma=round((trial.gamma or 0.0) * WEAKER, 3))
-    return Trial(replace(trial.settings, strength=round(trial.settings.strength * WEAKER, 4)))
+    def stages(self, progress: Progress | None, n_trials: int, finalists: int) -> Stages:
+        return Stages(
+            progress,
+            development=n_trials * len(self.development.questions()),
+            finals=(1 + 2 * finalists) * len(self.finals.questions()),
+            test=3 * len(self.test.questions()) if self.test else 0,
+        )
 
 
-def weakened(
-    latest: Sequence[Trial], measured: Sequence[Result], floor: float, less_is_better: bool
-) -> tuple[Trial, ...]:
-    """The latest finalists at WEAKER of their strength, those of the arms of which none keeps the floor."""
-    failed = [arm for arm in ARMS if chosen(measured, arm, floor, less_is_better) is None]
-    return tuple(weaker(trial) for trial in latest if trial.arm in failed)
-
-
-def chosen(measured: Sequence[Result], arm: Arm, floor: float, less_is_better: bool) -> Trial | None:
-    """The best of an arm that keeps the floor with one standard error to spare, else that keeps it at all, else None.
-
-    A trial that is chosen for lying just above the floor lies below it on other prompts half of the time.
-    """
-    safe = [r for r in measured if r.kept.value - (r.kept.value - r.kept.low) / Z >= floor]
-    for among in (safe, measured):
-        place = best_within(among, arm, floor, less_is_better=less_is_better)
-        if place is not None:
-            return among[place].trial
-    return None
+def _plans(development: Plan, samples: int) -> _Plans:
+    whole = replace(development, n_attribute=None, n_utility=None, samples=samples if development.temperature else 1)
+    finals = replace(whole, seed=development.seed + FRESH_DICE)
+    test = replace(whole, split="test", seed=development.seed + 2 * FRESH_DICE)
+    return _Plans(development, finals, _apart(test, finals))
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,7 +37,7 @@ ROWS = (
         "labels",
         "turns",
     },
-    {"intervene", "cache", "plan", "trade_off", "proposals", "stages"},
+    {"intervene", "cache", "plan", "trade_off", "finalists", "proposals", "stages"},
 )
 """Rows of the core from the bottom; every file that is not named stands above them."""
 DRAWS_OR_HANDLES = ("_panel.py", "_handlers.py", "_wiring.py")

@@ -8,6 +8,7 @@ import pytest
 
 from s2e_core import Cancelled, EditSettings, SettingsError, build_edit, load_behavior, summarize
 from s2e_core.estimates import Estimate
+from s2e_core.finalists import chosen, finalists_of, weakened
 from s2e_core.plan import Result
 from s2e_core.proposals import (
     LARGEST,
@@ -22,7 +23,7 @@ from s2e_core.proposals import (
     search_space,
     settings_of,
 )
-from s2e_core.search import chosen, finalists_of, find_edit, weakened
+from s2e_core.search import find_edit
 from s2e_core.spec import KINDS
 from s2e_core.sweep import sweep_results
 from s2e_core.sweep_file import load_sweep
