@@ -68,7 +68,7 @@ def trust_html(trust: Trust, *, folded: bool = False) -> str:
     """One plain sentence, and, `folded` where nobody asked, the figures behind it: two small plots and a table."""
     counted, verdict, *others = trust.sentences
     lead = verdict if trust.is_weak else trusted_words(trust)
-    details = "".join(f"<p>{html.escape(one.removeprefix('Weak data: '))}</p>" for one in others)
+    details = "".join(f"<p>{html.escape(_alone(one))}</p>" for one in others)
     plots = _plot(trust, words.ACCURACY_PLOT, lambda one: one.accuracy, 0.4, 1.0, (0.5, 0.75, 1.0), 0.5, "{:.0%}")
     plots += _plot(trust, words.STABILITY_PLOT, lambda one: one.cosine, 0.0, 1.0, (0.0, 0.5, 1.0), None, "{:.1f}")
     return (
@@ -79,6 +79,12 @@ def trust_html(trust: Trust, *, folded: bool = False) -> str:
         f"<p>{words.TRUST_HOW.format(resamples=trust.resamples)}</p>"
         f"<details><summary>{words.TRUST_TABLE}</summary>{_table(trust)}</details></details>"
     )
+
+
+def _alone(sentence: str) -> str:
+    """A weakness below the first, which has said already that it is one."""
+    said = sentence.removeprefix("Weak data: ")
+    return said[:1].upper() + said[1:]
 
 
 def trusted_words(trust: Trust) -> str:

@@ -114,7 +114,8 @@ def answer_sides(
 
 def _noting(contrast: ContrastSet, count: int, why: str) -> ContrastSet:
     """With a note on responses that the rule left out."""
-    return replace(contrast, notes=(*contrast.notes, f"{count} responses {why}: left out.")) if count else contrast
+    note = f"Responses that {why}, and were left out: {count}."
+    return replace(contrast, notes=(*contrast.notes, note)) if count else contrast
 
 
 def marks_of(contrast: ContrastSet, responses: Sequence[OwnResponse]) -> tuple[bool | None, ...]:

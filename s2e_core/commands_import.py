@@ -6,6 +6,7 @@ Knows the terminal and the parsed options; what is in a file is told and read by
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Iterator
 
 from . import (
     ActivationMeans,
@@ -25,6 +26,8 @@ from . import (
 )
 from .terminal import UNTUNED, check_place, chosen_contrast, chosen_model, given_settings, progress_line
 
+TEXTS = ("texts", "contrast", "behavior")
+"""Of these one at most can be given."""
 DIALS = ("rho_attn", "rho_mlp", "alpha", "strength", "heads", "neurons")
 
 
@@ -38,9 +41,29 @@ def import_foreign(options: argparse.Namespace) -> None:
         raise SettingsError(
             "A finished edit has no dials to set and no opposite: its scores are not in the file. Leave them out."
         )
+    for line in _left_out(options, imported):
+        print(line)
     if options.output is not None:
         edit = imported.edit if imported.edit is not None else _edited(options, loaded, imported)
         print(f"{edit.count('heads')} heads and {edit.count('neurons')} neurons: {save_edit(edit, options.output)}")
+
+
+def _left_out(options: argparse.Namespace, imported: Imported) -> Iterator[str]:
+    """What was given and will not be used."""
+    texts = _given(options, TEXTS)
+    if options.output is None:
+        unused = [*texts, *_given(options, (*DIALS, "opposite"))]
+        if unused:
+            verb = "was" if len(unused) == 1 else "were"
+            yield f"Without -o nothing is made: {' and '.join(unused)} {verb} not used."
+    elif texts and imported.edit is not None:
+        yield f"A finished edit needs no mean inputs: those of {texts[0]} were not read."
+    elif texts and imported.inputs is not None:
+        yield f"The mean inputs are in the file: those of {texts[0]} were not read."
+
+
+def _given(options: argparse.Namespace, names: Iterable[str]) -> list[str]:
+    return [f"--{name.replace('_', '-')}" for name in names if getattr(options, name) not in (None, False)]
 
 
 def _edited(options: argparse.Namespace, loaded: LoadedModel, imported: Imported) -> WeightEdit:

@@ -129,7 +129,7 @@ def _reading(table: Table, meaning: Meaning) -> Reading:
     by_source, notes = _columns(table, sources, given)
     columns = by_source[sources.positive]
     labels = _labels(table, columns, meaning)
-    examples, n_chats = _sided_examples(table, by_source, sources, labels)
+    examples, n_chats, n_left = _sided_examples(table, by_source, sources, labels)
     sides = {side: tuple(e for s, e in examples if s == side) for side in ("positive", "negative", "none")}
     missing = {"response", "positive", "choices"}.isdisjoint(columns.roles()) and bool(examples)
     missing = missing and not any(example.response.strip() for _, example in examples)
@@ -149,7 +149,7 @@ def _reading(table: Table, meaning: Meaning) -> Reading:
         positive=sides["positive"],
         negative=sides["negative"],
         unsided=sides["none"],
-        n_skipped=n_skipped + n_chats,
+        n_skipped=n_skipped + n_left,
         responses_missing=missing,
         questions=tuple(open_questions(table, columns, labels, one_sided=layout == "one side", unanswered=missing)),
         notes=(
@@ -226,11 +226,11 @@ def _layout(table: Table, columns: Columns, sources: _Sources) -> Layout:
 
 def _sided_examples(
     table: Table, by_source: Mapping[str, Columns], sources: _Sources, labels: Sequence[Label]
-) -> tuple[list[tuple[Side, Example]], int]:
-    """(side, example) in the order of the rows, and the number of chats that were left out."""
+) -> tuple[list[tuple[Side, Example]], int, int]:
+    """(side, example) in the order of the rows, and the numbers of chats and of whole rows that were left out."""
     side_of = {label.value: label.side for label in labels}
     examples: list[tuple[Side, Example]] = []
-    n_chats = 0
+    n_chats, n_left = 0, 0
     for row in table.rows:
         columns = by_source[row.source]
         side: Side | Literal["skipped", "unknown"] = "none"
@@ -240,12 +240,11 @@ def _sided_examples(
             side = side_of[label_value(row.cells.get(columns.label))]
         if side == "skipped" or side == "unknown":
             continue
-        for its_side, example in row_examples(row, columns, side):
-            if example is None:
-                n_chats += 1
-            else:
-                examples.append((its_side, example))
-    return examples, n_chats
+        made = list(row_examples(row, columns, side))
+        examples += [(its_side, example) for its_side, example in made if example is not None]
+        n_chats += sum(example is None for _, example in made)
+        n_left += all(example is None for _, example in made)
+    return examples, n_chats, n_left
 
 
 def _cut(cells: Mapping[str, object]) -> Mapping[str, str]:

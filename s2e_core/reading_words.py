@@ -43,8 +43,8 @@ def open_questions(
         )
     if unanswered:
         yield (
-            f'The column "{columns.prompt}" was understood as prompts without responses. Let a model answer them, or '
-            f"say which column is the response. {EXPECTED}"
+            f'The column "{columns.prompt or columns.messages}" was understood as prompts without responses. Let a '
+            f"model answer them, or say which column is the response. {EXPECTED}"
         )
 
 
@@ -55,7 +55,7 @@ def reading_notes(
     positive, negative = sides
     if table.sources and positive != "first file":
         yield f'The list "{positive}" was taken as the positive side, "{negative}" as the negative.'
-    if columns.prompt is None and columns.messages is None and table.rows and not has_prompt:
+    if columns.prompt is None and columns.messages is None and columns.roles() and not has_prompt:
         yield "No column was understood as the prompt: the prompts are empty."
     if columns.prompt == TEXT:
         yield "Every text was taken as a prompt; if they are responses, say that the column text is the response."

@@ -10,6 +10,7 @@ from typing import Any
 
 from .contrast import contrast_set
 from .errors import ContrastDataError, SettingsError
+from .reading_words import counted
 from .response_file import OwnResponse
 from .scoring import judge
 from .types import ContrastSet
@@ -71,7 +72,6 @@ def sides_by_length(
     pool = [r for r in right if r.n_thought > 0] if thinks else right
     ordered = sorted(pool, key=lambda r: r.n_thought if thinks else r.n_tokens)
     n = max(1, round(share * len(ordered)))
-    unit = "tokens of thought" if thinks else "tokens"
     lengths = [r.n_thought if thinks else r.n_tokens for r in ordered]
     notes = [
         *_unsound_notes(responses),
@@ -80,11 +80,9 @@ def sides_by_length(
         *_said(len(right) - len(pool), "do not think, as most others do, and were left out."),
     ]
     if len(ordered) < 2:
-        raise ContrastDataError(f"{len(ordered)} responses are left to choose from. {' '.join(notes)} Add prompts.")
-    notes.append(
-        f"Of {len(ordered)} responses the {n} shortest have {lengths[0]} to {lengths[n - 1]} {unit}, the {n} longest "
-        f"{lengths[-n]} to {lengths[-1]}."
-    )
+        left = f"{counted(len(ordered), 'response')} {'is' if len(ordered) == 1 else 'are'} left to choose from."
+        raise ContrastDataError(f"{left} {' '.join(notes)} Add prompts.")
+    notes.append(_lengths_note(lengths, n, " of thought" if thinks else ""))
     if lengths[n - 1] == lengths[-n]:
         notes.append("Both sides are of the same length: they differ by chance alone.")
     return _made(ordered[:n], ordered[-n:], name, notes)
@@ -117,10 +115,22 @@ def reference_row(reference: object = None, *, true: Sequence[str] = (), false: 
 
 
 def _made(positive: Responses, negative: Responses, name: str, notes: Sequence[str]) -> ContrastSet:
-    counts = f"{len(positive)} responses are on the positive side and {len(negative)} on the negative."
+    verb = "is" if len(positive) == 1 else "are"
+    counts = f"{counted(len(positive), 'response')} {verb} on the positive side and {len(negative)} on the negative."
     if not positive or not negative:
         raise ContrastDataError(f"{counts} {' '.join(notes)} Both sides need one at least: add prompts, or samples.")
     return contrast_set([r.example for r in positive], [r.example for r in negative], name=name, notes=(counts, *notes))
+
+
+def _lengths_note(lengths: Sequence[int], n: int, what: str) -> str:
+    """How long the `n` shortest and longest are, of all lengths from the shortest to the longest."""
+    low, high = (
+        str(a) if a == b else f"{a} to {b}" for a, b in ((lengths[0], lengths[n - 1]), (lengths[-n], lengths[-1]))
+    )
+    if n == 1:
+        return f"Of {len(lengths)} responses the shortest has {counted(lengths[0], 'token')}{what}, the longest {high}."
+    tokens = "token" if low == "1" else "tokens"
+    return f"Of {len(lengths)} responses the {n} shortest have {low} {tokens}{what}, the {n} longest {high}."
 
 
 def _sound(response: OwnResponse) -> bool:

@@ -80,6 +80,22 @@ def test_a_steering_vector_needs_texts_and_says_so(vector, tmp_path, capsys):
         assert edit.provenance.contrast_name.startswith("v.npy, inputs of")
 
 
+def test_texts_that_are_not_needed_are_said_not_to_be_read(directions_file, vector, tmp_path, capsys):
+    recipe = tmp_path / "a.safetensors"
+    missing = ["--texts", str(tmp_path / "nowhere.jsonl")]
+    assert main(["import", str(directions_file), *missing, "--neurons", "5", "-o", str(recipe)]) == 0
+    assert "The mean inputs are in the file: those of --texts were not read." in capsys.readouterr().out
+    assert main(["import", str(directions_file), "--behavior", "tone", "--neurons", "5", "-o", str(recipe)]) == 0
+    assert "The mean inputs are in the file: those of --behavior were not read." in capsys.readouterr().out
+    assert main(["import", str(recipe), *missing, "-o", str(tmp_path / "b.safetensors")]) == 0
+    assert "A finished edit needs no mean inputs: those of --texts were not read." in capsys.readouterr().out
+    assert main(["import", str(vector), *missing, "--neurons", "5"]) == 0
+    out = capsys.readouterr().out
+    assert "Without -o nothing is made: --texts and --neurons were not used." in out
+    assert main(["import", str(vector)]) == 0
+    assert "not used" not in capsys.readouterr().out
+
+
 def test_directions_can_be_taken_the_other_way_round_and_a_finished_edit_cannot(directions_file, tmp_path, capsys):
     recipes = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
     for recipe, given in zip(recipes, ([], ["--opposite"]), strict=True):

@@ -147,6 +147,7 @@ def test_prompts_of_several_turns_are_skipped_and_counted_like_other_chats():
     reading = read(rows)
     assert sides(reading) == ([("Hi", "Yes")], [("Hi", "No")])
     assert reading.notes == ("2 chats are not one question with one answer and were skipped.",)
+    assert reading.n_skipped == 1  # a row, whatever sides it has
     with pytest.raises(ContrastDataError, match="Row 1, column prompt: expected one question"):
         read([{"prompt": [USER, YES], "chosen": [YES], "rejected": [NO]}])
 
@@ -170,6 +171,12 @@ def test_chats_that_a_table_holds_as_text_are_read(spelled):
     )  # fmt: skip
 
 
+def test_chats_that_end_with_the_question_are_prompts_to_answer():
+    reading = read([{"messages": [SYSTEM, USER]}])
+    assert reading.responses_missing and 'column "messages" was understood as prompts' in reading.questions[-1]
+    assert asked_prompts(reading)[0].example.system == "Be brief."
+
+
 def test_a_response_that_only_looks_like_a_list_stays_text():
     code = read([{"prompt": "A list?", "positive": "['a', 'b']", "negative": '[{"x": 1}]'}])
     assert sides(code) == ([("A list?", "['a', 'b']")], [("A list?", '[{"x": 1}]')])
@@ -186,7 +193,7 @@ def test_the_requests_of_safety_sets_are_prompts():
 def test_a_table_whose_columns_say_nothing_names_them_and_what_was_expected():
     question = read("foo,bar\n1,2\n", ".csv").questions[0]
     assert "columns foo, bar" in question and "the columns prompt, response and label" in question
-    assert "first row names the columns" in question
+    assert "first row names the columns" in question and not read("foo,bar\n1,2\n", ".csv").notes
     one_sided = read([{"prompt": "a", "response": "b", "is_safe": True}]).questions[0]
     assert "columns prompt, response, is_safe" in one_sided and "which column is the label" in one_sided
     assert "second file" in one_sided and "first row" not in one_sided

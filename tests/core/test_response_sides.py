@@ -76,6 +76,9 @@ def test_by_length_the_shortest_and_longest_right_ones_are_taken():
         ["It is 42, the number 39: 42", "It is 42, the number 40: 42"],
     )
     notes = " ".join(contrast.notes)
+    shortest = sides_by_length(pool, share=0.01).notes
+    assert "Of 40 responses the shortest has 1 token, the longest 40." in shortest
+    assert shortest[0] == "1 response is on the positive side and 1 on the negative."
     assert "not right and were left out: 2." in notes and "their length is not known: 1." in notes
     assert "Of 40 responses the 2 shortest have 1 to 2 tokens, the 2 longest 39 to 40." in notes
 
@@ -92,10 +95,11 @@ def test_by_length_sides_never_overlap_and_equal_lengths_are_told():
     contrast = sides_by_length(pool, share=0.5)
     assert not set(texts(contrast)[0]) & set(texts(contrast)[1])
     assert "differ by chance alone" in " ".join(contrast.notes)
+    assert "Of 5 responses the 2 shortest have 5 tokens, the 2 longest 5." in contrast.notes
     for share in (0, 0.51, -1):
         with pytest.raises(SettingsError, match="share"):
             sides_by_length(pool, share=share)
-    with pytest.raises(ContrastDataError, match="1 responses are left"):
+    with pytest.raises(ContrastDataError, match="1 response is left"):
         sides_by_length(pool[:1])
 
 

@@ -219,6 +219,8 @@ def test_weak_examples_are_said_to_be_weak() -> None:
     assert isinstance(session, Session)
     trust = trust_in(session)
     assert trust.is_weak and 'class="lead weak">Weak data:' in trust_html(trust)
+    several = replace(trust, sentences=(*trust.sentences[:2], "Weak data: other examples would.", "Weak data: <it>."))
+    assert "<p>Other examples would.</p><p>&lt;it&gt;.</p>" in trust_html(several)
 
 
 def test_own_examples_are_measured_unasked_once_where_it_is_fast(session: Session, trust: Trust) -> None:
