@@ -78,5 +78,6 @@ def _checked(loaded: LoadedModel, edit: WeightEdit, files: Path, progress: Progr
     found = verify_export(loaded, edit, files, progress=progress)
     sentence = next(iter(found.lines()))
     if not found.passed:
-        raise ExportError(f"The files were not sent, because their check failed. {sentence}")
+        because = "they could not be checked" if found.not_checked else "their check failed"
+        raise ExportError(f"The files were not sent, because {because}. {sentence}")
     return sentence

@@ -27,7 +27,7 @@ from components.options import options, store_of
 from components.push_handlers import Form, pushed
 from components.session import Session
 from components.store import ModelStore
-from s2e_core import ExportError, load_edit, load_model
+from s2e_core import ExportError, load_edit, load_model, reloading
 from s2e_core.recipe import recipe_bytes
 from tests.hub_server import HubServer, Repository, running_hub, use_hub
 from tests.ui.browser import served, watched_page
@@ -133,12 +133,26 @@ def test_a_token_of_a_stranger_and_a_taken_name_are_sentences_and_leave_no_files
 def test_files_that_fail_their_check_are_not_sent(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     class Failed:
         passed = False
+        not_checked = ""
 
         def lines(self) -> Iterator[str]:
             yield "3 tensors are missing."
 
     monkeypatch.setattr(push_handlers, "verify_export", lambda *_, **__: Failed())
     assert refused(Form(ID)) == "The files were not sent, because their check failed. 3 tensors are missing."
+    assert not hub.requests
+
+
+def test_files_that_cannot_be_checked_here_are_not_sent_and_not_called_wrong(
+    hub: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(reloading, "read_model", read)
+    sentence = refused(Form(ID))
+    assert sentence.startswith("The files were not sent, because they could not be checked. The checkpoint was written")
+    assert "the memory does not hold a second model" in sentence and "does not do" not in sentence
     assert not hub.requests
 
 
