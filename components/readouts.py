@@ -19,7 +19,7 @@ from s2e_core import (
     summarize,
 )
 from s2e_core.chat import folds_system, has_chat_template
-from s2e_core.naming import component_name
+from s2e_core.naming import component_name, remarks
 from s2e_core.residence import residence
 from s2e_core.spec import KINDS, Kind
 
@@ -168,7 +168,7 @@ def opening(session: Session, behavior: Behavior | None, loaded: LoadedModel) ->
         *(_sides(session, behavior) if session.origin is None else _brought(session.origin, behavior)),
         model_line(loaded),
         *loaded.warnings,
-        *session.scored.scores.spec.unreachable,
+        *remarks(session.scored.scores.spec),
     ]
     # The lesson is folded away: the heatmaps, the dials and the texts fit on one screen without it.
     told = behavior if session.origin is None else None

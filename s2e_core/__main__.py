@@ -47,7 +47,7 @@ from .commands_import import import_foreign
 from .commands_measure import evaluate_variants, find, sweep_grid
 from .export import ExportFormat
 from .memory import available_memory, gigabytes
-from .naming import namer
+from .naming import namer, remarks
 from .reloading import NotCheckedError, check_room
 from .residence import memory_held, residence
 from .spec import KINDS, ModelSpec
@@ -89,13 +89,12 @@ def info(options: argparse.Namespace) -> None:
         "residual width": str(spec.d_model),
         "heads": f"{spec.n_components('heads'):,} in {layers['heads']} layers",
         "neurons": f"{spec.n_components('neurons'):,} in {layers['neurons']} layers{_experts(spec)}",
-        "norm after": ", ".join(sorted({site.kind for site in spec.sites if site.post_norm})) or "none",
         "chat template": described_template(loaded.tokenizer),
         "fingerprint": loaded.fingerprint,
     }
     for label, value in rows.items():
         print(f"{label:<15} {value}")
-    for sentence in (*spec.unreachable, *loaded.warnings):
+    for sentence in (*remarks(spec), *loaded.warnings):
         print(f"note            {sentence}")
     print(f"behaviors       {', '.join(list_behaviors(fitting_folder(loaded.source)))}")
 

@@ -37,6 +37,7 @@ from .decoder_layer import (
     what_it_lacks,
 )
 from .errors import UnsupportedModelError
+from .naming import layers_named
 from .placement import weight_identities
 from .site_weight import held_weight
 from .spec import KINDS, ModelSpec, Site
@@ -216,7 +217,7 @@ def _shown_elsewhere(shared: list[Site], sites: list[Site]) -> list[str]:
     layer_of = {site.name: site.layer for site in sites}
     later = {site.layer: sorted({layer_of[name] for name in site.also_at}) for site in shared if site.also_at}
     return [
-        f"In {_numbers(indices)} the weights of layer {first} run again: an edit there changes them all."
+        f"In {layers_named(indices)} the weights of layer {first} run again: an edit there changes them all."
         for first, indices in later.items()
     ]
 
@@ -227,17 +228,9 @@ def _out_of_reach(model: PreTrainedModel, layers: list[nn.Module], names: Mappin
     for index, layer in enumerate(layers):
         for sentence in what_it_lacks(layer):
             kinds.setdefault(sentence, []).append(index)
-    sentences = [sentence.format(_numbers(indices)) for sentence, indices in kinds.items()]
+    sentences = [sentence.format(layers_named(indices)) for sentence, indices in kinds.items()]
     inside_text = [item for layer in layers if not is_for_images(layer) for item in layer.named_modules()]
     cross = [names[module] for name, module in inside_text if CROSS_ATTENTION.search(name) and out_features(module)]
     sentences += [f"{name} is cross-attention, which a plain prompt does not use." for name in cross[:1]]
     apart = [name for name in _outer_lists(model) if NOT_TEXT.search(name)]
     return (*sentences, *(f"{name} is not part of the text decoder." for name in apart))
-
-
-def _numbers(indices: list[int]) -> str:
-    """Layers for a person, runs of them shortened: 'layers 0 to 2, 4'."""
-    starts = [i for i in indices if i - 1 not in indices]
-    ends = [i for i in indices if i + 1 not in indices]
-    runs = ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in zip(starts, ends, strict=True))
-    return f"layer{'s' if len(indices) > 1 else ''} {runs}"

@@ -1,13 +1,13 @@
-"""What a component is called for a person: its number, and in which projection where a layer has several.
+"""What components and layers are called for a person, and what a person should know about them, as sentences.
 
 Knows sites, no model and no page.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from .spec import Component, Kind, ModelSpec, Site
+from .spec import KINDS, Component, Kind, ModelSpec, Site
 
 
 def component_name(spec: ModelSpec, component: Component) -> str:
@@ -37,6 +37,33 @@ def grid_parts(spec: ModelSpec, kind: Kind, layer: int) -> list[tuple[int, int, 
             parts.append((first, site.n_components, site.experts, _where(spec, i)))
             first += site.n_components
     return parts
+
+
+def layers_named(indices: Sequence[int]) -> str:
+    """'layer 3'; runs shortened, 'layers 0 to 2, 4'. The indices are in order, none twice."""
+    starts = [i for i in indices if i - 1 not in indices]
+    ends = [i for i in indices if i + 1 not in indices]
+    runs = ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in zip(starts, ends, strict=True))
+    return f"layer{'s' if len(indices) > 1 else ''} {runs}"
+
+
+def remarks(spec: ModelSpec) -> tuple[str, ...]:
+    """Sentences: what is out of reach, with the reason, and where strong edits saturate."""
+    return (*spec.unreachable, *_saturation(spec))
+
+
+def _saturation(spec: ModelSpec) -> Iterator[str]:
+    """One sentence for the kinds that are followed by a norm in the same layers."""
+    kinds: dict[tuple[int, ...], list[Kind]] = {}
+    for kind in KINDS:
+        behind = sorted({spec.sites[i].layer for i in spec.of_kind(kind) if spec.sites[i].post_norm})
+        kinds.setdefault(tuple(behind), []).append(kind)
+    for layers, names in kinds.items():
+        if layers:
+            yield (
+                f"In {layers_named(layers)} a norm follows what {' and '.join(names)} write: an edit there turns it "
+                "towards the behaviour and cannot make it larger, so strong edits saturate."
+            )
 
 
 def _where(spec: ModelSpec, index: int) -> str:

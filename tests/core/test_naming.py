@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from s2e_core import Component, ModelSpec, Site
-from s2e_core.naming import component_label, component_name, grid_parts
+from s2e_core.naming import component_label, component_name, grid_parts, layers_named, remarks
 from s2e_core.spec import grid_component
 from tests.families import in_memory, tiny_model
 
@@ -49,3 +49,20 @@ def test_all_names_in_a_layer_differ_and_each_is_at_its_place_in_the_grid():
                 == len(names)
                 == sum(s.n_components for s in spec.sites if (s.layer, s.kind) == (1, kind))
             )
+
+
+def test_runs_of_layers_are_shortened():
+    assert layers_named([3]) == "layer 3"
+    assert layers_named([0, 1, 2, 4, 7, 8]) == "layers 0 to 2, 4, 7 to 8"
+
+
+def test_norms_behind_projections_are_said_and_that_strong_edits_saturate():
+    saturate = "an edit there turns it towards the behaviour and cannot make it larger, so strong edits saturate."
+    assert remarks(in_memory(tiny_model("llama")).spec) == ()
+    assert remarks(in_memory(tiny_model("gemma2")).spec) == (
+        f"In layers 0 to 2 a norm follows what heads and neurons write: {saturate}",
+    )
+    assert remarks(in_memory(tiny_model("axk1")).spec)[-1].endswith(f"a norm follows what neurons write: {saturate}")
+    no_heads, norm = remarks(in_memory(tiny_model("olmo_hybrid")).spec)
+    assert no_heads.startswith("No attention heads in layers 0 to 1: ")
+    assert norm == f"In layer 2 a norm follows what heads and neurons write: {saturate}"
