@@ -10,11 +10,13 @@ from pathlib import Path
 import torch
 
 from s2e_core import ModelLoadError
+from s2e_core.hub import split_revision
+from s2e_core.model_files import BUNDLED
 from s2e_core.placement import QUANTIZE, memory_limits
 from s2e_core.terminal import progress_line
 
 from .limits import Limits
-from .store import BUNDLED, ModelStore, model_sources, split_revision
+from .store import ModelStore, model_sources
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -51,6 +53,12 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--quantize", choices=QUANTIZE, help="run models in fewer bits; scores and exports keep to their files"
+    )
+    parser.add_argument(
+        "--originals",
+        metavar="MODEL",
+        help="where the files of --model are quantised: the full-precision folder or Hub id that they were made from, "
+        "which is then scored and exported",
     )
     parser.add_argument("--threads", type=int, help="of the CPU; by default one for a small model, else all")
     parser.add_argument("--max-tokens", type=int, default=limits.new_tokens, help="longest answer")
@@ -89,6 +97,7 @@ def store_of(chosen: argparse.Namespace, work: Path) -> ModelStore:
         dtype=DTYPES[chosen.dtype] if chosen.dtype else None,
         max_memory=chosen.max_memory,
         quantize=chosen.quantize,
+        originals=chosen.originals,
         behaviors=chosen.behaviors,
     )
 

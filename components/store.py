@@ -6,7 +6,6 @@ visitors share them freely; the lock guards the two dictionaries alone.
 
 from __future__ import annotations
 
-import re
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -33,17 +32,15 @@ from s2e_core import (
     swapped,
 )
 from s2e_core.behaviors import BUNDLED_BEHAVIORS, CHAT_BEHAVIORS, fitting_folder
-from s2e_core.loading import BUNDLED_MODEL
+from s2e_core.hub import HUB_ID, split_revision
+from s2e_core.model_files import BUNDLED, BUNDLED_MODEL
 from s2e_core.placement import Quantize
 from s2e_core.types import Progress
 
 from .limits import Limits
 from .session import OWN, Scored
 
-BUNDLED = "bundled"
 BUNDLED_LABEL = "Bundled demo model"
-HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)*))?")
-"""A model on the Hub, with or without a revision: owner/name@branch, tag or commit."""
 
 
 def model_sources(first: str, folders: Sequence[Path]) -> dict[str, str | Path]:
@@ -57,14 +54,6 @@ def model_sources(first: str, folders: Sequence[Path]) -> dict[str, str | Path]:
     label = BUNDLED_LABEL if first == BUNDLED else "@".join(filter(None, (Path(source).name, revision)))
     named: dict[str, str | Path] = {label: first}
     return {**named, BUNDLED_LABEL: BUNDLED, **models, **named}
-
-
-def split_revision(source: str | Path) -> tuple[str | Path, str | None]:
-    """(source for `load_model`, revision or None): what stands behind the @ of a Hub id; a folder has none."""
-    found = HUB_ID.fullmatch(source) if isinstance(source, str) else None
-    if found is None or found[2] is None or Path(source).exists():
-        return source, None
-    return found[1], found[2]
 
 
 @dataclass(eq=False)
@@ -84,6 +73,8 @@ class ModelStore:
     dtype: torch.dtype | None = None
     max_memory: Mapping[str, int] | None = None
     quantize: Quantize | None = None
+    originals: str | None = None
+    """Of the first model, where its files are quantised: see `load_model`."""
     behaviors: Path | None = None
     """Folder of behaviours in place of the bundled ones."""
     _models: OrderedDict[str, LoadedModel] = field(default_factory=OrderedDict)
@@ -144,14 +135,13 @@ class ModelStore:
             known = self._known(name)
             if known is not None:
                 return known
-            source, revision = split_revision(self._source(name))
             loaded = load_model(
-                source,
+                self._source(name),
                 device=self.device,
                 dtype=self.dtype,
-                revision=revision,
                 max_memory=self.max_memory,
                 quantize=self.quantize,
+                originals=self.originals if name == self.first_model else None,
                 progress=progress,
             )
             with self._lock:

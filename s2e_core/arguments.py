@@ -150,6 +150,12 @@ def _add_model(parser: argparse.ArgumentParser, *, default: str | None = "bundle
         "--max-memory", type=memory_limits, metavar="PLACE=GB", help="for auto: at most so much, as in 0=20,cpu=32"
     )
     parser.add_argument("--quantize", choices=QUANTIZE, help="run in fewer bits; scores and exports keep to the files")
+    parser.add_argument(
+        "--originals",
+        metavar="MODEL",
+        help="where the files of --model are quantised: the full-precision folder or Hub id that they were made from, "
+        "which is then scored and exported",
+    )
 
 
 def _add_contrast(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:

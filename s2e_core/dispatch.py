@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from .errors import ModelLoadError
 from .memory import WORKING_SHARE, available_memory
 from .placement import SPREAD, Quantize
 from .quantized import keep_order, quantizer, stored_method, turn_back
@@ -76,14 +77,22 @@ def read_model(
 
 
 def budget(asked: Mapping[str, int] | None, *, gpus_alone: bool = False) -> dict[str | int, int]:
-    """Bytes that a spread model may take, per device: what was asked for, else what is free less room to work in."""
+    """Bytes that a spread model may take, per device: what was asked for, else what is free less room to work in.
+
+    Raises ModelLoadError for a limit of a place that this machine does not have, or that the model may not use.
+    """
     free = {str(n): available_memory(torch.device("cuda", n)) or 0 for n in range(torch.cuda.device_count())}
     if torch.backends.mps.is_available():
         free["mps"] = available_memory(torch.device("mps")) or 0
     elif not (gpus_alone and free):  # a quantised model runs on GPUs alone, or on a CPU alone
         free["cpu"] = available_memory(torch.device("cpu")) or 0
     limits = {place: int(n / WORKING_SHARE) for place, n in free.items()}
-    limits |= {place: n for place, n in (asked or {}).items() if place in limits}
+    if unknown := [place for place in asked or {} if place not in limits]:
+        raise ModelLoadError(
+            f"A limit of memory was given for {unknown[0]} (--max-memory), and this model can be spread over "
+            f"{' and '.join(limits)} here. Name one of these."
+        )
+    limits |= asked or {}
     return {int(place) if place.isdigit() else place: n for place, n in limits.items()}
 
 

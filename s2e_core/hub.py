@@ -9,8 +9,7 @@ from __future__ import annotations
 import errno
 import re
 import shutil
-from collections.abc import Mapping, Sequence
-from fnmatch import fnmatch
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,18 +30,24 @@ from huggingface_hub.errors import (
 from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import tqdm
 
-from .checkpoint import INDEX, SINGLE
 from .errors import ModelLoadError
+from .file_names import wanted_files
 from .model_config import check_config
 from .transfer import BrokenTransfer, fetch
 from .types import Progress
 
-SMALL_FILES = ("*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja", "README.md", "LICENSE*", "NOTICE*")
-"""Configuration, tokenizer, template, licence. Weights are chosen one by one; code never comes."""
-SHARDS = re.compile(r"model-\d+-of-\d+\.safetensors")
-PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)*))?")
+"""A model on the Hub, with or without a revision: owner/name@branch, tag or commit."""
 PATIENCE_SECONDS = 15.0
 SPARE_BYTES = 1 << 26  # so much of the disk stays free
+
+
+def split_revision(source: str | Path) -> tuple[str | Path, str | None]:
+    """(source, revision or None): what stands behind the @ of a Hub id; a folder has none."""
+    found = HUB_ID.fullmatch(source) if isinstance(source, str) else None
+    if found is None or found[2] is None or Path(source).exists():
+        return source, None
+    return found[1], found[2]
 
 
 def download(model_id: str, revision: str | None = None, *, progress: Progress | None = None) -> Path:
@@ -91,30 +96,6 @@ def _downloaded(model_id: str, revision: str | None, progress: Progress) -> Path
 
 def _told(progress: Progress, before: int, total: int, arrived: int) -> None:
     progress(before + arrived, total)
-
-
-def wanted_files(model_id: str, names: Sequence[str]) -> tuple[str, ...]:
-    """What loading needs of a repository's files. Raises ModelLoadError where there are no safetensors weights."""
-    if "config.json" not in names:
-        adapter = "adapter_config.json" in names
-        raise ModelLoadError(
-            f"{model_id} {'is an adapter without its model' if adapter else 'has no config.json'}. "
-            + ("Name the model that it was made for." if adapter else "Choose the repository of a transformers model.")
-        )
-    if SINGLE in names:
-        weights = [SINGLE]
-    else:
-        weights = [name for name in names if SHARDS.fullmatch(name)] if INDEX in names else []
-    if not weights:
-        pickled = any(name.endswith(PICKLES) for name in names)
-        found = "only pickled weights (.bin or .pt), which can run code when they are read, and " if pickled else ""
-        raise ModelLoadError(
-            f"{model_id} has {found}no safetensors weights, the only format that this program reads. Choose a revision "
-            "or another repository that has them, or save the model again with save_pretrained."
-        )
-    small = [name for name in names if "/" not in name and any(fnmatch(name, pattern) for pattern in SMALL_FILES)]
-    templates = [name for name in names if fnmatch(name, "additional_chat_templates/*.jinja")]
-    return tuple(dict.fromkeys([*small, *templates, *weights]))
 
 
 def _kept(model_id: str, revision: str | None, error: Exception) -> Path:

@@ -38,6 +38,8 @@ class Placement:
     max_memory: Mapping[str, int] | None = None
     """Bytes that "auto" may use, by "cpu" and number of the GPU; None: what is free."""
     quantize: Quantize | None = None
+    run_from: str = ""
+    """Folder or Hub id of the quantised files that it runs from, where those are not its own."""
 
 
 def memory_limits(text: str) -> dict[str, int]:

@@ -5,23 +5,9 @@ Knows loaded models; loads and changes nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import torch
-
-from .errors import ModelLoadError
 from .memory import dtype_name, gigabytes
 from .placement import bytes_by_place
-from .site_weight import site_weight
-from .spec import ModelSpec
 from .types import LoadedModel
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-MOST_LOSS = 0.7
-"""Of a weight's norm: 4 bits lose a tenth, a third where few numbers are far larger than the rest; another weight
-differs by 1.4."""
 
 
 def residence(loaded: LoadedModel) -> str:
@@ -42,7 +28,7 @@ def memory_held(loaded: LoadedModel) -> str:
 
 def residence_warnings(loaded: LoadedModel) -> tuple[str, ...]:
     """What a person should know about where and how a model runs."""
-    return tuple(filter(None, (_spread(loaded), _quantized(loaded), _stored_quantized(loaded))))
+    return tuple(filter(None, (_spread(loaded), _quantized(loaded))))
 
 
 def _spread(loaded: LoadedModel) -> str | None:
@@ -58,35 +44,16 @@ def _spread(loaded: LoadedModel) -> str | None:
 
 
 def _quantized(loaded: LoadedModel) -> str | None:
-    if loaded.precise is None:
-        return None
-    return (
-        f"The model runs in fewer bits than its files have ({loaded.placement.quantize}): the texts here are a little "
-        "different from those of the full model. Scores, recipes and exports use the files' own weights."
-    )
-
-
-def _stored_quantized(loaded: LoadedModel) -> str | None:
-    if not loaded.stored_quantized:
-        return None
-    return (
-        f"The model's files are quantised ({loaded.stored_quantized}): an edit can be tried here and taken home as a "
-        "recipe or an adapter, not as a checkpoint. For a checkpoint, load the full-precision model, with "
-        "--quantize int8 or int4 where memory is short."
-    )
-
-
-@torch.no_grad()
-def check_quantized(running: PreTrainedModel, spec: ModelSpec, precise: PreTrainedModel, full: ModelSpec) -> None:
-    """Raise ModelLoadError unless every site's weight in fewer bits is close to the one in the files.
-
-    `spec` and `full` are the sites as the two models have them; one pair of weights at a time.
-    """
-    for site, own in zip(spec.sites, full.sites, strict=True):
-        exact = site_weight(precise, own)
-        change, size = float((site_weight(running, site).to(exact.device) - exact).norm()), float(exact.norm())
-        if not change <= MOST_LOSS * size:
-            raise ModelLoadError(
-                f"Quantising changed the weight of {site.name} by {change / max(size, 1e-30):.0%}, which is more than "
-                "fewer bits explain. Load the model without --quantize."
-            )
+    bits = loaded.placement.quantize or loaded.stored_quantized
+    if loaded.precise is not None:
+        return (
+            f"The model runs in fewer bits than its full-precision files have ({bits}): the texts here are a little "
+            f"different from those of the full model. Scores, recipes and exports use the weights in {loaded.model_id}."
+        )
+    if loaded.stored_quantized:
+        return (
+            f"The model's files are quantised ({bits}): an edit can be tried here and taken home as a recipe or an "
+            "adapter. For a checkpoint, name the full-precision model that they were made from, a folder or a Hub id, "
+            "with --originals: this one runs, and that one is scored and exported."
+        )
+    return None

@@ -91,6 +91,8 @@ class _Copy:
     dtype: torch.dtype
     device: str
     quantize: Quantize | None
+    run_from: str
+    """See `Placement.run_from`."""
     on_gpu: bool
 
     @classmethod
@@ -104,13 +106,20 @@ class _Copy:
             # Every worker has devices of its own, whatever the number of the driver's.
             SPREAD if loaded.placement.device == SPREAD else loaded.device.type,
             loaded.placement.quantize,
+            loaded.placement.run_from,
             loaded.device.type == "cuda",
         )
 
     def load(self) -> LoadedModel:
         here = Path(self.source).is_dir()
-        source, revision = (self.source, None) if here else (self.model_id, self.revision)
-        loaded = load_model(source, device=self.device, dtype=self.dtype, revision=revision, quantize=self.quantize)
+        own = self.source if here else "@".join(filter(None, (self.model_id, self.revision)))
+        loaded = load_model(
+            self.run_from or own,
+            device=self.device,
+            dtype=self.dtype,
+            quantize=self.quantize,
+            originals=own if self.run_from else None,
+        )
         if loaded.fingerprint != self.fingerprint:
             raise SweepError(f"A worker found other weights under the name {self.model_id}. Copy the model to it.")
         return loaded

@@ -73,12 +73,12 @@ def stored_changes(checkpoint: Checkpoint, loaded: LoadedModel, edit: WeightEdit
 
 
 def check_stored_plain(loaded: LoadedModel) -> None:
-    """Raise ExportError where the model's files are quantised."""
-    if loaded.stored_quantized:
+    """Raise ExportError where the files that an edit would be written into are quantised."""
+    if loaded.stored_quantized and loaded.precise is None:
         raise ExportError(
             f"The model's files are quantised ({loaded.stored_quantized}), so that an edit cannot be written into "
-            "them. Take it as an adapter or a recipe, or load the full-precision model that they were made from; "
-            "--quantize int8 or int4 makes that one small, too."
+            "them. Take it as an adapter or a recipe; or start with --originals and the full-precision model that they "
+            "were made from, make the edit again, and that model's files are exported."
         )
 
 

@@ -50,6 +50,7 @@ def chosen_model(options: argparse.Namespace) -> LoadedModel:
             revision=options.revision,
             max_memory=options.max_memory,
             quantize=options.quantize,
+            originals=options.originals,
             progress=progress,
         )
 

@@ -242,11 +242,11 @@ class LoadedModel:
     warnings: tuple[str, ...] = ()
     """What a person should know about this model, as sentences."""
     precise: PreTrainedModel | None = None
-    """Where `model` runs in fewer bits than the files have: the same model with its weights left in the files."""
+    """Where `model` runs in fewer bits than `source` has: the same model with its weights left in those files."""
     placement: Placement = Placement()
     """How it was asked to be held."""
     stored_quantized: str = ""
-    """The method, where the files themselves are quantised."""
+    """The method, where the files that `model` was read from are quantised themselves."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     """Held while the model runs: hooks of two visitors must not be on the model together."""
 
@@ -265,7 +265,7 @@ class LoadedModel:
 
     def in_full(self) -> LoadedModel:
         """Itself; of a model that runs in fewer bits, the one that reads its weights from the files as it runs."""
-        return self if self.precise is None else replace(self, model=self.precise, precise=None)
+        return self if self.precise is None else replace(self, model=self.precise, precise=None, stored_quantized="")
 
     @property
     def device(self) -> torch.device:

@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from s2e_core import Cancelled, ModelLoadError, load_model, transfer
 from s2e_core.__main__ import main
-from s2e_core.hub import download, wanted_files
+from s2e_core.file_names import wanted_files
+from s2e_core.hub import download
 from tests.families import saved_folder
 from tests.hub_server import HubServer, Repository, running_hub, use_hub
 

@@ -65,7 +65,7 @@ def test_weights_come_in_out_in_order_also_from_transposed_modules(gpt2):
     ("spoil", "said"),
     [
         (lambda f: (f / "config.json").unlink(), "no config.json"),
-        (lambda f: (f / "model.safetensors").unlink(), "no .safetensors weights"),
+        (lambda f: (f / "model.safetensors").unlink(), "no safetensors weights"),
         (lambda f: (f / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}"), "could not be loaded"),
         (lambda f: (f / "config.json").write_text("{"), "could not be loaded"),
         (lambda f: (f / "config.json").write_text('{"model_type": "no_such_type"}'), "could not be loaded"),

@@ -169,7 +169,13 @@ def test_the_budget_is_what_is_free_less_room_to_work_in_or_what_was_asked_for(m
     monkeypatch.setattr("s2e_core.dispatch.available_memory", lambda device: 1200)
     free = budget(None)
     assert free["cpu" if "cpu" in free else "mps"] == 1000
-    assert budget({"cpu": 7, "9": 3}).get("cpu", 7) == 7
+    (place,) = {"cpu", "mps"} & set(map(str, free))
+    assert budget({place: 7})[place] == 7
+
+
+def test_a_limit_of_a_place_that_is_not_there_is_refused_and_never_ignored(llama):
+    with pytest.raises(ModelLoadError, match="for 97 .--max-memory., and this model can be spread over .* here"):
+        load_model(llama.source, device="auto", max_memory={"97": 20_000_000_000})
 
 
 @pytest.mark.gpu

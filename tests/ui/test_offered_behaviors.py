@@ -18,7 +18,7 @@ from components.store import BUNDLED, BUNDLED_LABEL, ModelStore, model_sources
 from components.texts import OWN_EXAMPLES
 from s2e_core import BehaviorError, Example, contrast_set, list_behaviors
 from s2e_core.behaviors import CHAT_BEHAVIORS
-from s2e_core.loading import BUNDLED_MODEL
+from s2e_core.model_files import BUNDLED_MODEL
 from tests.families import saved_folder
 from tests.ui.running import running_app, shared_store
 from tests.ui.small_behaviors import small_behaviors
