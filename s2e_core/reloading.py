@@ -112,6 +112,13 @@ def second_model(loaded: LoadedModel, folder: Path, room: Room) -> tuple[nn.Modu
         raise ExportError(f"What was written to {folder.name} cannot be loaded: {reason}") from error
 
 
+def base_model(loaded: LoadedModel, room: Room) -> nn.Module:
+    """The untouched model, held as the second one was."""
+    assert room.target is not None
+    model, _, _ = read_model(loaded.source, room.target, room.dtype)
+    return model
+
+
 def raise_if_no_room(error: Exception) -> None:
     """Raise NotCheckedError for an error that says nothing of the files, but that memory or disk ran out."""
     if is_out_of_memory(error):

@@ -62,10 +62,11 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        return self._right_tensors and self.logit_difference <= self.logit_tolerance
+        return self.has_right_tensors and self.logit_difference <= self.logit_tolerance
 
     @property
-    def _right_tensors(self) -> bool:
+    def has_right_tensors(self) -> bool:
+        """The edit is in every tensor that it is meant for, and in no other."""
         return not (self.missing or self.unexpected or self.not_found)
 
     @property
@@ -88,7 +89,7 @@ class Verification:
 
     def sentence(self) -> str:
         """The verdict for a person."""
-        if self.not_checked and self._right_tensors:
+        if self.not_checked and self.has_right_tensors:
             return (
                 f"The {self.kind} was written, and the edit is in all {len(self.intended)} intended tensors and in no "
                 f"other; what it computes was not checked here, because {self.not_checked}. To check it on another "
@@ -112,7 +113,7 @@ class Verification:
             *(() if self.not_checked else self._computed()),
             f"Change kept in {self.number_format}: median {self.realised_median:.1%}, least {self.realised_min:.1%}.",
             f"Components that kept least: {worst}.",
-            *(self.warnings if self.passed or (self.not_checked and self._right_tensors) else ()),
+            *(self.warnings if self.passed or (self.not_checked and self.has_right_tensors) else ()),
         )
 
     def _computed(self) -> Iterator[str]:

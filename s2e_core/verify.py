@@ -19,7 +19,7 @@ from .checkpoint import FLOATS, StoredTensor, open_checkpoint, read_bytes, read_
 from .errors import ExportError
 from .intervene import preview_logits
 from .placement import running_device
-from .reloading import READING_ERRORS, NotCheckedError, Room, check_room, raise_if_no_room, second_model
+from .reloading import READING_ERRORS, NotCheckedError, Room, base_model, check_room, raise_if_no_room, second_model
 from .staging import Meter
 from .stored_edit import stored_changes
 from .types import Edited, LoadedModel, Original, Progress, WeightEdit
@@ -63,7 +63,10 @@ def verify_export(
         if found.kind == "adapter":
             found = _with_taken(found, model)
         found = replace(found, not_found=not_found, held=room.sentence)
-        return _with_logits(found, loaded, edit, _Second(model, room, folder), prompts, meter)
+        found = _with_logits(found, loaded, edit, _Second(model, room, folder), prompts, meter)
+        if not found.passed and found.has_right_tensors and room.target == "disk":
+            _check_disk(loaded, _Second(base_model(whole, room), room, folder), prompts, found.logit_tolerance)
+        return found
     except NotCheckedError as error:
         return replace(found, not_checked=str(error), folder=folder.name)
 
@@ -181,6 +184,17 @@ def _with_logits(
         agreement=same / positions,
         n_positions=positions,
     )
+
+
+def _check_disk(loaded: LoadedModel, base: _Second, prompts: Sequence[str], tolerance: float) -> None:
+    """Raise NotCheckedError unless the untouched model computes from the disk what it computes where it is loaded."""
+    for prompt in prompts:
+        ids = torch.tensor([prompt_ids(loaded.tokenizer, prompt)[:PROMPT_TOKENS]])
+        if not _larger(0.0, base.logits(ids) - preview_logits(loaded, Original(), ids)) <= tolerance:
+            raise NotCheckedError(
+                "it finds no room in memory, and with its weights on the disk transformers computes something else, "
+                "also for the untouched model"
+            )
 
 
 def realised_share(edit: WeightEdit, site: int, along: Tensor) -> Tensor:

@@ -189,6 +189,25 @@ def test_what_transformers_cannot_run_from_the_disk_is_said_not_to_be_checked(tm
     said_not_checked(verify_export(loaded, edit, out), "cannot be run with its weights on the disk")
 
 
+def test_what_transformers_computes_wrongly_from_the_disk_is_not_held_against_the_files(tmp_path, monkeypatch):
+    loaded = load_model(folder_of(tmp_path / "model", "longcat_flash", FP32), device="cpu")
+    edit = random_edit(loaded)
+    out = export_checkpoint(loaded, edit, tmp_path / "out")
+    assert verify_export(loaded, edit, out).passed
+    monkeypatch.setattr(memory_module, "available_memory", lambda device: 1000)
+    said_not_checked(verify_export(loaded, edit, out), "transformers computes something else")
+
+
+def test_what_is_wrong_from_the_disk_as_from_memory_is_held_against_the_files(llama, tmp_path, monkeypatch):
+    edit = random_edit(llama)
+    out = export_checkpoint(llama, edit, tmp_path / "out")
+    config = json.loads((out / "config.json").read_text())
+    (out / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 0.1}))
+    monkeypatch.setattr(memory_module, "available_memory", lambda device: 1000)
+    found = verify_export(llama, edit, out)
+    assert not found.passed and not found.not_checked and "Logits differ from the preview" in found.sentence()
+
+
 @pytest.mark.parametrize(
     ("error", "because"),
     [
