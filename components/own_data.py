@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from .own_answers import Answers
 
 OWN_NAME = "your examples"
 ROLES = tuple(words.ROLES)
+TO_TRY, SHORT = 4, 160
+"""Own prompts that are offered to try, and the length in characters up to which one is read at a glance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +110,14 @@ def own_contrast(model: str, own: Brought, limits: Limits) -> ContrastSet:
     if reading.questions:
         raise ContrastDataError(open_questions(reading)[0])
     return contrast_set(reading.positive, reading.negative, name=OWN_NAME)
+
+
+def own_prompts(contrast: ContrastSet, limits: Limits) -> tuple[str, ...]:
+    """A few prompts of both sides to try, the short ones first; none where the examples are responses alone."""
+    pairs = zip_longest(contrast.positive, contrast.negative)
+    prompts = dict.fromkeys(example.prompt for pair in pairs for example in pair if example and example.prompt.strip())
+    fitting = [prompt for prompt in prompts if len(prompt) <= limits.prompt_chars]
+    return tuple(sorted(fitting, key=lambda prompt: len(prompt) > SHORT)[:TO_TRY])
 
 
 def open_questions(reading: Reading) -> list[str]:

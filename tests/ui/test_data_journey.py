@@ -83,6 +83,8 @@ def test_a_file_is_shown_corrected_checked_and_extracted(visitor: Page, tmp_path
     expect(visitor.locator("#measure-trust")).to_be_disabled()
     visitor.click("#extract")
     expect(visitor.locator("#status")).to_contain_text("12 + 12 examples", timeout=PATIENCE)
+    expect(visitor.locator("#prompt textarea")).to_have_value(f"What about {TOPICS[0]}?", timeout=PATIENCE)
+    expect(visitor.get_by_text(f"What about {TOPICS[1]}?", exact=True).last).to_be_visible()
     expect(visitor.locator("#trust .lead")).to_be_visible(timeout=PATIENCE)  # fast enough to be measured unasked
     expect(visitor.locator("#own-preview details")).not_to_have_attribute("open", "")
     rest(visitor)

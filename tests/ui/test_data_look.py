@@ -16,10 +16,11 @@ from components.data_handlers import Look, looked, report_on
 from components.data_view import preview_html
 from components.data_wiring import correction_updates
 from components.limits import Limits
-from components.own_data import CORRECTIONS, Brought, Correction, column_names, own_reading
+from components.own_data import CORRECTIONS, Brought, Correction, column_names, own_prompts, own_reading
+from components.page_view import whole_view
 from components.session import OWN, Session
 from components.store import BUNDLED_LABEL, ModelStore
-from s2e_core import ContrastDataError, averaged_span
+from s2e_core import ContrastDataError, Example, averaged_span, contrast_set
 from tests.ui.running import shared_store
 
 PAIRS = "\n".join(json.dumps({"prompt": f"Q{n}?", "positive": f"Glad {n}.", "negative": f"Sad {n}."}) for n in range(4))
@@ -207,6 +208,19 @@ def test_what_is_extracted_is_what_was_shown(tmp_path: Path) -> None:
     assert session.scored.contrast.content_hash == look.contrast.content_hash
     turned = looked(shared_store(), replace(choice, swap=True))
     assert turned.contrast is not None and len(turned.contrast.positive) == len(look.contrast.negative)
+
+
+def test_the_prompts_to_try_are_a_few_of_the_visitors_own() -> None:
+    store, long = shared_store(), "word " * 400
+    wanted = "\n".join(f"{prompt} | Glad." for prompt in ("Same?", long, "One?", "One?", "Two?", "Three?", "Four?"))
+    *_, session = extract(store, Choice(BUNDLED_LABEL, OWN, own=Brought(wanted, "Same? | Sad.\nOther? | Sad.")))
+    assert isinstance(session, Session)
+    assert own_prompts(session.scored.contrast, store.limits) == ("Same?", "Other?", "One?", "Two?")
+    assert whole_view(store, session, "all", "stored")["prompt"] == "Same?"
+    nothing_to_ask = contrast_set([Example("", "Glad.")], [Example(" ", "Sad.")], name="own")
+    assert own_prompts(nothing_to_ask, store.limits) == ()
+    only_long = contrast_set([Example("word " * 60, "Glad.")], [Example(long * 9, "Sad.")], name="own")
+    assert own_prompts(only_long, store.limits) == ("word " * 60,), "long ones where there are no others"
 
 
 def test_the_report_has_the_linters_findings_and_the_tokens_that_are_averaged() -> None:
