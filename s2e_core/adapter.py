@@ -17,11 +17,12 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from .copying import Meter, write_files
 from .errors import ExportError
 from .model_card import licence_files, own_files, relative_size
 from .recipe import other_base
 from .spec import Site
-from .staging import Meter, staged, write_files
+from .staging import staged
 from .types import LoadedModel, Progress, WeightEdit
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"

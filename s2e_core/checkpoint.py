@@ -19,14 +19,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .copying import CHUNK
 from .errors import ExportError
-from .staging import CHUNK
 
 FLOATS: Mapping[str, torch.dtype] = MappingProxyType(
     {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 )
 """The number formats an edit can be written in; the others are integers, masks and quantised weights."""
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+_WORKING_BYTES = 16
+"""Of a number, in all the forms that stand beside each other while it is changed. With blocks of a few MB, arithmetic
+took up to four times as long: the system then gives and takes the memory of each anew."""
 _HEADER_LIMIT = 100_000_000  # of the safetensors format itself
 
 
@@ -155,7 +158,7 @@ def read_rows(tensor: StoredTensor) -> Iterator[tuple[int, Tensor]]:
     dtype = FLOATS[tensor.dtype]
     length = tensor.shape[-1] if len(tensor.shape) > 1 else 1
     n_rows = tensor.numel // length
-    step = max(1, CHUNK // (length * torch.float64.itemsize))
+    step = max(1, CHUNK // (length * _WORKING_BYTES))
     with _open(tensor.path) as file:
         file.seek(tensor.start)
         for first in range(0, n_rows, step):

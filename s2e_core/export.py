@@ -1,29 +1,27 @@
-"""The edited checkpoint, streamed from disk to disk: only the bytes of edited tensors change.
+"""The edited model as a folder that every program loads like the original: its files, with the edit in the weights.
 
-Knows how to write shards; the loaded model is compared with, never written. Memory stays at a few blocks of rows,
-whatever the size of the checkpoint.
+Knows which files go along and what is said in them; the loaded model is compared with, never written.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import stat
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-from torch import Tensor
-
 from .adapter import adapter_files, check_edit
-from .checkpoint import FLOATS, Checkpoint, Shard, StoredTensor, open_checkpoint, read_rows
+from .checkpoint import Checkpoint, open_checkpoint
+from .copying import Meter, copy_file, write_files
+from .edited_shards import ExportDtype, data_size, shard_size, write_shards
 from .errors import ExportError
 from .model_card import CARD_FILE, own_files, relative_size
 from .recipe import recipe_bytes
-from .staging import Meter, copy_bytes, copy_file, copy_mode, open_source, staged, write_files, write_pieces
-from .stored_edit import StoredChange, check_stored_plain, stored_changes
+from .staging import staged
+from .stored_edit import check_stored_plain, stored_changes
 from .types import LoadedModel, Progress, WeightEdit
 
-ExportDtype = Literal["stored", "float32"]
 ExportFormat = Literal["checkpoint", "checkpoint-float32", "adapter", "recipe"]
 
 _BASE_CARD = "README_base.md"
@@ -53,13 +51,13 @@ def export_checkpoint(
     if Path(folder).resolve().is_relative_to(checkpoint.folder.resolve()):
         raise ExportError("The export would lie inside the folder of the model it is made from; choose another folder.")
     changes = stored_changes(checkpoint, loaded, edit)
+    expected = {f"{site.name}.{site.parameter}" for site in (edit.spec.sites[i] for i in edit.edited_sites())}
     files = own_files(loaded, edit, "checkpoint", relative_size(loaded, edit))
     companions = _companions(checkpoint)
     total = _checkpoint_size(checkpoint, files, dtype)
     with staged(folder, total) as target:
         meter = Meter(total, progress)
-        changed = [_write_shard(shard, target / shard.path.name, changes, dtype, meter) for shard in checkpoint.shards]
-        if not any(changed):
+        if not write_shards(checkpoint, target, changes, expected, dtype, meter):
             raise ExportError(
                 "The edit is too small for the stored number format: after rounding, nothing would change. Export it "
                 "as float32 or as an adapter, or raise the strength."
@@ -68,6 +66,7 @@ def export_checkpoint(
         write_files(target, files, meter)
         for shard in checkpoint.shards:
             shard.check_unchanged()
+            (target / shard.path.name).chmod(stat.S_IMODE(shard.path.stat().st_mode))
     return Path(folder)
 
 
@@ -87,74 +86,9 @@ def export_size(loaded: LoadedModel, edit: WeightEdit, format: ExportFormat) -> 
 
 
 def _checkpoint_size(checkpoint: Checkpoint, files: Mapping[str, bytes], dtype: ExportDtype) -> int:
-    shards = sum(_converted_size(shard) if dtype == "float32" else shard.size for shard in checkpoint.shards)
+    shards = sum(shard_size(shard, dtype) for shard in checkpoint.shards)
     companions = sum(path.stat().st_size for path in _companions(checkpoint))
     return shards + companions + sum(len(content) for content in files.values())
-
-
-def _write_shard(
-    shard: Shard, target: Path, changes: Mapping[str, StoredChange], dtype: ExportDtype, meter: Meter
-) -> bool:
-    """Write one shard; returns whether any of its values differs from the source's."""
-    changed = False
-    with open_source(shard.path) as reader, target.open("wb") as writer:
-        if dtype == "float32":
-            writer.write(_converted_header(shard))
-            reader.seek(shard.data)
-        for tensor in shard.tensors:
-            change = changes.get(tensor.name)
-            if change is None and not (dtype == "float32" and _is_converted(tensor)):
-                continue  # goes along with the next span that is copied as it is
-            copy_bytes(reader, writer, tensor.start - reader.tell(), meter)
-            for before, after in _new_rows(tensor, change, dtype):
-                write_pieces(writer, after.contiguous().view(torch.uint8).flatten().numpy().data)
-                changed = changed or (change is not None and not torch.equal(before, after))
-                meter.add(after.nbytes)
-            reader.seek(tensor.end)
-        copy_bytes(reader, writer, shard.size - reader.tell(), meter)
-        copy_mode(reader, target)
-    return changed
-
-
-def _new_rows(tensor: StoredTensor, change: StoredChange | None, dtype: ExportDtype) -> Iterator[tuple[Tensor, Tensor]]:
-    """(rows before, rows after), both in the dtype that is written."""
-    for first, stored in read_rows(tensor):
-        before = stored.float() if dtype == "float32" else stored
-        after = before if change is None else change.applied(first, before)
-        if change is not None and not bool(torch.stack(after.aminmax()).isfinite().all()):  # NaN is either of them
-            raise ExportError(
-                f"{tensor.name} would hold values that are not finite numbers in its format ({tensor.dtype}); export "
-                "it as float32 or as an adapter, or lower the strength."
-            )
-        yield before, after
-
-
-def _is_converted(tensor: StoredTensor) -> bool:
-    return tensor.dtype in FLOATS and tensor.dtype != "F32"
-
-
-def _converted_header(shard: Shard) -> bytes:
-    """The header of a shard whose floats are all fp32, padded to a multiple of 8 bytes as safetensors does."""
-    entries: dict[str, Any] = {} if shard.metadata is None else {"__metadata__": shard.metadata}
-    position = 0
-    for tensor in shard.tensors:
-        if tensor.dtype.startswith(("F8", "F4", "F6")):
-            raise ExportError(
-                f"{tensor.name} is stored quantised ({tensor.dtype}) and cannot become float32; export the adapter "
-                "instead."
-            )
-        end = position + (4 * tensor.numel if tensor.dtype in FLOATS else tensor.n_bytes)
-        dtype = "F32" if tensor.dtype in FLOATS else tensor.dtype
-        entries[tensor.name] = {"dtype": dtype, "shape": tensor.shape, "data_offsets": (position, end)}
-        position = end
-    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
-
-
-def _converted_size(shard: Shard) -> int:
-    data = sum(4 * tensor.numel if tensor.dtype in FLOATS else tensor.n_bytes for tensor in shard.tensors)
-    return len(_converted_header(shard)) + data
 
 
 def _companions(checkpoint: Checkpoint) -> list[Path]:
@@ -179,7 +113,7 @@ def _copy_companions(
         copied = target / (_BASE_CARD if inside == Path(CARD_FILE) else inside)
         copy_file(path, copied, meter)
         if dtype == "float32" and (path == checkpoint.index or inside == Path("config.json")):
-            size = sum(_converted_size(s) - len(_converted_header(s)) for s in checkpoint.shards)
+            size = sum(data_size(shard, dtype) for shard in checkpoint.shards)
             _rewrite_json(copied, size if path == checkpoint.index else None)
 
 

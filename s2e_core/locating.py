@@ -34,25 +34,28 @@ _Candidate = tuple[str, tuple[StoredTensor, ...]]
 """A name, and the tensors that may be a weight together: one, or one for each expert (a * in place of its number)."""
 
 
-def locate(checkpoint: Checkpoint, loaded: LoadedModel, sites: Sequence[int]) -> dict[int, tuple[Piece, ...]]:
-    """The stored tensors of every site, which together hold each of its inputs once.
+def locate(
+    checkpoint: Checkpoint, loaded: LoadedModel, sites: Sequence[int]
+) -> Iterator[tuple[int, tuple[Piece, ...]]]:
+    """(site, the stored tensors that together hold each of its inputs once), proven one site after the other.
 
     Raises ExportError naming the tensor where no stored ones hold the loaded weight.
     """
     stored = checkpoint.tensors()
     several = any(loaded.spec.sites[site].experts for site in sites)
     candidates = _by_shape(stored, several)
-    found = {site: _located(stored, candidates, loaded, loaded.spec.sites[site]) for site in sites}
     owners: dict[str, int] = {}
-    for site, piece in ((site, piece) for site, pieces in found.items() for piece in pieces):
-        other = owners.setdefault(piece.tensor.name, site)
-        if other != site:
-            names = loaded.spec.sites[other].name, loaded.spec.sites[site].name
-            raise ExportError(
-                f"{names[0]} and {names[1]} share the stored tensor {piece.tensor.name}, so that a checkpoint "
-                "cannot hold both edits; export the adapter instead."
-            )
-    return found
+    for site in sites:
+        pieces = _located(stored, candidates, loaded, loaded.spec.sites[site])
+        for piece in pieces:
+            other = owners.setdefault(piece.tensor.name, site)
+            if other != site:
+                names = loaded.spec.sites[other].name, loaded.spec.sites[site].name
+                raise ExportError(
+                    f"{names[0]} and {names[1]} share the stored tensor {piece.tensor.name}, so that a checkpoint "
+                    "cannot hold both edits; export the adapter instead."
+                )
+        yield site, pieces
 
 
 def by_matrix(first: int, rows: Tensor, n_rows: int) -> Iterator[tuple[int, int, Tensor]]:

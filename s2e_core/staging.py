@@ -10,14 +10,11 @@ import errno
 import os
 import re
 import shutil
-import stat
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 try:
     import fcntl
@@ -25,31 +22,9 @@ except ImportError:  # Windows: leftovers stay, for the person to remove
     fcntl = None  # type: ignore[assignment]
 
 from .errors import ExportError
-from .types import Progress
 
-CHUNK = 1 << 22
-"""Bytes held in memory at a time."""
-PIECE = 1 << 18
-"""Bytes copied or written at a time. They stay in the processor's cache between reading and writing, and the file cache
-needs no large stretches of memory for them: writes of 1 MB were seen to take up to six times as long."""
-TICK = 1 << 24
-"""Bytes after which progress is told at the latest."""
 LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.unfinished-export")
 _YOUNG_SECONDS = 60.0
-
-
-class Meter:
-    """Counts bytes and reports them to a progress callable, which may raise `Cancelled`."""
-
-    def __init__(self, total: int, progress: Progress | None) -> None:
-        self.done, self.total, self.progress = 0, total, progress
-        self._told, self._step = 0, min(total // 100, TICK)
-
-    def add(self, n_bytes: int) -> None:
-        self.done += n_bytes
-        if self.progress is not None and (self.done - self._told >= self._step or self.done >= self.total):
-            self._told = self.done
-            self.progress(min(self.done, self.total), self.total)
 
 
 @contextmanager
@@ -109,60 +84,6 @@ def _remove_leftovers(anchor: Path) -> None:
         if os.listdir(lock) or time.time() - os.fstat(lock).st_mtime > _YOUNG_SECONDS:
             shutil.rmtree(path, ignore_errors=True)
         os.close(lock)
-
-
-def copy_file(source: Path, target: Path, meter: Meter) -> None:
-    """Copy content and mode, piece by piece so that Stop takes effect within a large file."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with open_source(source) as reader, target.open("wb") as writer:
-        copy_bytes(reader, writer, os.fstat(reader.fileno()).st_size, meter)
-        copy_mode(reader, target)
-
-
-def copy_bytes(reader: FileIO, writer: BinaryIO, n_bytes: int, meter: Meter) -> None:
-    """Copy that many bytes from the reader's position. Raises ExportError where the file ends before.
-
-    All pieces go through one buffer: memory that is touched for the first time costs more than the copying. With it,
-    this is as fast as the copy inside the kernel that some systems offer.
-    """
-    buffer = memoryview(bytearray(min(PIECE, n_bytes)))
-    while n_bytes > 0:
-        n_read = reader.readinto(buffer[:n_bytes])
-        if not n_read:
-            raise ExportError("A file of the model became shorter while it was read; download the model again.")
-        writer.write(buffer[:n_read])
-        meter.add(n_read)
-        n_bytes -= n_read
-
-
-def write_pieces(writer: BinaryIO, content: memoryview) -> None:
-    """Write bytes that are in memory already."""
-    for first in range(0, len(content), PIECE):
-        writer.write(content[first : first + PIECE])
-
-
-def open_source(path: Path) -> FileIO:
-    """A file of the model, to be read without a buffer. Raises ExportError where that is not possible any more."""
-    try:
-        return path.open("rb", buffering=0)
-    except OSError as error:
-        raise ExportError(
-            f"The model's file {path.name} cannot be read ({error.strerror}); it may have been moved or removed. "
-            "Nothing was left behind; load the model again."
-        ) from error
-
-
-def copy_mode(reader: BinaryIO, target: Path) -> None:
-    """Give `target` the permissions of an open file, which may have vanished from its folder meanwhile."""
-    target.chmod(stat.S_IMODE(os.fstat(reader.fileno()).st_mode))
-
-
-def write_files(folder: Path, files: Mapping[str, bytes], meter: Meter) -> None:
-    """Write small files whose content is known, by path relative to `folder`."""
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-        meter.add(len(content))
 
 
 def readable_size(n_bytes: float) -> str:

@@ -6,6 +6,7 @@ Knows rows of stored matrices; neither reads a file's layout nor writes one.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -55,21 +56,23 @@ class StoredChange:
         return along
 
 
-def stored_changes(checkpoint: Checkpoint, loaded: LoadedModel, edit: WeightEdit) -> dict[str, StoredChange]:
-    """The change of every stored tensor that the edit changes, by its name.
+def stored_changes(checkpoint: Checkpoint, loaded: LoadedModel, edit: WeightEdit) -> Iterator[StoredChange]:
+    """The change of every stored tensor that the edit changes, each proven to be the loaded weight as it is asked for.
 
-    Raises ExportError where a tensor is not found, and where other modules use an edited weight too.
+    Raises ExportError at once where the files are quantised and where other modules use an edited weight too, and
+    later where a tensor is not found.
     """
     check_stored_plain(loaded)
-    sites = edit.edited_sites()
-    _check_not_shared(loaded, sites)
-    changes = {}
-    for i, pieces in locate(checkpoint, loaded, sites).items():
+    _check_not_shared(loaded, edit.edited_sites())
+    return _proven_changes(checkpoint, loaded, edit)
+
+
+def _proven_changes(checkpoint: Checkpoint, loaded: LoadedModel, edit: WeightEdit) -> Iterator[StoredChange]:
+    for i, pieces in locate(checkpoint, loaded, edit.edited_sites()):
         for piece in pieces:
             right = edit.right[i][piece.inputs]
             if bool(right.any()):  # experts without an edited neuron stay as they are
-                changes[piece.tensor.name] = StoredChange(i, piece, edit.left[i], right)
-    return changes
+                yield StoredChange(i, piece, edit.left[i], right)
 
 
 def check_stored_plain(loaded: LoadedModel) -> None:

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from .adapter import CONFIG_FILE, WEIGHTS_FILE, adapter_factors, change_by_factors, check_edit
 from .chat import prompt_ids
 from .checkpoint import FLOATS, StoredTensor, open_checkpoint, read_bytes, read_rows, read_shard
+from .copying import Meter
 from .errors import ExportError
 from .intervene import preview_logits
 from .placement import running_device
 from .reloading import READING_ERRORS, NotCheckedError, Room, base_model, check_room, raise_if_no_room, second_model
-from .staging import Meter
 from .stored_edit import stored_changes
 from .types import Edited, LoadedModel, Original, Progress, WeightEdit
 from .verification import Verification
@@ -74,7 +74,7 @@ def verify_export(
 def _checkpoint_findings(loaded: LoadedModel, edit: WeightEdit, folder: Path, meter: Meter) -> Verification:
     """Every tensor of base and export compared, block by block."""
     base, written = open_checkpoint(loaded.source), open_checkpoint(folder).tensors()
-    changes = stored_changes(base, loaded, edit)
+    changes = {change.piece.tensor.name: change for change in stored_changes(base, loaded, edit)}
     along, formats = _nothing_written(edit), set()
     missing, unexpected = [], list(written.keys() - base.tensors().keys())
     for name, before in base.tensors().items():

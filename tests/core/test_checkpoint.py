@@ -24,7 +24,7 @@ from tests.families import saved_folder
 
 
 def test_names_on_disk_may_differ_from_names_in_memory(loaded):
-    located = locate(open_checkpoint(loaded.source), loaded, range(len(loaded.spec.sites)))
+    located = dict(locate(open_checkpoint(loaded.source), loaded, range(len(loaded.spec.sites))))
     stored = stored_tensors(loaded.source)
     for i, (at,) in located.items():
         weight = stored[at.tensor.name].float()
@@ -37,7 +37,7 @@ def test_the_cases_above_do_include_renamed_tensors(tmp_path):
     renamed = 0
     for case in ("gpt2 without prefix, bf16", "gemma3 with a wrapper, bf16"):
         loaded = load_model(CASES[case](tmp_path / case), device="cpu")
-        ((at,),) = locate(open_checkpoint(loaded.source), loaded, (0,)).values()
+        ((at,),) = dict(locate(open_checkpoint(loaded.source), loaded, (0,))).values()
         renamed += at.tensor.name != f"{loaded.spec.sites[0].name}.weight"
     assert renamed == 2
 

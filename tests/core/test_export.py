@@ -40,7 +40,7 @@ def header_of(path):
 
 def test_only_the_edited_tensors_change_and_they_hold_the_rounded_sum(loaded, tmp_path):
     edit = random_edit(loaded, sites=(0, 3))
-    located = {at.tensor.name: i for i, (at,) in locate(open_checkpoint(loaded.source), loaded, (0, 3)).items()}
+    located = {at.tensor.name: i for i, (at,) in dict(locate(open_checkpoint(loaded.source), loaded, (0, 3))).items()}
     out = export_checkpoint(loaded, edit, tmp_path / "out")
     before, after = stored_tensors(loaded.source), stored_tensors(out)
     changed = {name for name in before if not torch.equal(before[name], after[name])}
@@ -87,7 +87,7 @@ def test_float32_holds_the_preview_exactly(loaded, tmp_path):
 
 def test_float32_changes_no_value_that_is_not_edited(loaded, tmp_path):
     edit = random_edit(loaded, sites=(1,))
-    ((at,),) = locate(open_checkpoint(loaded.source), loaded, (1,)).values()
+    ((at,),) = dict(locate(open_checkpoint(loaded.source), loaded, (1,))).values()
     out = export_checkpoint(loaded, edit, tmp_path / "out", dtype="float32")
     before, after = stored_tensors(loaded.source), stored_tensors(out)
     assert before.keys() == after.keys()

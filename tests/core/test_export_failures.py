@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from s2e_core import Cancelled, ExportError, LoadedModel, load_model, staging
+from s2e_core import Cancelled, ExportError, LoadedModel, copying, load_model
 from s2e_core.adapter import export_adapter
+from s2e_core.copying import Meter, copy_file
 from s2e_core.export import export_checkpoint
 from s2e_core.recipe import save_edit
-from s2e_core.staging import LEFTOVER, Meter, copy_file, staged
+from s2e_core.staging import LEFTOVER, staged
 from tests.core.edits import FP32, files_of, folder_of, random_edit
 
 ROOT = Path(__file__).parents[2]
@@ -102,7 +103,7 @@ def test_a_target_that_cannot_be_written_is_a_sentence(llama, tmp_path, export):
 
 @pytest.mark.parametrize("size", [0, 1, 999, 1000, 1001, 2500])
 def test_a_file_is_copied_whole_in_pieces_and_stop_takes_effect_within_a_file(tmp_path, monkeypatch, size):
-    monkeypatch.setattr(staging, "PIECE", 1000)
+    monkeypatch.setattr(copying, "PIECE", 1000)
     (tmp_path / "source").write_bytes(os.urandom(size))
     ticks: list[int] = []
     copy_file(tmp_path / "source", tmp_path / "target", Meter(size, lambda done, total: ticks.append(done)))

@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from s2e_core import Cancelled, ExportError, load_model
+from s2e_core.copying import Meter, copy_file
 from s2e_core.export import export_checkpoint
-from s2e_core.staging import Meter, copy_file, staged
+from s2e_core.staging import staged
 from tests.core.edits import (
     BF16,
     FP16,
