@@ -51,7 +51,16 @@ from .naming import namer, remarks
 from .reloading import NotCheckedError, check_room
 from .residence import memory_held, residence
 from .spec import KINDS, ModelSpec
-from .terminal import chosen_contrast, chosen_model, chosen_settings, extracted, output, progress_line
+from .terminal import (
+    check_place,
+    check_there,
+    chosen_contrast,
+    chosen_model,
+    chosen_settings,
+    extracted,
+    output,
+    progress_line,
+)
 from .text_checks import described_template
 
 
@@ -115,8 +124,8 @@ def _memory(loaded: LoadedModel) -> str:
 
 def scores(options: argparse.Namespace) -> None:
     """A ranked table of components, or all of them as CSV."""
-    loaded = chosen_model(options)
-    computed, directions = extracted(loaded, chosen_contrast(options))
+    contrast, loaded = chosen_contrast(options), chosen_model(options)
+    computed, directions = extracted(loaded, contrast)
     edit = build_edit(computed, directions, chosen_settings(options, computed))
     kinds = KINDS if options.kind == "all" else (options.kind,)
     rows = sorted(_component_rows(computed, edit, kinds), key=lambda row: -abs(float(row[3])))
@@ -132,8 +141,9 @@ def scores(options: argparse.Namespace) -> None:
 
 def edit(options: argparse.Namespace) -> None:
     """A recipe from a contrast set and settings."""
-    loaded = chosen_model(options)
-    computed, directions = extracted(loaded, chosen_contrast(options))
+    check_place(options.output)
+    contrast, loaded = chosen_contrast(options), chosen_model(options)
+    computed, directions = extracted(loaded, contrast)
     made = build_edit(computed, directions, chosen_settings(options, computed))
     summary = summarize(computed, made)
     path = save_edit(made, options.output)
@@ -145,12 +155,14 @@ def edit(options: argparse.Namespace) -> None:
 
 def compare_texts(options: argparse.Namespace) -> None:
     """Original, edited and steered answers to the prompts."""
+    check_there(options.recipe)
+    contrast = chosen_contrast(options) if options.gamma is not None else None
     loaded = chosen_model(options)
     variants: dict[str, Variant] = {"original": Original()}
     if options.recipe:
         variants["edited"] = Edited(load_edit(options.recipe, base=loaded))
-    if options.gamma is not None:
-        variants["steered"] = Steered(extracted(loaded, chosen_contrast(options))[1], options.gamma)
+    if contrast is not None:
+        variants["steered"] = Steered(extracted(loaded, contrast)[1], options.gamma)
     for prompt in options.prompts:
         print(f"> {prompt}")
         stream = compare(
@@ -168,6 +180,7 @@ def compare_texts(options: argparse.Namespace) -> None:
 
 def export(options: argparse.Namespace) -> int:
     """A folder with the edited checkpoint or with the adapter, verified after writing."""
+    check_there(options.recipe)
     loaded = chosen_model(options)
     made = load_edit(options.recipe, base=loaded)
     kinds: dict[str, ExportFormat] = {"adapter": "adapter", "float32": "checkpoint-float32", "stored": "checkpoint"}
@@ -184,6 +197,7 @@ def export(options: argparse.Namespace) -> int:
 
 def verify(options: argparse.Namespace) -> int:
     """Whether a written folder holds the recipe's edit."""
+    check_there(options.recipe, options.folder)
     loaded = chosen_model(options)
     return _verified(loaded, load_edit(options.recipe, base=loaded), options.folder)
 

@@ -51,7 +51,7 @@ from .measure_tables import (
     result_record,
 )
 from .plan import per_prompt
-from .terminal import check_place, chosen_behavior, chosen_model, extracted, output, progress_line
+from .terminal import check_place, check_there, chosen_behavior, chosen_model, extracted, output, progress_line
 from .trials import PAPER_ALPHA, PAPER_RHO_ATTN, PAPER_RHO_MLP, edit_size, settings_label
 from .types import ComponentScores
 
@@ -188,6 +188,7 @@ def _asked(made: Sweep) -> str:
 
 def evaluate_variants(options: argparse.Namespace) -> None:
     """All figures of saved edits, settings and steering strengths beside the untouched model's, on held-out prompts."""
+    check_there(*options.recipe)
     _check_csv(options.csv)
     behavior, loaded = chosen_behavior(options), chosen_model(options)
     labels, variants = [], []

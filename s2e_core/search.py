@@ -96,9 +96,9 @@ def find_edit(
         behavior, n_attribute=prompts, n_utility=prompts, temperature=temperature, seed=seed,
         max_new_tokens=max_new_tokens,
     )  # fmt: skip
-    plans, less_is_better = _plans(asked, samples), asked.less_is_better
+    plans = _plans(asked, samples)
     fixed = (Trial(), *steering_grid(dict.fromkeys((*gammas, behavior.gamma))), Trial(behavior.settings))
-    stages = plans.stages(progress, len(fixed) + n_trials, finalists)
+    stages, less_is_better = plans.stages(progress, len(fixed) + n_trials, finalists), asked.less_is_better
     with _folder(path) as folder:
         bench = _Bench(loaded, scores, directions, folder, stages, stop)
         near = floor - sqrt(floor * (1 - floor) / prompts)

@@ -139,6 +139,13 @@ class progress_line:
             print(file=sys.stderr)
 
 
+def check_there(*paths: Path | None) -> None:
+    """Raises SettingsError for a file or folder that is missing: rather before a model is loaded than after it."""
+    for path in paths:
+        if path is not None and not path.exists():
+            raise SettingsError(f"{path.name} is not there. Check the name and the folder.")
+
+
 def check_place(path: Path | None) -> None:
     """Raises SettingsError where a file could not be written to `path`: rather before the work than after it."""
     if path is not None and (path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK)):

@@ -92,6 +92,27 @@ def test_bad_input_ends_with_one_sentence_and_a_status(arguments, said, capsys):
     assert said in error and "Traceback" not in error
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["scores", "--contrast", "gone"],
+        ["edit", "--contrast", "gone", "-o", "made.safetensors"],
+        ["edit", "--behavior", "tone", "-o", "gone/made.safetensors"],
+        ["compare", "Hi", "--recipe", "gone"],
+        ["compare", "Hi", "--contrast", "gone", "--gamma", "1"],
+        ["export", "gone", "-o", "made"],
+        ["verify", "gone", "made"],
+        ["import", "gone"],
+        ["evaluate", "--behavior", "tone", "--recipe", "gone"],
+    ],
+    ids=lambda arguments: " ".join(arguments),
+)
+def test_a_file_that_is_not_there_is_said_before_a_model_is_looked_for(arguments, capsys):
+    assert main([*arguments, "--model", "no-such-model"]) == 2
+    said = capsys.readouterr().err
+    assert "gone" in said and "no-such-model" not in said
+
+
 def test_every_command_has_help():
     for command in COMMANDS:
         shown = subprocess.run(
