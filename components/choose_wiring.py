@@ -102,14 +102,16 @@ class ChooseWiring:
             there = {name for name in CHOICE[1:] if name != "behavior" or behavior == prepared.behavior}
             return prepared, *(gr.skip() if name in there else view[name] for name in self.names)
         # Nothing was ready, or another choice was made meanwhile, whose own run follows.
-        status = self._kept_status(session, waits=prepared is None and not Choice(model, behavior, swap).is_of(session))
+        waits = prepared is None and not Choice(model, behavior, swap).is_of(session)
+        status = self._kept_status(session, waits_for=behavior if waits else None)
         return gr.skip(), *(status if name == "status" else gr.skip() for name in self.names)
 
-    def _kept_status(self, session: Session, *, waits: bool) -> str:
-        """What is said of the session that stays; with `waits` also that the choice waits for the button."""
-        status = opening_view(self.store, session)["status"]
-        if not waits:
-            return str(status)
+    def _kept_status(self, session: Session, *, waits_for: str | None) -> str:
+        """What is said of the session that stays, and of a choice that waits for the button."""
+        status = str(opening_view(self.store, session)["status"])
+        if waits_for is None:
+            return status
         behavior = self.store.named_behavior(session.behavior)
         title = behavior.title if behavior else texts.OWN_EXAMPLES
-        return texts.PRESS_EXTRACT.format(behavior=title, model=session.model) + str(status)
+        what = texts.GIVE_EXAMPLES if waits_for == OWN else texts.PRESS_EXTRACT
+        return texts.UNTIL_EXTRACT.format(what=what, behavior=title, model=session.model) + status

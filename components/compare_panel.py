@@ -11,6 +11,7 @@ from s2e_core import Behavior
 
 from . import texts
 from .limits import Limits
+from .prompt_chips import prompt_chips
 from .text_columns import text_columns
 
 
@@ -41,9 +42,8 @@ def compare_panel(behavior: Behavior, shown: dict[str, Any], limits: Limits) -> 
             run = gr.Button(texts.RUN, variant="primary", elem_id="run", size="sm", scale=0, min_width=72)
             stop = gr.Button(texts.STOP, elem_id="stop-run", size="sm", scale=0, min_width=64)
         dataset = gr.Dataset(
-            components=[gr.Textbox(visible=False)], samples=[[example] for example in behavior.examples],
-            label=texts.EXAMPLES, elem_id="examples", layout="gallery", show_label=False, container=False,
-            samples_per_page=8,
+            components=[gr.Textbox(visible=False)], **prompt_chips(behavior.examples), label=texts.EXAMPLES,
+            elem_id="examples", layout="gallery", show_label=False, container=False, samples_per_page=8,
         )  # fmt: skip
         columns = text_columns(elem_id="texts", label="Texts side by side", value=shown)
         with gr.Row(elem_id="options", elem_classes="bar"):

@@ -31,7 +31,7 @@ EXACT_CELLS = 65_536
 """Grids up to this size carry float32 figures; larger ones are rounded to a 32767th of the largest."""
 MAX_CELLS_PER_PICK = 4_096
 WORDS: Mapping[Mode, tuple[str, str, str]] = {
-    "g": ("works against", "neither", "writes along the behaviour"),
+    "g": ("against", "neither", "for the behaviour"),
     "lambda": ("weakened", "left as it is", "amplified"),
 }
 

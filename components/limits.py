@@ -25,7 +25,7 @@ class Limits:
 
     def examples_sentence(self) -> str:
         return (
-            f"Read are {self.examples:,} examples a side of {self.example_chars:,} characters, from files of "
+            f"At most {self.examples:,} examples a side, of {self.example_chars:,} characters each, in files of up to "
             f"{self.file_megabytes} MB."
         )
 

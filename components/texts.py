@@ -6,9 +6,10 @@ INTRO = (
     "watch what the model says, and take the edited model home. No training."
 )
 STEPS = (
-    ("Look", "Red cells write along the behaviour, blue ones against it."),
-    ("Change", "Move a slider or click a cell: the edit follows at once."),
-    ("Compare", "Run a prompt on the original and the edited model."),
+    ("Look", "Red works for the behaviour, blue against it."),
+    ("Change", "Move a slider or click a cell."),
+    ("Compare", "Run a prompt before and after."),
+    ("Take home", "Download the edited model."),
 )
 
 MODEL = "Model"
@@ -16,7 +17,9 @@ BEHAVIOR = "Behaviour"
 OWN_EXAMPLES = "Your own examples …"
 SWAP = "Swap the two sides"
 EXTRACT = "Extract"
-PRESS_EXTRACT = "**Press Extract for this choice.** Until then the page shows {behavior} on {model}: "
+UNTIL_EXTRACT = '<strong class="pending">{what}</strong> Until then the page shows {behavior} on {model}: '
+PRESS_EXTRACT = "Press Extract for this choice."
+GIVE_EXAMPLES = "Give examples below, then press Extract."
 STOP = "Stop"
 GETTING_READY = "Getting the model ready …"
 DOWNLOADING = "Downloading the model: {:,.1f} of {:,.1f} MB"

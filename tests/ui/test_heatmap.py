@@ -341,7 +341,7 @@ def test_colours_follow_the_theme_without_a_reload(page: Page, heads_url: str) -
 def test_the_colour_can_show_the_strength(page: Page, heads_url: str) -> None:
     opened(page, heads_url)
     legend = page.locator("#grid .s2e-map-legend")
-    assert "works against" in legend.inner_text() and "writes along the behaviour" in legend.inner_text()
+    assert "against" in legend.inner_text() and "for the behaviour" in legend.inner_text()
     page.get_by_label("lambda").check()
     until(lambda: "weakened" in legend.inner_text() and "amplified" in legend.inner_text(), page)
 
@@ -379,4 +379,4 @@ def test_the_picture_can_be_saved(page: Page, heads_url: str, format: str) -> No
     with page.expect_download() as download:
         page.get_by_role("button", name=f"Save as {format}").click()
     data = download.value.path().read_bytes()
-    assert data.startswith(b"\x89PNG") if format == "PNG" else (b"<svg" in data and b"works against" in data)
+    assert data.startswith(b"\x89PNG") if format == "PNG" else (b"<svg" in data and b"for the behaviour" in data)

@@ -114,7 +114,7 @@ def test_the_page_opens_with_real_scores_a_real_edit_and_the_first_texts(visitor
 
 
 def test_heatmaps_dials_and_texts_fit_on_one_screen(browser: Browser, address: str) -> None:
-    with watched_page(browser, viewport={"width": 1440, "height": 900}) as page:
+    with watched_page(browser, viewport={"width": 1280, "height": 900}) as page:
         arrive(page, address)
         for name in ("heads", "neurons", "heads-count", "alpha", "prompt", "texts", "run"):
             box = page.locator(f"#{name}").bounding_box()
@@ -213,7 +213,7 @@ def test_own_examples_are_extracted_and_bad_ones_leave_the_page_as_it_was(visito
     before = figures(visitor)
     visitor.click("#behavior input")
     visitor.get_by_role("option").last.click()
-    expect(visitor.locator("#status")).to_contain_text("Press Extract for this choice", timeout=PATIENCE)
+    expect(visitor.locator("#status")).to_contain_text("then press Extract", timeout=PATIENCE)
     visitor.fill("#own-positive textarea", "How was it? | It was wonderful.")
     visitor.click("#extract")
     expect(visitor.locator(".toast-body")).to_contain_text("is empty", timeout=PATIENCE)
