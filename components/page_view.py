@@ -19,6 +19,7 @@ from . import readouts, texts
 from .choose_handlers import offered
 from .dials import count_above, preset_name
 from .heatmap_value import heatmap_value
+from .own_data import own_prompts
 from .prompt_chips import prompt_chips
 from .session import OWN, Session
 from .store import ModelStore
@@ -86,6 +87,7 @@ def kept_choice(store: ModelStore, session: Session, asked: str) -> tuple[Any, .
 def opening_view(store: ModelStore, session: Session) -> dict[str, Any]:
     """What changes with the behaviour or the model alone."""
     last, behavior = session.scored.scores.spec.n_layers - 1, store.named_behavior(session.behavior)
+    to_try = behavior.examples if behavior else own_prompts(session.scored.contrast, store.limits)
     return {
         "model": session.model,
         "behavior": gr.update(choices=offered(store, session.model, session.behavior), value=session.behavior),
@@ -93,8 +95,8 @@ def opening_view(store: ModelStore, session: Session) -> dict[str, Any]:
         "status": readouts.opening(session, behavior, store.model(session.model)),
         "first_layer": gr.update(value=0, maximum=last),
         "last_layer": gr.update(value=last, maximum=last),
-        "prompt": behavior.examples[0] if behavior else gr.skip(),
-        "examples": gr.Dataset(**prompt_chips(behavior.examples)) if behavior else gr.skip(),
+        "prompt": to_try[0] if to_try else gr.skip(),
+        "examples": gr.Dataset(**prompt_chips(to_try)) if to_try else gr.skip(),
         "length": behavior.max_new_tokens if behavior else gr.skip(),
         "gamma": behavior.gamma if behavior else gr.skip(),
         "all_columns": gr.update(value=False, visible=True if wide(session) else "hidden"),
