@@ -10,9 +10,9 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .architecture import find_sites
 from .checkpoint import FLOATS, Checkpoint
@@ -30,6 +30,9 @@ from .spec import ModelSpec
 from .text_checks import load_tokenizer, text_warnings
 from .types import LoadedModel, Progress
 from .unreadable import lacking_weights, unreadable_model, unreadable_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 def load_model(
