@@ -16,7 +16,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from .architecture import refuse_by_name
 from .errors import ModelLoadError
-from .quantized import check_stored
+from .quantized import check_stored, stored_method
 
 OTHER_TASKS = re.compile(r"For(MaskedLM|\w*Classification|QuestionAnswering|MultipleChoice|PreTraining)$")
 """Of a class name: models whose weights lack what continues a text, or that see the words to come."""
@@ -32,12 +32,19 @@ def check_config(file: Path, model_id: str) -> None:
     if model_type not in CONFIG_MAPPING:
         raise ModelLoadError(_unknown(model_id, model_type, needs_code="auto_map" in config))
     classes = [str(name) for name in config.get("architectures") or ()]
-    check_stored(config, model_id)
-    other = bool(classes) and all(OTHER_TASKS.search(name) for name in classes)
-    if other or model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+    check_stored(stored_method(config), model_id)
+    why = ""
+    if classes and all(OTHER_TASKS.search(name) for name in classes):
+        why = "it does not continue a text"
+    elif model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        why = (
+            f"transformers {transformers.__version__} has the type {model_type}, for another task, or for images or "
+            "sound beside text, and not as a model of text alone"
+        )
+    if why:
         raise ModelLoadError(
-            f"{model_id} is no causal language model ({', '.join(classes) or model_type}): it does not continue a "
-            "text. Choose a model that generates text, such as a Llama, Qwen or Gemma."
+            f"{model_id} is no causal language model ({', '.join(classes) or model_type}): {why}. Choose a model that "
+            "generates text, such as a Llama, Qwen or Gemma."
         )
     refuse_by_name(model_type)
 
