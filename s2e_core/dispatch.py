@@ -22,6 +22,7 @@ from .errors import ModelLoadError
 from .memory import WORKING_SHARE, available_memory
 from .placement import SPREAD, Quantize
 from .quantized import keep_order, quantizer, stored_method, turn_back
+from .quanto_file import MAP, read_quanto
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -45,6 +46,11 @@ def read_model(
     transformers raises.
     """
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    if (folder / MAP).is_file():
+        if isinstance(target, str):
+            raise ModelLoadError("Files of optimum-quanto run on one device. Leave --device auto out.")
+        model, missing, unused = read_quanto(folder, config, target)
+        return model.eval().requires_grad_(False), missing, unused
     method = stored_method(config.to_dict())
     turn_back(config, method)
     options: dict[str, Any] = {"device_map": _device_map(target)}

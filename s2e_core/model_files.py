@@ -13,7 +13,8 @@ from .checkpoint import FLOATS, INDEX, SINGLE, Checkpoint, open_checkpoint
 from .errors import ExportError, ModelLoadError
 from .file_names import CONFIG, check_names
 from .model_config import check_config, read_json
-from .quantized import stored_method
+from .quantized import check_stored, stored_method
+from .quanto_file import MAP
 from .types import Progress
 
 BUNDLED = "bundled"
@@ -47,7 +48,8 @@ def find_files(source: str | Path, *, revision: str | None = None, progress: Pro
     for name in SETTINGS_FILES:
         if (folder / name).is_file():
             read_json(folder / name, model_id)
-    method = stored_method(read_json(folder / CONFIG, model_id))
+    method = stored_method(read_json(folder / CONFIG, model_id)) or ("quanto" if (folder / MAP).is_file() else None)
+    check_stored(method, model_id)
     checkpoint = _checkpoint(folder, model_id)
     if method is not None and all(tensor.dtype in FLOATS for tensor in checkpoint.tensors().values()):
         raise ModelLoadError(

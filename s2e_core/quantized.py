@@ -50,9 +50,8 @@ def stored_method(config: Mapping[str, Any]) -> str | None:
     return str(settings.get("quant_method") or ("bitsandbytes" if bits else "an unnamed method"))
 
 
-def check_stored(config: Mapping[str, Any], model_id: str) -> None:
+def check_stored(method: str | None, model_id: str) -> None:
     """Raise ModelLoadError for a format that cannot be read, or whose package is not installed."""
-    method = stored_method(config)
     if method is None:
         return
     if method not in NEEDED:

@@ -156,17 +156,23 @@ def test_originals_have_no_use_where_nothing_is_quantised_and_none_where_they_ar
 
 
 @pytest.mark.parametrize("library", ["torchao", "optimum.quanto"])
-def test_files_of_other_libraries_have_originals_too(library, folder, tmp_path):
-    pytest.importorskip(library, reason=f"needs {library}")
-    from transformers import QuantoConfig, TorchAoConfig
-
+def test_files_of_other_libraries_run_and_have_originals_too(library, folder, tmp_path):
+    package = pytest.importorskip(library, reason=f"needs {library}")
+    small = tmp_path / "small"
     if library == "torchao":
         from torchao.quantization import Int8WeightOnlyConfig
+        from transformers import TorchAoConfig
 
-        settings = TorchAoConfig(Int8WeightOnlyConfig())
-    else:
-        settings = QuantoConfig(weights="int8")
-    loaded = load_model(stored_quantized(folder, tmp_path / "small", settings), device="cpu", originals=folder)
+        stored_quantized(folder, small, TorchAoConfig(Int8WeightOnlyConfig()))
+    else:  # transformers writes no such files; the library does
+        model = AutoModelForCausalLM.from_pretrained(folder)
+        package.QuantizedModelForCausalLM.quantize(model, weights=package.qint8).save_pretrained(small)
+    tiny_tokenizer().save_pretrained(small)
+    alone = load_model(small, device="cpu")
+    edit = random_edit(alone)
+    assert verify_export(alone, edit, export_adapter(alone, edit, tmp_path / "adapter")).passed
+    loaded = load_model(small, device="cpu", originals=folder)
+    assert is_quantized(loaded.model.get_submodule(loaded.spec.sites[0].name).weight)
     edit = random_edit(loaded)
     assert verify_export(loaded, edit, export_checkpoint(loaded, edit, tmp_path / "out")).passed
 

@@ -238,8 +238,8 @@ def test_a_missing_library_is_named(monkeypatch, folder):
         load_model(folder, device="cpu", quantize="int4")
     for method, package in (("bitsandbytes", "bitsandbytes"), ("torchao", "torchao"), ("quanto", "optimum-quanto")):
         with pytest.raises(ModelLoadError, match=f"needs the package {package}, which is not installed"):
-            check_stored({"quantization_config": {"quant_method": method}}, "m")
-    check_stored({"quantization_config": {"quant_method": "mxfp4"}}, "m")
+            check_stored(method, "m")
+    check_stored("mxfp4", "m")
 
 
 def test_how_a_checkpoint_is_stored_is_read_from_its_configuration():
