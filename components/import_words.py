@@ -15,8 +15,8 @@ from .trade_off_words import progress_bar
 BRING = "Bring a recipe, a direction or an edit from a file"
 BRING_HELP = (
     "A recipe of this page; the directions or the edit pack (.pt) that the authors' code saves; or a steering vector, "
-    "one vector for each layer: safetensors, .npy, .npz, or a GGUF control vector. What it is, is told from its "
-    "content and shown before anything changes. Files that could run code are refused."
+    "one vector for each layer: safetensors, .npy, .npz, bare tensors in a .pt, or a GGUF control vector. What it is, "
+    "is told from its content and shown before anything changes. Files that could run code are refused."
 )
 FILE = "Recipe, direction or edit"
 TEXTS = "Your texts, prompts with responses (optional)"

@@ -6,28 +6,26 @@ pack) comes without scores; directions and steering vectors give scores and an e
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 from .data_file import SUFFIXES
 from .errors import ContrastDataError, InteropError
-from .interop import WHAT_DAMAGE_RAISES
 from .interop_directions import load_directions
 from .interop_edit_pack import load_edit_pack
 from .model_card import layer_ranges
 from .reading import read_examples
 from .recipe import is_recipe_header, load_edit
 from .spec import KINDS
-from .steering_vector import file_form, load_steering_vector
+from .steering_vector import bare_tensors, file_form, load_steering_vector
 from .torch_file import load_torch_file
 from .types import Example, LoadedModel, MeanInputs, SteeringDirections, WeightEdit
 
 ImportKind = Literal["recipe", "directions", "edit pack", "steering vector"]
 EXPECTED = (
     "Expected a recipe or a steering vector (.safetensors), directions or an edit pack of the authors' code (.pt), or "
-    "a steering vector as .npy, .npz or .gguf."
+    "a steering vector as .pt, .npy, .npz or .gguf."
 )
 
 
@@ -94,15 +92,13 @@ def read_texts(path: str | Path) -> tuple[Example, ...]:
 def _kind(path: Path) -> ImportKind:
     try:
         with path.open("rb") as file:
-            form = file_form(file.read(16))
-            if form == "zip":
-                return "steering vector" if _holds_arrays(file, path) else _torch_kind(path)
+            form = file_form(file, path)
             if form == "safetensors":
                 return "recipe" if is_recipe_header(file) else "steering vector"
     except OSError as error:
         raise InteropError(f"{path.name} cannot be read ({error.strerror}). Choose another file.") from error
-    if form == "pickle":
-        return _torch_kind(path)  # its reader says why it is refused
+    if form in ("torch", "pickle"):
+        return _torch_kind(path)  # a bare pickle is refused there, with the reason
     if form is None and path.suffix.lower() in SUFFIXES:
         raise InteropError(
             f"{path.name} is a file of examples by its name, and those are not imported here. Bring it as your own "
@@ -113,15 +109,6 @@ def _kind(path: Path) -> ImportKind:
     return "steering vector"
 
 
-def _holds_arrays(file: BinaryIO, path: Path) -> bool:
-    """Whether a zip is one of numpy's; a damaged one is what its name says."""
-    try:
-        with zipfile.ZipFile(file) as packed:
-            return any(name.endswith(".npy") for name in packed.namelist())
-    except WHAT_DAMAGE_RAISES:
-        return path.suffix.lower() == ".npz"
-
-
 def _torch_kind(path: Path) -> ImportKind:
     content = load_torch_file(path)
     parts = set(content) if isinstance(content, dict) else set()
@@ -129,9 +116,11 @@ def _torch_kind(path: Path) -> ImportKind:
         return "directions"
     if parts & {"attn", "mlp"}:
         return "edit pack"
+    if bare_tensors(content) is not None:
+        return "steering vector"
     raise InteropError(
-        f"{path.name} holds neither directions (pre, post) nor an edit pack (attn, mlp) of the authors' code. A bare "
-        "steering vector is read from .safetensors, .npy, .npz or .gguf; save it as one of these."
+        f"{path.name} holds neither directions (pre, post) nor an edit pack (attn, mlp) of the authors' code, nor a "
+        "steering vector as bare tensors. Expected one of these."
     )
 
 

@@ -34,6 +34,8 @@ def write(kind, path, loaded):
     elif kind == "npz":
         with path.open("wb") as file:
             np.savez(file, v=VECTOR.numpy())
+    elif kind == "pt":
+        torch.save(VECTOR, path)
     elif kind == "gguf":
         save_control_vector(made.directions, path)
     else:
@@ -41,7 +43,7 @@ def write(kind, path, loaded):
     return path
 
 
-KINDS = ("recipe", "directions", "edit pack", "safetensors", "npy", "npz", "gguf")
+KINDS = ("recipe", "directions", "edit pack", "safetensors", "npy", "npz", "pt", "gguf")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -131,7 +133,7 @@ def odd_header(path, loaded):
         ("a.pt", other_zip, "damaged"),
         ("a.safetensors", endless_header, "damaged"),
         ("a.safetensors", odd_header, "damaged"),
-        ("a.pt", lambda p, m: torch.save(VECTOR, p), "A bare steering vector is read from"),
+        ("a.pt", lambda p, m: torch.save(VECTOR.double().numpy().tolist(), p), "nor a steering vector as bare tensors"),
         ("a.pt", lambda p, m: torch.save({"model": {}}, p), "neither directions"),
     ],
 )  # fmt: skip

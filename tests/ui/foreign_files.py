@@ -62,6 +62,7 @@ GOOD: Mapping[str, Callable[[Path], object]] = {
     "vector.safetensors": lambda path: save_file({"v": layer_vectors()}, path),
     "vector.npy": lambda path: np.save(path, layer_vectors().numpy()),
     "vector.npz": lambda path: np.savez(path, v=layer_vectors().numpy()),
+    "vector.pt": lambda path: torch.save(layer_vectors(), path),
     "vector.gguf": lambda path: save_control_vector(tone().directions, path),
 }
 """File name -> what writes it."""
@@ -114,7 +115,7 @@ BAD: Mapping[str, tuple[Callable[[Path], object], str]] = {
     "nonsense.gguf": (lambda p: p.write_bytes(b"GGUF" + bytes(range(200))), "no control vector that can be read"),
     "notes.pt": (lambda p: p.write_text("Dear diary,\n" * 9), "none of the files that are read here"),
     "empty.npy": (lambda p: p.write_bytes(b""), "none of the files that are read here"),
-    "tensor.pt": (lambda p: torch.save(layer_vectors(), p), "bare steering vector"),
+    "numbers.pt": (lambda p: torch.save({"layer": 3}, p), "nor a steering vector as bare tensors"),
 }  # fmt: skip
 """File name -> (what writes it, a part of its sentence). A payload would make a folder "ran" beside the file."""
 

@@ -123,7 +123,7 @@ def test_directions_become_scores_dials_and_steering(tmp_path: Path) -> None:
     assert set(whole_view(shared_store(), session, "all", "stored")) >= {"heads", "neurons", "table"}
 
 
-@pytest.mark.parametrize("name", ["vector.safetensors", "vector.npy", "vector.npz", "vector.gguf"])
+@pytest.mark.parametrize("name", ["vector.safetensors", "vector.npy", "vector.npz", "vector.pt", "vector.gguf"])
 def test_a_vector_is_scored_with_the_inputs_of_the_examples_on_the_page(name: str, tmp_path: Path) -> None:
     before = first_session()
     session = used(before, good(name, tmp_path))
