@@ -48,9 +48,12 @@ def export_adapter(
     return Path(folder)
 
 
-def adapter_files(loaded: LoadedModel, edit: WeightEdit, size: float) -> dict[str, bytes]:
-    """Every file of the adapter folder, by name; `size` is the edit's `relative_size`, for the model card."""
-    config = json.dumps(_config(loaded, edit), indent=2) + "\n"
+def adapter_files(loaded: LoadedModel, edit: WeightEdit, size: float, *, exact: bool = True) -> dict[str, bytes]:
+    """Every file of the adapter folder, by name; `size` is the edit's `relative_size`, for the model card.
+
+    Without `exact` PEFT is not asked where it takes which names: of the right length, within a few bytes, at once.
+    """
+    config = json.dumps(_config(loaded, edit, exact=exact), indent=2) + "\n"
     licence = {path.name: path.read_bytes() for path in licence_files(loaded.source)}
     # The format key is what tells older readers that these are torch tensors.
     weights = save(adapter_factors(loaded, edit), {"format": "pt"})
@@ -150,9 +153,10 @@ def _check_peft(loaded: LoadedModel, edit: WeightEdit) -> None:
         )
 
 
-def _config(loaded: LoadedModel, edit: WeightEdit) -> dict[str, Any]:
+def _config(loaded: LoadedModel, edit: WeightEdit, *, exact: bool) -> dict[str, Any]:
     sites = [edit.spec.sites[i] for i in edit.edited_sites()]
-    modules = _as_modules(loaded, [site.name for site in sites if not site.experts])
+    names = [site.name for site in sites if not site.experts]
+    modules = _as_modules(loaded, names) if exact else names
     parameters = [f"{site.name}.{site.parameter}" for site in sites if site.name not in modules]
     return {
         "base_model_name_or_path": loaded.model_id,

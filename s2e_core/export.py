@@ -79,7 +79,7 @@ def export_size(loaded: LoadedModel, edit: WeightEdit, format: ExportFormat) -> 
         return len(recipe_bytes(edit))
     check_edit(loaded, edit)
     if format == "adapter":
-        return sum(len(content) for content in adapter_files(loaded, edit, size=0.0).values())
+        return sum(len(content) for content in adapter_files(loaded, edit, size=0.0, exact=False).values())
     check_stored_plain(loaded)
     dtype: ExportDtype = "float32" if format == "checkpoint-float32" else "stored"
     return _checkpoint_size(open_checkpoint(loaded.source), own_files(loaded, edit, "checkpoint", size=0.0), dtype)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 
 import pytest
@@ -106,11 +107,22 @@ def test_card_licence_and_recipe_lie_beside_the_factors(llama, tmp_path):
     assert load_edit(out / RECIPE_FILE, base=base).count("heads") == random_edit(base).count("heads")
 
 
-def test_the_size_is_known_and_the_bytes_are_the_same_every_time(loaded, tmp_path):
+def test_the_size_is_known_and_the_bytes_are_the_same_every_time(loaded, tmp_path, monkeypatch):
     edit = random_edit(loaded)
     first, second = (files_of(export_adapter(loaded, edit, tmp_path / name)) for name in ("a", "b"))
     assert first == second
     written = sum(len(content) for content in first.values())
+    monkeypatch.setitem(sys.modules, "peft", None)  # the page shows the size before anybody waits for that import
+    assert abs(written - export_size(loaded, edit, "adapter")) <= 0.01 * written
+
+
+@pytest.mark.parametrize("family", ["qwen2_moe", "deepseek_v2"])
+def test_the_size_is_known_where_peft_takes_modules_for_parameters(family, tmp_path):
+    loaded = load_model(saved_folder(tmp_path / "model", family), device="cpu")
+    edit = random_edit(loaded)
+    files = files_of(export_adapter(loaded, edit, tmp_path / "out"))
+    assert json.loads(files[CONFIG_FILE])["target_parameters"]
+    written = sum(len(content) for content in files.values())
     assert abs(written - export_size(loaded, edit, "adapter")) <= 0.01 * written
 
 
