@@ -51,6 +51,7 @@ from .naming import namer, remarks
 from .reloading import NotCheckedError, check_room
 from .residence import memory_held, residence
 from .spec import KINDS, ModelSpec
+from .staging import readable_size
 from .terminal import (
     check_place,
     check_there,
@@ -185,8 +186,8 @@ def export(options: argparse.Namespace) -> int:
     made = load_edit(options.recipe, base=loaded)
     kinds: dict[str, ExportFormat] = {"adapter": "adapter", "float32": "checkpoint-float32", "stored": "checkpoint"}
     kind = kinds[options.format]
-    print(f"about {export_size(loaded, made, kind) / 1e6:,.1f} MB", file=sys.stderr)
-    with progress_line("writing") as progress:
+    print(f"about {readable_size(export_size(loaded, made, kind))}", file=sys.stderr)
+    with progress_line("writing", "kB", 1000) as progress:
         if options.format == "adapter":
             folder = export_adapter(loaded, made, options.output, progress=progress)
         else:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .copying import Meter, write_files
 from .errors import ExportError
-from .model_card import licence_files, own_files, relative_size
+from .model_card import base_to_load, licence_files, own_files, relative_size
 from .recipe import other_base
 from .spec import Site
 from .staging import staged
@@ -159,7 +159,7 @@ def _config(loaded: LoadedModel, edit: WeightEdit, *, exact: bool) -> dict[str, 
     modules = _as_modules(loaded, names) if exact else names
     parameters = [f"{site.name}.{site.parameter}" for site in sites if site.name not in modules]
     return {
-        "base_model_name_or_path": loaded.model_id,
+        "base_model_name_or_path": base_to_load(loaded),
         "bias": "none",
         "fan_in_fan_out": any(site.transposed for site in sites if not site.experts),
         "inference_mode": True,

@@ -77,7 +77,7 @@ def model_card(loaded: LoadedModel, edit: WeightEdit, kind: CardKind, size: floa
     """The text of README.md; `size` is the `relative_size` of the edit."""
     revision = f", revision={loaded.revision!r}" if loaded.revision else ""
     experts = any(edit.spec.sites[i].experts for i in edit.edited_sites())
-    adapter = _ADAPTER_SNIPPET.format(base=loaded.model_id, revision=revision)
+    adapter = _ADAPTER_SNIPPET.format(base=base_to_load(loaded), revision=revision)
     return _CARD.format(
         front=yaml.safe_dump(_front_matter(loaded, kind), sort_keys=False, allow_unicode=True),
         title=f"{_line(loaded.model_id)}, edited with Steer2Edit",
@@ -88,6 +88,11 @@ def model_card(loaded: LoadedModel, edit: WeightEdit, kind: CardKind, size: floa
         snippet=_CHECKPOINT_SNIPPET if kind == "checkpoint" else adapter,
         note=_EXPERTS_NOTE if experts and kind == "adapter" else "",
     )
+
+
+def base_to_load(loaded: LoadedModel) -> str:
+    """What to load the base model by: its Hub id, or a path to be filled in, which no Hub id can be taken for."""
+    return loaded.model_id if loaded.revision else f"path/to/{loaded.model_id}"
 
 
 def relative_size(loaded: LoadedModel, edit: WeightEdit) -> float:

@@ -54,15 +54,15 @@ def check_room(loaded: LoadedModel, edit: WeightEdit, folder: str | Path) -> Roo
     The loaded model's device where there is memory, else that of the CPU, else the weights stay on the disk. Raises
     NotCheckedError where none of them will do, and ExportError where a file cannot be read.
     """
-    folder = Path(folder)
+    whole, folder = loaded.in_full(), Path(folder)
     is_adapter = (folder / CONFIG_FILE).is_file()
     # PEFT adds the change of experts to weights in their own number format: it needs one that rounds nothing.
-    rounds = loaded.as_stored.dtype != torch.float32 and any(edit.spec.sites[i].experts for i in edit.edited_sites())
-    if is_adapter and not loaded.stored_quantized and not rounds:
-        return Room(None, loaded.as_stored.dtype, "PEFT is checked on the weights of the loaded model.")
-    checkpoint = open_checkpoint(loaded.source if is_adapter else folder)
-    dtype = loaded.as_stored.dtype
-    if not loaded.stored_quantized and (is_adapter or _is_float32(checkpoint)):
+    rounds = whole.dtype != torch.float32 and any(edit.spec.sites[i].experts for i in edit.edited_sites())
+    if is_adapter and not whole.stored_quantized and not rounds:
+        return Room(None, whole.dtype, "PEFT is checked on the weights of the loaded model.")
+    checkpoint = open_checkpoint(whole.source if is_adapter else folder)
+    dtype = whole.dtype
+    if not whole.stored_quantized and (is_adapter or _is_float32(checkpoint)):
         dtype = torch.float32
     if loaded.precise is not None:
         return Room("disk", dtype, "The model that is checked stays on the disk.")

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from huggingface_hub import metadata_load
-from peft import PeftModel, get_peft_model_state_dict
+from peft import AutoPeftModelForCausalLM, PeftModel, get_peft_model_state_dict
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
@@ -73,7 +73,16 @@ def test_only_edited_modules_are_named_by_their_full_path(loaded, tmp_path):
     assert config["target_modules"] == [loaded.spec.sites[i].name for i in (1, 2)]
     assert config["r"] == config["lora_alpha"] == 1
     assert config["fan_in_fan_out"] == (loaded.spec.model_type == "gpt2")
-    assert config["base_model_name_or_path"] == loaded.model_id
+    assert config["base_model_name_or_path"] == f"path/to/{loaded.model_id}"
+
+
+def test_the_name_of_a_folder_is_not_taken_for_a_model_of_the_hub(llama, tmp_path):
+    """A folder may be called gpt2 and hold anything; what is found under that name on the Hub is another model."""
+    base = replace(llama, model_id="gpt2")
+    out = export_adapter(base, random_edit(base), tmp_path / "out")
+    for load in (AutoPeftModelForCausalLM.from_pretrained, AutoModelForCausalLM.from_pretrained):
+        with pytest.raises(OSError, match="path/to/gpt2"):
+            load(out)
 
 
 def test_half_the_scale_is_half_the_edit(llama, tmp_path):

@@ -1,5 +1,6 @@
 """The card beside an export: what was changed, from which base, under which licence."""
 
+import re
 import shutil
 from dataclasses import replace
 
@@ -7,15 +8,20 @@ import pytest
 import torch
 from huggingface_hub import metadata_load
 
-from s2e_core import load_model
+from s2e_core import Edited, load_model, preview_logits
+from s2e_core.adapter import export_adapter
 from s2e_core.export import export_checkpoint
 from s2e_core.model_card import RECIPE_FILE, layer_ranges
 from s2e_core.recipe import load_edit
 from tests.core.edits import (
     FP32,
+    IDS,
+    logits,
     merged,
     random_edit,
 )
+from tests.families import saved_folder
+from tests.hub_server import Repository, running_hub, use_hub
 
 
 @pytest.fixture
@@ -71,6 +77,35 @@ def test_the_recipe_lies_beside_the_weights_where_nothing_takes_it_for_weights(l
         torch.equal(a, b) for a, b in zip(load_edit(out / RECIPE_FILE, base=llama).right, edit.right, strict=True)
     )
     assert [path.name for path in out.glob("*.safetensors")] == ["model.safetensors"]
+
+
+def shown_code(folder):
+    """The lines of Python on the card of an export, as somebody copies them, with the folder's path filled in."""
+    (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), flags=re.DOTALL)
+    assert code.count('"path/to/this/folder"') >= 1
+    return code.replace("path/to/this/folder", str(folder))
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "mixtral"])
+@pytest.mark.parametrize("export", [export_checkpoint, export_adapter])
+def test_the_lines_on_the_card_load_what_the_preview_showed(tmp_path, family, export):
+    loaded = load_model(saved_folder(tmp_path / "model", family), device="cpu")
+    edit, ran = random_edit(loaded), {}
+    code = shown_code(export(loaded, edit, tmp_path / "out"))
+    exec(code.replace(f"path/to/{loaded.model_id}", str(loaded.source)), ran)
+    torch.testing.assert_close(logits(ran["model"]), preview_logits(loaded, Edited(edit), IDS), atol=1e-4, rtol=0)
+    assert ran["tokenizer"]("Hello")["input_ids"] == loaded.tokenizer("Hello")["input_ids"]
+
+
+def test_the_lines_on_the_card_of_an_adapter_find_a_base_on_the_hub_word_for_word(llama, tmp_path, monkeypatch):
+    with running_hub() as hub:
+        hub.repositories = {"owner/base": Repository.of(llama.source)}
+        use_hub(monkeypatch, hub.address, tmp_path / "cache")
+        loaded = load_model("owner/base", device="cpu")
+        edit, ran = random_edit(loaded), {}
+        exec(shown_code(export_adapter(loaded, edit, tmp_path / "out")), ran)
+        assert loaded.revision and ran["model"].peft_config["default"].base_model_name_or_path == "owner/base"
+        torch.testing.assert_close(logits(ran["model"]), preview_logits(loaded, Edited(edit), IDS), atol=1e-4, rtol=0)
 
 
 def test_layers_are_written_as_ranges():

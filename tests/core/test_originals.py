@@ -26,6 +26,7 @@ from s2e_core import (
 )
 from s2e_core.__main__ import main
 from s2e_core.placement import is_quantized
+from s2e_core.reloading import check_room
 from s2e_core.residence import residence
 from s2e_core.spread import _Copy
 from tests.core.chain import chain
@@ -82,7 +83,10 @@ def test_the_export_is_the_originals_with_exactly_the_edit(loaded, folder, tmp_p
     for file in (folder / "config.json", folder / "tokenizer.json"):
         assert (out / file.name).read_bytes() == file.read_bytes()
     assert verify_export(loaded, edit, out).passed
-    assert verify_export(loaded, edit, export_adapter(loaded, edit, tmp_path / "adapter")).passed
+    adapter = export_adapter(loaded, edit, tmp_path / "adapter")
+    assert verify_export(loaded, edit, adapter).passed
+    assert check_room(loaded, edit, out).dtype == check_room(loaded, edit, adapter).dtype == BF16
+    assert check_room(loaded, edit, adapter).target is None
 
 
 def test_a_recipe_made_so_is_one_of_the_original_model_and_not_of_the_quantised_files(
