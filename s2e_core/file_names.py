@@ -49,9 +49,13 @@ def wanted_files(model_id: str, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*small, *templates, *weights]))
 
 
-def has_vocabulary(names: Collection[str]) -> bool:
-    """Whether a tokenizer can be made of these files."""
-    return any(fnmatch(name, pattern) for name in names for pattern in VOCABULARIES)
+def check_vocabulary(model_id: str, names: Collection[str]) -> None:
+    """Raise ModelLoadError where no tokenizer can be made of these files."""
+    if not any(fnmatch(name, pattern) for name in names for pattern in VOCABULARIES):
+        raise ModelLoadError(
+            f"{model_id} has no tokenizer (tokenizer.json). Save it into the same folder, with the tokenizer's "
+            "save_pretrained."
+        )
 
 
 def _no_weights(model_id: str, names: Collection[str]) -> str:

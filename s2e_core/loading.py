@@ -18,6 +18,7 @@ from .architecture import find_sites
 from .checkpoint import FLOATS, Checkpoint
 from .dispatch import Target, read_model
 from .errors import ModelLoadError, S2EError
+from .file_names import check_vocabulary
 from .full_precision import check_originals, difference, same_sites
 from .memory import available_memory, is_out_of_memory, memory_need, refuse_hopeless, weights_bytes
 from .model_files import ModelFiles, find_files
@@ -63,6 +64,7 @@ def load_model(
     if originals is not None:
         own = find_files(originals, progress=progress)
         check_originals(files, own)
+    check_vocabulary(own.model_id, [path.name for path in own.folder.iterdir()])
     chosen: Target = SPREAD if device == SPREAD else default_device() if device is None else _device(device)
     if max_memory is not None and chosen != SPREAD:
         raise ModelLoadError("Limits of memory (--max-memory) need --device auto, which spreads the model. Add it.")
@@ -73,7 +75,9 @@ def load_model(
         need = memory_need(files.checkpoint, chosen, kept, quantize=quantize, method=files.method)
         refuse_hopeless(files.model_id, files.checkpoint, need, method=files.method)
         warnings = (need.warning,) if need.warning else ()
-    run_from = "" if own is files else str(source) if files.revision is None else f"{files.model_id}@{files.revision}"
+    run_from = ""
+    if own is not files:  # a worker on another machine has the Hub's in common, or a folder
+        run_from = str(files.folder) if Path(source).is_dir() else f"{files.model_id}@{files.revision}"
     asked = Placement(str(chosen), kept, max_memory, quantize, run_from)
     try:
         loaded = _verified(files, own, chosen, asked)
@@ -89,8 +93,8 @@ def load_model(
 
 def _verified(files: ModelFiles, own: ModelFiles, target: Target, asked: Placement) -> LoadedModel:
     """`own` are the files that are scored and exported: `files` themselves, or their originals."""
-    tokenizer, warnings = _tokenizer(own)
     model, unused = _read(files, target, asked)
+    tokenizer, warnings = _tokenizer(own)
     precise = None
     if asked.quantize is not None or own is not files:  # the model once more, all of it left in the files
         precise, unused = _read(own, "disk", Placement())
@@ -162,9 +166,12 @@ def default_device() -> torch.device:
 
 def _device(device: str | torch.device) -> torch.device:
     try:
-        return torch.empty(0, device=device).device
+        found = torch.empty(0, device=device).device
     except (RuntimeError, AssertionError):  # an unknown name, or a kind of device this build of torch lacks
-        raise ModelLoadError(f"This machine has no device {device}. Use cpu, or the name of an existing GPU.") from None
+        found = torch.device("meta")
+    if found.type == "meta":  # shapes without numbers
+        raise ModelLoadError(f"This machine has no device {device}. Use cpu, or the name of an existing GPU.")
+    return found
 
 
 def fingerprint(model: PreTrainedModel, spec: ModelSpec) -> str:

@@ -19,8 +19,10 @@ from .types import Progress
 
 BUNDLED = "bundled"
 BUNDLED_MODEL = Path(__file__).resolve().parent.parent / "assets" / "demo_model"
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
-SETTINGS_FILES = (*TOKENIZER_FILES, "generation_config.json")
+TOKENIZER_CONFIG = "tokenizer_config.json"
+SETTINGS_FILES = (
+    TOKENIZER_CONFIG, "tokenizer.json", "special_tokens_map.json", "added_tokens.json", "generation_config.json"
+)  # fmt: skip
 """Beside config.json; a folder need not have them."""
 
 
@@ -67,6 +69,8 @@ def _located(source: str | Path, revision: str | None, progress: Progress | None
         check_names(folder.name, [path.name for path in folder.iterdir()])
         return folder, *_snapshot(folder)
     if folder.is_file():
+        if folder.suffix == ".gguf":
+            check_names(folder.name, [folder.name])
         raise ModelLoadError(f"{folder.name} is a file. Name the folder that holds the whole model.")
     if folder.is_absolute() or str(source).startswith("."):
         raise ModelLoadError(f"There is no model folder {folder.name}. Choose an existing folder or a Hub id.")

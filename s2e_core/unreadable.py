@@ -12,9 +12,9 @@ from typing import Any
 import transformers
 from safetensors import SafetensorError
 
-from .file_names import CONFIG, has_vocabulary
+from .file_names import CONFIG
 from .model_config import read_json
-from .model_files import ModelFiles
+from .model_files import TOKENIZER_CONFIG, ModelFiles
 
 SAYS_ITSELF = (SafetensorError, OSError, ValueError, RuntimeError, ImportError)
 """Errors that transformers raises with a sentence."""
@@ -56,11 +56,12 @@ def lacking_weights(files: ModelFiles, missing: Sequence[str]) -> str:
 
 
 def unreadable_tokenizer(files: ModelFiles, error: Exception) -> str:
-    if not has_vocabulary([path.name for path in files.folder.iterdir()]):
+    settings = files.folder / TOKENIZER_CONFIG
+    if settings.is_file() and "auto_map" in read_json(settings, files.model_id):
         return _sentence(
             files,
-            "it has no tokenizer (tokenizer.json). Save that into the same folder, with the tokenizer's "
-            "save_pretrained.",
+            "its tokenizer needs code from its own repository (auto_map), which this program never runs. Choose a "
+            "model whose tokenizer is part of transformers.",
         )
     if isinstance(error, SAYS_ITSELF):
         return _sentence(files, " ".join(str(error).split())[:MOST_LETTERS])

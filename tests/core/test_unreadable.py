@@ -1,0 +1,122 @@
+"""Folders that no model can be built from: one sentence each, which names what is wrong or what is there instead."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from s2e_core import LoadedModel, ModelLoadError, load_model
+from tests.families import saved_folder
+
+
+@pytest.fixture
+def folder(llama: LoadedModel, tmp_path: Path) -> Path:
+    """A copy of the tiny model's folder that a test may spoil."""
+    return shutil.copytree(llama.source, tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"hidden_act": "nonsense"}, r"can build no model from its config.json \(hidden_act: nonsense\)"),
+        ({"rope_parameters": {"rope_type": "nonsense"}}, r"\(rope_type: nonsense\)"),
+        ({"dtype": "float7"}, "can build no model from its config.json .*float7"),
+        ({"hidden_size": "big"}, "can build no model from its config.json .*hidden_size.*big"),
+        ({"num_attention_heads": 7}, "can build no model from its config.json .*7"),
+        ({"vocab_size": 77}, "weights are missing, or have other shapes than its config.json says"),
+    ],
+)
+def test_a_configuration_that_no_model_can_be_built_from_is_a_sentence_that_names_the_setting(folder, settings, said):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | settings))
+    with pytest.raises(ModelLoadError, match=said):
+        load_model(folder, device="cpu")
+
+
+@pytest.mark.parametrize("change", [lambda weight: None, lambda weight: weight[:3].clone()])
+def test_an_expert_that_is_missing_or_of_another_shape_is_our_own_sentence(tmp_path, change):
+    folder = saved_folder(tmp_path, "mixtral")
+    weights = load_file(folder / "model.safetensors")
+    name = next(name for name in weights if "experts.2" in name)
+    changed = change(weights.pop(name))
+    save_file(weights | ({} if changed is None else {name: changed}), folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelLoadError, match="weights are missing, or have other shapes than its config.json says"):
+        load_model(folder, device="cpu")
+
+
+def keep_only(folder, *names):
+    for file in folder.iterdir():
+        if file.name not in names:
+            file.unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda f: keep_only(f, "config.json", "model.safetensors"), "has no tokenizer .tokenizer.json."),
+        (
+            lambda f: (f / "tokenizer_config.json").write_text(
+                '{"tokenizer_class": "X", "auto_map": {"AutoTokenizer": ["x.X", null]}}'
+            ),
+            "its tokenizer needs code from its own repository",
+        ),
+        (lambda f: (f / "model.safetensors").rename(f / "adapter_config.json"), "is an adapter without its model"),
+        (lambda f: (f / "model.safetensors").rename(f / "model.Q4_K_M.gguf"), "GGUF, for llama.cpp"),
+        (lambda f: keep_only(f), "no config.json"),
+    ],
+)
+def test_what_is_there_in_place_of_a_whole_model_is_named(folder, spoil, said):
+    spoil(folder)
+    with pytest.raises(ModelLoadError, match=said):
+        load_model(folder, device="cpu")
+
+
+def test_a_file_in_place_of_a_folder_is_a_sentence(folder):
+    with pytest.raises(ModelLoadError, match="model.safetensors is a file. Name the folder that holds the whole model"):
+        load_model(folder / "model.safetensors")
+    (folder / "model.safetensors").rename(folder / "m.gguf")
+    with pytest.raises(ModelLoadError, match="m.gguf has its weights as GGUF"):
+        load_model(folder / "m.gguf")
+
+
+def test_a_model_without_what_continues_a_text_is_said_to_be_none(folder):
+    weights = load_file(folder / "model.safetensors")
+    weights.pop("lm_head.weight")
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelLoadError, match="lacks the weights lm_head.weight"):
+        load_model(folder, device="cpu")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"architectures": ["LlamaModel"]}))
+    with pytest.raises(
+        ModelLoadError, match=r"no causal language model \(LlamaModel\): it lacks what continues a text"
+    ):
+        load_model(folder, device="cpu")
+
+
+def in_the_cache(folder, cache):
+    """The folder as the Hub's client keeps it: links, in a folder named after the commit."""
+    blobs, snapshot = cache / "models--some--one" / "blobs", cache / "models--some--one" / "snapshots" / "c0ffee"
+    blobs.mkdir(parents=True)
+    snapshot.mkdir(parents=True)
+    for file in folder.iterdir():
+        file.rename(blobs / file.name)
+        (snapshot / file.name).symlink_to(blobs / file.name)
+    return snapshot
+
+
+def test_a_folder_in_the_cache_of_the_hub_is_known_by_its_repository_and_commit(folder, tmp_path):
+    snapshot = in_the_cache(folder, tmp_path / "a path with spaces, ü and 模型")
+    loaded = load_model(snapshot, device="cpu")
+    assert (loaded.model_id, loaded.revision) == ("some/one", "c0ffee")
+    (snapshot / "model.safetensors").resolve().unlink()
+    with pytest.raises(ModelLoadError, match="The weights of some/one are links to files that are gone"):
+        load_model(snapshot, device="cpu")
+
+
+def test_a_device_without_numbers_is_refused(folder):
+    with pytest.raises(ModelLoadError, match="no device meta"):
+        load_model(folder, device="meta")
