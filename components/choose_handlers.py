@@ -10,16 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from s2e_core import (
-    ContrastDataError,
-    ContrastSet,
-    EditSettings,
-    build_edit,
-    rho_for_count,
-    summarize,
-    swapped,
-)
-from s2e_core.spec import Kind
+from s2e_core import ContrastDataError, ContrastSet, EditSettings, Kind, build_edit, rho_for_count, summarize, swapped
 
 from . import texts
 from .limits import Limits

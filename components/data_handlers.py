@@ -25,6 +25,7 @@ from s2e_core import (
     Finding,
     LoadedModel,
     OwnResponse,
+    Progress,
     Reading,
     SettingsError,
     asked_prompts,
@@ -35,7 +36,6 @@ from s2e_core import (
     reliability,
 )
 from s2e_core.response_file import held_responses
-from s2e_core.types import Progress
 
 from . import data_words as words
 from .choose_handlers import Choice, chosen_contrast, model_made_ready

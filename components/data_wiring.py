@@ -12,7 +12,7 @@ from typing import Any
 
 import gradio as gr
 
-from s2e_core.answer_sides import possible_rules
+from s2e_core import possible_rules
 
 from . import data_words as words
 from .answer_table import read_mark

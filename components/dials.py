@@ -10,9 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from s2e_core import Component, EditSettings, Selection, SettingsError, rho_for_count
+from s2e_core import Component, EditSettings, Kind, Selection, SettingsError, rho_for_count
 from s2e_core.settings_json import settings_entry
-from s2e_core.spec import Kind
 
 from . import texts
 from .session import Session

@@ -12,9 +12,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from s2e_core import Behavior
-from s2e_core.estimates import Estimate
-from s2e_core.evaluation import Evaluation
+from s2e_core import Behavior, Estimate, Evaluation
 from s2e_core.scoring import less_is_better
 from s2e_core.settings_json import settings_entry
 from s2e_core.trials import Arm, settings_label

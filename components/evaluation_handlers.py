@@ -15,12 +15,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from s2e_core import Edited, SettingsError, Steered, Variant
-from s2e_core.errors import SweepError
-from s2e_core.evaluate import evaluate
-from s2e_core.evaluation import Evaluation
+from s2e_core import Edited, Evaluation, Progress, SettingsError, Steered, SweepError, Variant, evaluate
 from s2e_core.measure_tables import EVALUATION_COLUMNS
-from s2e_core.types import Progress
 
 from . import texts
 from .evaluated import EDIT, STEERING, Evaluated, InFull, in_full

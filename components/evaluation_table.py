@@ -9,7 +9,7 @@ import html
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from s2e_core.estimates import Estimate
+from s2e_core import Estimate
 from s2e_core.evaluation import HOW
 
 from . import texts

@@ -10,16 +10,8 @@ from dataclasses import dataclass
 from math import prod
 from types import MappingProxyType
 
-from s2e_core import SettingsError
-from s2e_core.trials import (
-    PAPER_ALPHA,
-    PAPER_GAMMA,
-    PAPER_RHO_ATTN,
-    PAPER_RHO_MLP,
-    Trial,
-    edit_grid,
-    steering_grid,
-)
+from s2e_core import SettingsError, Trial, edit_grid, steering_grid
+from s2e_core.trials import PAPER_ALPHA, PAPER_GAMMA, PAPER_RHO_ATTN, PAPER_RHO_MLP
 
 OFF = "off"
 MOST_VALUES = 100

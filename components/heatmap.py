@@ -35,7 +35,7 @@ import plotly
 from starlette.responses import FileResponse
 from starlette.routing import Route
 
-from s2e_core.spec import Kind
+from s2e_core import Kind
 
 ASSETS = Path(__file__).parent.parent / "assets"
 PLOTLY_PATH = "gradio_api/s2e/plotly.min.js"

@@ -16,10 +16,9 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from s2e_core.edit import relative_changes
+from s2e_core import Component, ComponentScores, Kind, ModelSpec, WeightEdit, relative_changes
 from s2e_core.naming import grid_parts
-from s2e_core.spec import Component, Kind, ModelSpec, grid_component, layer_grid
-from s2e_core.types import ComponentScores, WeightEdit
+from s2e_core.spec import grid_component, layer_grid
 
 Mode = Literal["g", "lambda"]
 Order = Literal["index", "strength"]

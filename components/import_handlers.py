@@ -19,6 +19,7 @@ from s2e_core import (
     InteropError,
     LoadedModel,
     MeanInputs,
+    Progress,
     capture_inputs,
     component_scores,
     import_file,
@@ -26,7 +27,6 @@ from s2e_core import (
     read_texts,
     swapped,
 )
-from s2e_core.types import Progress
 
 from . import import_words as words
 from .choose_handlers import strongest_few

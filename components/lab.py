@@ -12,9 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-from s2e_core.plan import Plan
+from s2e_core import Plan, Trial
 from s2e_core.settings_json import settings_entry
-from s2e_core.trials import Trial
 
 from .measured import Measured
 from .session import Session

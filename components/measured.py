@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from s2e_core.estimates import Estimate, difference
-from s2e_core.plan import Outcome, Question, Result, per_prompt, results
-from s2e_core.sweep_file import Sweep
-from s2e_core.trade_off import best_within, pareto_front
-from s2e_core.trials import Arm, Trial, trial_key
+from s2e_core import Estimate, Outcome, Question, Result, Sweep, Trial, best_within, pareto_front
+from s2e_core.estimates import difference
+from s2e_core.plan import per_prompt, results
+from s2e_core.trials import Arm, trial_key
 
 SizeOf = Callable[[Trial], tuple[int, int] | None]
 """(heads, neurons) that the edit of a trial touches; None where it is no edit or nobody knows."""

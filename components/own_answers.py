@@ -11,8 +11,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from s2e_core import Asked, ContrastDataError, ContrastSet, OwnResponse, Reading, answer_sides, asked_prompts
-from s2e_core.answer_sides import Rule, marks_of, possible_rules
+from s2e_core import (
+    Asked,
+    ContrastDataError,
+    ContrastSet,
+    OwnResponse,
+    Reading,
+    answer_sides,
+    asked_prompts,
+    possible_rules,
+)
+from s2e_core.answer_sides import Rule, marks_of
 from s2e_core.contrast import content_hash
 
 SHARE = 5.0  # percent, the paper's

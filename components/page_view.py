@@ -11,9 +11,8 @@ from typing import Any
 
 import gradio as gr
 
-from s2e_core import LoadedModel
-from s2e_core.export import ExportDtype, ExportFormat, export_size
-from s2e_core.spec import Kind
+from s2e_core import Kind, LoadedModel, export_size
+from s2e_core.export import ExportDtype, ExportFormat
 
 from . import readouts, texts
 from .choose_handlers import offered

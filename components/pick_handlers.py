@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from s2e_core import Component
-from s2e_core.spec import KINDS, Kind, grid_component
+from s2e_core import Component, Kind
+from s2e_core.spec import KINDS, grid_component
 
 from . import dials
 from .heatmap_value import InvalidPick, read_pick

@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from s2e_core import ExportError, LoadedModel, WeightEdit
+from s2e_core import ExportError, LoadedModel, Progress, WeightEdit, push_to_hub, verify_export
 from s2e_core.export import ExportDtype, ExportFormat
-from s2e_core.push import check_push, push_to_hub
-from s2e_core.types import Progress
-from s2e_core.verify import verify_export
+from s2e_core.push import check_push
 
 from . import push_words as words
 from . import texts

@@ -14,6 +14,7 @@ from s2e_core import (
     Component,
     EditSettings,
     EditSummary,
+    Kind,
     LoadedModel,
     relative_changes,
     summarize,
@@ -21,7 +22,7 @@ from s2e_core import (
 from s2e_core.chat import folds_system, has_chat_template
 from s2e_core.naming import component_name, remarks
 from s2e_core.residence import residence
-from s2e_core.spec import KINDS, Kind
+from s2e_core.spec import KINDS
 
 from . import texts
 from .dials import is_on, threshold

@@ -23,19 +23,21 @@ from s2e_core import (
     Behavior,
     BehaviorError,
     LoadedModel,
+    ModelSpec,
     S2EError,
+    Sweep,
+    Trial,
     capture_means,
     component_scores,
     load_behavior,
     load_model,
+    load_sweep,
     steering_directions,
+    sweep_results,
 )
 from s2e_core.estimates import RESAMPLES
 from s2e_core.finalists import chosen
-from s2e_core.spec import ModelSpec
-from s2e_core.sweep import sweep_results
-from s2e_core.sweep_file import Sweep, load_sweep
-from s2e_core.trials import Arm, Trial, edit_size
+from s2e_core.trials import Arm, edit_size
 
 from .measured import Measured, SizeOf, checked, grown, without_answers
 from .trade_off_figure import DARK, trade_off_figure

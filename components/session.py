@@ -21,12 +21,13 @@ from s2e_core import (
     ComponentScores,
     ContrastSet,
     EditSettings,
+    Kind,
     MeanInputs,
     SteeringDirections,
     WeightEdit,
     build_edit,
 )
-from s2e_core.spec import KINDS, Kind
+from s2e_core.spec import KINDS
 
 from .heatmap_value import Mode, shown_columns
 

@@ -23,6 +23,7 @@ from s2e_core import (
     ContrastSet,
     LoadedModel,
     ModelLoadError,
+    Progress,
     capture_means,
     component_scores,
     list_behaviors,
@@ -35,7 +36,6 @@ from s2e_core.behaviors import BUNDLED_BEHAVIORS, CHAT_BEHAVIORS, fitting_folder
 from s2e_core.hub import HUB_ID, split_revision
 from s2e_core.model_files import BUNDLED, BUNDLED_MODEL
 from s2e_core.placement import Quantize
-from s2e_core.types import Progress
 
 from .limits import Limits
 from .session import OWN, Scored

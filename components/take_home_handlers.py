@@ -14,12 +14,19 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from s2e_core import CONTROL_VECTOR_NOTE, ExportError, LoadedModel, WeightEdit, save_control_vector
-from s2e_core.adapter import export_adapter
-from s2e_core.export import ExportDtype, ExportFormat, export_checkpoint
-from s2e_core.recipe import save_edit
-from s2e_core.types import Progress
-from s2e_core.verify import verify_export
+from s2e_core import (
+    CONTROL_VECTOR_NOTE,
+    ExportError,
+    LoadedModel,
+    Progress,
+    WeightEdit,
+    export_adapter,
+    export_checkpoint,
+    save_control_vector,
+    save_edit,
+    verify_export,
+)
+from s2e_core.export import ExportDtype, ExportFormat
 
 from . import readouts, texts
 from .session import Session

@@ -12,7 +12,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from s2e_core.estimates import Estimate
+from s2e_core import Estimate
 
 from .measured import Measured, Point
 from .trade_off_words import SHARES, attribute_kind, hover, scaled

@@ -11,7 +11,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from s2e_core.errors import SweepError
+from s2e_core import SweepError
 
 from .lab import Bench, Lab
 from .measured import Measured

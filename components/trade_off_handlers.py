@@ -15,13 +15,23 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from s2e_core import Behavior, LoadedModel, SettingsError
-from s2e_core.plan import Plan
-from s2e_core.search import Found, find_edit
-from s2e_core.sweep import sweep, with_original
-from s2e_core.sweep_file import Sweep, load_sweep
-from s2e_core.trials import Arm, Trial, edit_size, leave_one_out, progressive, trial_key
-from s2e_core.types import Progress
+from s2e_core import (
+    Behavior,
+    Found,
+    LoadedModel,
+    Plan,
+    Progress,
+    SettingsError,
+    Sweep,
+    Trial,
+    find_edit,
+    leave_one_out,
+    load_sweep,
+    progressive,
+    sweep,
+)
+from s2e_core.sweep import with_original
+from s2e_core.trials import Arm, edit_size, trial_key
 
 from . import texts
 from .grid_request import GridRequest, trials_of

@@ -9,7 +9,7 @@ import csv
 import io
 from typing import Any
 
-from s2e_core.estimates import Estimate
+from s2e_core import Estimate
 from s2e_core.measure_tables import SWEEP_COLUMNS, result_record
 
 from .measured import HeldOut, Measured, Point

@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 import math
 
-from s2e_core.estimates import Estimate
+from s2e_core import Estimate
 
 from .measured import HeldOut, Measured, Point
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from s2e_core import Reliability
-from s2e_core.spec import Kind
+from s2e_core import Kind, Reliability
 
 
 class LayerTrust(NamedTuple):

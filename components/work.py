@@ -11,8 +11,7 @@ import threading
 from collections.abc import Callable, Generator
 from typing import Generic, TypeVar
 
-from s2e_core import Cancelled
-from s2e_core.types import Progress
+from s2e_core import Cancelled, Progress
 
 Result = TypeVar("Result")
 POLL_SECONDS = 0.25

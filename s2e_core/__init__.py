@@ -57,7 +57,7 @@ from .scores import component_scores
 from .scoring import Verdict, judge
 from .search import Found, find_edit
 from .settings import EditSettings, Selection
-from .spec import Component, ModelSpec, Site
+from .spec import Component, Kind, ModelSpec, Site
 from .steering_vector import load_steering_vector
 from .sweep import sweep, sweep_results
 from .sweep_file import Sweep, load_sweep
@@ -72,6 +72,7 @@ from .types import (
     LoadedModel,
     MeanInputs,
     Original,
+    Progress,
     Provenance,
     Steered,
     SteeringDirections,
@@ -106,6 +107,7 @@ __all__ = [
     "Imported",
     "ImportedDirections",
     "InteropError",
+    "Kind",
     "LoadedModel",
     "MeanInputs",
     "ModelLoadError",
@@ -115,6 +117,7 @@ __all__ = [
     "Outcome",
     "OwnResponse",
     "Plan",
+    "Progress",
     "Provenance",
     "Question",
     "Reading",

@@ -8,13 +8,17 @@ from __future__ import annotations
 import json
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from accelerate import init_empty_weights
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM
 
 from .checkpoint import FLOATS, open_checkpoint
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 MAP = "quanto_qmap.json"
 """Beside the weights: which modules are quantised, and how."""

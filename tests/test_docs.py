@@ -2,12 +2,15 @@
 
 import inspect
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 import s2e_core
+from components.options import options
 from s2e_core.__main__ import COMMANDS
+from s2e_core.arguments import parse
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -41,11 +44,21 @@ def test_everything_is_pinned_exactly():
             assert not requirement or requirement.startswith("-r ") or re.fullmatch(r"[\w.-]+==[\w.]+", requirement)
 
 
-def test_every_file_and_command_the_readme_names_exists():
+def test_every_file_the_readme_names_exists():
     for target in re.findall(r"\]\((?!https?:|#)([^)]+)\)", README):
         assert (ROOT / target).exists(), target
-    for command in re.findall(r"python -m s2e_core (\w+)", README):
-        assert command in COMMANDS, command
+
+
+def test_every_command_line_of_the_readme_is_understood():
+    """argparse ends the program where an option is not known or a value is none."""
+    understood = []
+    for block in re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL):
+        for words in (shlex.split(line, comments=True) for line in block.splitlines()):
+            if "s2e_core" in words:
+                understood.append(parse(words[words.index("s2e_core") + 1 :], dict.fromkeys(COMMANDS, "")).command)
+            elif words and words[0].endswith("python") and "app.py" in words:
+                options(words[words.index("app.py") + 1 :])
+    assert set(understood) == set(COMMANDS)
 
 
 @pytest.mark.parametrize("name", s2e_core.__all__)

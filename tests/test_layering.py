@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import s2e_core
+
 ROOT = Path(__file__).parent.parent
 CORE = sorted((ROOT / "s2e_core").glob("*.py"))
 COMPONENTS = sorted((ROOT / "components").glob("*.py"))
@@ -107,6 +109,12 @@ def test_the_rows_in_the_readme_are_the_ones_checked_here() -> None:
             assert row_of(name) == min(int(number), len(ROWS)), name
 
 
+def test_every_file_of_the_core_stands_in_the_readme() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = "".join(re.findall(r"^\| \d \| (`.*) \|$", text, flags=re.MULTILINE))
+    assert set(re.findall(r"`(\w+)`", rows)) == {path.stem for path in CORE} - {"__init__"}
+
+
 def test_optional_libraries_are_imported_when_they_are_needed() -> None:
     for path in CORE:
         assert not packages(path) & {"ray"}, path.name
@@ -119,6 +127,17 @@ def test_the_page_never_imports_the_app_and_gradio_only_where_it_draws_or_handle
         assert path.name.endswith(DRAWS_OR_HANDLES) or path.name in KNOWS_GRADIO
     if path.name in NO_GRADIO:
         assert not packages(path) & {"gradio", "plotly"}
+
+
+@pytest.mark.parametrize("path", [ROOT / "app.py", *COMPONENTS], ids=lambda path: path.stem)
+def test_the_page_takes_public_names_from_the_package(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    from_inside = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and _is_inside(node.module)]
+    assert not {alias.name for node in from_inside for alias in node.names} & set(s2e_core.__all__)
+
+
+def _is_inside(module: str | None) -> bool:
+    return (module or "").startswith("s2e_core.")
 
 
 def test_panels_hold_layout_alone() -> None:

@@ -15,7 +15,9 @@ from components.measured import HeldOut, Measured, Point, checked, grown, withou
 from components.trade_off_figure import trade_off_figure
 from s2e_core import (
     Behavior,
+    Estimate,
     LoadedModel,
+    Trial,
     build_edit,
     capture_means,
     component_scores,
@@ -24,8 +26,6 @@ from s2e_core import (
     load_behavior,
     steering_directions,
 )
-from s2e_core.estimates import Estimate
-from s2e_core.trials import Trial
 
 FLOOR = 0.97
 TRIALS = 144
