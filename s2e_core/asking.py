@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from .batching import Row, answers, rows_that_fit
+from .chat import response_text
 from .generate import checked_prompt
 from .plan import Answer, Plan, Question, Share
 from .types import LoadedModel, Variant
@@ -48,4 +49,4 @@ def _ids(loaded: LoadedModel, plan: Plan, question: Question) -> tuple[int, ...]
 
 
 def _answer(loaded: LoadedModel, ids: Sequence[int]) -> Answer:
-    return Answer(str(loaded.tokenizer.decode(ids, skip_special_tokens=True)), len(ids))
+    return Answer(response_text(loaded.tokenizer, ids), len(ids))

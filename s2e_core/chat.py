@@ -6,9 +6,11 @@ is appended as ids, so that the prompt's ids are always a prefix of the whole.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .types import Example
+from .wording import is_think_tag
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -38,6 +40,16 @@ def example_ids(tokenizer: PreTrainedTokenizerBase, example: Example) -> tuple[l
     if has_chat_template(tokenizer):
         return start + list(tokenizer(example.response, add_special_tokens=False)["input_ids"]), len(start)
     return start + _continuation_ids(tokenizer, start, example), len(start)
+
+
+def response_text(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
+    """The text of a response without special tokens; think tags, which some models have as such, stay."""
+    added = tokenizer.added_tokens_decoder
+    special = {i for i in set(ids) if i in added and added[i].special}
+    tags = {i for i in special if is_think_tag(added[i].content)}
+    if not tags:
+        return str(tokenizer.decode(ids, skip_special_tokens=True))
+    return str(tokenizer.decode([i for i in ids if i in tags or i not in special]))
 
 
 def _continuation_ids(tokenizer: PreTrainedTokenizerBase, start: list[int], example: Example) -> list[int]:

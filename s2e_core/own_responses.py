@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .batching import Row, answers, rows_that_fit
+from .chat import response_text
 from .contrast import content_hash
 from .errors import SettingsError
 from .generate import checked_prompt
@@ -80,7 +81,7 @@ def own_responses(
 def _response(
     loaded: LoadedModel, asked: Example, prompt: Sequence[int], ids: Sequence[int], max_new_tokens: int
 ) -> OwnResponse:
-    text = str(loaded.tokenizer.decode(ids, skip_special_tokens=True))
+    text = response_text(loaded.tokenizer, ids)
     opened = opens_thought(str(loaded.tokenizer.decode(prompt[-PROMPT_END:])))
     thought, _ = thinking(f"<think>{text}" if opened else text)
     n_thought = len(loaded.tokenizer(thought, add_special_tokens=False)["input_ids"]) if thought else 0

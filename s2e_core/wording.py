@@ -42,8 +42,8 @@ def _compiled(phrases: tuple[str, ...]) -> tuple[tuple[str, str, re.Pattern[str]
     return tuple((phrase, key, re.compile(rf"(?<!\w){re.escape(key)}(?!\w)")) for phrase, key in folded if key)
 
 
-_OPENED = re.compile(r"<(?:think|thinking|thought|reasoning)>")
-_CLOSED = re.compile(r"</(?:think|thinking|thought|reasoning)>")
+_OPENED = re.compile(r"<(?:seed:)?(?:think|thinking|thought|reasoning)>|\[THINK\]|<\|begin_of_thought\|>")
+_CLOSED = re.compile(r"</(?:seed:)?(?:think|thinking|thought|reasoning)>|\[/THINK\]|<\|end_of_thought\|>")
 
 
 def thinking(text: str) -> tuple[str, str]:
@@ -62,6 +62,10 @@ def thinking(text: str) -> tuple[str, str]:
     if not closed:
         return text[begin:], before
     return text[begin : closed[-1].start()], before + text[closed[-1].end() :]
+
+
+def is_think_tag(text: str) -> bool:
+    return bool(_OPENED.fullmatch(text) or _CLOSED.fullmatch(text))
 
 
 def opens_thought(text: str) -> bool:

@@ -3,7 +3,8 @@
 import pytest
 
 from s2e_core import Example
-from s2e_core.chat import example_ids, prompt_ids
+from s2e_core.chat import example_ids, prompt_ids, response_text
+from s2e_core.wording import thinking
 from tests.families import tiny_tokenizer
 
 SYSTEMLESS = (
@@ -51,3 +52,14 @@ def test_a_system_text_is_folded_into_the_prompt_where_the_template_has_no_place
 def test_a_system_text_goes_before_plain_text():
     tokenizer = tiny_tokenizer(chat=False)
     assert tokenizer.decode(prompt_ids(tokenizer, "Hello", "Be brief.")).endswith("Be brief.\n\nHello")
+
+
+def test_a_response_keeps_its_think_tags_even_where_they_are_special_tokens():
+    tokenizer = tiny_tokenizer()
+    plain = tokenizer("well, yes")["input_ids"]
+    assert response_text(tokenizer, plain) == tokenizer.decode(plain, skip_special_tokens=True)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<think>", "</think>", "<tool>"]})
+    ids = [*tokenizer("<think>well</think><tool>Yes.", add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+    assert "<think>" not in tokenizer.decode(ids, skip_special_tokens=True)
+    thought, answer = thinking(response_text(tokenizer, ids))
+    assert (thought.strip(), answer.strip()) == ("well", "Yes.")

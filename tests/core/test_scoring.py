@@ -125,6 +125,9 @@ def test_a_length_tells_silence_and_loops_from_brevity():
         ("<think>hm", "hm", ""),
         ("<thinking>a</thinking>Yes.", "a", "Yes."),
         ("<think>a</think><think>b</think>Yes.", "a</think><think>b", "Yes."),
+        ("[THINK]hm[/THINK]Yes.", "hm", "Yes."),
+        ("<seed:think>hm</seed:think>Yes.", "hm", "Yes."),
+        ("<|begin_of_thought|>hm<|end_of_thought|>Yes.", "hm", "Yes."),
         ("", "", ""),
     ],
 )
