@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from s2e_core import Kind, LoadedModel, export_size
+from s2e_core import ExportError, Kind, LoadedModel, export_size
 from s2e_core.export import ExportDtype, ExportFormat
 
 from . import readouts, texts
@@ -111,10 +111,16 @@ def wide(session: Session) -> bool:
 
 
 def _sized(label: str, loaded: LoadedModel, session: Session, format: ExportFormat) -> dict[str, Any]:
-    """A download button with the size of its file; an empty edit has no file to offer."""
+    """A download button with the size of its file; an empty edit has no file to offer.
+
+    What cannot be exported has no size, and says why when it is asked for: the rest of the page works.
+    """
     if session.edit.is_empty:
         return gr.update(value=label, interactive=False)
-    size = readouts.megabytes(export_size(loaded, session.edit, format))
+    try:
+        size = readouts.megabytes(export_size(loaded, session.edit, format))
+    except ExportError:
+        return gr.update(value=label, interactive=True)
     return gr.update(value=f"{label} · {size}", interactive=True)
 
 
