@@ -10,9 +10,10 @@ from pathlib import Path
 import torch
 
 from s2e_core import ModelLoadError
+from s2e_core.arguments import memory_argument
 from s2e_core.hub import split_revision
 from s2e_core.model_files import BUNDLED
-from s2e_core.placement import QUANTIZE, memory_limits
+from s2e_core.placement import QUANTIZE
 from s2e_core.terminal import progress_line
 
 from .limits import Limits
@@ -49,7 +50,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--dtype", choices=DTYPES, help="by default float32 on a CPU, else as stored")
     parser.add_argument(
-        "--max-memory", type=memory_limits, metavar="PLACE=GB", help="for auto: at most so much, as in 0=20,cpu=32"
+        "--max-memory", type=memory_argument, metavar="PLACE=GB", help="for auto: at most so much, as in 0=20,cpu=32"
     )
     parser.add_argument(
         "--quantize", choices=QUANTIZE, help="run models in fewer bits; scores and exports keep to their files"

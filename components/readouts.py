@@ -21,6 +21,7 @@ from s2e_core import (
 )
 from s2e_core.chat import folds_system, has_chat_template
 from s2e_core.naming import component_name, remarks
+from s2e_core.placement import parameter_count
 from s2e_core.residence import residence
 from s2e_core.spec import KINDS
 
@@ -201,7 +202,7 @@ def model_line(loaded: LoadedModel) -> str:
     """What runs here, in one short sentence; that a chat template is missing is among the model's warnings."""
     folded = has_chat_template(loaded.tokenizer) and folds_system(loaded.tokenizer)
     system = ", a system text goes into the user's turn" if folded else ""
-    size = _count(loaded.model.num_parameters())
+    size = _count(parameter_count(loaded.model))
     return f"**Model:** {size} parameters, {residence(loaded)}{system}."
 
 

@@ -48,6 +48,7 @@ from .commands_measure import evaluate_variants, find, sweep_grid
 from .export import ExportFormat
 from .memory import available_memory, gigabytes
 from .naming import namer, remarks
+from .placement import parameter_count
 from .reloading import NotCheckedError, check_room
 from .residence import memory_held, residence
 from .spec import KINDS, ModelSpec
@@ -62,7 +63,7 @@ from .terminal import (
     output,
     progress_line,
 )
-from .text_checks import described_template
+from .text_checks import described_template, described_tokenizer
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -92,13 +93,14 @@ def info(options: argparse.Namespace) -> None:
         "model": loaded.model_id,
         "revision": loaded.revision or "local",
         "type": spec.model_type,
-        "parameters": f"{loaded.model.num_parameters():,}",
+        "parameters": f"{parameter_count(loaded.model):,}",
         "device, dtype": residence(loaded),
         "memory": _memory(loaded),
         "layers": str(spec.n_layers),
         "residual width": str(spec.d_model),
         "heads": f"{spec.n_components('heads'):,} in {layers['heads']} layers",
         "neurons": f"{spec.n_components('neurons'):,} in {layers['neurons']} layers{_experts(spec)}",
+        "tokenizer": described_tokenizer(loaded.tokenizer),
         "chat template": described_template(loaded.tokenizer),
         "fingerprint": loaded.fingerprint,
     }

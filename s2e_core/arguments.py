@@ -147,7 +147,7 @@ def _add_model(parser: argparse.ArgumentParser, *, default: str | None = "bundle
     )
     parser.add_argument("--dtype", choices=DTYPES, help="default: fp32 on a CPU, else as stored")
     parser.add_argument(
-        "--max-memory", type=memory_limits, metavar="PLACE=GB", help="for auto: at most so much, as in 0=20,cpu=32"
+        "--max-memory", type=memory_argument, metavar="PLACE=GB", help="for auto: at most so much, as in 0=20,cpu=32"
     )
     parser.add_argument("--quantize", choices=QUANTIZE, help="run in fewer bits; scores and exports keep to the files")
     parser.add_argument(
@@ -156,6 +156,14 @@ def _add_model(parser: argparse.ArgumentParser, *, default: str | None = "bundle
         help="where the files of --model are quantised: the full-precision folder or Hub id that they were made from, "
         "which is then scored and exported",
     )
+
+
+def memory_argument(text: str) -> dict[str, int]:
+    """Bytes by place, for argparse: "0=20,cpu=32"."""
+    try:
+        return memory_limits(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'"{text}" is no limit. Write gigabytes by place, as in 0=20,cpu=32') from None
 
 
 def _add_contrast(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:

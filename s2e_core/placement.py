@@ -152,10 +152,24 @@ def bytes_by_place(model: PreTrainedModel) -> dict[str, int]:
     """How many bytes of weights are on which device; "disk" is one."""
     found: dict[str, int] = {}
     places: Mapping[str, object] = getattr(model, "hf_device_map", {})
+    doubles = _doubles(model)
     for name, parameter in model.named_parameters():
-        place = _mapped(places, name) if parameter.is_meta else str(parameter.device)
-        found[place] = found.get(place, 0) + stored_bytes(parameter)
+        if name not in doubles:
+            place = _mapped(places, name) if parameter.is_meta else str(parameter.device)
+            found[place] = found.get(place, 0) + stored_bytes(parameter)
     return dict(sorted(found.items(), key=lambda item: (item[0] == "disk", item[0] == "cpu")))
+
+
+def parameter_count(model: PreTrainedModel) -> int:
+    """Numbers in the weights, each weight once."""
+    return int(model.num_parameters()) - sum(model.get_parameter(name).numel() for name in _doubles(model))
+
+
+def _doubles(model: PreTrainedModel) -> set[str]:
+    """Names of parameters that stand for a weight with another name: in the files shared weights are no one object."""
+    names: dict[object, str] = {}
+    identities = weight_identities(model)
+    return {name for name, _ in model.named_parameters() if names.setdefault(identities[name], name) != name}
 
 
 def _mapped(places: Mapping[str, object], name: str) -> str:

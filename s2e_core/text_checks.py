@@ -6,6 +6,7 @@ Knows the tokenizer and its files; no model. Each check is of a mistake that rai
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,8 +79,13 @@ def _encodes_as(file: Path, tokenizer: PreTrainedTokenizerBase) -> bool:
     )
 
 
+def _lost(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """The probes that do not come back as they were."""
+    return [name for name, text in PROBES.items() if _there_and_back(tokenizer, text).strip() != text]
+
+
 def _round_trip(tokenizer: PreTrainedTokenizerBase) -> str | None:
-    lost = [name for name, text in PROBES.items() if _there_and_back(tokenizer, text).strip() != text]
+    lost = _lost(tokenizer)
     if next(iter(PROBES)) in lost:
         return "The tokenizer does not give back a simple sentence unchanged; it may not fit this model."
     if lost:
@@ -110,8 +116,21 @@ TWICE = "Prompts begin with more than one BOS token, which most models have neve
 
 
 def _begins_twice(tokenizer: PreTrainedTokenizerBase) -> bool:
+    return _beginnings(tokenizer) > 1
+
+
+def _beginnings(tokenizer: PreTrainedTokenizerBase) -> int:
+    """How many BOS tokens a prompt begins with."""
     bos = tokenizer.bos_token_id
-    return bos is not None and prompt_ids(tokenizer, "Hello")[:2] == [bos, bos]
+    return len(list(takewhile(lambda token: token == bos, prompt_ids(tokenizer, "Hello"))))
+
+
+def described_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
+    """In a few words, what the checks have found."""
+    lost, beginnings = _lost(tokenizer), _beginnings(tokenizer)
+    back = f"changes {', '.join(lost)}" if lost else "gives text back unchanged"
+    begin = {0: "no BOS token", 1: "one BOS token"}.get(beginnings, f"{beginnings} BOS tokens")
+    return f"{len(tokenizer):,} tokens, {back}, prompts begin with {begin}"
 
 
 def described_template(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -21,11 +21,19 @@ from s2e_core import (
     load_model,
     verify_export,
 )
+from s2e_core.__main__ import main
 from s2e_core.checkpoint import open_checkpoint
 from s2e_core.dispatch import budget
 from s2e_core.intervene import preview_logits
 from s2e_core.memory import memory_need, refuse_hopeless
-from s2e_core.placement import bytes_by_place, is_absent, memory_limits, weight_identities, whole_weight
+from s2e_core.placement import (
+    bytes_by_place,
+    is_absent,
+    memory_limits,
+    parameter_count,
+    weight_identities,
+    whole_weight,
+)
 from s2e_core.residence import memory_held, residence
 from tests.core.chain import chain
 from tests.core.edits import IDS
@@ -176,6 +184,20 @@ def test_the_budget_is_what_is_free_less_room_to_work_in_or_what_was_asked_for(m
 def test_a_limit_of_a_place_that_is_not_there_is_refused_and_never_ignored(llama):
     with pytest.raises(ModelLoadError, match="for 97 .--max-memory., and this model can be spread over .* here"):
         load_model(llama.source, device="auto", max_memory={"97": 20_000_000_000})
+
+
+def test_a_limit_that_cannot_be_read_is_a_sentence_of_the_command_line(capsys):
+    with pytest.raises(SystemExit):
+        main(["info", "--device", "auto", "--max-memory", "cpu=much"])
+    assert '"cpu=much" is no limit. Write gigabytes by place, as in 0=20,cpu=32' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("share", [0.01, 0.6])
+def test_a_weight_with_two_names_is_counted_once_also_on_the_disk(share, tmp_path):
+    folder = saved_folder(tmp_path, "llama", tie_word_embeddings=True)
+    whole, parted = load_model(folder, device="cpu"), spread(folder, share)
+    assert sum(bytes_by_place(parted.model).values()) == sum(bytes_by_place(whole.model).values())
+    assert parameter_count(parted.model) == parameter_count(whole.model) == whole.model.num_parameters()
 
 
 @pytest.mark.gpu

@@ -8,7 +8,8 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from s2e_core import ModelLoadError, load_model
-from s2e_core.text_checks import PROBES, described_template, load_tokenizer, text_warnings
+from s2e_core.__main__ import main
+from s2e_core.text_checks import PROBES, described_template, described_tokenizer, load_tokenizer, text_warnings
 from tests.families import CHAT_TEMPLATE, saved_folder, tiny_tokenizer
 
 TEXT = "Hello, how are you?"
@@ -69,6 +70,16 @@ def test_a_bos_token_that_also_ends_a_turn_is_no_second_beginning():
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = "{{ bos_token }}{{ messages[0].content }}{{ bos_token }}"
     assert text_warnings(tokenizer, "m") == ()
+
+
+def test_what_the_checks_found_is_told_in_a_few_words_and_shown_by_info(capsys):
+    tokenizer = tiny_tokenizer()
+    assert described_tokenizer(tokenizer) == "259 tokens, gives text back unchanged, prompts begin with one BOS token"
+    tokenizer.chat_template = "{{ bos_token }}" + CHAT_TEMPLATE
+    tokenizer.backend_tokenizer.normalizer = normalizers.Sequence([normalizers.NFD(), normalizers.StripAccents()])
+    assert described_tokenizer(tokenizer) == "259 tokens, changes accents, prompts begin with 2 BOS tokens"
+    assert main(["info", "--device", "cpu"]) == 0
+    assert "gives text back unchanged, prompts begin with" in capsys.readouterr().out
 
 
 def test_a_template_that_fails_is_a_sentence(tmp_path):
