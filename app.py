@@ -25,7 +25,7 @@ from components.detail_panel import detail_panel
 from components.handlers import guarded
 from components.import_panel import import_panel
 from components.import_wiring import wire_import
-from components.options import options, set_threads, store_of
+from components.options import options, read_first, set_threads, store_of
 from components.page_view import whole_view
 from components.see_panel import see_panel
 from components.session import Session
@@ -141,9 +141,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         store = store_of(chosen, Path(get_upload_folder()) / "steer2edit")
         set_threads(chosen, store)
+        read_first(store)
         demo = build(store)
     except S2EError as error:
         raise SystemExit(str(error)) from error
+    except KeyboardInterrupt:
+        raise SystemExit("Stopped.") from None
     demo.launch(server_name=chosen.host, server_port=chosen.port, **look.launch_options(store.limits))
 
 

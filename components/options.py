@@ -131,6 +131,12 @@ def set_threads(chosen: argparse.Namespace, store: ModelStore) -> None:
         torch.set_num_threads(threads)
 
 
+def read_first(store: ModelStore) -> None:
+    """The examples that the page opens with, counted on the terminal: a large model takes minutes for them."""
+    with progress_line("reading examples") as progress:
+        store.scored(store.first_model, store.behavior_list[0].contrast, progress=progress)
+
+
 def _folder(text: str) -> Path:
     path = Path(text)
     if not path.is_dir():

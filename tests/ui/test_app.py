@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 import app
 from components.look import launch_options
-from components.options import options, store_of
+from components.options import options, read_first, store_of
 from components.wiring import MODEL, SESSION
 from tests.ui.running import first_session, shared_store
 
@@ -74,6 +74,22 @@ def test_limits_and_models_come_from_the_command_line(tmp_path: Path) -> None:
 def test_a_model_that_is_missing_ends_the_start_with_a_sentence() -> None:
     with pytest.raises(SystemExit, match="no model folder"):
         app.main(["--model", "./nowhere"])
+
+
+def test_the_examples_that_the_page_opens_with_are_counted_on_the_terminal(tmp_path: Path, capsys) -> None:
+    store = store_of(options([]), tmp_path)
+    read_first(store)
+    assert "reading examples 240/240" in capsys.readouterr().err
+    assert store.cached(store.model(store.first_model), store.behavior_list[0].contrast) is not None
+
+
+def test_ctrl_c_ends_the_start_with_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(app, "read_first", interrupted)
+    with pytest.raises(SystemExit, match="Stopped."):
+        app.main([])
 
 
 def events_of(demo: gr.Blocks, elem_id: str, event: str) -> list:
