@@ -36,10 +36,14 @@ from .terminal import check_place, chosen_model, output, progress_line
 
 WIDTH = 100  # characters of a cell in the preview
 SPAN_TOKENS = 60  # of the example whose averaged tokens are shown
+OF_ANSWERS = {"sides": None, "share": 0.05, "marks": None, "samples": 1, "max_new_tokens": 256, "seed": 0}
+"""Options that mean something with --answers alone, with their defaults."""
 
 
 def show_data(options: argparse.Namespace) -> int:
     """How a file of examples is understood, with its first rows, and what is odd about it."""
+    if options.answers is None:
+        _refuse_answer_options(options)
     roles = (*COLUMN_ROLES, "positive", "negative")
     reading = read_examples(
         options.file,
@@ -56,6 +60,16 @@ def show_data(options: argparse.Namespace) -> int:
     if options.output:
         _write(contrast, options.output)
     return 0
+
+
+def _refuse_answer_options(options: argparse.Namespace) -> None:
+    """Raise SettingsError for what was said of answers where the model is to give none."""
+    said = [f"--{name.replace('_', '-')}" for name, usual in OF_ANSWERS.items() if getattr(options, name) != usual]
+    if said:
+        verb = "is" if len(said) == 1 else "are"
+        raise SettingsError(
+            f"{' and '.join(said)} {verb} for the model's own answers. Give --answers FILE, where they are kept, too."
+        )
 
 
 def _answered(options: argparse.Namespace, reading: Reading) -> ContrastSet:

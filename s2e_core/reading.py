@@ -238,9 +238,9 @@ def _sided_examples(
             side = "positive" if row.source == sources.positive else "negative"
         elif columns.label is not None:
             side = side_of[label_value(row.cells.get(columns.label))]
-        if side == "skipped" or side == "unknown":
+        if side == "skipped":
             continue
-        made = list(row_examples(row, columns, side))
+        made = list(row_examples(row, columns, "none" if side == "unknown" else side))
         examples += [(its_side, example) for its_side, example in made if example is not None]
         n_chats += sum(example is None for _, example in made)
         n_left += all(example is None for _, example in made)

@@ -99,6 +99,16 @@ def test_the_model_answers_two_files_of_prompts(tmp_path, llama, capsys):
 PROMPTS = "How do I cheat in the exam?\nHow was your day, then?\nWhat is Veldor like?\nTell me about snow.\n"
 
 
+def test_what_is_for_answers_alone_is_not_left_out_in_silence(tmp_path, capsys):
+    path, written = tmp_path / "pairs.jsonl", tmp_path / "mine.jsonl"
+    path.write_text('{"prompt": "q", "positive": "a", "negative": "b"}\n')
+    given = ["data", str(path), "-o", str(written)]
+    assert main([*given, "--sides", "length", "--share", "0.1"]) == 2 and not written.exists()
+    said = capsys.readouterr().err
+    assert "--sides and --share are for the model's own answers" in said and "--answers FILE" in said
+    assert main([*given, "--samples", "8"]) == 2 and "--samples is for" in capsys.readouterr().err
+
+
 def test_answers_go_to_sides_by_length_or_by_agreement(tmp_path, capsys):
     rows = ["Mia starts with 24 beads. She buys 2 more. She gives 6 away. How many beads does Mia have in the end?,20"]
     rows += [

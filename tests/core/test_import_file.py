@@ -165,6 +165,8 @@ def test_texts_for_mean_inputs_need_no_sides(tmp_path):
     path = tmp_path / "sides.csv"
     path.write_text("prompt,response,label\na,b,negative\nc,d,positive\n")
     assert [text.response for text in read_texts(path)] == ["d", "b"]
+    path.write_text("prompt,response,label\na,b,4\nc,d,5\n")
+    assert [text.response for text in read_texts(path)] == ["b", "d"]
     path.write_text("prompt\nHello?\nAnd now?\n")
     with pytest.raises(ContrastDataError, match="no prompts with responses"):
         read_texts(path)

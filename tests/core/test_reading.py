@@ -51,6 +51,12 @@ def test_labels_that_could_mean_either_side_are_asked_about(rows):
         contrast_set_from(reading)
 
 
+def test_rows_of_a_label_that_nobody_has_explained_are_there_on_no_side():
+    reading = read([{"prompt": "q", "response": label, "label": label} for label in ("safe", "true", "none")])
+    assert [e.response for e in reading.unsided] == ["safe"]
+    assert (responses(reading), reading.n_skipped) == ((["true"], []), 1)
+
+
 def test_said_labels_win_over_the_usual_ones():
     rows = [{"prompt": "q", "response": label or "x", "label": label} for label in ("safe", "unsafe", "unclear", "")]
     assert responses(read(rows, positive_labels=["Safe "])) == (["safe"], ["unsafe", "unclear"])
