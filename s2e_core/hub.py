@@ -36,8 +36,10 @@ from .model_config import check_config
 from .transfer import BrokenTransfer, fetch
 from .types import Progress
 
-HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)*))?")
-"""A model on the Hub, with or without a revision: owner/name@branch, tag or commit."""
+HUB_ID = re.compile(
+    r"(?!.{250})([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)*))?"
+)
+"""A model on the Hub, with or without a revision: owner/name@branch, tag or commit. No longer than a file's name."""
 PATIENCE_SECONDS = 15.0
 SPARE_BYTES = 1 << 26  # so much of the disk stays free
 

@@ -64,11 +64,15 @@ def find_files(source: str | Path, *, revision: str | None = None, progress: Pro
 def _located(source: str | Path, revision: str | None, progress: Progress | None) -> tuple[Path, str, str | None]:
     """(folder, model id, revision)."""
     folder = BUNDLED_MODEL if source == BUNDLED else Path(source)
-    if folder.is_dir():
-        folder = folder.resolve()
-        check_names(folder.name, [path.name for path in folder.iterdir()])
-        return folder, *_snapshot(folder)
-    if folder.is_file():
+    try:
+        if folder.is_dir():
+            folder = folder.resolve()
+            check_names(folder.name, [path.name for path in folder.iterdir()])
+            return folder, *_snapshot(folder)
+        is_file = folder.is_file()
+    except OSError as error:  # a folder of somebody else, a name that is too long
+        raise ModelLoadError(f"The folder {folder.name[:80]} cannot be opened ({error.strerror}).") from error
+    if is_file:
         if folder.suffix == ".gguf":
             check_names(folder.name, [folder.name])
         raise ModelLoadError(f"{folder.name} is a file. Name the folder that holds the whole model.")

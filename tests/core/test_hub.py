@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from s2e_core import Cancelled, ModelLoadError, load_model, transfer
 from s2e_core.__main__ import main
@@ -141,6 +142,25 @@ def test_a_broken_download_is_a_sentence_and_the_next_try_goes_on_by_a_range(hub
     assert bool(loaded.weight(0).isfinite().all())
 
 
+def test_a_revision_may_stand_behind_the_name(hub):
+    assert load_model(f"{ID}@v1.0", device="cpu").revision == load_model(ID, device="cpu", revision="v1.0").revision
+    assert '"v9"' in refused(f"{ID}@v9") and ID in refused(f"{ID}@v9")
+    assert "neither an existing folder" in refused(f"{ID}@v1.0", revision="v1.0")
+
+
+def test_originals_come_from_the_hub_too(hub, model_files, tmp_path):
+    pytest.importorskip("bitsandbytes", reason="needs bitsandbytes")
+    settings = BitsAndBytesConfig(load_in_8bit=True)
+    model = AutoModelForCausalLM.from_pretrained(model_files, quantization_config=settings)
+    model.save_pretrained(tmp_path / "small")
+    loaded = load_model(tmp_path / "small", device="cpu", originals=f"{ID}@v1.0")
+    assert (loaded.model_id, loaded.revision) == (ID, hub.repositories[ID].commit)
+    files = hub.repositories[ID].files | {file.name: file.read_bytes() for file in (tmp_path / "small").iterdir()}
+    hub.repositories["somebody/small"] = Repository(files)
+    again = load_model("somebody/small", device="cpu", originals=model_files)
+    assert again.fingerprint == loaded.fingerprint and again.placement.run_from.startswith("somebody/small@")
+
+
 def test_a_stop_ends_the_download_and_the_next_try_goes_on(hub, monkeypatch):
     monkeypatch.setattr(transfer, "REPORT_BYTES", 30_000)
     hub.seconds_a_block = 0.02
@@ -265,6 +285,7 @@ def test_a_model_of_no_use_is_told_before_its_weights_come(hub, config, said):
         ((".safetensors", ".bin"), "", "no safetensors weights"),
         (("config.json",), "", "no config.json"),
         (("config.json",), "adapter_config.json", "adapter"),
+        (("config.json", ".safetensors", ".bin"), "model.Q4_K_M.gguf", "GGUF"),
     ],
 )
 def test_a_repository_without_a_readable_model_is_a_sentence(hub, drop, add, said):

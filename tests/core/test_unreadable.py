@@ -117,6 +117,11 @@ def test_a_folder_in_the_cache_of_the_hub_is_known_by_its_repository_and_commit(
         load_model(snapshot, device="cpu")
 
 
+def test_a_folder_that_cannot_be_opened_is_a_sentence():
+    with pytest.raises(ModelLoadError, match="x cannot be opened .File name too long."):
+        load_model("x" * 300)
+
+
 def test_a_device_without_numbers_is_refused(folder):
     with pytest.raises(ModelLoadError, match="no device meta"):
         load_model(folder, device="meta")
