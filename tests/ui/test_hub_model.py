@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 import torch
 from playwright.sync_api import Page, expect
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from components import readouts
 from components.choose_handlers import Choice, extract
 from components.options import options, store_of
 from components.own_data import Brought
 from components.session import OWN, Session
-from components.store import ModelStore
+from components.store import BUNDLED_LABEL, ModelStore
 from s2e_core import ModelLoadError, transfer
 from tests.families import saved_folder
 from tests.hub_server import HubServer, Repository, running_hub, use_hub
@@ -122,6 +123,18 @@ def test_a_server_may_spread_its_models_or_run_them_in_fewer_bits(folder: Path, 
     assert store_of(options(["--quantize", "int4"]), tmp_path).quantize == "int4"
     with pytest.raises(SystemExit):
         options(["--max-memory", "lots"])
+
+
+def test_a_server_may_run_quantised_files_whose_originals_are_scored_and_exported(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes", reason="needs bitsandbytes")
+    model = AutoModelForCausalLM.from_pretrained(folder, quantization_config=BitsAndBytesConfig(load_in_8bit=True))
+    model.save_pretrained(tmp_path / "small")
+    store = store_of(options(["--model", str(tmp_path / "small"), "--originals", str(folder)]), tmp_path)
+    assert store.first_model == "small"
+    loaded = store.model("small")
+    assert (loaded.model_id, loaded.source) == ("first", folder)
+    assert "quantised (bitsandbytes)" in readouts.model_line(loaded)
+    assert store.model(BUNDLED_LABEL).precise is None  # they are the first model's alone
 
 
 def test_two_visitors_who_ask_for_one_model_wait_for_one_download(hub: HubServer, store: ModelStore) -> None:
