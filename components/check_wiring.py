@@ -18,8 +18,8 @@ from .check_view import report_html, trust_html
 from .data_handlers import Look, Measuring, is_due, measured, report_on, trust_key, with_trust
 from .data_view import preview_html
 from .handlers import guarded
+from .progress import progress_bar
 from .session import OWN, Session
-from .trade_off_words import progress_bar
 from .trusted import Checks
 from .wiring import LOOK, MODEL, QUIET, Page
 

@@ -23,8 +23,8 @@ from .data_view import answers_line, answers_value
 from .handlers import guarded
 from .own_answers import Answers
 from .own_data import CORRECTIONS, Correction
+from .progress import progress_bar
 from .session import Session
-from .trade_off_words import progress_bar
 from .trusted import Checks
 from .wiring import LOOK, QUIET, SWEEP, Page
 

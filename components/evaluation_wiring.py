@@ -18,10 +18,10 @@ from .evaluation_panel import EvaluationPanel
 from .evaluation_table import table_html
 from .handlers import guarded
 from .lab import Place
+from .progress import duration, progress_bar
 from .session import Session
 from .store import ModelStore
 from .trade_off_handlers import why_not
-from .trade_off_words import duration, progress_bar
 from .wiring import FETCH, QUIET, SESSION, SWEEP, Page
 
 PARTS = ("measure", "stop", "status", "table", "csv")

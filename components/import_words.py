@@ -9,8 +9,8 @@ import html
 
 from s2e_core import Imported
 
+from .progress import progress_bar
 from .session import Session
-from .trade_off_words import progress_bar
 
 BRING = "Bring a recipe, a direction or an edit from a file"
 BRING_HELP = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 
-from .trade_off_words import progress_bar
+from .progress import progress_bar
 
 PUSH_TO_HUB = "Push to the Hub"
 HELP = (

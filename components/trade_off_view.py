@@ -15,12 +15,13 @@ from . import texts
 from .figure_widget import figure_value
 from .lab import Bench, Lab, Search, current_point
 from .measured import Measured
+from .progress import duration, progress_bar
 from .session import Session
 from .store import ModelStore
 from .trade_off_figure import DARK, leave_one_out_figure, progressive_figure, trade_off_figure
 from .trade_off_handlers import why_not
 from .trade_off_rows import table
-from .trade_off_words import advice, duration, progress_bar
+from .trade_off_words import advice
 
 PHASES = (("test.jsonl", "Checking on held-out prompts"), ("finals.jsonl", "Comparing the best ones on more prompts"))
 

@@ -21,6 +21,7 @@ from .figure_widget import read_point
 from .grid_request import PRESETS, GridRequest, estimate
 from .handlers import guarded
 from .lab import Bench, Lab, Place, Study, current_point
+from .progress import progress_bar
 from .session import Session
 from .trade_off_files import csv_file, report_file, sweep_download
 from .trade_off_handlers import continued, searched, stopped, swept, taken_apart
@@ -91,7 +92,7 @@ class TradeOffWiring:
     def _run(self, listen: Any, study: Study, run: Run, inputs: list[Any]) -> tuple[Any, Any]:
         """A click says at once that it was heard, then the run begins when it is its turn."""
         outputs = [self.bench, *self.components.values()]
-        heard = listen(self._heard(study), None, self._heard_outputs(study), trigger_mode="once", **QUIET)
+        heard = listen(_heard, None, self._heard_outputs(study), trigger_mode="once", **QUIET)
 
         def grow(session: Session, bench: Bench, *values: Any) -> Iterator[tuple[Any, ...]]:
             shown = ""
@@ -111,10 +112,6 @@ class TradeOffWiring:
         # After an error the panel shows what it had; a Stop has its own handler.
         done.failure(guarded(self._stopped), [self.page.session, self.bench], outputs, **QUIET)
         return heard, done
-
-    def _heard(self, study: Study) -> Callable[[], tuple[Any, ...]]:
-        said = f'<p role="status">{texts.WAITING}</p>'
-        return lambda: (said, gr.update(interactive=True))
 
     def _heard_outputs(self, study: Study) -> list[Any]:
         panel = self.panel
@@ -204,6 +201,10 @@ class TradeOffWiring:
 
             sent = button.click(guarded(send), [self.page.session, self.bench], panel.file, **QUIET)
             sent.success(None, js=FETCH)
+
+
+def _heard() -> tuple[str, Any]:
+    return progress_bar(texts.WAITING), gr.update(interactive=True)
 
 
 PRESET_FIELDS = ("rho_attn", "rho_mlp", "alpha", "strength", "gamma")

@@ -1,6 +1,6 @@
-"""The figures of a trade-off in words: points, progress and the recommendation.
+"""The figures of a trade-off in words: points and the recommendation.
 
-Knows what was measured; no page and no plot. `advice` and `progress_bar` are HTML, everything else is plain text.
+Knows what was measured; no page and no plot. `advice` is HTML, everything else is plain text.
 """
 
 from __future__ import annotations
@@ -73,17 +73,6 @@ def hover(measured: Measured, point: Point, action: str = "") -> str:
         f"<i>{action}</i>" if action else "",
     ]
     return "<br>".join(line for line in lines if line)
-
-
-def duration(seconds: float) -> str:
-    minutes, rest = divmod(max(0, round(seconds)), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
-
-
-def progress_bar(words: str, done: int = 0, total: int = 0) -> str:
-    """A sentence, and a bar while something runs."""
-    bar = f'<progress max="{total}" value="{done}"></progress>' if total else ""
-    return f'<p role="status">{html.escape(words)}</p>{bar}'
 
 
 def advice(measured: Measured) -> str:

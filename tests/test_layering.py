@@ -51,7 +51,7 @@ NO_GRADIO = {
     "session.py", "dials.py", "store.py", "tables.py", "differences.py", "readouts.py", "texts.py", "work.py",
     "lab.py", "measured.py", "grid_request.py", "trade_off_words.py", "trade_off_rows.py", "trade_off_handlers.py",
     "evaluated.py", "evaluation_handlers.py", "evaluation_table.py", "import_handlers.py", "import_words.py",
-    "push_handlers.py", "push_words.py",
+    "push_handlers.py", "push_words.py", "progress.py",
     "own_data.py", "own_answers.py", "trusted.py", "data_handlers.py", "data_view.py", "check_view.py", "data_words.py",
 }  # fmt: skip
 
@@ -92,6 +92,23 @@ def test_a_core_file_imports_from_its_row_or_below(path: Path) -> None:
     own = row_of(path.stem)
     upward = [module for level, module in imports(path) if level == 1 and row_of(module.split(".")[0]) > own]
     assert not upward, f"{path.name} imports {upward}, which stand above it"
+
+
+def test_no_file_imports_itself_by_way_of_others() -> None:
+    """Imports inside of functions count too."""
+    for folder in (CORE, COMPONENTS):
+        names = {path.stem for path in folder} - {"__init__"}
+        needs = {path.stem: set(_own_imports(path, names)) for path in folder if path.stem in names}
+        while free := {name for name, below in needs.items() if not below}:
+            needs = {name: below - free for name, below in needs.items() if name not in free}
+        assert not needs, f"one circle at least among {sorted(needs)}"
+
+
+def _own_imports(path: Path, names: set[str]) -> Iterator[str]:
+    """Files of its own folder that a file imports."""
+    for node in _without_type_checking(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level == 1:
+            yield from {node.module} & names if node.module else {alias.name for alias in node.names} & names
 
 
 def test_pure_math_knows_no_model_library_and_no_file() -> None:
