@@ -52,7 +52,7 @@ from .placement import parameter_count
 from .reloading import NotCheckedError, check_room
 from .residence import memory_held, residence
 from .spec import KINDS, ModelSpec
-from .staging import readable_size
+from .staging import check_empty, readable_size
 from .terminal import (
     check_place,
     check_there,
@@ -184,6 +184,7 @@ def compare_texts(options: argparse.Namespace) -> None:
 def export(options: argparse.Namespace) -> int:
     """A folder with the edited checkpoint or with the adapter, verified after writing."""
     check_there(options.recipe)
+    check_empty(options.output)
     loaded = chosen_model(options)
     made = load_edit(options.recipe, base=loaded)
     kinds: dict[str, ExportFormat] = {"adapter": "adapter", "float32": "checkpoint-float32", "stored": "checkpoint"}

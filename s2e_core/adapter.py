@@ -26,7 +26,7 @@ from .staging import staged
 from .types import LoadedModel, Progress, WeightEdit
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
-_PREFIX = "base_model.model."
+PREFIX = "base_model.model."
 """What PEFT puts before the name of a module."""
 
 
@@ -88,7 +88,7 @@ def change_by_factors(loaded: LoadedModel, edit: WeightEdit, index: int, factors
 
 def _names(site: Site) -> tuple[str, str]:
     """PEFT's names of the two factors of a site, A and B."""
-    return f"{_PREFIX}{_owner(site)}.lora_A.weight", f"{_PREFIX}{_owner(site)}.lora_B.weight"
+    return f"{PREFIX}{_owner(site)}.lora_A.weight", f"{PREFIX}{_owner(site)}.lora_B.weight"
 
 
 def _owner(site: Site) -> str:
@@ -146,7 +146,7 @@ def _check_peft(loaded: LoadedModel, edit: WeightEdit) -> None:
     found = convert_peft_adapter_state_dict_for_transformers(loaded.model, LoraConfig(), factors)
     lost = sorted(factors.keys() - found.keys())
     if lost:
-        module = lost[0].removeprefix(_PREFIX).rpartition(".lora_")[0]
+        module = lost[0].removeprefix(PREFIX).rpartition(".lora_")[0]
         raise ExportError(
             f"PEFT {version('peft')} looks for the adapter of {module} under another name and would leave it out "
             "without an error; export the checkpoint instead."

@@ -35,7 +35,7 @@ def staged(folder: str | Path, n_bytes: int) -> Iterator[Path]:
     a target that holds files and for everything the disk refuses.
     """
     target = Path(os.path.abspath(folder))
-    _check_empty(target)
+    check_empty(target)
     anchor = next(parent for parent in target.parents if parent.is_dir())
     _remove_leftovers(anchor)
     _check_space(anchor, target, n_bytes)
@@ -95,7 +95,8 @@ def readable_size(n_bytes: float) -> str:
     return f"{n_bytes:.1f} TB"
 
 
-def _check_empty(target: Path) -> None:
+def check_empty(target: Path) -> None:
+    """Raise ExportError where an export could not become `target`: it holds files, or is a file."""
     if target.is_dir() and any(target.iterdir()):
         raise ExportError(f"The folder {target.name} already holds files; choose a new or an empty folder.")
     for place in (target, *target.parents):

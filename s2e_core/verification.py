@@ -107,11 +107,12 @@ class Verification:
     def lines(self) -> tuple[str, ...]:
         """The findings, one per line."""
         worst = ", ".join(f"{component_label(self.spec, component)} {share:.0%}" for component, share in self.worst())
+        form = f" in {self.number_format}" if self.number_format else ""  # nothing was changed
         return (
             self.sentence(),
             f"Tensors: {self.n_changed} of {len(self.intended)} intended changed, {len(self.unexpected)} others.",
             *(() if self.not_checked else self._computed()),
-            f"Change kept in {self.number_format}: median {self.realised_median:.1%}, least {self.realised_min:.1%}.",
+            f"Change kept{form}: median {self.realised_median:.1%}, least {self.realised_min:.1%}.",
             f"Components that kept least: {worst}.",
             *(self.warnings if self.passed or (self.not_checked and self.has_right_tensors) else ()),
         )

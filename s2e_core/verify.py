@@ -13,17 +13,17 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .adapter import CONFIG_FILE, WEIGHTS_FILE, adapter_factors, change_by_factors, check_edit
+from .adapter import CONFIG_FILE, check_edit
 from .chat import prompt_ids
-from .checkpoint import FLOATS, StoredTensor, open_checkpoint, read_bytes, read_rows, read_shard
+from .checkpoint import open_checkpoint
 from .copying import Meter
 from .errors import ExportError
 from .intervene import preview_logits
 from .placement import running_device
 from .reloading import READING_ERRORS, NotCheckedError, Room, base_model, check_room, raise_if_no_room, second_model
-from .stored_edit import stored_changes
 from .types import Edited, LoadedModel, Original, Progress, WeightEdit
 from .verification import Verification
+from .written_tensors import adapter_findings, checkpoint_findings
 
 PROMPTS = ("Once upon a time", "How are you today?", "The most important thing about a good answer is")
 PROMPT_TOKENS = 48
@@ -53,10 +53,10 @@ def verify_export(
     whole, loaded, folder = loaded, loaded.in_full(), Path(folder)
     if (folder / CONFIG_FILE).is_file():
         meter = Meter(len(prompts), progress)
-        found = _adapter_findings(loaded, edit, folder)
+        found = adapter_findings(loaded, edit, folder)
     else:
         meter = Meter(len(open_checkpoint(loaded.source).tensors()) + len(prompts), progress)
-        found = _checkpoint_findings(loaded, edit, folder, meter)
+        found = checkpoint_findings(loaded, edit, folder, meter)
     try:
         room = check_room(whole, edit, folder)
         model, not_found = second_model(whole, folder, room)
@@ -69,54 +69,6 @@ def verify_export(
         return found
     except NotCheckedError as error:
         return replace(found, not_checked=str(error), folder=folder.name)
-
-
-def _checkpoint_findings(loaded: LoadedModel, edit: WeightEdit, folder: Path, meter: Meter) -> Verification:
-    """Every tensor of base and export compared, block by block."""
-    base, written = open_checkpoint(loaded.source), open_checkpoint(folder).tensors()
-    changes = {change.piece.tensor.name: change for change in stored_changes(base, loaded, edit)}
-    along, formats = _nothing_written(edit), set()
-    missing, unexpected = [], list(written.keys() - base.tensors().keys())
-    for name, before in base.tensors().items():
-        after = written.get(name)
-        unchanged = after is not None and _same(before, after)
-        if name not in changes:
-            unexpected += [] if unchanged else [name]
-        elif after is None or after.shape != before.shape or unchanged:
-            missing.append(name)
-        else:
-            along[changes[name].site][changes[name].piece.inputs] = changes[name].written(after)
-            formats.add(after.dtype)
-        meter.add(1)
-    return Verification(
-        kind="checkpoint",
-        spec=edit.spec,
-        number_format=" and ".join(sorted(formats)),
-        intended=tuple(changes),
-        missing=tuple(missing),
-        unexpected=tuple(sorted(unexpected)),
-        realised=tuple(realised_share(edit, i, values) for i, values in enumerate(along)),
-    )
-
-
-def _adapter_findings(loaded: LoadedModel, edit: WeightEdit, folder: Path) -> Verification:
-    """The written factors against the edit's; B A is the change that PEFT adds."""
-    intended = adapter_factors(loaded, edit)
-    stored = {tensor.name: tensor for tensor in read_shard(folder / WEIGHTS_FILE).tensors if tensor.dtype in FLOATS}
-    right_shape = {name for name, factor in intended.items() if name in stored and stored[name].shape == factor.shape}
-    written = {name: torch.cat([rows for _, rows in read_rows(stored[name])]).float() for name in right_shape}
-    along = _nothing_written(edit)
-    for i in edit.edited_sites():
-        along[i] = change_by_factors(loaded, edit, i, written)
-    return Verification(
-        kind="adapter",
-        spec=edit.spec,
-        number_format=" and ".join(sorted({tensor.dtype for tensor in stored.values()})),
-        intended=tuple(intended),
-        missing=tuple(n for n, factor in intended.items() if n not in written or not torch.equal(factor, written[n])),
-        unexpected=tuple(sorted(stored.keys() - intended.keys())),
-        realised=tuple(realised_share(edit, i, values) for i, values in enumerate(along)),
-    )
 
 
 def _with_taken(found: Verification, model: nn.Module) -> Verification:
@@ -195,38 +147,6 @@ def _check_disk(loaded: LoadedModel, base: _Second, prompts: Sequence[str], tole
                 "it finds no room in memory, and with its weights on the disk transformers computes something else, "
                 "also for the untouched model"
             )
-
-
-def realised_share(edit: WeightEdit, site: int, along: Tensor) -> Tensor:
-    """realised . intended / |intended|^2 per component (n_components,), NaN where nothing was intended.
-
-    `along` (n_inputs,) is left . realised; the intended change of component i is outer(left, right_i).
-    """
-    n = edit.spec.sites[site].n_components
-    right = edit.right[site].double()
-    intended = edit.left[site].double().square().sum() * right.square().view(n, -1).sum(1)
-    return ((along * right).view(n, -1).sum(1) / intended).float()  # 0 / 0 is NaN
-
-
-def _nothing_written(edit: WeightEdit) -> list[Tensor]:
-    """left . change per site, (n_inputs,) in fp64, all 0."""
-    return [torch.zeros(site.n_inputs, dtype=torch.float64) for site in edit.spec.sites]
-
-
-def _same(before: StoredTensor, after: StoredTensor) -> bool:
-    """Bit for bit; where the dtype was changed, as fp32."""
-    if before.shape != after.shape:
-        return False
-    if before.dtype == after.dtype:
-        return all(a == b for a, b in zip(read_bytes(before), read_bytes(after), strict=True))
-    if before.dtype not in FLOATS or after.dtype not in FLOATS:
-        return False
-    pairs = zip(read_rows(before), read_rows(after), strict=True)
-    return all(torch.equal(_bits(a), _bits(b)) for (_, a), (_, b) in pairs)
-
-
-def _bits(rows: Tensor) -> Tensor:
-    return rows.float().view(torch.int32)  # NaN and -0 count as they are
 
 
 def _larger(so_far: float, values: Tensor) -> float:

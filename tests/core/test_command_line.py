@@ -8,6 +8,7 @@ import sys
 import pytest
 from transformers import AutoModelForCausalLM
 
+from s2e_core import __main__ as command_line
 from s2e_core.__main__ import COMMANDS, main
 
 DIALS = ["--behavior", "tone", "--rho-mlp", "0.5", "--alpha", "0.4"]
@@ -130,3 +131,10 @@ def test_unknown_arguments_are_refused():
     with pytest.raises(SystemExit) as left:
         main(["scores", "--nonsense"])
     assert left.value.code == 2
+
+
+def test_a_folder_that_holds_files_is_refused_before_the_model_is_loaded(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command_line, "chosen_model", lambda options: pytest.fail("a model was loaded"))
+    (tmp_path / "recipe.safetensors").touch()
+    assert main(["export", str(tmp_path / "recipe.safetensors"), "-o", str(tmp_path)]) == 2
+    assert "already holds files" in capsys.readouterr().err

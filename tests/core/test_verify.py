@@ -14,7 +14,8 @@ from s2e_core.chat import prompt_ids
 from s2e_core.edit import edited_weight
 from s2e_core.export import export_checkpoint
 from s2e_core.verification import Verification
-from s2e_core.verify import realised_share, verify_export
+from s2e_core.verify import verify_export
+from s2e_core.written_tensors import realised_share
 from tests.core.edits import random_edit, stored_tensors
 from tests.families import VOCABULARY, saved, saved_folder, tiny_model, tiny_tokenizer
 
@@ -82,6 +83,7 @@ def test_a_copy_of_the_base_fails(llama, tmp_path):
     assert found.realised_min == found.realised_median == 0.0
     assert found.logit_difference == pytest.approx(found.logit_effect, rel=1e-3)
     assert "does not" in found.sentence() and "Without the edit" in found.sentence()
+    assert not any("Change kept in :" in line for line in found.lines())
 
 
 def damaged(loaded, edit, folder, change):
@@ -186,10 +188,10 @@ def test_an_adapter_whose_config_forgets_a_module_is_found(llama, tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda out: (out / "model.safetensors").unlink(), "no model.safetensors"),
-        (lambda out: (out / "model.safetensors").write_bytes(b"short"), "not complete"),
+        (lambda out: (out / "model.safetensors").unlink(), "There is no export in out: neither an adapter_config.json"),
+        (lambda out: (out / "model.safetensors").write_bytes(b"short"), "not complete: .*; export it once more"),
         (lambda out: (out / "config.json").write_text("{"), "cannot be loaded"),
-        (lambda out: shutil.rmtree(out), "is gone"),
+        (lambda out: shutil.rmtree(out), "There is no export in out"),
     ],
 )
 def test_an_export_that_cannot_be_read_gets_a_sentence(llama, tmp_path, spoil, said):
@@ -198,6 +200,29 @@ def test_an_export_that_cannot_be_read_gets_a_sentence(llama, tmp_path, spoil, s
     spoil(out)
     with pytest.raises(ExportError, match=said):
         verify_export(llama, edit, out)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda out: (out / WEIGHTS_FILE).unlink(), f"{WEIGHTS_FILE} is missing in out; export it once more"),
+        (lambda out: (out / WEIGHTS_FILE).write_bytes(b"short"), "not complete: .*; export it once more"),
+        (lambda out: (out / CONFIG_FILE).unlink(), "There is no export in out"),
+    ],
+)
+def test_an_adapter_that_cannot_be_read_gets_a_sentence(llama, tmp_path, spoil, said):
+    edit = random_edit(llama)
+    out = export_adapter(llama, edit, tmp_path / "out")
+    spoil(out)
+    with pytest.raises(ExportError, match=said):
+        verify_export(llama, edit, out)
+
+
+def test_an_adapter_of_another_model_is_told_by_the_shape_of_its_factors(llama, tmp_path):
+    other = load(tmp_path / "other", "llama", FP32, hidden_size=96)
+    out = export_adapter(other, random_edit(other), tmp_path / "out")
+    with pytest.raises(ExportError, match=r"of another model.*lora_A\.weight has the shape \[1, 96\], and \[1, 64\]"):
+        verify_export(llama, random_edit(llama), out)
 
 
 # What rounding leaves of each component
