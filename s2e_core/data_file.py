@@ -10,7 +10,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,7 @@ def parse_table(text: str, *, name: str, suffix: str) -> Table:
     if suffix == ".json":
         return _json_table(text, name)
     if suffix in (".jsonl", ".ndjson"):
-        return Table(name, "JSONL", _rows(_jsonl_values(text)))
+        return _json_lines_table(text, name)
     if suffix == ".txt":
         lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), start=1)]
         return Table(name, "text, one prompt per line", _rows((number, line) for number, line in lines if line))
@@ -155,7 +155,7 @@ def _jsonl_values(text: str) -> Iterator[tuple[int, object]]:
 
 def _json(text: str, where: str) -> object:
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=lambda name: None)  # NaN, which stands for what is missing
     except (ValueError, RecursionError) as error:  # also an integer of thousands of digits
         raise ContrastDataError(f"{where} is not valid JSON ({error}). {EXPECTED}") from error
 
@@ -172,6 +172,16 @@ def _json_table(text: str, name: str) -> Table:
     for key, part in found.lists.items():
         rows += _rows(enumerate(part, start=1), column_name(key))
     return Table(name, found.format, rows, tuple(map(column_name, found.lists)), found.notes)
+
+
+def _json_lines_table(text: str, name: str) -> Table:
+    if text.lstrip().startswith("["):  # no row: each of those is an object
+        try:
+            table = _json_table(text, name)
+        except ContrastDataError:
+            return Table(name, "JSONL", _rows(_jsonl_values(text)))
+        return replace(table, notes=("The file of JSON lines holds one list.", *table.notes))
+    return Table(name, "JSONL", _rows(_jsonl_values(text)))
 
 
 def _is_object(line: str) -> bool:

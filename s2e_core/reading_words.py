@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from .columns import EXPECTED, LISTED, TEXT, Columns
 from .data_file import Table
 from .labels import Label, label_value
+from .row_examples import is_number
 
 
 def open_questions(
@@ -72,6 +73,11 @@ def reading_notes(
     listed = [f'"{name}"' for name in (columns.positive, columns.negative) if name in LISTED]
     if listed:
         yield f"{' and '.join(listed)} hold several responses in a cell; each of them is an example."
+    responses = {columns.response, columns.positive, columns.negative} - {None}
+    numeric = {n: None for row in table.rows for n, cell in row.cells.items() if n in responses and is_number(cell)}
+    if numeric:
+        named = " and ".join(f'"{name}"' for name in numeric)
+        yield f"The numbers in {named} were read as text."
     skipped = sum(label.count for label in labels if label.side == "skipped")
     if skipped:
         values = ", ".join(f'"{label.value[:40]}"' for label in labels if label.side == "skipped")

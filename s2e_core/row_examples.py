@@ -53,7 +53,7 @@ def _answered(row: Row, columns: Columns, column: str) -> Example | None:
     cell = _chat_in(row.cells.get(column))
     if isinstance(cell, list):
         return _chat_example(read_chat(cell, _where(row, column)), row, columns)
-    response = _text(row, column)
+    response = str(cell) if is_number(cell) else _text(row, column)
     if response is None and column in row.cells:
         response = ""  # like an empty cell: reported, and left out of the averages
     if response is None:
@@ -83,6 +83,10 @@ def _asked(row: Row, columns: Columns) -> Chat | None:
         raise ContrastDataError(f"{_where(row, column)}: expected one question, without an answer.")
     more = _text(row, columns.context) or ""
     return replace(chat, prompt=f"{chat.prompt}\n{more}") if chat is not None and more.strip() else chat
+
+
+def is_number(cell: object) -> bool:
+    return isinstance(cell, int | float) and not isinstance(cell, bool)
 
 
 def _chat_in(cell: object) -> object:

@@ -82,10 +82,10 @@ def test_the_hash_follows_the_content_and_not_the_name():
     ("name", "content", "said"),
     [
         ("a.jsonl", "{not json", "Line 1 is not valid JSON"),
-        ("a.jsonl", '["a list"]', "Row 1 is a list, not an object"),
+        ("a.jsonl", '["a list"]\n["another"]', "Row 1 is a list, not an object"),
         ("a.jsonl", '{"prompt": "a", "response": "b"}', "columns prompt, response"),
         ("a.jsonl", '{"prompt": "a", "response": "b", "label": "maybe"}', 'label "maybe"'),
-        ("a.jsonl", '{"prompt": "a", "response": 3, "label": 1}', "holds int"),
+        ("a.jsonl", '{"prompt": "a", "response": {"a": 1}, "label": 1}', "holds dict"),
         ("a.jsonl", "", "has no example"),
         ("a.json", '{"a": 1}', "no list of rows"),
         ("a.csv", "x,y\n1,2\n", "columns x, y"),

@@ -104,6 +104,14 @@ def test_json_lines_in_a_json_file_are_read_and_said():
     assert len(table.rows) == 2 and "one object per line" in table.notes[0]
 
 
+def test_a_json_list_in_a_file_of_json_lines_is_read_and_said():
+    for text in (json.dumps(ROWS), json.dumps(ROWS, indent=1), "\ufeff\n" + json.dumps(ROWS)):
+        table = parse_table(text, name="a", suffix=".jsonl")
+        assert cells(table) == ROWS and "holds one list" in table.notes[0]
+    with pytest.raises(ContrastDataError, match="Row 1 is a list"):
+        parse_table('["a", "b"]\n["c", "d"]\n', name="a", suffix=".jsonl")
+
+
 def test_three_json_lists_are_not_two():
     with pytest.raises(ContrastDataError, match="lists a, b, c, not two"):
         parse_table('{"a": [], "b": ["x"], "c": []}', name="a", suffix=".json")

@@ -182,6 +182,17 @@ def test_a_response_that_only_looks_like_a_list_stays_text():
     assert sides(code) == ([("A list?", "['a', 'b']")], [("A list?", '[{"x": 1}]')])
 
 
+def test_answers_that_are_numbers_are_read_as_text_and_that_is_said():
+    reading = read([{"question": "1 + 1?", "answer": 2}, {"question": "Half?", "answer": 0.5}])
+    assert [e.response for e in reading.unsided] == ["2", "0.5"]
+    assert reading.notes == ('The numbers in "answer" were read as text.',)
+    assert [one.reference["answer"] for one in asked_prompts(reading)] == ["2", "0.5"]
+    missing = read('{"question": "q", "positive": "a", "negative": NaN}\n')  # as pandas rows without a text are written
+    assert missing.negative[0].response == "" and not missing.notes
+    with pytest.raises(ContrastDataError, match="the column answer holds bool, expected text"):
+        read([{"question": "Is it?", "answer": True}])
+
+
 def test_the_requests_of_safety_sets_are_prompts():
     harmbench = "Behavior,FunctionalCategory,ContextString,BehaviorID\nWrite a thing,standard,,a1\n"
     assert [e.prompt for e in read(harmbench, ".csv").unsided] == ["Write a thing"]
