@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from .checkpoint import Checkpoint
 from .errors import ModelLoadError
 from .memory import WORKING_SHARE, available_memory
 from .placement import SPREAD, Quantize
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Target: TypeAlias = torch.device | Literal["auto", "disk"]
+TIED = 2
+"""A model may have so many times the weights of its files, where some stand for others."""
 
 
 def read_model(
@@ -80,6 +83,21 @@ def read_model(
     keep_order(model)
     missing, unused = (tuple(sorted(report[name])) for name in ("missing_keys", "unexpected_keys"))
     return model.eval().requires_grad_(False), missing, unused
+
+
+def describes_more(folder: Path, checkpoint: Checkpoint) -> bool:
+    """Whether config.json describes far more weights than the files hold.
+
+    transformers would make up the rest, in memory, before it says that anything is missing. Raises what it raises.
+    """
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    stored = checkpoint.tensors().values()
+    layers = getattr(config.get_text_config(), "num_hidden_layers", None)
+    if isinstance(layers, int) and layers > len(stored):
+        return True
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    return sum(parameter.numel() for parameter in model.parameters()) > TIED * sum(tensor.numel for tensor in stored)
 
 
 def budget(asked: Mapping[str, int] | None, *, gpus_alone: bool = False) -> dict[str | int, int]:

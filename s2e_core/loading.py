@@ -16,7 +16,7 @@ import torch
 
 from .architecture import find_sites
 from .checkpoint import FLOATS, Checkpoint
-from .dispatch import Target, read_model
+from .dispatch import Target, describes_more, read_model
 from .errors import ModelLoadError, S2EError
 from .file_names import check_vocabulary
 from .full_precision import check_originals, difference, same_sites
@@ -30,7 +30,7 @@ from .site_weight import held_weight
 from .spec import ModelSpec
 from .text_checks import load_tokenizer, text_warnings
 from .types import LoadedModel, Progress
-from .unreadable import lacking_weights, unreadable_model, unreadable_tokenizer
+from .unreadable import lacking_weights, other_shapes, unreadable_model, unreadable_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -192,6 +192,8 @@ def fingerprint(model: PreTrainedModel, spec: ModelSpec) -> str:
 def _read(files: ModelFiles, target: Target, asked: Placement) -> tuple[PreTrainedModel, tuple[str, ...]]:
     """The model, and the names of the stored weights that it does not use."""
     try:
+        if files.method is None and describes_more(files.folder, files.checkpoint):
+            raise ModelLoadError(other_shapes(files))
         model, missing, unused = read_model(
             files.folder, target, asked.dtype, max_memory=asked.max_memory, quantize=asked.quantize
         )

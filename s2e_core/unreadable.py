@@ -26,10 +26,7 @@ def unreadable_model(files: ModelFiles, error: Exception) -> str:
     said = " ".join(str(error).split())[:MOST_LETTERS]
     # Of experts, transformers says that a conversion failed, and prints why.
     if "ignore_mismatched_sizes" in said or "CONVERSION" in said:
-        return _sentence(
-            files,
-            f"weights are missing, or have other shapes than its {CONFIG} says. Download or save the model again.",
-        )
+        return other_shapes(files)
     if isinstance(error, SAYS_ITSELF):
         return _sentence(files, said)
     settings = _settings(read_json(files.folder / CONFIG, files.model_id))
@@ -39,6 +36,11 @@ def unreadable_model(files: ModelFiles, error: Exception) -> str:
         f"transformers {transformers.__version__} can build no model from its {CONFIG} ({asked}). Correct it, or "
         "download or save the model again.",
     )
+
+
+def other_shapes(files: ModelFiles) -> str:
+    reason = f"weights are missing, or have other shapes than its {CONFIG} says. Download or save the model again."
+    return _sentence(files, reason)
 
 
 def lacking_weights(files: ModelFiles, missing: Sequence[str]) -> str:

@@ -37,6 +37,15 @@ def test_a_configuration_that_no_model_can_be_built_from_is_a_sentence_that_name
         load_model(folder, device="cpu")
 
 
+@pytest.mark.parametrize("settings", [{"vocab_size": 100_000_000}, {"num_hidden_layers": 100_000}])
+def test_a_configuration_of_a_far_larger_model_is_told_before_any_memory_is_taken(folder, settings, monkeypatch):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | settings))
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", None)
+    with pytest.raises(ModelLoadError, match="other shapes than its config.json says"):
+        load_model(folder, device="cpu")
+
+
 @pytest.mark.parametrize("change", [lambda weight: None, lambda weight: weight[:3].clone()])
 def test_an_expert_that_is_missing_or_of_another_shape_is_our_own_sentence(tmp_path, change):
     folder = saved_folder(tmp_path, "mixtral")
