@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import csv
 import logging
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -244,4 +245,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended from outside, it cleans up as after Ctrl+C
     raise SystemExit(main())

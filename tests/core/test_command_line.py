@@ -2,8 +2,11 @@
 
 import csv
 import io
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from transformers import AutoModelForCausalLM
@@ -11,6 +14,7 @@ from transformers import AutoModelForCausalLM
 from s2e_core import __main__ as command_line
 from s2e_core.__main__ import COMMANDS, main
 
+ROOT = Path(__file__).parents[2]
 DIALS = ["--behavior", "tone", "--rho-mlp", "0.5", "--alpha", "0.4"]
 
 
@@ -138,3 +142,29 @@ def test_a_folder_that_holds_files_is_refused_before_the_model_is_loaded(tmp_pat
     (tmp_path / "recipe.safetensors").touch()
     assert main(["export", str(tmp_path / "recipe.safetensors"), "-o", str(tmp_path)]) == 2
     assert "already holds files" in capsys.readouterr().err
+
+
+STANDS_STILL = """
+import runpy, time
+from s2e_core import copying
+
+def stand_still(meter, n_bytes):
+    print("in the middle", flush=True)
+    time.sleep(600)
+
+copying.Meter.add = stand_still
+runpy.run_module("s2e_core", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_an_export_that_is_ended_from_outside_cleans_up_and_says_so(recipe, tmp_path, ending):
+    (tmp_path / "place").mkdir()
+    command = [sys.executable, "-c", STANDS_STILL, "export", str(recipe), "-o", str(tmp_path / "place" / "out")]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, text=True, **pipes) as process:
+        assert process.stdout.readline() == "in the middle\n" and list((tmp_path / "place").iterdir())
+        process.send_signal(ending)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and said.endswith("Stopped.\n")
+    assert not list((tmp_path / "place").iterdir())
