@@ -21,9 +21,10 @@ from s2e_core.measure_tables import EVALUATION_COLUMNS
 from . import texts
 from .evaluated import EDIT, STEERING, Evaluated, InFull, in_full
 from .evaluation_table import csv_rows
+from .lab_run import STATUS_SECONDS
 from .session import Session
 from .store import ModelStore
-from .trade_off_handlers import STATUS_SECONDS, check_measurable, whole
+from .trade_off_handlers import check_measurable, whole
 from .work import Work
 
 NEUTRAL = 60
