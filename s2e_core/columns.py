@@ -69,8 +69,8 @@ class Columns:
 
 
 def column_name(name: object) -> str:
-    """A column's name as it is compared: no blanks around it, lower case."""
-    return str(name).strip().lower()
+    """A column's name as it is compared: one line without needless blanks, lower case."""
+    return " ".join(str(name).split()).lower()
 
 
 def normalized(given: Columns) -> Columns:

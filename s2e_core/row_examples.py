@@ -91,7 +91,10 @@ def is_number(cell: object) -> bool:
 
 def _chat_in(cell: object) -> object:
     """A cell that is one turn, or a chat written as text, as the chat."""
-    chat = read_literal(cell) if isinstance(cell, str) else [cell] if isinstance(cell, dict) else cell
+    if isinstance(cell, str):
+        chat = read_literal(cell) if "content" in cell or "value" in cell else None
+    else:
+        chat = [cell] if isinstance(cell, dict) else cell
     return chat if is_chat(chat) else cell
 
 

@@ -59,6 +59,11 @@ def test_line_ends_and_quotes_within_quoted_cells_are_kept():
     assert cells(parse_table(text, name="a", suffix=".csv")) == expected
 
 
+def test_names_of_columns_are_one_line_in_lower_case():
+    text = '" Correct\nAnswers ",Incorrect  answers\nYes.,No.\n'
+    assert parse_table(text, name="a", suffix=".csv").columns() == ("correct answers", "incorrect answers")
+
+
 def test_an_unnamed_index_column_and_empty_cells_at_the_end_are_dropped():
     text = ",prompt,response\n0,a,b,,\n1,c\n"
     expected = [{"prompt": "a", "response": "b"}, {"prompt": "c", "response": ""}]
