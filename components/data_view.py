@@ -28,7 +28,7 @@ def preview_html(look: Look, *, folded: bool = False) -> str:
     """How the examples were understood; empty where there are none. `folded` where they have been looked at."""
     if look.reading is None:
         return f'<div class="preview">{_line("problem", look.problem)}</div>' if look.problem else ""
-    lines = [_said(look.reading, look)]
+    lines = [_said(look.reading)]
     if look.ignores_typed:
         lines.append(_line("note", words.TYPED_IGNORED))
     lines += [_line("note", note) for note in look.reading.notes]
@@ -40,7 +40,7 @@ def preview_html(look: Look, *, folded: bool = False) -> str:
     return f'<div class="preview">{"".join(lines)}{_examples(look, folded)}</div>'
 
 
-def _said(reading: Reading, look: Look) -> str:
+def _said(reading: Reading) -> str:
     """Counts, format, layout and the column of every role in one line, then the labels."""
     p, n, none = len(reading.positive), len(reading.negative), len(reading.unsided)
     what = "prompts" if reading.responses_missing else "examples"

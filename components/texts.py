@@ -131,7 +131,6 @@ ALPHA_VALUES = "α"
 STRENGTH_VALUES = "Strength"
 GAMMA_VALUES = "Steering γ"
 PROMPTS = "Prompts of each side"
-PROMPTS_HELP = "more make narrower intervals"
 SWEEP = "Sweep"
 TAKE_APART = "Which components does this edit need?"
 TAKE_APART_HELP = (

@@ -134,7 +134,7 @@ def _reading(table: Table, meaning: Meaning) -> Reading:
     missing = {"response", "positive", "choices"}.isdisjoint(columns.roles()) and bool(examples)
     missing = missing and not any(example.response.strip() for _, example in examples)
     n_skipped = sum(label.count for label in labels if label.side == "skipped")
-    layout = _layout(table, columns, sources)
+    layout = _layout(columns, sources)
     used = {column for found in by_source.values() for column in found.roles().values()}
     return Reading(
         name=table.name,
@@ -214,7 +214,7 @@ def _labels(table: Table, columns: Columns, meaning: Meaning) -> tuple[Label, ..
     return understood(values, meaning.positive_labels, meaning.negative_labels)
 
 
-def _layout(table: Table, columns: Columns, sources: _Sources) -> Layout:
+def _layout(columns: Columns, sources: _Sources) -> Layout:
     if columns.positive is not None:
         return "pairs"
     if columns.choices is not None:
