@@ -159,6 +159,14 @@ def test_originals_have_no_use_where_nothing_is_quantised_and_none_where_they_ar
         load_model(quantized, device="cpu", originals="/nowhere")
 
 
+def test_where_the_originals_cannot_run_from_the_disk_the_check_says_so(tmp_path):
+    pytest.importorskip("bitsandbytes", reason="needs bitsandbytes")
+    loaded = load_model(saved_folder(tmp_path / "model", "dbrx"), device="cpu", quantize="int8")
+    edit = random_edit(loaded)
+    found = verify_export(loaded, edit, export_checkpoint(loaded, edit, tmp_path / "out"))
+    assert not found.passed and "cannot be run with its weights on the disk" in "".join(found.lines())
+
+
 @pytest.mark.parametrize("library", ["torchao", "optimum.quanto"])
 def test_files_of_other_libraries_run_and_have_originals_too(library, folder, tmp_path):
     package = pytest.importorskip(library, reason=f"needs {library}")
