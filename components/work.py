@@ -28,7 +28,8 @@ class Work(Generic[Result]):
         self._error: BaseException | None = None
 
     def ticks(self) -> Generator[tuple[int, int], None, None]:
-        threading.Thread(target=self._run, daemon=True).start()
+        # The server waits for it at its end: torch aborts a thread that still runs while Python is being taken down.
+        threading.Thread(target=self._run).start()
         last = (0, 0)
         try:
             yield last
@@ -60,6 +61,6 @@ class Work(Generic[Result]):
             self._ticks.put(None)
 
     def _tick(self, done: int, total: int) -> None:
-        if self._stop.is_set():
+        if self._stop.is_set() or not threading.main_thread().is_alive():  # the server ends
             raise Cancelled("Stopped. Nothing that was computed before is lost.")
         self._ticks.put((done, total))

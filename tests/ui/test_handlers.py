@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
+import subprocess
+import sys
 import threading
 import time
 import zipfile
@@ -532,6 +535,37 @@ def test_a_bug_is_logged_and_its_words_stay_off_the_page(caplog: pytest.LogCaptu
     with caplog.at_level(logging.ERROR), pytest.raises(gr.Error) as caught:
         next(stream)
     assert caught.value.message == BUG and "secret" in caplog.text
+
+
+LEFT = """
+import sys, time, torch
+from components.work import Work
+
+def stage(progress):
+    try:
+        while True:
+            torch.randn(200, 200) @ torch.randn(200, 200)
+            progress(1, 2)
+    finally:
+        print("cleaned up", flush=True)
+
+ticks = Work(stage).ticks()
+next(ticks)
+time.sleep(0.2)
+if "interrupted" in sys.argv:
+    raise KeyboardInterrupt
+"""
+
+
+@pytest.mark.parametrize("how", ["left", "interrupted"])
+def test_a_server_that_ends_while_a_stage_runs_stops_it_and_waits_for_its_cleaning_up(how: str) -> None:
+    command = [sys.executable, "-c", LEFT, how]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(
+        command, cwd=Path(__file__).parents[2], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert ended.stdout == "cleaned up\n" and "terminate called" not in ended.stderr
+    assert ended.returncode == (-2 if how == "interrupted" else 0), ended.stderr
 
 
 def test_work_reports_progress_and_stops_at_the_next_report() -> None:
