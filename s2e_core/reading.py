@@ -52,7 +52,7 @@ class Reading:
     n_skipped: int
     """Rows that were left out: labelled NONE, or chats of several turns."""
     responses_missing: bool
-    """There are prompts alone: a model has to answer them before anything can be averaged."""
+    """A side has prompts alone: a model has to answer those of all before anything can be averaged."""
     questions: tuple[str, ...]
     """What a person has to say or do before this is a contrast set, as sentences; empty where it is one."""
     notes: tuple[str, ...]
@@ -131,8 +131,7 @@ def _reading(table: Table, meaning: Meaning) -> Reading:
     labels = _labels(table, columns, meaning)
     examples, n_chats, n_left = _sided_examples(table, by_source, sources, labels)
     sides = {side: tuple(e for s, e in examples if s == side) for side in ("positive", "negative", "none")}
-    missing = {"response", "positive", "choices"}.isdisjoint(columns.roles()) and bool(examples)
-    missing = missing and not any(example.response.strip() for _, example in examples)
+    unanswered = _unanswered(by_source, sources, sides)
     n_skipped = sum(label.count for label in labels if label.side == "skipped")
     layout = _layout(columns, sources)
     used = {column for found in by_source.values() for column in found.roles().values()}
@@ -150,8 +149,8 @@ def _reading(table: Table, meaning: Meaning) -> Reading:
         negative=sides["negative"],
         unsided=sides["none"],
         n_skipped=n_skipped + n_left,
-        responses_missing=missing,
-        questions=tuple(open_questions(table, columns, labels, one_sided=layout == "one side", unanswered=missing)),
+        responses_missing=unanswered is not None,
+        questions=tuple(open_questions(table, columns, labels, one_sided=layout == "one side", unanswered=unanswered)),
         notes=(
             *table.notes,
             *notes,
@@ -245,6 +244,21 @@ def _sided_examples(
         n_chats += sum(example is None for _, example in made)
         n_left += all(example is None for _, example in made)
     return examples, n_chats, n_left
+
+
+def _unanswered(
+    by_source: Mapping[str, Columns], sources: _Sources, sides: Mapping[str, Sequence[Example]]
+) -> Columns | None:
+    """The columns of the first list or file that holds prompts alone; None where all have responses."""
+    if sources.positive:
+        parts = [(by_source[sources.positive], sides["positive"]), (by_source[sources.negative], sides["negative"])]
+    else:
+        parts = [(by_source[""], [example for side in sides.values() for example in side])]
+    for columns, examples in parts:
+        answered = any(example.response.strip() for example in examples)
+        if examples and not answered and {"response", "positive", "choices"}.isdisjoint(columns.roles()):
+            return columns
+    return None
 
 
 def _cut(cells: Mapping[str, object]) -> Mapping[str, str]:

@@ -14,9 +14,12 @@ from .row_examples import is_number
 
 
 def open_questions(
-    table: Table, columns: Columns, labels: Sequence[Label], *, one_sided: bool, unanswered: bool
+    table: Table, columns: Columns, labels: Sequence[Label], *, one_sided: bool, unanswered: Columns | None
 ) -> Iterator[str]:
-    """What keeps a reading from being a contrast set; the first sentence is the one an error shows."""
+    """What keeps a reading from being a contrast set; the first sentence is the one an error shows.
+
+    `unanswered` are the columns of prompts that have no responses.
+    """
     if not table.rows:
         yield f"{table.name} has no example: it holds no rows. {EXPECTED}"
         return
@@ -42,10 +45,10 @@ def open_questions(
             f"{found}, and nothing says which side a row is on. Say which column is the label, or give the other side "
             f"as a second file. {EXPECTED}"
         )
-    if unanswered:
+    if unanswered is not None:
         yield (
-            f'The column "{columns.prompt or columns.messages}" was understood as prompts without responses. Let a '
-            f"model answer them, or say which column is the response. {EXPECTED}"
+            f'The column "{unanswered.prompt or unanswered.messages}" was understood as prompts without responses. '
+            f"Let a model answer them, or say which column is the response. {EXPECTED}"
         )
 
 

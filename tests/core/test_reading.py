@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from s2e_core import Columns, ContrastDataError, contrast_set_from, parse_examples, read_examples
+from s2e_core import Columns, ContrastDataError, asked_prompts, contrast_set_from, parse_examples, read_examples
 
 
 def read(rows, suffix=".jsonl", **options):
@@ -140,6 +140,21 @@ def test_two_files_are_two_sides_whatever_their_formats(tmp_path):
     reading = read_examples(tmp_path / "malicious.txt", tmp_path / "benign.jsonl")
     assert reading.layout == "two files" and reading.responses_missing
     assert prompts(reading) == (["Do evil.", "Do worse."], ["Sing."])
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_where_one_file_has_prompts_alone_the_model_is_asked_those_of_both(tmp_path, turned):
+    (tmp_path / "harmful.txt").write_text("Do evil.\nDo worse.\n")
+    (tmp_path / "alpaca.json").write_text(json.dumps([{"instruction": "Sing", "input": "it", "output": "La la"}]))
+    files = [tmp_path / "harmful.txt", tmp_path / "alpaca.json"]
+    reading = read_examples(*(reversed(files) if turned else files))
+    assert reading.responses_missing and 'column "text" was understood as prompts' in reading.questions[0]
+    asked = asked_prompts(reading)
+    assert {(one.side, one.example.prompt) for one in asked} == {
+        ("negative" if turned else "positive", "Do evil."), ("negative" if turned else "positive", "Do worse."),
+        ("positive" if turned else "negative", "Sing\nit"),
+    }  # fmt: skip
+    assert not any(one.example.response or one.reference for one in asked)
 
 
 def test_two_files_with_responses_are_a_contrast_set(tmp_path):
