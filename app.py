@@ -36,7 +36,7 @@ from components.take_home_wiring import wire_take_home
 from components.text_columns import of_edit
 from components.trade_off_panel import trade_off_panel
 from components.trade_off_wiring import wire_trade_off
-from components.wiring import ENDED, MODEL, QUIET, RUN, Changes, Page
+from components.wiring import BROKEN, MODEL, QUIET, RUN, Changes, Page, started, wire_stop
 from s2e_core import S2EError
 
 
@@ -128,10 +128,10 @@ def wire_compare(page: Page) -> None:
     inputs = [compare.prompt, compare.length, compare.temperature, compare.seed, compare.steered, compare.gamma]
     runs = gr.on(
         [compare.run.click, compare.prompt.submit], guarded(run), [page.session, *inputs], compare.columns,
-        trigger_mode="always_last", **MODEL,
+        trigger_mode="always_last", js=started(compare.stop, "compare"), **MODEL,
     )  # fmt: skip
-    runs.failure(None, js=ENDED)
-    compare.stop.click(None, None, None, cancels=[runs], **QUIET)
+    runs.failure(None, js=BROKEN)
+    wire_stop(compare.stop, {"compare": runs})
     compare.examples.click(lambda row: row[0], compare.examples, compare.prompt, **QUIET).success(None, js=RUN)
     compare.steered.input(None, js=RUN)
 

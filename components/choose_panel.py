@@ -44,7 +44,7 @@ def choose_panel(
         swap = gr.Checkbox(False, label=texts.SWAP, interactive=True, elem_id="swap", scale=1, min_width=170)
         check = gr.Button(words.CHECK, elem_id="check-examples", size="sm", scale=0, min_width=72)
         extract = gr.Button(texts.EXTRACT, elem_id="extract", size="sm", scale=0, min_width=84)
-        stop = gr.Button(texts.STOP, elem_id="stop-extract", size="sm", scale=0, min_width=64, variant="secondary")
+        stop = gr.Button(texts.STOP, elem_id="stop-extract", size="sm", scale=0, min_width=64, interactive=False)
     status = gr.Markdown(elem_id="status", elem_classes="status")
     data = data_panel(limits)
     return ChoosePanel(model, behavior, swap, extract, stop, status, check, data.own, data, check_panel())

@@ -19,7 +19,7 @@ from .handlers import guarded
 from .page_view import CHOICE, kept_choice, opening_view, whole_view
 from .session import OWN, Session
 from .tables import Shown
-from .wiring import CHANGED, MODEL, QUIET, SESSION, Page
+from .wiring import CHANGED, MODEL, QUIET, SESSION, Page, started, wire_stop
 
 
 class ChooseWiring:
@@ -37,7 +37,7 @@ class ChooseWiring:
         demo.load(guarded(self._show), [session, *self.sides], self.outputs, **SESSION)
         pending = gr.State(None)  # the session an extraction has made, until the page turns to it
         runs = self._wire_runs(pending)
-        for run in runs:
+        for run in runs.values():
             adopted = run.success(
                 guarded(self._adopt),
                 [session, pending, *self.sides, choose.model, choose.behavior, choose.swap],
@@ -51,10 +51,10 @@ class ChooseWiring:
                 guarded(partial(kept_choice, self.store)), [session, choose.behavior],
                 [self.components[name] for name in CHOICE], **QUIET,
             )  # fmt: skip
-        choose.stop.click(None, None, None, cancels=runs, **QUIET)
+        wire_stop(choose.stop, runs)
 
-    def _wire_runs(self, pending: gr.State) -> list[Any]:
-        """Extractions: by the button, and by a choice of what takes no time."""
+    def _wire_runs(self, pending: gr.State) -> dict[str, Any]:
+        """Extractions by name: by the button, and by a choice of what takes no time."""
         choose = self.page.choose
         # Another behaviour starts with its sides as they are; only then are the choices read.
         turned = choose.behavior.input(
@@ -69,13 +69,18 @@ class ChooseWiring:
             [choose.model, choose.behavior], choose.behavior, trigger_mode="always_last", **QUIET,
         )  # fmt: skip
         inputs, made = [self.page.session, *self.inputs], [choose.status, pending]
-        return [
-            choose.extract.click(guarded(self._prepare), inputs, made, trigger_mode="once", **MODEL),
-            *(
-                listen(guarded(self._prepare_ready), inputs, made, trigger_mode="always_last", **MODEL)
-                for listen in (turned.success, choose.swap.input, changed.success)
-            ),
-        ]
+        pressed = choose.extract.click(
+            guarded(self._prepare), inputs, made, trigger_mode="once", js=started(choose.stop, "extract"), **MODEL
+        )
+        listens = {"behavior": turned.success, "swap": choose.swap.input, "model": changed.success}
+        chosen = {
+            name: listen(
+                guarded(self._prepare_ready), inputs, made, trigger_mode="always_last",
+                js=started(choose.stop, name), **MODEL,
+            )
+            for name, listen in listens.items()
+        }  # fmt: skip
+        return {"extract": pressed, **chosen}
 
     def _show(self, session: Session, shown: Shown, dtype: ExportDtype) -> tuple[Any, ...]:
         view = whole_view(self.store, session, shown, dtype)

@@ -40,7 +40,7 @@ def compare_panel(behavior: Behavior, shown: dict[str, Any], limits: Limits) -> 
                 placeholder="Type a prompt and press Enter", min_width=200,
             )  # fmt: skip
             run = gr.Button(texts.RUN, variant="primary", elem_id="run", size="sm", scale=0, min_width=72)
-            stop = gr.Button(texts.STOP, elem_id="stop-run", size="sm", scale=0, min_width=64)
+            stop = gr.Button(texts.STOP, elem_id="stop-run", size="sm", scale=0, min_width=64, interactive=False)
         dataset = gr.Dataset(
             components=[gr.Textbox(visible=False)], **prompt_chips(behavior.examples), label=texts.EXAMPLES,
             elem_id="examples", layout="gallery", show_label=False, container=False, samples_per_page=8,

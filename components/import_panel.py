@@ -42,5 +42,7 @@ def import_panel() -> ImportPanel:
                         words.USE, variant="primary", elem_id="bring-use", size="sm", scale=0, min_width=84,
                         interactive=False,
                     )  # fmt: skip
-                    stop = gr.Button(texts.STOP, elem_id="stop-bring", size="sm", scale=0, min_width=64)
+                    stop = gr.Button(
+                        texts.STOP, elem_id="stop-bring", size="sm", scale=0, min_width=64, interactive=False
+                    )  # fmt: skip
     return ImportPanel(upload, read, own, opposite, use, stop)

@@ -16,7 +16,7 @@ from .import_handlers import FromFile, adopted, inspected, prepared, title_of
 from .import_panel import ImportPanel
 from .page_view import whole_view
 from .session import Session
-from .wiring import CHANGED, MODEL, QUIET, SESSION, Page
+from .wiring import CHANGED, MODEL, QUIET, SESSION, Page, started, wire_stop
 
 KEPT = frozenset({"model", "behavior", "own", "swap", "prompt", "examples", "length", "gamma"})
 """What of the whole view a file does not change: the visitor's choice and prompts."""
@@ -55,7 +55,7 @@ def wire_import(page: Page, panel: ImportPanel, names: Sequence[str]) -> None:
     panel.upload.clear(lambda: _nothing(""), None, parts, **QUIET)
     run = panel.use.click(
         guarded(use), [page.session, panel.upload, panel.texts, panel.opposite], [panel.read, pending],
-        trigger_mode="once", **MODEL,
+        trigger_mode="once", js=started(panel.stop, "use"), **MODEL,
     )  # fmt: skip
     sides = [page.details.shown, page.take.dtype]
     done = run.success(
@@ -65,7 +65,7 @@ def wire_import(page: Page, panel: ImportPanel, names: Sequence[str]) -> None:
     done.success(None, js=CHANGED)
     for failed in (run.failure, done.failure):  # also after Stop
         failed(lambda: words.NOT_USED, None, panel.read, **QUIET)
-    panel.stop.click(None, None, None, cancels=[run], **QUIET)
+    wire_stop(panel.stop, {"use": run})
     # Directions out of a file have no sides to swap; any other choice has them again.
     page.refresh.click(
         lambda session: gr.update(interactive=session.origin is None), page.session, swap,

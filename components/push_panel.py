@@ -43,7 +43,7 @@ def push_panel() -> PushPanel:
                 scale=0,
             )  # fmt: skip
             push = gr.Button(words.PUSH, variant="primary", elem_id="push", size="sm", scale=0, min_width=84)
-            stop = gr.Button(texts.STOP, elem_id="stop-push", size="sm", scale=0, min_width=64)
+            stop = gr.Button(texts.STOP, elem_id="stop-push", size="sm", scale=0, min_width=64, interactive=False)
         status = gr.HTML(elem_id="push-status", elem_classes="status", apply_default_css=False)
     return PushPanel(repository, what, private, token, push, stop, status)
 

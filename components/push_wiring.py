@@ -15,7 +15,7 @@ from .handlers import guarded
 from .push_handlers import Form, pushed
 from .push_panel import PushPanel
 from .session import Session
-from .wiring import PUSH, QUIET, Page
+from .wiring import PUSH, QUIET, Page, started, wire_stop
 
 
 def wire_push(page: Page, panel: PushPanel) -> None:
@@ -35,7 +35,8 @@ def wire_push(page: Page, panel: PushPanel) -> None:
         [page.session, panel.repository, panel.what, panel.private, page.take.dtype, panel.token],
         outputs,
         trigger_mode="once",
+        js=started(panel.stop, "push"),
         **PUSH,
     )
     run.failure(lambda: ("", words.NOT_PUSHED), None, outputs, **QUIET)  # also after Stop
-    panel.stop.click(None, None, None, cancels=[run], **QUIET)
+    wire_stop(panel.stop, {"push": run})

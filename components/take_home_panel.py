@@ -32,11 +32,11 @@ def take_home_panel(*, push: bool) -> TakeHomePanel:
             adapter = gr.Button(texts.ADAPTER, elem_id="adapter", min_width=140)
             recipe = gr.Button(texts.RECIPE, elem_id="recipe", min_width=140)
             vector = gr.Button(texts.CONTROL_VECTOR, elem_id="control-vector", min_width=140)
-            stop = gr.Button(texts.STOP, elem_id="stop-export", scale=0, min_width=64)
+            stop = gr.Button(texts.STOP, elem_id="stop-export", scale=0, min_width=64, interactive=False)
         dtype = gr.Radio(
             list(texts.DTYPE_CHOICES), value="stored", label=texts.DTYPE, elem_id="dtype", interactive=True
         )
-        status = gr.Markdown(elem_id="export-status", elem_classes="status", min_height=48)
+        status = gr.Markdown(elem_id="export-status", elem_classes="status")
         pushing = push_panel() if push else None
         file = gr.DownloadButton(visible="hidden", elem_id="download")
     return TakeHomePanel(checkpoint, adapter, recipe, vector, stop, dtype, status, file, pushing)

@@ -19,7 +19,7 @@ from .page_view import resting_view
 from .push_wiring import wire_push
 from .session import Session
 from .take_home_handlers import exported
-from .wiring import DOWNLOAD, MODEL, QUIET, SESSION, Page
+from .wiring import DOWNLOAD, MODEL, QUIET, SESSION, Page, started, wire_stop
 
 
 def wire_take_home(page: Page, first: Session) -> None:
@@ -42,16 +42,18 @@ def wire_take_home(page: Page, first: Session) -> None:
         [page.session, page.details.shown, take.dtype, reported], [components[name] for name in names],
         trigger_mode="always_last", **SESSION,
     )  # fmt: skip
-    sends = []
+    sends = {}
     for button, kind in (
         (take.checkpoint, "checkpoint"), (take.adapter, "adapter"), (take.recipe, "recipe"),
         (take.control_vector, "control-vector"),
     ):  # fmt: skip
         outputs = [take.report, take.file, reported]
-        sent = button.click(guarded(partial(send, kind)), [page.session, take.dtype], outputs, **MODEL)
+        sent = button.click(
+            guarded(partial(send, kind)), [page.session, take.dtype], outputs, js=started(take.stop, kind), **MODEL
+        )
         sent.success(None, js=DOWNLOAD)
         sent.failure(lambda: texts.NO_FILE, None, take.report, **QUIET)
-        sends.append(sent)
-    take.stop.click(None, None, None, cancels=sends, **QUIET)
+        sends[kind] = sent
+    wire_stop(take.stop, sends)
     if take.push is not None:
         wire_push(page, take.push)

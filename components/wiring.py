@@ -5,7 +5,7 @@ Knows gradio's events. A change is (session, inputs) -> session; what the page t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -36,7 +36,7 @@ PUSH: dict[str, Any] = {**QUIET, "concurrency_id": "push", "concurrency_limit": 
 CHANGED = "() => window.steer2edit.changed()"
 DOWNLOAD = "() => window.steer2edit.download()"
 FETCH = "() => setTimeout(() => document.querySelector('#download-figures')?.click(), 50)"
-ENDED = "() => window.steer2edit.ended()"
+BROKEN = "() => window.steer2edit.broken()"
 FIGURES = ("heads", "neurons", "summary", "inspector", "undo", "redo", "preset")
 """What every dial changes."""
 RUN = "() => document.querySelector('#run').click()"
@@ -108,3 +108,16 @@ def shown_after(change: Callable[..., Session], names: Sequence[str]) -> Callabl
         return changed, *(view[name] for name in names)
 
     return handle
+
+
+def started(stop: gr.Button, run: str) -> str:
+    """The `js` of a run that `stop` ends: it can be pressed from the click on, while the run waits for its turn."""
+    return f"(...values) => {{ window.steer2edit.started('{stop.elem_id}', '{run}'); return values; }}"
+
+
+def wire_stop(stop: gr.Button, runs: Mapping[str, Any]) -> None:
+    """`stop` ends the runs, which have `started` of their names as `js`, and rests when all of them are over."""
+    for name, run in runs.items():
+        for over in (run.success, run.failure):  # a Stop counts as a failure
+            over(None, js=f"() => window.steer2edit.ended('{stop.elem_id}', '{name}')")
+    stop.click(None, None, None, cancels=[*runs.values()], **QUIET)

@@ -255,12 +255,21 @@ def test_stop_ends_a_comparison_and_the_next_one_runs(visitor: Page) -> None:
     visitor.fill("#length input", "256")
     visitor.fill("#temperature input", "5")  # so hot that no answer ends by itself
     visitor.press("#temperature input", "Tab")
-    visitor.click("#run")
-    visitor.evaluate(  # in the page, for the small model writes its 256 tokens in a second
+    visitor.evaluate(  # in the page, for the small model writes its 256 tokens in a second; again where it was quicker
         """async () => {
-            const busy = () => document.querySelector('#texts .texts').getAttribute('aria-busy') === 'true';
-            while (!busy()) await new Promise(next => setTimeout(next, 5));
-            document.querySelector('#stop-run').click();
+            const until = async (done, most) => {
+                for (const end = performance.now() + most; !done() && performance.now() < end;)
+                    await new Promise(next => setTimeout(next, 5));
+            };
+            const texts = document.querySelector('#texts .texts');
+            const stopped = () => texts.querySelector('.note').textContent === 'stopped';
+            for (let n = 0; n < 8 && !stopped(); n++) {
+                document.querySelector('#run').click();
+                await until(() => texts.getAttribute('aria-busy') === 'true', 4000);
+                document.querySelector('#stop-run').click();
+                await until(() => stopped() || texts.getAttribute('aria-busy') === 'false', 4000);
+                await until(stopped, 300);
+            }
         }"""
     )
     expect(visitor.locator("#texts .note").first).to_have_text("stopped", timeout=PATIENCE)
@@ -273,6 +282,46 @@ def test_stop_ends_a_comparison_and_the_next_one_runs(visitor: Page) -> None:
     expect(visitor.locator("#texts .note").first).to_contain_text("word", timeout=PATIENCE)
     rest(visitor)
     assert all(said(visitor)) and said(visitor) != stopped
+
+
+def test_a_run_that_waits_for_its_turn_says_so_and_can_be_stopped(
+    visitor: Page, browser: Browser, address: str
+) -> None:
+    loaded, stop = shared_store().model(shared_store().first_model), visitor.locator("#stop-run")
+    before = said(visitor)
+    expect(stop).to_be_disabled(timeout=PATIENCE)
+    with watched_page(browser) as other:
+        arrive(other, address)
+        with loaded.lock:
+            other.click("#run")
+            expect(other.locator("#texts .note").first).to_have_text("writing …", timeout=PATIENCE)
+            visitor.click("#run")
+            expect(stop).to_be_enabled(timeout=PATIENCE)
+            expect(visitor.locator("#texts .note").first).to_have_text("waiting …", timeout=PATIENCE)
+            stop.click()
+            expect(stop).to_be_disabled(timeout=PATIENCE)
+        rest(other)
+    assert said(visitor) == before and "waiting" not in visitor.inner_text("#texts")
+    visitor.click("#run")
+    rest(visitor)
+    expect(stop).to_be_disabled(timeout=PATIENCE)
+
+
+def test_a_number_stays_within_its_bounds_and_no_field_is_left_empty(visitor: Page) -> None:
+    length = visitor.locator("#length input")
+    was = length.input_value()
+    length.fill("99999")
+    expect(length).to_have_value("256")
+    for typed, kept in (("", was), ("0", "1"), ("12", "12")):
+        length.fill(was)
+        length.blur()
+        length.fill(typed)
+        length.blur()
+        expect(length).to_have_value(kept)
+    visitor.fill("#first-layer input", "99")
+    expect(visitor.locator("#first-layer input")).to_have_value("5")
+    rest(visitor)
+    assert not visitor.locator(".toast-body").count()
 
 
 def test_a_bad_prompt_is_a_toast_and_the_texts_stay(visitor: Page) -> None:
