@@ -91,16 +91,18 @@ def measured(model_type: str) -> Row:
 
 
 def table(rows: Iterable[Row]) -> str:
-    """Markdown: one line per outcome, the model types with that outcome counted and named."""
+    """Markdown: one line per outcome, the model types with that outcome counted and named; the edited ones folded."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for row in sorted(rows, key=lambda row: row.model_type):
         groups.setdefault(row.group, []).append(row.model_type)
     edited = {group: names for group, names in groups.items() if len(group) > 1}
     refused = {group[0]: names for group, names in groups.items() if len(group) == 1}
     by_size = sorted(edited.items(), key=lambda item: -len(item[1]))
-    lines = [f"| can be edited | {' | '.join(CHECKS)} |", f"|---|{'---|' * len(CHECKS)}"]
+    count, total = sum(map(len, edited.values())), sum(map(len, groups.values()))
+    lines = ["<details>", f"<summary>{count} of {total} model types can be edited: all by name</summary>", ""]
+    lines += [f"| can be edited | {' | '.join(CHECKS)} |", f"|---|{'---|' * len(CHECKS)}"]
     lines += [f"| {_named(names)} | {' | '.join(group)} |" for group, names in by_size]
-    lines += ["", "| refused, with a sentence | because |", "|---|---|"]
+    lines += ["", "</details>", "", "| refused, with a sentence | because |", "|---|---|"]
     lines += [f"| {_named(names)} | {reason} |" for reason, names in sorted(refused.items(), key=lambda i: -len(i[1]))]
     return "\n".join(lines)
 

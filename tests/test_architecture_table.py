@@ -38,6 +38,7 @@ def test_outcomes_are_grouped_and_counted():
     alike = (True, False, "refused", True)
     rows = [Row("b", alike), Row("a", alike), Row("c", (), "no heads")]
     lines = table(rows).splitlines()
-    assert lines[0] == f"| can be edited | {' | '.join(CHECKS)} |"
-    assert lines[2] == "| **2**: a, b | yes | **no** | refused, with a sentence | yes |"
+    assert lines[1] == "<summary>2 of 3 model types can be edited: all by name</summary>"
+    assert lines[3] == f"| can be edited | {' | '.join(CHECKS)} |"
+    assert lines[5] == "| **2**: a, b | yes | **no** | refused, with a sentence | yes |"
     assert lines[-1] == "| **1**: c | no heads |"

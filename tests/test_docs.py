@@ -49,6 +49,16 @@ def test_every_file_the_readme_names_exists():
         assert (ROOT / target).exists(), target
 
 
+def test_every_link_inside_the_readme_leads_to_a_heading():
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", README, flags=re.DOTALL), re.MULTILINE)
+    anchors = [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+    assert len(anchors) == len(set(anchors))
+    links = re.findall(r"\]\(#([^)]+)\)", README)
+    assert links
+    for link in links:
+        assert link in anchors, link
+
+
 def test_every_command_line_of_the_readme_is_understood():
     """argparse ends the program where an option is not known or a value is none."""
     understood = []
