@@ -88,6 +88,8 @@ def load_model(
             f"{files.model_id} does not fit into the memory of {_named(chosen)}. Choose a smaller model, a smaller "
             "dtype, fewer bits (--quantize int8 or int4), or --device auto."
         ) from error
+    if files.method is not None and dtype not in (None, loaded.model.dtype):
+        warnings += (f"Quantised files say themselves in what they are computed: {dtype} was asked for in vain.",)
     return replace(loaded, warnings=(*loaded.warnings, *warnings))
 
 

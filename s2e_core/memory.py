@@ -71,15 +71,15 @@ def refuse_hopeless(model_id: str, checkpoint: Checkpoint, need: MemoryNeed, *, 
     """Raise ModelLoadError where the weights alone are larger than the memory: the system would end the program."""
     if need.available is None or need.weights <= need.available:
         return
-    ways = ["bfloat16 (--dtype bfloat16)"] if weights_bytes(checkpoint, torch.bfloat16) <= need.available else []
+    ways = [("bfloat16 (--dtype bfloat16)", weights_bytes(checkpoint, torch.bfloat16))]
     ways += [
-        f"{bits} (--quantize {bits})"
-        for bits in QUANTIZE
-        if method is None and weights_bytes(checkpoint, torch.bfloat16, quantize=bits) <= need.available
+        (f"{bits} (--quantize {bits})", weights_bytes(checkpoint, torch.bfloat16, quantize=bits)) for bits in QUANTIZE
     ]
+    # What is stored quantised is as small as it gets.
+    fitting = [f"{way}, " for way, weights in ways if method is None and weights <= need.available]
     raise ModelLoadError(
         f"{model_id} needs {gigabytes(need.weights)} of memory for its weights, and {gigabytes(need.available)} are "
-        f"free on {need.place}. Choose {', '.join(ways[:2])}{', ' if ways else ''}a smaller model or a machine with "
+        f"free on {need.place}. Choose {''.join(fitting[:2])}a smaller model or a machine with "
         "more memory; with --device auto a model also runs where a part of it stays on the disk, slowly."
     )
 

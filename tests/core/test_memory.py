@@ -58,6 +58,9 @@ def test_where_bfloat16_would_fit_it_is_offered(llama):
     with pytest.raises(ModelLoadError) as error:
         refuse_hopeless("m", checkpoint, MemoryNeed(need.weights, need.weights // 4, "cpu"))
     assert "bfloat16" not in str(error.value)
+    with pytest.raises(ModelLoadError) as error:
+        refuse_hopeless("m", checkpoint, between, method="torchao")
+    assert "Choose a smaller model" in str(error.value)
 
 
 def test_a_tight_fit_loads_with_a_warning_and_an_ample_one_without(llama, monkeypatch):

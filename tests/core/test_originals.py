@@ -135,6 +135,14 @@ def test_originals_of_another_model_are_refused(quantized, folder, tmp_path, nam
         load_model(quantized, device="cpu", originals=other)
 
 
+def test_a_dtype_that_quantised_files_do_not_heed_is_said(quantized, folder):
+    asked = load_model(quantized, device="cpu", originals=folder, dtype=torch.float16)
+    assert asked.model.dtype != torch.float16
+    assert any("torch.float16 was asked for in vain" in warning for warning in asked.warnings)
+    held = load_model(quantized, device="cpu", originals=folder, dtype=asked.model.dtype)
+    assert not any("in vain" in warning for warning in held.warnings)
+
+
 def test_a_few_other_rows_of_the_embedding_are_tokens_that_were_added(quantized, folder, tmp_path):
     def trained(weight: torch.Tensor) -> None:
         weight[-2:] = 0
