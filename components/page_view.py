@@ -13,6 +13,7 @@ import gradio as gr
 
 from s2e_core import ExportError, Kind, LoadedModel, export_size
 from s2e_core.export import ExportDtype, ExportFormat
+from s2e_core.staging import readable_size
 
 from . import readouts, texts
 from .choose_handlers import offered
@@ -118,7 +119,7 @@ def _sized(label: str, loaded: LoadedModel, session: Session, format: ExportForm
     if session.edit.is_empty:
         return gr.update(value=label, interactive=False)
     try:
-        size = readouts.megabytes(export_size(loaded, session.edit, format))
+        size = readable_size(export_size(loaded, session.edit, format))
     except ExportError:
         return gr.update(value=label, interactive=True)
     return gr.update(value=f"{label} · {size}", interactive=True)

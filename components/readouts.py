@@ -1,4 +1,4 @@
-"""Figures in words: the summary of an edit, one component in detail, the sizes of the downloads.
+"""Figures in words: the summary of an edit, and one component in detail.
 
 Knows the core's values and formats numbers; no page, and no text that a visitor typed. The strings are HTML.
 """
@@ -158,10 +158,6 @@ def _reason(session: Session, component: Component) -> str:
     if abs(float(session.scored.scores.g[component.site][component.index])) > tau:
         return f"Above the threshold {tau:.3f}, but outside the selection."
     return f"Not edited: |g| is not above the threshold {tau:.3f}."
-
-
-def megabytes(n_bytes: float) -> str:
-    return f"{n_bytes / 1e6:,.1f} MB" if n_bytes >= 1e5 else f"{max(1, round(n_bytes / 1e3)):,} KB"
 
 
 def opening(session: Session, behavior: Behavior | None, loaded: LoadedModel) -> str:

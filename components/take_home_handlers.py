@@ -27,8 +27,9 @@ from s2e_core import (
     verify_export,
 )
 from s2e_core.export import ExportDtype, ExportFormat
+from s2e_core.staging import readable_size
 
-from . import readouts, texts
+from . import texts
 from .session import Session
 from .store import ModelStore
 from .work import Work
@@ -99,7 +100,7 @@ def _packed(
 ) -> Parcel:
     if format == "recipe":
         path = save_edit(edit, folder / "steer2edit.safetensors")
-        return Parcel(path, f"The recipe is ready: {readouts.megabytes(path.stat().st_size)}.")
+        return Parcel(path, f"The recipe is ready: {readable_size(path.stat().st_size)}.")
     files = written(loaded, edit, folder / name, format, progress)
     found = verify_export(loaded, edit, files, progress=progress)
     path = zipped(files, folder / f"{name}.zip", progress)
