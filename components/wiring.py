@@ -111,13 +111,16 @@ def shown_after(change: Callable[..., Session], names: Sequence[str]) -> Callabl
 
 
 def started(stop: gr.Button, run: str) -> str:
-    """The `js` of a run that `stop` ends: it can be pressed from the click on, while the run waits for its turn."""
-    return f"(...values) => {{ window.steer2edit.started('{stop.elem_id}', '{run}'); return values; }}"
+    """The `js` of a run that `stop` ends: it can be pressed from the click on, while the run waits for its turn.
+
+    Runs also where the page's script did not load.
+    """
+    return f"(...values) => {{ window.steer2edit?.started('{stop.elem_id}', '{run}'); return values; }}"
 
 
 def wire_stop(stop: gr.Button, runs: Mapping[str, Any]) -> None:
     """`stop` ends the runs, which have `started` of their names as `js`, and rests when all of them are over."""
     for name, run in runs.items():
         for over in (run.success, run.failure):  # a Stop counts as a failure
-            over(None, js=f"() => window.steer2edit.ended('{stop.elem_id}', '{name}')")
+            over(None, js=f"() => window.steer2edit?.ended('{stop.elem_id}', '{name}')")
     stop.click(None, None, None, cancels=[*runs.values()], **QUIET)
