@@ -1,4 +1,4 @@
-"""A model of the Hub in the local cache: which of its files are needed, how far the download is, what went wrong.
+"""A model of the Hub in the local cache: what is there, how far the download is, what went wrong.
 
 Knows the huggingface_hub client and its cache; nothing of what is inside a file but its configuration. Only safetensors
 weights come, and no code. What the person reads never holds a token, an address or an answer of the server.

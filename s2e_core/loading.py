@@ -102,7 +102,7 @@ def _verified(files: ModelFiles, own: ModelFiles, target: Target, asked: Placeme
         precise, unused = _read(own, "disk", Placement())
         _refuse_not_finite(precise, own.model_id)
     _refuse_not_finite(model, files.model_id)
-    warnings = (*warnings, *text_warnings(tokenizer, own.model_id), *_unused_warning(unused))
+    warnings = (*warnings, *text_warnings(tokenizer, own.model_id, _vocabulary(model)), *_unused_warning(unused))
     spec = verify_sites(model, find_sites(model))
     if precise is not None:
         spec = _full_spec(model, spec, precise, files, own)
@@ -136,6 +136,14 @@ def _full_spec(
         f"{own.model_id} is not the model that {files.model_id} was made from: {other}. Give --originals the "
         "full-precision files of the same model."
     )
+
+
+def _vocabulary(model: PreTrainedModel) -> int | None:
+    """How many tokens have an embedding; None where the model does not say which module that is."""
+    try:
+        return int(model.get_input_embeddings().weight.shape[0])
+    except (NotImplementedError, AttributeError):
+        return None
 
 
 def _unused_warning(unused: tuple[str, ...]) -> tuple[str, ...]:

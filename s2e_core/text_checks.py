@@ -61,10 +61,30 @@ def _picked(folder: Path) -> PreTrainedTokenizerBase:
         raise ValueError(f"its tokenizer.json is not one ({error})") from error  # the tokenizers library has no other
 
 
-def text_warnings(tokenizer: PreTrainedTokenizerBase, model_id: str) -> tuple[str, ...]:
-    """What a person should know before trusting the texts. Raises ModelLoadError for a template that fails."""
-    found = (_round_trip(tokenizer), _template(tokenizer, model_id))
+def text_warnings(tokenizer: PreTrainedTokenizerBase, model_id: str, vocabulary: int | None = None) -> tuple[str, ...]:
+    """What a person should know before trusting the texts. `vocabulary` is the number of tokens that the model knows.
+
+    Raises ModelLoadError for a template that fails, and for the tokenizer of a larger model.
+    """
+    found = (_round_trip(tokenizer), _template(tokenizer, model_id), _beyond(tokenizer, model_id, vocabulary))
     return tuple(warning for warning in found if warning)
+
+
+def _beyond(tokenizer: PreTrainedTokenizerBase, model_id: str, vocabulary: int | None) -> str | None:
+    """Tokens without an embedding end a run on a CPU, and on a GPU the whole program."""
+    if vocabulary is None or len(tokenizer) <= vocabulary:
+        return None
+    used = [token for text in PROBES.values() for token in prompt_ids(tokenizer, text)]
+    if max(used, default=0) >= vocabulary:
+        raise ModelLoadError(
+            f"{model_id} could not be loaded: its tokenizer has {len(tokenizer):,} tokens and the model knows "
+            f"{vocabulary:,}, so that it is another model's. Put the tokenizer in the folder that belongs to the model."
+        )
+    last = tokenizer.convert_ids_to_tokens(len(tokenizer) - 1)
+    return (
+        f"The tokenizer has {len(tokenizer) - vocabulary:,} tokens more than the model knows (such as {last}): a text "
+        "with one of them fails."
+    )
 
 
 def _encodes_as(file: Path, tokenizer: PreTrainedTokenizerBase) -> bool:

@@ -135,7 +135,7 @@ def test_code_in_the_folder_is_never_run(folder, tmp_path):
 
 
 def test_a_model_without_heads_is_refused_by_name(tmp_path):
-    tiny_model("mamba").save_pretrained(tmp_path)
+    tiny_model("mamba", vocab_size=320).save_pretrained(tmp_path)
     tiny_tokenizer(chat=False).save_pretrained(tmp_path)
     with pytest.raises(UnsupportedModelError, match="mamba"):
         load_model(tmp_path, device="cpu")

@@ -82,6 +82,18 @@ def test_what_the_checks_found_is_told_in_a_few_words_and_shown_by_info(capsys):
     assert "gives text back unchanged, prompts begin with" in capsys.readouterr().out
 
 
+def test_a_tokenizer_of_a_larger_model_is_refused_and_single_tokens_too_many_are_said(tmp_path):
+    with pytest.raises(ModelLoadError, match="its tokenizer has 259 tokens and the model knows 100"):
+        load_model(saved_folder(tmp_path / "small", vocab_size=100), device="cpu")
+    folder = saved_folder(tmp_path / "model", vocab_size=259)
+    assert load_model(folder, device="cpu").warnings == ()
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<new>"]})
+    tokenizer.save_pretrained(folder)
+    (warning,) = load_model(folder, device="cpu").warnings
+    assert "1 tokens more than the model knows (such as <new>)" in warning
+
+
 def test_a_template_that_fails_is_a_sentence(tmp_path):
     folder = saved_folder(tmp_path)
     (folder / "chat_template.jinja").write_text("{{ raise_exception('tools are needed') }}")
