@@ -204,6 +204,7 @@ def test_families_with_other_mixers_or_several_stacks_are_refused_with_the_reaso
 @pytest.mark.parametrize("model_type", sorted(REFUSED.keys() & MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.keys()))
 def test_types_for_which_no_rule_helps_are_refused_before_their_weights_are_read(model_type, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
+    (tmp_path / "model.safetensors").write_bytes(b"not to be read")
     with pytest.raises(UnsupportedModelError, match=f"This {model_type} model cannot be edited: "):
         load_model(tmp_path)
 
