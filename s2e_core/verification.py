@@ -120,7 +120,8 @@ class Verification:
     def _computed(self) -> Iterator[str]:
         yield (
             f"Logits: at most {self.logit_difference:.3g} from the preview, {self.logit_tolerance:.3g} allowed; the "
-            f"edit itself moves them by up to {self.logit_effect:.3g}."
+            f"edit itself moves them by up to {self.logit_effect:.3g}"
+            + (", too little to show in them." if self.logit_effect <= self.logit_tolerance else ".")
         )
         yield f"Next token: the same at {self.agreement:.1%} of {self.n_positions} positions. {self.held}".rstrip()
 

@@ -31,6 +31,8 @@ EXACT_TOLERANCE = 1e-4
 """Of the largest logit (at least 1), where nothing is rounded: fp32 sums in another order."""
 ROUNDED_TOLERANCE = 0.5
 """Of the edit's own effect, where weights or activations are rounded: nearer to the preview than to the base."""
+NOISE = 4.0
+"""Steps of the number format a model runs in, at its largest logit: bf16 moved real logits by up to 3.4."""
 ROUTED_PART = 0.9
 """Share of the positions that must be so near in a mixture of experts: rounding sends some tokens to other experts."""
 
@@ -123,7 +125,7 @@ def _with_logits(
         same += int((reloaded.argmax(-1) == preview.argmax(-1)).sum())
         positions += ids.numel()
         meter.add(1)
-    tolerance = EXACT_TOLERANCE * max(1.0, largest)
+    tolerance = max(EXACT_TOLERANCE * max(1.0, largest), NOISE * torch.finfo(loaded.dtype).eps * largest)
     part = 1.0
     if found.number_format != "F32" or loaded.dtype != torch.float32:
         tolerance = max(tolerance, ROUNDED_TOLERANCE * effect)

@@ -13,6 +13,7 @@ from s2e_core.adapter import CONFIG_FILE, WEIGHTS_FILE, export_adapter
 from s2e_core.chat import prompt_ids
 from s2e_core.edit import edited_weight
 from s2e_core.export import export_checkpoint
+from s2e_core.model_files import BUNDLED_MODEL
 from s2e_core.verification import Verification
 from s2e_core.verify import verify_export
 from s2e_core.written_tensors import realised_share
@@ -72,6 +73,17 @@ def test_a_preview_that_runs_in_bf16_is_compared_with_the_room_its_rounding_need
     found = verify_export(loaded, edit, out)
     assert found.passed and found.logit_difference < 0.1 * found.logit_effect
     assert not verify_export(loaded, edit, shutil.copytree(loaded.source, tmp_path / "base")).passed
+
+
+@pytest.mark.parametrize("dtype", [BF16, FP16])
+def test_an_edit_that_drowns_in_the_rounding_of_the_model_that_runs_is_shown_by_its_tensors(tmp_path, dtype):
+    loaded = load_model(BUNDLED_MODEL, device="cpu", dtype=dtype)
+    edit = random_edit(loaded, size=0.001)
+    found = verify_export(loaded, edit, export_checkpoint(loaded, edit, tmp_path / "out"))
+    assert found.passed and 0 < found.logit_effect <= found.logit_tolerance
+    assert any("too little to show in them" in line for line in found.lines())
+    base = verify_export(loaded, edit, shutil.copytree(loaded.source, tmp_path / "base"))
+    assert not base.passed and base.missing
 
 
 # What is wrong is found
