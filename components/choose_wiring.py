@@ -35,12 +35,11 @@ class ChooseWiring:
         """A new tab starts with the first session; then every choice leads to a run, and every run to a view."""
         session, choose = self.page.session, self.page.choose
         demo.load(guarded(self._show), [session, *self.sides], self.outputs, **SESSION)
-        pending = gr.State(None)  # the session an extraction has made, until the page turns to it
-        runs = self._wire_runs(pending)
-        for run in runs.values():
+        runs = self._wire_runs()
+        for run, made in runs.values():
             adopted = run.success(
                 guarded(self._adopt),
-                [session, pending, *self.sides, choose.model, choose.behavior, choose.swap],
+                [session, made, *self.sides, choose.model, choose.behavior, choose.swap],
                 self.outputs,
                 trigger_mode="always_last",  # by default one that comes while another is under way is dropped
                 **SESSION,
@@ -51,10 +50,13 @@ class ChooseWiring:
                 guarded(partial(kept_choice, self.store)), [session, choose.behavior],
                 [self.components[name] for name in CHOICE], **QUIET,
             )  # fmt: skip
-        wire_stop(choose.stop, runs)
+        wire_stop(choose.stop, {name: run for name, (run, _) in runs.items()})
 
-    def _wire_runs(self, pending: gr.State) -> dict[str, Any]:
-        """Extractions by name: by the button, and by a choice of what takes no time."""
+    def _wire_runs(self) -> dict[str, tuple[Any, gr.State]]:
+        """Extractions by name, by the button and by a choice of what takes no time, each with the session it made.
+
+        No two share that state: one that finds nothing to do would overwrite what another has just made.
+        """
         choose = self.page.choose
         # Another behaviour starts with its sides as they are; only then are the choices read.
         turned = choose.behavior.input(
@@ -68,19 +70,21 @@ class ChooseWiring:
             ),
             [choose.model, choose.behavior], choose.behavior, trigger_mode="always_last", **QUIET,
         )  # fmt: skip
-        inputs, made = [self.page.session, *self.inputs], [choose.status, pending]
+        inputs = [self.page.session, *self.inputs]
+        made = {name: gr.State(None) for name in ("extract", "behavior", "swap", "model")}
         pressed = choose.extract.click(
-            guarded(self._prepare), inputs, made, trigger_mode="once", js=started(choose.stop, "extract"), **MODEL
-        )
+            guarded(self._prepare), inputs, [choose.status, made["extract"]],
+            trigger_mode="once", js=started(choose.stop, "extract"), **MODEL,
+        )  # fmt: skip
         listens = {"behavior": turned.success, "swap": choose.swap.input, "model": changed.success}
         chosen = {
             name: listen(
-                guarded(self._prepare_ready), inputs, made, trigger_mode="always_last",
-                js=started(choose.stop, name), **MODEL,
+                guarded(self._prepare_ready), inputs, [choose.status, made[name]],
+                trigger_mode="always_last", js=started(choose.stop, name), **MODEL,
             )
             for name, listen in listens.items()
         }  # fmt: skip
-        return {"extract": pressed, **chosen}
+        return {name: (run, made[name]) for name, run in {"extract": pressed, **chosen}.items()}
 
     def _show(self, session: Session, shown: Shown, dtype: ExportDtype) -> tuple[Any, ...]:
         view = whole_view(self.store, session, shown, dtype)

@@ -215,6 +215,26 @@ def test_a_visitor_types_an_id_watches_stops_and_goes_on(
     assert store.is_loaded(ID)
 
 
+def test_a_click_quicker_than_the_page_keeps_what_it_made(
+    hub: HubServer, served: tuple[ModelStore, str], page: Page
+) -> None:
+    """The choice of a model has a run of its own, which finds nothing ready while the button's run is under way."""
+    _, address = served
+    page.set_default_timeout(PATIENCE)
+    page.goto(address)
+    status = page.locator("#status")
+    expect(status).to_contain_text("parameters, float32 on cpu", timeout=PATIENCE)
+    page.locator("#model input").fill(ID)
+    page.evaluate(
+        """() => {
+            const enter = new KeyboardEvent("keydown", {key: "Enter", code: "Enter", bubbles: true});
+            document.querySelector("#model input").dispatchEvent(enter);
+            setTimeout(() => document.querySelector("#extract").click(), 5);  // once the box has taken the name
+        }"""
+    )
+    expect(status).to_contain_text("133,568 parameters", timeout=PATIENCE)
+
+
 def ask_for(page: Page, name: str) -> None:
     page.locator("#model input").fill(name)
     page.locator("#model input").press("Enter")
