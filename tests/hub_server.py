@@ -15,12 +15,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import pytest
 from huggingface_hub import constants
-from huggingface_hub.utils import close_session
+from huggingface_hub.utils import _http, close_session
 
 BLOCK = 1 << 14
 
@@ -110,6 +111,15 @@ def use_hub(monkeypatch: pytest.MonkeyPatch, address: str, cache: Path) -> None:
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(cache / "no-token"))
     monkeypatch.delenv("HF_TOKEN", raising=False)
     close_session()
+
+
+def use_hub_to_write(monkeypatch: pytest.MonkeyPatch, hub: HubServer, cache: Path, token: str, owner: str) -> None:
+    """An empty `hub` that lets `token` write to `owner`'s repositories, for a client that repeats without a pause."""
+    hub.repositories, hub.requests, hub.bodies, hub.uploads, hub.refusals = {}, [], [], {}, {}
+    hub.writers = {token: owner}
+    use_hub(monkeypatch, hub.address, cache)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=lambda seconds: None, time=lambda: 0.0))
 
 
 class _Handler(BaseHTTPRequestHandler):

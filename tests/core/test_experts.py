@@ -10,9 +10,7 @@ import torch
 from torch import Tensor
 
 from s2e_core import (
-    ActivationMeans,
     Component,
-    ComponentScores,
     Edited,
     EditSettings,
     Example,
@@ -35,15 +33,16 @@ from s2e_core.batching import Row, answers
 from s2e_core.reliability import reliability
 from s2e_core.site_check import verify_sites
 from s2e_core.spec import KINDS
+from tests.core.agreement import Chain, assert_plain_loops_agree, chain_of
 from tests.core.by_hand import answer_by_hand
 from tests.core.edits import random_edit
 from tests.families import EXPERTS, VOCABULARY, in_memory, saved, tiny_model
 from tests.plain_weights import add_to_weight
-from tests.reference import elastic_net, reference, unit
 
 IDS = torch.arange(3, 13).reshape(1, 10)
 POSITIVE = (Example("How are you?", "Great, thanks!"), Example("And you over there", "Fine"))
 NEGATIVE = (Example("How are you?", "Bad."), Example("So", "Awful, oh dear"))
+CONTRAST = contrast_set(POSITIVE, NEGATIVE, name="mood")
 SETTINGS = EditSettings(rho_attn=0.2, rho_mlp=0.3, alpha=0.4)
 WAYS = ("mixtral", "gpt_oss", "llama4_text", "longcat_flash", "inkling_text", "dbrx", "jetmoe", "qwen3_5_moe_text")
 """One family of every way in which experts are called, and a hybrid."""
@@ -72,10 +71,8 @@ def way(request: pytest.FixtureRequest) -> Iterator[LoadedModel]:
 
 
 @pytest.fixture(scope="module")
-def chain(loaded: LoadedModel) -> tuple[ActivationMeans, SteeringDirections, ComponentScores]:
-    means = capture_means(loaded, contrast_set(POSITIVE, NEGATIVE, name="mood"))
-    directions = steering_directions(loaded, means)
-    return means, directions, component_scores(loaded, means, directions)
+def chain(loaded: LoadedModel) -> Chain:
+    return chain_of(loaded, CONTRAST)
 
 
 def test_every_neuron_of_every_expert_is_a_component_beside_the_dense_and_the_shared_mlps(loaded):
@@ -113,19 +110,7 @@ def test_norms_behind_experts_are_detected_in_half_precision_too(tmp_path):
 
 
 def test_scores_and_edit_equal_the_plain_loops(loaded, chain):
-    means, directions, scores = chain
-    edit = build_edit(scores, directions, SETTINGS)
-    for i, expected in enumerate(reference(loaded, POSITIVE, NEGATIVE)):
-        close(means.positive[i], expected.positive)
-        close(means.negative[i], expected.negative)
-        close(directions.unit[i] * directions.norm[i], expected.v)
-        close(scores.g[i], expected.g)
-        close(scores.keys[i], torch.stack(expected.keys))
-        rho = SETTINGS.rho(loaded.spec.sites[i].kind)
-        strengths = [elastic_net(g, rho, SETTINGS.alpha) for g in expected.g]
-        close(edit.strength[i], strengths)
-        blocks = [s * torch.outer(unit(expected.v), k) for s, k in zip(strengths, expected.keys, strict=True)]
-        close(torch.outer(edit.left[i], edit.right[i]), torch.cat(blocks, dim=1))
+    assert_plain_loops_agree(loaded, CONTRAST, chain, SETTINGS)
 
 
 def test_one_component_of_one_expert_edited_in_the_weights_is_the_previewed_edit_and_moves_the_logits(loaded, chain):
@@ -163,7 +148,7 @@ def test_an_edit_of_everything_in_a_mixed_batch_is_the_edit_in_the_weights(loade
 
 def test_steering_adds_the_raw_direction_once_to_what_the_experts_write(way):
     last = max(i for i, site in enumerate(way.spec.sites) if site.experts)
-    directions = steering_directions(way, capture_means(way, contrast_set(POSITIVE, NEGATIVE, name="mood")))
+    directions = steering_directions(way, capture_means(way, CONTRAST))
     norm = torch.zeros_like(directions.norm)
     norm[last] = directions.norm[last]
     steered = Steered(SteeringDirections(way.spec, directions.unit, norm, directions.provenance), 0.5)
@@ -226,19 +211,17 @@ def test_experts_in_half_precision_pass_the_check_and_are_previewed_as_edited_we
 
 
 def test_means_do_not_depend_on_the_batch(way, monkeypatch):
-    contrast = contrast_set(POSITIVE, NEGATIVE, name="mood")
-    together = capture_means(way, contrast)
+    together = capture_means(way, CONTRAST)
     monkeypatch.setattr("s2e_core.capture.MAX_BATCH_TOKENS", 1)
-    alone = capture_means(way, contrast)
+    alone = capture_means(way, CONTRAST)
     for a, b in ((together.positive, alone.positive), (together.more.values(), alone.more.values())):
         torch.testing.assert_close(list(a), list(b), rtol=1e-4, atol=1e-5)
 
 
 def test_the_reliability_of_the_data_is_told_by_the_same_directions_and_scores(way):
-    contrast = contrast_set(POSITIVE, NEGATIVE, name="mood")
-    means = capture_means(way, contrast)
+    means = capture_means(way, CONTRAST)
     expected = component_scores(way, means, steering_directions(way, means)).g
-    found = reliability(way, contrast, resamples=2)
+    found = reliability(way, CONTRAST, resamples=2)
     torch.testing.assert_close(list(found.g), list(expected), rtol=0, atol=1e-4)
     assert found.accuracy.isfinite().all()
 
@@ -287,8 +270,3 @@ def test_experts_that_write_something_else_than_their_neurons_fail_the_check():
     model.model.layers[1].mlp.experts.register_forward_hook(lambda module, inputs, output: 1.01 * output)
     with pytest.raises(UnsupportedModelError, match="layers.1.mlp.experts does not output its weight times its input"):
         verify_sites(model, find_sites(model))
-
-
-def close(actual: Tensor, expected: Tensor | list[float]) -> None:
-    wanted = torch.as_tensor(expected).double()
-    assert (actual.double() - wanted).abs().max() <= 1e-5 * wanted.abs().max().clamp_min(1)

@@ -13,27 +13,23 @@ from transformers import AttentionInterface
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from s2e_core import (
-    ActivationMeans,
     Component,
-    ComponentScores,
     Edited,
     EditSettings,
     Example,
     LoadedModel,
     ModelLoadError,
     Selection,
-    SteeringDirections,
     UnsupportedModelError,
     build_edit,
     capture_means,
-    component_scores,
     contrast_set,
     load_model,
     preview_logits,
-    steering_directions,
 )
 from s2e_core.architecture import REFUSED, find_sites
 from s2e_core.site_check import verify_sites
+from tests.core.agreement import Chain, assert_plain_loops_agree, chain_of
 from tests.families import (
     EXPERTS,
     HYBRIDS,
@@ -46,7 +42,6 @@ from tests.families import (
     saved_folder,
     tiny_model,
 )
-from tests.reference import elastic_net, reference, unit
 
 AHEAD = {"cpmant": {}, "xlm": {"causal": False}, "bert": {"is_decoder": False}, "roberta": {"is_decoder": False}}
 """Families, or settings of them, that read a text in both directions."""
@@ -88,6 +83,7 @@ OTHER_REASONS = (
 IDS = torch.arange(3, 13).reshape(1, 10)
 POSITIVE = (Example("How are you?", "Great, thanks!"), Example("And you over there", "Fine"))
 NEGATIVE = (Example("How are you?", "Bad."), Example("Hi", "Awful, oh dear, oh no"), Example("So", "No"))
+CONTRAST = contrast_set(POSITIVE, NEGATIVE, name="mood")
 SETTINGS = EditSettings(rho_attn=0.2, rho_mlp=0.3, alpha=0.4)
 
 
@@ -97,10 +93,8 @@ def loaded(request: pytest.FixtureRequest) -> Iterator[LoadedModel]:
 
 
 @pytest.fixture(scope="module")
-def chain(loaded: LoadedModel) -> tuple[ActivationMeans, SteeringDirections, ComponentScores]:
-    means = capture_means(loaded, contrast_set(POSITIVE, NEGATIVE, name="mood"))
-    directions = steering_directions(loaded, means)
-    return means, directions, component_scores(loaded, means, directions)
+def chain(loaded: LoadedModel) -> Chain:
+    return chain_of(loaded, CONTRAST)
 
 
 @pytest.fixture
@@ -158,19 +152,7 @@ def test_norms_behind_the_projections_are_detected(loaded):
 
 
 def test_scores_and_edit_equal_the_plain_loops(loaded, chain):
-    means, directions, scores = chain
-    edit = build_edit(scores, directions, SETTINGS)
-    for i, expected in enumerate(reference(loaded, POSITIVE, NEGATIVE)):
-        close(means.positive[i], expected.positive)
-        close(means.negative[i], expected.negative)
-        close(directions.unit[i] * directions.norm[i], expected.v)
-        close(scores.g[i], expected.g)
-        close(scores.keys[i], torch.stack(expected.keys))
-        rho = SETTINGS.rho(loaded.spec.sites[i].kind)
-        strengths = [elastic_net(g, rho, SETTINGS.alpha) for g in expected.g]
-        close(edit.strength[i], strengths)
-        blocks = [s * torch.outer(unit(expected.v), k) for s, k in zip(strengths, expected.keys, strict=True)]
-        close(torch.outer(edit.left[i], edit.right[i]), torch.cat(blocks, dim=1))
+    assert_plain_loops_agree(loaded, CONTRAST, chain, SETTINGS)
 
 
 @pytest.mark.parametrize("kind", ["heads", "neurons"])
@@ -225,8 +207,3 @@ def test_examples_that_a_family_fills_up_to_whole_blocks_are_refused_not_average
     loaded = in_memory(tiny_model("reformer", vocab_size=VOCABULARY))
     with pytest.raises(UnsupportedModelError, match="Use shorter examples"):
         capture_means(loaded, contrast_set([Example("How are you? " * 8, "Great"), *POSITIVE], NEGATIVE, name="mood"))
-
-
-def close(actual: Tensor, expected: Tensor | list[float]) -> None:
-    wanted = torch.as_tensor(expected).double()
-    assert (actual.double() - wanted).abs().max() <= 1e-5 * wanted.abs().max().clamp_min(1)

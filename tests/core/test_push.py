@@ -8,11 +8,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from huggingface_hub import constants
-from huggingface_hub.utils import _http
 
 from s2e_core import Cancelled, ExportError, LoadedModel, load_model
 from s2e_core.__main__ import main
@@ -20,7 +18,7 @@ from s2e_core.adapter import export_adapter
 from s2e_core.export import export_checkpoint
 from s2e_core.push import push_to_hub
 from tests.core.edits import files_of, random_edit
-from tests.hub_server import HubServer, Repository, running_hub, use_hub
+from tests.hub_server import HubServer, Repository, running_hub, use_hub_to_write
 
 ID = "somebody/edited"
 TOKEN = "hf_ThisMustNeverBeShown"
@@ -35,11 +33,7 @@ def server() -> Iterator[HubServer]:
 
 @pytest.fixture
 def hub(server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HubServer:
-    server.repositories, server.requests, server.bodies, server.uploads, server.refusals = {}, [], [], {}, {}
-    server.writers = {TOKEN: "somebody"}
-    use_hub(monkeypatch, server.address, tmp_path / "cache")
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=lambda seconds: None, time=lambda: 0.0))
+    use_hub_to_write(monkeypatch, server, tmp_path / "cache", TOKEN, "somebody")
     monkeypatch.setenv("HF_TOKEN", OF_THE_SERVER)
     return server
 

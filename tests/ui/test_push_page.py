@@ -9,12 +9,9 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
-from types import SimpleNamespace
 
 import gradio as gr
 import pytest
-from huggingface_hub import constants
-from huggingface_hub.utils import _http
 from playwright.sync_api import Browser, Page, expect
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -29,7 +26,7 @@ from components.session import Session
 from components.store import ModelStore
 from s2e_core import ExportError, load_edit, load_model, reloading
 from s2e_core.recipe import recipe_bytes
-from tests.hub_server import HubServer, Repository, running_hub, use_hub
+from tests.hub_server import HubServer, Repository, running_hub, use_hub_to_write
 from tests.ui.browser import served, watched_page
 from tests.ui.running import first_session, shared_store
 
@@ -47,11 +44,7 @@ def server() -> Iterator[HubServer]:
 
 @pytest.fixture
 def hub(server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HubServer:
-    server.repositories, server.requests, server.bodies, server.uploads, server.refusals = {}, [], [], {}, {}
-    server.writers = {TOKEN: "somebody"}
-    use_hub(monkeypatch, server.address, tmp_path / "cache")
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=lambda seconds: None, time=lambda: 0.0))
+    use_hub_to_write(monkeypatch, server, tmp_path / "cache", TOKEN, "somebody")
     return server
 
 
