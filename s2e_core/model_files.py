@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import hub
-from .checkpoint import FLOATS, INDEX, SINGLE, Checkpoint, open_checkpoint
+from .checkpoint import INDEX, SINGLE, Checkpoint, open_checkpoint
 from .errors import ExportError, ModelLoadError
 from .file_names import CONFIG, check_names
 from .model_config import check_config, read_json
-from .quantized import check_stored, stored_method
+from .quantized import check_stored, check_unstated, stored_method
 from .quanto_file import MAP
 from .types import Progress
 
@@ -53,11 +53,7 @@ def find_files(source: str | Path, *, revision: str | None = None, progress: Pro
     method = stored_method(read_json(folder / CONFIG, model_id)) or ("quanto" if (folder / MAP).is_file() else None)
     check_stored(method, model_id)
     checkpoint = _checkpoint(folder, model_id)
-    if method is not None and all(tensor.dtype in FLOATS for tensor in checkpoint.tensors().values()):
-        raise ModelLoadError(
-            f"The config.json of {model_id} says that its weights are quantised ({method}), and they are not. Remove "
-            "quantization_config from it, or download the model again."
-        )
+    check_unstated({name: tensor.dtype for name, tensor in checkpoint.tensors().items()}, method, model_id)
     return ModelFiles(folder, model_id, found, checkpoint, method)
 
 

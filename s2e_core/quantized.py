@@ -1,12 +1,13 @@
 """Quantised weights: which stored formats can be read, and quantising a full-precision checkpoint while it is loaded.
 
-Knows a configuration's `quantization_config` and transformers' quantisation settings; the libraries that do the work
-are optional. Loads no weight.
+Knows a configuration's `quantization_config`, headers of weights, and transformers' quantisation settings; the
+libraries that do the work are optional. Loads no weight.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from importlib.util import find_spec
 from types import MappingProxyType
@@ -16,6 +17,7 @@ import torch
 from torch import nn
 from transformers import BitsAndBytesConfig
 
+from .checkpoint import FLOATS
 from .errors import ModelLoadError
 from .placement import Quantize
 
@@ -39,6 +41,9 @@ TURNED_BACK: Mapping[str, Mapping[str, bool]] = MappingProxyType(
 )
 """Formats that become plain numbers while they are loaded, and the setting that asks for it."""
 
+A_WEIGHT = re.compile(r"(weight(_packed)?|_proj(_blocks)?)$")
+"""Of a stored tensor's name. Others may well be whole numbers: masks, positions, tables of tokens."""
+
 
 def stored_method(config: Mapping[str, Any]) -> str | None:
     """How the weights of a checkpoint are quantised, as its config.json says; None where they are not."""
@@ -61,6 +66,34 @@ def check_stored(method: str | None, model_id: str) -> None:
             "one small too."
         )
     _need(NEEDED[method], f"{model_id} is stored quantised with {method}, which needs")
+
+
+def check_unstated(formats: Mapping[str, str], method: str | None, model_id: str) -> None:
+    """Raise ModelLoadError where the stored tensors and what config.json says of quantising them contradict each other.
+
+    `formats` are the number formats of all stored tensors by name, `method` is that of `stored_method`. Whole numbers
+    would otherwise be taken for the weights themselves, which they stand for, and scales left out.
+    """
+    if method is not None:
+        if all(number_format in FLOATS for number_format in formats.values()):
+            raise ModelLoadError(
+                f"The config.json of {model_id} says that its weights are quantised ({method}), and they are not. "
+                "Remove quantization_config from it, or download the model again."
+            )
+        return
+    scales = {name.rpartition(".")[0]: name for name in formats if "scale" in name}
+    for name, number_format in formats.items():
+        if number_format in FLOATS or not A_WEIGHT.search(name):
+            continue
+        scale = scales.get(name.rpartition(".")[0])
+        if number_format.startswith("F8") and scale is None:  # cast, and no more
+            continue
+        raise ModelLoadError(
+            f"{model_id} could not be loaded: its weight {name} is stored as {number_format}"
+            f"{f', with scales in {scale}' if scale else ''}, and no quantization_config in its config.json says what "
+            f"these numbers stand for. Expected were weights stored as {', '.join(FLOATS)}. Load the full-precision "
+            "model that it was made from, or download this one again with its own config.json."
+        )
 
 
 def check_quantize(quantize: Quantize | None, method: str | None, model_id: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from s2e_core import LoadedModel, ModelLoadError, load_model
@@ -55,6 +57,62 @@ def test_an_expert_that_is_missing_or_of_another_shape_is_our_own_sentence(tmp_p
     save_file(weights | ({} if changed is None else {name: changed}), folder / "model.safetensors", {"format": "pt"})
     with pytest.raises(ModelLoadError, match="weights are missing, or have other shapes than its config.json says"):
         load_model(folder, device="cpu")
+
+
+def as_integers(weight):
+    return (weight / weight.abs().max() * 127).round().to(torch.int8)
+
+
+def half_as_many(weight):
+    return as_integers(weight).view(torch.uint8)[:, ::2].contiguous()
+
+
+@pytest.mark.parametrize("model_type", ["llama", "gpt2", "mixtral", "gpt_oss"])
+@pytest.mark.parametrize(("change", "stored_as"), [(as_integers, "I8"), (half_as_many, "U8"), (torch.sign, None)])
+def test_weights_that_are_whole_numbers_are_refused_by_name_where_nothing_says_what_they_stand_for(
+    tmp_path, model_type, change, stored_as
+):
+    folder = saved_folder(tmp_path, model_type)
+    weights = load_file(folder / "model.safetensors")
+    name = [name for name, weight in weights.items() if weight.dim() > 1 and name.endswith(("_proj", "weight"))][-1]
+    save_file(weights | {name: change(weights[name])}, folder / "model.safetensors", {"format": "pt"})
+    if stored_as is None:  # numbers that are whole by chance are numbers
+        assert load_model(folder, device="cpu").spec.sites
+        return
+    with pytest.raises(ModelLoadError, match=f"its weight {re.escape(name)} is stored as {stored_as}, and no .*F32"):
+        load_model(folder, device="cpu")
+
+
+@pytest.mark.parametrize("name", ["model.layers.0.mlp.down_proj.qweight", "model.layers.0.mlp.down_proj.weight_packed"])
+def test_weights_that_are_packed_are_refused_by_name_where_nothing_says_how(folder, name):
+    weights = load_file(folder / "model.safetensors")
+    whole = weights.pop("model.layers.0.mlp.down_proj.weight")
+    packed = {name: torch.ones(len(whole), 12, dtype=torch.int32)}
+    save_file(weights | packed, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelLoadError, match=f"its weight {re.escape(name)} is stored as I32, and no"):
+        load_model(folder, device="cpu")
+
+
+def test_numbers_in_8_bits_are_read_as_they_are_unless_scales_lie_beside_them(folder):
+    weights, name = load_file(folder / "model.safetensors"), "model.layers.0.mlp.down_proj.weight"
+    cast = weights[name].to(torch.float8_e4m3fn)
+    save_file(weights | {name: cast}, folder / "model.safetensors", {"format": "pt"})
+    assert torch.equal(load_model(folder, device="cpu").model.get_parameter(name), cast.float())
+    scaled = {name: cast, f"{name}_scale_inv": torch.ones(1)}
+    save_file(weights | scaled, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelLoadError, match=f"is stored as F8_E4M3, with scales in {re.escape(name)}_scale_inv, and"):
+        load_model(folder, device="cpu")
+
+
+def test_masks_positions_and_tables_may_be_whole_numbers(folder):
+    weights = load_file(folder / "model.safetensors")
+    tables = {
+        "model.layers.0.self_attn.bias": torch.ones(1, 1, 8, 8, dtype=torch.bool),
+        "model.embed_tokens.position_ids": torch.arange(8),
+        "model.layers.1.mlp.tid2eid": torch.zeros(8, 2, dtype=torch.int32),
+    }
+    save_file(weights | tables, folder / "model.safetensors", {"format": "pt"})
+    assert load_model(folder, device="cpu").spec.sites
 
 
 def keep_only(folder, *names):
