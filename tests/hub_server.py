@@ -22,6 +22,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from huggingface_hub import constants
 from huggingface_hub.utils import _http, close_session
+from transformers.utils import hub as transformers_hub
 
 BLOCK = 1 << 14
 
@@ -110,6 +111,7 @@ def use_hub(monkeypatch: pytest.MonkeyPatch, address: str, cache: Path) -> None:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(cache / "no-token"))
     monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setattr(transformers_hub, "_hf_api", None)  # keeps the address of when it was first used
     close_session()
 
 
