@@ -47,7 +47,7 @@ from .commands_hub import push
 from .commands_import import import_foreign
 from .commands_measure import evaluate_variants, find, sweep_grid
 from .export import ExportFormat
-from .memory import available_memory, gigabytes
+from .memory import available_memory
 from .naming import namer, remarks
 from .placement import parameter_count
 from .reloading import NotCheckedError, check_room
@@ -123,7 +123,7 @@ def _experts(spec: ModelSpec) -> str:
 
 def _memory(loaded: LoadedModel) -> str:
     free = available_memory(loaded.device)
-    return memory_held(loaded) + (f", {gigabytes(free)} left on {loaded.device}" if free else "")
+    return memory_held(loaded) + (f", {readable_size(free)} left on {loaded.device}" if free else "")
 
 
 def scores(options: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .errors import ModelLoadError
 from .model_files import ModelFiles
-from .placement import is_quantized, whole_weight
+from .placement import embedding, is_quantized, whole_weight
 from .site_weight import site_weight
 from .spec import ModelSpec
 
@@ -67,17 +67,14 @@ def difference(running: PreTrainedModel, spec: ModelSpec, precise: PreTrainedMod
         change, size = float((site_weight(running, site).to(exact.device) - exact).norm()), float(exact.norm())
         if not change <= MOST_LOSS * size:
             return f"the weight of {site.name} differs by {change / max(size, 1e-30):.0%}, more than fewer bits explain"
-    other = _other_rows(*(_embedding(model) for model in (running, precise)))
+    other = _other_rows(*(_plain_embedding(model) for model in (running, precise)))
     return None if other <= OTHER_ROWS else f"{other:.0%} of the embedding's rows differ, which quantising leaves alone"
 
 
-def _embedding(model: PreTrainedModel) -> Tensor | None:
+def _plain_embedding(model: PreTrainedModel) -> Tensor | None:
     """(vocabulary, d) as plain numbers; None where it is quantised, or the model does not say which module it is."""
-    try:
-        module = model.get_input_embeddings()
-        return None if is_quantized(module.weight) else whole_weight(module, "weight")
-    except (NotImplementedError, AttributeError):
-        return None
+    module = embedding(model)
+    return None if module is None or is_quantized(module.get_parameter("weight")) else whole_weight(module, "weight")
 
 
 def _other_rows(held: Tensor | None, exact: Tensor | None) -> float:

@@ -33,6 +33,7 @@ from huggingface_hub.utils import tqdm
 from .errors import ModelLoadError
 from .file_names import wanted_files
 from .model_config import check_config
+from .staging import readable_size
 from .transfer import BrokenTransfer, fetch
 from .types import Progress
 
@@ -120,7 +121,7 @@ def _check_disk(model_id: str, n_bytes: int) -> None:
     free = shutil.disk_usage(cache).free - SPARE_BYTES
     if n_bytes > free:
         raise ModelLoadError(
-            f"{model_id} needs {n_bytes / 1e9:,.1f} GB on the disk, and {max(0, free) / 1e9:,.1f} GB are free. "
+            f"{model_id} needs {readable_size(n_bytes)} on the disk, and {readable_size(max(0, free))} are free. "
             "Make room, or set HF_HOME to a folder on a larger disk."
         )
 
@@ -136,7 +137,7 @@ def _broken(model_id: str, error: BrokenTransfer) -> str:
     if error.damaged:
         return f"A file of {model_id} arrived damaged and was removed. Try again, or use another network."
     return (
-        f"The download of {model_id} broke off in the middle of a file ({error.done / 1e6:,.1f} MB of it are kept). "
+        f"The download of {model_id} broke off in the middle of a file ({readable_size(error.done)} of it are kept). "
         "Check the connection and try again: it goes on from there."
     )
 

@@ -22,7 +22,7 @@ from .file_names import check_vocabulary
 from .full_precision import check_originals, difference, same_sites
 from .memory import available_memory, is_out_of_memory, memory_need, refuse_hopeless, weights_bytes
 from .model_files import ModelFiles, find_files
-from .placement import SPREAD, Placement, Quantize, is_quantized, whole_weight
+from .placement import SPREAD, Placement, Quantize, embedding, is_quantized, whole_weight
 from .quantized import check_quantize
 from .residence import residence_warnings
 from .site_check import verify_sites
@@ -102,7 +102,9 @@ def _verified(files: ModelFiles, own: ModelFiles, target: Target, asked: Placeme
         precise, unused = _read(own, "disk", Placement())
         _refuse_not_finite(precise, own.model_id)
     _refuse_not_finite(model, files.model_id)
-    warnings = (*warnings, *text_warnings(tokenizer, own.model_id, _vocabulary(model)), *_unused_warning(unused))
+    embedded = embedding(model)
+    vocabulary = None if embedded is None else int(embedded.get_parameter("weight").shape[0])
+    warnings = (*warnings, *text_warnings(tokenizer, own.model_id, vocabulary), *_unused_warning(unused))
     spec = verify_sites(model, find_sites(model))
     if precise is not None:
         spec = _full_spec(model, spec, precise, files, own)
@@ -136,14 +138,6 @@ def _full_spec(
         f"{own.model_id} is not the model that {files.model_id} was made from: {other}. Give --originals the "
         "full-precision files of the same model."
     )
-
-
-def _vocabulary(model: PreTrainedModel) -> int | None:
-    """How many tokens have an embedding; None where the model does not say which module that is."""
-    try:
-        return int(model.get_input_embeddings().weight.shape[0])
-    except (NotImplementedError, AttributeError):
-        return None
 
 
 def _unused_warning(unused: tuple[str, ...]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ import torch
 from .checkpoint import FLOATS, Checkpoint, StoredTensor
 from .errors import ModelLoadError
 from .placement import QUANTIZE, Quantize
+from .staging import readable_size
 
 BYTES_QUANTIZED: Mapping[Quantize, float] = MappingProxyType({"int8": 1.0, "int4": 0.5 + 4 / 64})
 """Of one number: itself and its share of the scales (one fp32 for 64 numbers in 4 bits, one for a whole row in 8)."""
@@ -46,8 +47,8 @@ class MemoryNeed:
         if self.available is None or self.weights * WORKING_SHARE <= self.available:
             return None
         return (
-            f"The weights take {gigabytes(self.weights)} of the {gigabytes(self.available)} of memory that were free "
-            f"on {self.place}: long prompts or many rows at once may not fit."
+            f"The weights take {readable_size(self.weights)} of the {readable_size(self.available)} of memory that "
+            f"were free on {self.place}: long prompts or many rows at once may not fit."
         )
 
 
@@ -78,9 +79,9 @@ def refuse_hopeless(model_id: str, checkpoint: Checkpoint, need: MemoryNeed, *, 
     # What is stored quantised is as small as it gets.
     fitting = [f"{way}, " for way, weights in ways if method is None and weights <= need.available]
     raise ModelLoadError(
-        f"{model_id} needs {gigabytes(need.weights)} of memory for its weights, and {gigabytes(need.available)} are "
-        f"free on {need.place}. Choose {''.join(fitting[:2])}a smaller model or a machine with "
-        "more memory; with --device auto a model also runs where a part of it stays on the disk, slowly."
+        f"{model_id} needs {readable_size(need.weights)} of memory for its weights, and "
+        f"{readable_size(need.available)} are free on {need.place}. Choose {''.join(fitting[:2])}a smaller model or "
+        "a machine with more memory; with --device auto a model also runs where a part of it stays on the disk, slowly."
     )
 
 
@@ -135,7 +136,3 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 def dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def gigabytes(n_bytes: int) -> str:
-    return f"{n_bytes / 1e9:,.1f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:,.1f} MB"

@@ -61,6 +61,15 @@ def whole_weight(module: nn.Module, name: str) -> Tensor:
     return _offloaded(owner, leaf) if parameter.is_meta else dequantized(owner, parameter)
 
 
+def embedding(model: PreTrainedModel) -> nn.Module | None:
+    """The module whose `weight` (vocabulary, d) embeds the tokens; None where the model does not say which it is."""
+    try:
+        module: nn.Module = model.get_input_embeddings()
+    except (NotImplementedError, AttributeError):
+        return None
+    return module if isinstance(getattr(module, "weight", None), nn.Parameter) else None
+
+
 def is_quantized(parameter: Tensor) -> bool:
     """Some libraries' tensors report a float dtype and a matrix's shape: only the exact type tells."""
     return type(parameter) is not nn.Parameter

@@ -21,8 +21,9 @@ from .adapter import CONFIG_FILE
 from .checkpoint import FLOATS, Checkpoint, open_checkpoint
 from .dispatch import Target, budget, read_model
 from .errors import ExportError
-from .memory import WORKING_SHARE, gigabytes, is_out_of_memory, memory_need
+from .memory import WORKING_SHARE, is_out_of_memory, memory_need
 from .placement import SPREAD, offload_maps, running_device
+from .staging import readable_size
 from .types import LoadedModel, WeightEdit
 
 if TYPE_CHECKING:
@@ -80,9 +81,11 @@ def _free_room(loaded: LoadedModel, checkpoint: Checkpoint, dtype: torch.dtype) 
     ]
     for device, need in needs:
         if need.available is None or need.weights * WORKING_SHARE <= need.available:
-            return Room(device, dtype, f"The model that is checked takes {gigabytes(need.weights)} on {need.place}.")
+            return Room(
+                device, dtype, f"The model that is checked takes {readable_size(need.weights)} on {need.place}."
+            )
     need = needs[-1][1]
-    short = f"{gigabytes(need.weights)} beside the loaded one, and {gigabytes(need.available or 0)} are free"
+    short = f"{readable_size(need.weights)} beside the loaded one, and {readable_size(need.available or 0)} are free"
     if method:
         raise NotCheckedError(f"a second model, stored quantised, needs {short} on {need.place}")
     return Room("disk", dtype, f"The model that is checked would need {short}: it stays on the disk, which is slow.")

@@ -5,8 +5,9 @@ Knows loaded models; loads and changes nothing.
 
 from __future__ import annotations
 
-from .memory import dtype_name, gigabytes
+from .memory import dtype_name
 from .placement import bytes_by_place
+from .staging import readable_size
 from .types import LoadedModel
 
 
@@ -22,8 +23,8 @@ def memory_held(loaded: LoadedModel) -> str:
     """The weights' size, by place where there are several."""
     places = bytes_by_place(loaded.model)
     if len(places) == 1:
-        return f"{gigabytes(sum(places.values()))} of weights"
-    return ", ".join(f"{gigabytes(n)} on {'the disk' if place == 'disk' else place}" for place, n in places.items())
+        return f"{readable_size(sum(places.values()))} of weights"
+    return ", ".join(f"{readable_size(n)} on {'the disk' if place == 'disk' else place}" for place, n in places.items())
 
 
 def residence_warnings(loaded: LoadedModel) -> tuple[str, ...]:
@@ -35,8 +36,9 @@ def _spread(loaded: LoadedModel) -> str | None:
     places = bytes_by_place(loaded.model)
     if "disk" in places:
         return (
-            f"{gigabytes(places['disk'])} of {gigabytes(sum(places.values()))} of weights stay on the disk and are "
-            "read again for every token: expect answers to be slow. More memory, a smaller dtype or fewer bits help."
+            f"{readable_size(places['disk'])} of {readable_size(sum(places.values()))} of weights stay on the disk and "
+            "are read again for every token: expect answers to be slow. More memory, a smaller dtype or fewer bits "
+            "help."
         )
     if len(places) > 1:
         return f"The weights are spread: {memory_held(loaded)}."

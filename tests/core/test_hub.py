@@ -194,7 +194,7 @@ def test_a_server_that_knows_no_ranges_sends_all_again(hub):
 
 def test_a_full_disk_is_told_before_anything_comes(hub, monkeypatch):
     monkeypatch.setattr("s2e_core.hub.SPARE_BYTES", 1 << 60)
-    assert "GB are free" in refused() and "HF_HOME" in refused()
+    assert "0 bytes are free" in refused() and "HF_HOME" in refused()
     assert not hub.of_weights()
 
 

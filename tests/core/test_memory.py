@@ -45,7 +45,7 @@ def test_a_container_may_have_less_than_its_machine(tmp_path, monkeypatch):
 def test_a_model_larger_than_the_memory_is_refused_before_anything_is_built(llama, monkeypatch):
     monkeypatch.setattr("s2e_core.memory.available_memory", lambda device: 1000)
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", None)
-    with pytest.raises(ModelLoadError, match="MB of memory for its weights, and 0.0 MB are free on cpu"):
+    with pytest.raises(ModelLoadError, match="kB of memory for its weights, and 1.0 kB are free on cpu"):
         load_model(llama.source, device="cpu")
 
 

@@ -27,6 +27,7 @@ from s2e_core.adapter import CONFIG_FILE, WEIGHTS_FILE
 from s2e_core.checkpoint import open_checkpoint
 from s2e_core.memory import weights_bytes
 from s2e_core.reloading import check_room, second_model
+from s2e_core.staging import readable_size
 from tests.core.edits import BF16, FP32, IDS, folder_of, logits, random_edit
 from tests.families import saved_folder, tiny_tokenizer
 
@@ -121,7 +122,7 @@ def test_what_the_check_takes_is_known_before_and_said(llama, tmp_path):
     edit = random_edit(llama)
     room = check_room(llama, edit, export_checkpoint(llama, edit, tmp_path / "out"))
     size = weights_bytes(open_checkpoint(llama.source), FP32)
-    assert room.target == torch.device("cpu") and f"{size / 1e6:.1f} MB on cpu" in room.sentence
+    assert room.target == torch.device("cpu") and f"{readable_size(size)} on cpu" in room.sentence
     assert room.sentence in "\n".join(verify_export(llama, edit, tmp_path / "out").lines())
 
 
@@ -177,7 +178,7 @@ def test_what_is_stored_quantised_and_finds_no_room_is_written_and_said_not_to_b
     edit = random_edit(stored)
     out = export_adapter(stored, edit, tmp_path / "out")
     monkeypatch.setattr(memory_module, "available_memory", lambda device: 1000)
-    assert "0.0 MB are free on cpu" in said_not_checked(verify_export(stored, edit, out), "stored quantised, needs")
+    assert "1.0 kB are free on cpu" in said_not_checked(verify_export(stored, edit, out), "stored quantised, needs")
 
 
 def test_what_transformers_cannot_run_from_the_disk_is_said_not_to_be_checked(tmp_path, monkeypatch):
