@@ -212,7 +212,7 @@ const legend = () => {
   if (seen & 16) items.push(key('none', `no ${what}`));
   find('-legend').replaceChildren(...items);
   find('-legend').style.setProperty('--full', stops(name, 0)[5]);
-  find('-legend').style.setProperty('--pale', stops(name, PALE[name])[v.mode === 'g' ? 5 : 3]);
+  find('-legend').style.setProperty('--pale', stops(name, PALE)[v.mode === 'g' ? 5 : 3]);
 };
 
 // ---- life ----------------------------------------------------------------------------------------------------------

@@ -39,6 +39,10 @@ const real = id => v.columns ? v.columns[id] : id % v.shown;
 const exists = id => v.states[id] & EXISTS;
 const shade = id => v.mode === 'g' ? v.g[id] : v.place[id] < 0 ? 0 : v.strength[v.place[id]];
 const signed = x => (x < 0 ? '\u2212' : '+') + Math.abs(x).toPrecision(3);
+const short = x => {   // in a cell: two decimals, rounded, and no sign before a zero
+  const size = Math.abs(x) < 9.995 ? Math.abs(x).toFixed(2) : Math.abs(x).toPrecision(3);
+  return size === '0.00' ? size : (x < 0 ? '\u2212' : '+') + size;
+};
 const stateWord = id => {
   const s = v.states[id];
   if (!v.compared) return '';
@@ -72,14 +76,15 @@ const ink = name => {
     : {fg: '#27272a', soft: '#52525b', back: '#ffffff', line: '#18181b', hatch: '#c4c4cc'};
 };
 const channels = hex => [1, 3, 5].map(i => parseInt(hex.slice(i, i + 2), 16));
-const mix = (a, b, t) => channels(a).map((x, i) => Math.round(x + (channels(b)[i] - x) * t));
-const rgb = c => `rgb(${c.join(',')})`;
-const stops = (name, pale) => PALETTES[name].map(hex => rgb(mix(hex, name === 'dark' ? '#101116' : '#ffffff', pale)));
-const PALE = {light: 0.5, dark: 0.5};
+const between = (a, b, t) => a.map((x, i) => x + (b[i] - x) * t);
+const rgb = c => `rgb(${c.map(Math.round).join(',')})`;
+const PALE = 0.5, PAPER = {light: '#ffffff', dark: '#101116'};   // what is not edited is mixed with the paper
+const tones = (name, pale) => PALETTES[name].map(hex => between(channels(hex), channels(PAPER[name]), pale));
+const stops = (name, pale) => tones(name, pale).map(rgb);
 // One colour scale holds both tones: pale cells lie in [-1, 1], full ones in [2, 4]; see `codes`.
 const scale = name => {
   const spread = (tones, from) => tones.map((tone, i) => [(from + 2 * i / (tones.length - 1)) / 5, tone]);
-  return [...spread(stops(name, PALE[name]), 0), ...spread(stops(name, 0), 3)];
+  return [...spread(stops(name, PALE), 0), ...spread(stops(name, 0), 3)];
 };
 const full = id => !v.compared || v.states[id] & EDITED;
 const codes = () => Array.from({length: v.layers}, (_, r) => {
@@ -89,9 +94,18 @@ const codes = () => Array.from({length: v.layers}, (_, r) => {
   }
   return row;
 });
-const textColor = (id, name) => {
-  const strong = full(id) && Math.abs(shade(id) / v.scale) > (name === 'dark' ? 0.7 : 0.5);
-  return strong ? (name === 'dark' ? '#111113' : '#ffffff') : full(id) ? ink(name).fg : ink(name).soft;
+const luminance = c => c.map(x => x / 255).map(x => x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4)
+  .reduce((sum, x, i) => sum + x * [0.2126, 0.7152, 0.0722][i], 0);
+const contrast = (a, b) => (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+const drawn = (id, name) => {   // the colour of a cell
+  const list = tones(name, full(id) ? 0 : PALE), at = (clamp(shade(id) / v.scale, -1, 1) + 1) / 2 * (list.length - 1);
+  const below = Math.min(Math.floor(at), list.length - 2);
+  return between(list[below], list[below + 1], at - below);
+};
+const textColor = (id, name) => {   // the first of these that can be read there: black or white always can
+  const back = luminance(drawn(id, name)), {fg, soft} = ink(name);
+  const inks = [...(full(id) ? [] : [soft]), fg, name === 'dark' ? '#111113' : '#ffffff', '#ffffff', '#000000'];
+  return inks.find(hex => contrast(luminance(channels(hex)), back) >= 4.5);
 };
 
 // ---- drawing -------------------------------------------------------------------------------------------------------
@@ -140,7 +154,7 @@ const numbers = (size, name) => {
   if (size.w >= 44 && size.h >= 20) visible((r, c, id) => {
     if (!exists(id)) return;
     out.x.push(c); out.y.push(r); out.textfont.color.push(textColor(id, name));
-    out.text.push(v.mode === 'lambda' && !(v.states[id] & EDITED) ? '' : signed(shade(id)).replace(/(\.\d\d)\d+$/, '$1'));
+    out.text.push(v.mode === 'lambda' && !(v.states[id] & EDITED) ? '' : short(shade(id)));
   });
   return out;
 };

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import re
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,7 @@ from s2e_core.settings import Selection
 from s2e_core.spec import Component, grid_component
 from tests.ui.browser import PHONE, served, watched_page
 from tests.ui.heatmap_demo import demo_page, edit_of, made_up
+from tests.ui.test_look import contrast
 
 SMALL = made_up(6, 8, 448, without_heads=(2,))
 TAU = 0.08
@@ -336,6 +339,41 @@ def test_colours_follow_the_theme_without_a_reload(page: Page, heads_url: str) -
     light = ramp.evaluate("n => getComputedStyle(n).backgroundImage")
     page.evaluate("document.body.classList.add('dark')")
     until(lambda: ramp.evaluate("n => getComputedStyle(n).backgroundImage") != light, page)
+
+
+def test_the_number_in_every_cell_is_rounded_and_can_be_read_on_its_colour(page: Page, heads_url: str) -> None:
+    opened(page, heads_url)
+    g = SMALL.grid("heads").numpy()
+    for theme in ("light", "dark"):
+        page.evaluate("dark => document.body.classList.toggle('dark', dark)", theme == "dark")
+        until(lambda theme=theme: CELLS_SCALE[theme] in page.evaluate(f"({CELLS})()")["scale"][-1][1], page)
+        shown = page.evaluate(f"({CELLS})()")
+        assert len(shown["text"]) == np.isfinite(g).sum()
+        for row, column, text, ink in zip(shown["y"], shown["x"], shown["text"], shown["ink"], strict=True):
+            assert text.replace("\N{MINUS SIGN}", "-") == f"{g[row, column]:+.2f}".replace("+0.00", "0.00").replace(
+                "-0.00", "0.00"
+            )
+            assert contrast(hex_of(on_scale(shown["scale"], (shown["z"][row][column] + 1) / 5)), ink) >= 4.5
+
+
+CELLS = """() => {
+  const [map, , , numbers] = document.querySelector('#grid .s2e-map-plot').data;
+  return {scale: map.colorscale, z: map.z.map(row => [...row]), x: numbers.x, y: numbers.y, text: numbers.text,
+    ink: numbers.textfont.color};
+}"""
+CELLS_SCALE = {"light": "150,32,12", "dark": "255,179,148"}  # the strongest colour for the behaviour
+
+
+def on_scale(scale: list[tuple[float, str]], at: float) -> list[float]:
+    """The colour of plotly's scale at a place from 0 to 1, between the two stops around it."""
+    stops = [(place, [float(part) for part in re.findall(r"[\d.]+", colour)]) for place, colour in scale]
+    (low, one), (high, other) = next(pair for pair in pairwise(stops) if pair[0][0] <= at <= pair[1][0])
+    part = (at - low) / (high - low) if high > low else 0.0
+    return [a + (b - a) * part for a, b in zip(one, other, strict=True)]
+
+
+def hex_of(colour: list[float]) -> str:
+    return "#" + "".join(f"{round(part):02x}" for part in colour)
 
 
 def test_the_colour_can_show_the_strength(page: Page, heads_url: str) -> None:
