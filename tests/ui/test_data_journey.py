@@ -8,16 +8,17 @@ from __future__ import annotations
 import json
 import pickle
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from components import data_wiring
+from components import data_handlers, data_wiring
 from components import data_words as words
 from components.data_handlers import Look, looked
+from s2e_core import OwnResponse, Progress, own_responses
 from tests.ui.browser import PHONE, watched_page
 from tests.ui.running import running_app, shared_store
 from tests.ui.test_journey import PATIENCE, arrive, figures, rest
@@ -150,42 +151,60 @@ def test_what_a_file_says_is_never_run(visitor: Page, tmp_path: Path) -> None:
     assert visitor.title() != "run" and not visitor.locator("#own img, #check img").count()
 
 
-def test_the_model_answers_stops_goes_on_and_its_answers_are_put_on_sides(visitor: Page, tmp_path: Path) -> None:
-    behavior = shared_store().behavior("safety")
+def held_after_the_first(ended: threading.Event) -> Callable[..., tuple[OwnResponse, ...]]:
+    """The model's own answers that hold still after the first of them until they are stopped, and say that they end."""
+
+    def answer(*values: Any, progress: Progress, stop: threading.Event, **options: Any) -> tuple[OwnResponse, ...]:
+        def hold(done: int, total: int) -> None:
+            progress(done, total)
+            assert not done or stop.wait(60), "no Stop came"
+
+        try:
+            return own_responses(*values, progress=hold, stop=stop, **options)
+        finally:
+            ended.set()
+
+    return answer
+
+
+def test_the_model_answers_stops_goes_on_and_its_answers_are_put_on_sides(
+    visitor: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behavior, ended = shared_store().behavior("safety"), threading.Event()
     for side, examples in (("file", behavior.contrast.positive), ("second", behavior.contrast.negative)):
         path = tmp_path / f"{side}.txt"
         path.write_text("\n".join(example.prompt for example in examples[:40]))
         upload(visitor, path, f"own-{side}")
     preview(visitor, words.PROMPTS_ONLY)
     visitor.fill("#answer-length input", "40")
-    visitor.fill("#answer-samples input", "24")
+    visitor.fill("#answer-samples input", "4")
     visitor.press("#answer-samples input", "Tab")
-    visitor.click("#generate")
-    visitor.wait_for_function("() => document.querySelector('.answer-table')?.dataset.rows > 0", timeout=PATIENCE)
-    visitor.click("#stop-generate")
+    with monkeypatch.context() as held:
+        held.setattr(data_handlers, "own_responses", held_after_the_first(ended))
+        visitor.click("#generate")
+        visitor.wait_for_function("() => document.querySelector('.answer-table')?.dataset.rows > 0", timeout=PATIENCE)
+        visitor.click("#stop-generate")
+        assert ended.wait(60), "the model goes on behind the visitor's back"
     expect(visitor.locator("#generate")).to_have_text(words.GO_ON, timeout=PATIENCE)
     expect(visitor.locator("#generate")).to_be_enabled(timeout=PATIENCE)
-    visitor.wait_for_timeout(1500)
     expect(visitor.locator("#answers-status")).to_contain_text("they stay", timeout=PATIENCE)
-    kept = visitor.inner_text("#answers-status")
-    visitor.wait_for_timeout(1500)
-    assert visitor.inner_text("#answers-status") == kept, "nothing goes on behind its back"
+    expect(visitor.locator("#answers-status")).to_contain_text("of 320", timeout=PATIENCE)
     visitor.click("#generate")
-    expect(visitor.locator("#answers-status")).to_contain_text("All 1,920 answers", timeout=3 * PATIENCE)
+    expect(visitor.locator("#answers-status")).to_contain_text("All 320 answers", timeout=PATIENCE)
     preview(visitor, words.USES_ANSWERS)
-    preview(visitor, f"{words.WANTED_SIDE} 960")
+    preview(visitor, f"{words.WANTED_SIDE} 160")
     assert visitor.locator(".answer-table td:nth-child(1) input:checked").count() == 150, "evenly picked"
     visitor.get_by_label(words.RULES["length"]).check()
     preview(visitor, f"{words.WANTED_SIDE} ")
     expect(visitor.locator("#answer-share")).to_be_visible(timeout=PATIENCE)
     visitor.get_by_label(words.RULES["prompt"]).check()
-    preview(visitor, f"{words.WANTED_SIDE} 960")
+    preview(visitor, f"{words.WANTED_SIDE} 160")
     visitor.get_by_label("answer 1: opposite").check()
-    preview(visitor, f"{words.WANTED_SIDE} 959")
+    preview(visitor, f"{words.WANTED_SIDE} 159")
     expect(visitor.get_by_label("answer 1: wanted")).not_to_be_checked()
     expect(visitor.get_by_label(words.RULES["hand"])).to_be_checked(timeout=PATIENCE)
     visitor.click("#extract-answers")
-    expect(visitor.locator("#status")).to_contain_text("959 + 961 examples", timeout=PATIENCE)
+    expect(visitor.locator("#status")).to_contain_text("159 + 161 examples", timeout=PATIENCE)
     rest(visitor)
 
 
