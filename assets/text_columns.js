@@ -14,7 +14,7 @@ const build = count => {
   for (let i = 0; i < count; i++) {
     const column = make('section', 'text-column', root);
     const head = make('header', '', column);
-    make('h3', '', head);
+    make('h3', '', head).ariaLevel = 2;   // beside the page's other parts, below its title
     make('span', 'note', head);
     const text = make('div', 'text', column);
     text.tabIndex = 0;
@@ -26,6 +26,7 @@ const fill = (node, segments) => {
     const part = document.createElement({new: 'mark', gone: 'del'}[mark] || 'span');
     if (mark === 'gone') {   // a tick where words were left out; the words themselves on hover and for screen readers
       part.title = `left out: ${text}`;
+      part.setAttribute('role', 'img');   // a deletion of no text may have no name
       part.setAttribute('aria-label', part.title);
     } else part.textContent = text;
     return part;

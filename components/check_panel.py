@@ -22,7 +22,7 @@ class CheckPanel:
 
 def check_panel() -> CheckPanel:
     with gr.Column(visible=False, elem_id="check") as column:
-        gr.Markdown(f"#### {words.CHECK_TITLE}")
+        gr.Markdown(f"## {words.CHECK_TITLE}")
         report = gr.HTML(elem_id="check-report", apply_default_css=False)
         with gr.Row(elem_classes="bar"):
             measure = gr.Button(words.MEASURE, elem_id="measure-trust", size="sm", scale=0, min_width=220)

@@ -38,7 +38,7 @@ def report_html(report: Report, *, folded: bool = False) -> str:
 def spans_html(spans: Mapping[str, Sequence[tuple[str, bool]]], *, folded: bool = False) -> str:
     """One example of each side as tokens, the averaged ones marked."""
     shown = "".join(
-        f'<section><h5>{html.escape(side)}</h5><p class="tokens">{"".join(_tokens(tokens))}</p></section>'
+        f'<section><h3>{html.escape(side)}</h3><p class="tokens">{"".join(_tokens(tokens))}</p></section>'
         for side, tokens in spans.items()
     )
     return (

@@ -93,7 +93,7 @@ def _side(title: str, examples: Sequence[Example]) -> str:
         f"<li>{_cell('prompt', example.prompt)}{_cell('response', example.response)}</li>"
         for example in examples[:FIRST]
     )
-    return f"<section><h4>{html.escape(title)} <small>{len(examples):,}</small></h4><ol>{items}</ol></section>"
+    return f"<section><h2>{html.escape(title)} <small>{len(examples):,}</small></h2><ol>{items}</ol></section>"
 
 
 def _cell(kind: str, text: str) -> str:

@@ -24,7 +24,7 @@ def detail_panel() -> DetailPanel:
     with gr.Row(elem_id="details"):
         with gr.Column(scale=7, min_width=330):
             with gr.Row(elem_classes="bar"):
-                gr.Markdown(f"### {texts.TABLE}\n{texts.TABLE_HELP}")
+                gr.Markdown(f"## {texts.TABLE}\n{texts.TABLE_HELP}")
                 shown = gr.Radio(
                     list(texts.TABLE_CHOICES), value="all", show_label=False, container=False, elem_id="shown",
                     label=texts.TABLE, scale=0, min_width=230, interactive=True,
@@ -35,7 +35,7 @@ def detail_panel() -> DetailPanel:
                 label=texts.TABLE, buttons=[], column_count=len(COLUMNS),
             )  # fmt: skip
         with gr.Column(scale=4, min_width=300, elem_id="inspector-panel"):
-            gr.Markdown(f"### {texts.INSPECTOR}")
+            gr.Markdown(f"## {texts.INSPECTOR}")
             inspector = gr.HTML(elem_id="inspector", apply_default_css=False)
             with gr.Row(elem_classes="dials"):
                 strength = gr.Slider(

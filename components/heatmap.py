@@ -82,7 +82,8 @@ def _template(kind: Kind, elem_id: str, label: str, height: int | None) -> str:
     buttons = "".join(
         f'<button type="button" data-do="{do}" title="{title}" aria-label="{title}">{word}</button>'
         for do, word, title in (
-            ("out", "\N{MINUS SIGN}", "Zoom out"), ("in", "+", "Zoom in"), ("reset", "Reset", "Reset: show the whole grid"),
+            ("out", "\N{MINUS SIGN}", "Zoom out"), ("in", "+", "Zoom in"),
+            ("reset", "Reset", "Reset: show the whole grid"),
             ("png", "PNG", "Save as PNG image"), ("svg", "SVG", "Save as SVG drawing"),
         )
     )  # fmt: skip

@@ -26,7 +26,7 @@ class TakeHomePanel:
 
 def take_home_panel(*, push: bool) -> TakeHomePanel:
     with gr.Column(elem_id="take-home"):
-        gr.Markdown(f"### {texts.TAKE_HOME}\n{texts.TAKE_HOME_HELP}")
+        gr.Markdown(f"## {texts.TAKE_HOME}\n{texts.TAKE_HOME_HELP}")
         with gr.Row(elem_id="downloads"):
             checkpoint = gr.Button(texts.CHECKPOINT, elem_id="checkpoint", variant="primary", min_width=140)
             adapter = gr.Button(texts.ADAPTER, elem_id="adapter", min_width=140)

@@ -68,3 +68,9 @@ def test_the_style_sheets_own_words_can_be_read_on_its_own_papers(mode: str) -> 
         for paper in ("paper", "tint"):
             assert contrast(colours[words], colours[paper]) >= AA, (words, paper)
     assert contrast(colours["ink"], colours["mark"]) >= AA
+
+
+def test_what_gradios_table_offers_and_the_page_does_not_do_is_off_the_page() -> None:
+    hidden = "".join(re.findall(r"([^{}]+){ display: none !important; }", STYLES))
+    for part in (".select-all-checkbox", '[aria-label^="Add "]', '[aria-label^="Delete "]'):
+        assert part in hidden
