@@ -19,6 +19,7 @@ from .limits import Limits
 from .session import Session
 from .store import ModelStore
 from .text_columns import Column, columns_value
+from .trade_off_words import counted
 
 UPDATE_SECONDS = 0.05
 
@@ -73,8 +74,7 @@ def _variants(session: Session, request: Request) -> list[tuple[str, Variant]]:
 
 
 def _edited_title(session: Session) -> str:
-    heads, neurons = session.edit.count("heads"), session.edit.count("neurons")
-    return f"{texts.EDITED_COLUMN}, {_plural(heads, 'head')} and {_plural(neurons, 'neuron')}"
+    return f"{texts.EDITED_COLUMN}, {counted((session.edit.count('heads'), session.edit.count('neurons')))}"
 
 
 def _plural(count: int, word: str) -> str:

@@ -26,7 +26,7 @@ from s2e_core.residence import residence
 from s2e_core.spec import KINDS
 
 from . import texts
-from .dials import is_on, threshold
+from .dials import is_on, preset_name, threshold
 from .session import Origin, Session
 
 CHANCE_SDS = 3
@@ -89,11 +89,14 @@ def _verdict(session: Session, figures: EditSummary) -> tuple[str, str]:
         way_out = "" if name else f" {_way_out(session)}"
         return "note", f"{origin}Nothing is edited: the edited model is the original.{way_out}"
     if figures.relative_size > LARGE_EDIT or largest > LARGE_CHANGE:
-        remedy = "; lower the strength or edit fewer components" if session.made_here(session.edit) else ""
-        return "warning", (
-            f"{origin}A large edit: the strongest component changes by {largest:.1f} times its own weight. "
-            f"Expect damage{remedy}."
-        )
+        changes = f"the strongest component changes by {largest:.1f} times its own weight"
+        if preset_name(session) == texts.SUGGESTED:  # tried with this behaviour: no cause for alarm
+            return "note", (
+                f"{origin}A large edit, and chosen so for this behaviour: {changes}. What it costs, "
+                f"<i>{texts.IN_FULL}</i> says, further down."
+            )
+        remedy = ": lower the strength or edit fewer components" if session.made_here(session.edit) else ""
+        return "warning", f"{origin}A large edit: {changes}. That often costs fluency{remedy}."
     layers = f"{figures.n_layers} of {session.edit.spec.n_layers} layers"
     return "calm", f"{origin}In {layers}. The strongest component changes by {largest:.0%} of its weight."
 
@@ -133,7 +136,7 @@ def inspector(session: Session) -> str:
     )
     body = "".join(f"<tr><th>{name}</th><td>{value}</td><td>{note}</td></tr>" for name, value, note in rows)
     title = component_title(session, session.focus)
-    return f"<h4>{title}</h4><p>{_reason(session, session.focus)}</p><table>{body}</table>"
+    return f'<h4 aria-level="3">{title}</h4><p>{_reason(session, session.focus)}</p><table>{body}</table>'
 
 
 def _effect(lam: float) -> str:

@@ -142,13 +142,16 @@ def _steering(measured: Measured, point: Point) -> str:
 
 
 def _steering_alone(measured: Measured) -> str:
-    steering = measured.best("steering")
-    return "" if steering is None else f"Steering does: {_steering(measured, measured.points[steering])}"
+    """The best steering where no edit is good enough: on held-out prompts where it was asked those."""
+    checked, best = measured.held_out and measured.held_out.steering, measured.best("steering")
+    if checked:
+        return f"Best steering, on held-out prompts: {_steering(measured, checked)}"
+    return "" if best is None else f"Best steering: {_steering(measured, measured.points[best])}"
 
 
 def _paragraphs(name: str, *sentences: str) -> str:
     body = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in sentences if sentence)
-    return f"<h4>{html.escape(name)}</h4>{body}"
+    return f'<h4 aria-level="3">{html.escape(name)}</h4>{body}'
 
 
 def _number(value: float) -> str:

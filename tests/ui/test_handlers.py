@@ -240,6 +240,16 @@ def test_a_large_edit_is_called_large_and_a_small_one_is_not() -> None:
     assert "A large edit" in readouts.summary(large) and "A large edit" not in readouts.summary(small)
 
 
+def test_a_large_edit_that_is_suggested_is_no_alarm() -> None:
+    store = shared_store()
+    behavior = store.behavior("truthfulness")
+    scored = store.scored(store.first_model, behavior.contrast)
+    suggested = opened(store, Choice(store.first_model, behavior.name), scored)
+    assert "A large edit, and chosen so" in readouts.summary(suggested)
+    assert "verdict warning" not in readouts.summary(suggested)
+    assert "verdict warning" in readouts.summary(dials.set_strength(suggested, suggested.settings.strength + 0.05))
+
+
 def test_the_summary_says_threshold_and_gain() -> None:
     session = dials.set_rho(dials.set_alpha(first_session(), 0.5), "neurons", 0.8)
     assert "|g| &gt; 0.400, gain 2.50" in readouts.summary(session)

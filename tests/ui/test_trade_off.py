@@ -226,6 +226,16 @@ def test_the_recommendation_says_what_is_also_where_the_floor_does_not_hold(stor
     assert "No edit to recommend" in nothing and "Lower the floor" in nothing
 
 
+def test_where_there_is_no_edit_the_best_steering_has_its_held_out_figures(store: ModelStore) -> None:
+    measured = by_hand(store)
+    measured = replace(measured, floor=0.97, points=measured.points[:3])
+    assert "Best steering: γ = 0.4 with 50 of 100 [40, 60], keeps 98 % [88, 108]" in advice(measured)
+    held_out = point(Trial(gamma=0.4), 0.6, 0.95)
+    check = HeldOut(measured.about, measured.points[0], None, held_out)
+    said = advice(replace(measured, held_out=check))
+    assert "Best steering, on held-out prompts: γ = 0.4 with 60 of 100 [50, 70], keeps 95 % [85, 105]" in said
+
+
 def test_the_table_leads_with_the_recommended_edit_and_names_every_point(store: ModelStore) -> None:
     made = table(by_hand(store), current=5)
     assert [row["n"] for row in made["rows"]][:3] == [4, 2, 5]
