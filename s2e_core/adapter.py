@@ -41,10 +41,12 @@ def export_adapter(
     """
     check_edit(loaded, edit)
     _check_peft(loaded, edit)
-    files = adapter_files(loaded, edit, relative_size(loaded, edit))
+    files = adapter_files(loaded, edit, size=0.0)
     total = sum(len(content) for content in files.values())
     with staged(folder, total) as target:
-        write_files(target, files, Meter(total, progress))
+        meter = Meter(total, progress)
+        size = relative_size(loaded, edit, tick=meter.still)
+        write_files(target, files | own_files(loaded, edit, "adapter", size), meter)
     return Path(folder)
 
 

@@ -50,6 +50,11 @@ class Meter:
         self.count(n_bytes)
         self.tell()
 
+    def still(self) -> None:
+        """Tell progress again where it stands: something else takes its time, and can be stopped."""
+        if self.progress is not None:
+            self.progress(min(self.done, self.total), self.total)
+
     def tell(self) -> None:
         done = self.done
         news = done > self._told and (done - self._told >= self._step or done >= self.total)

@@ -52,11 +52,12 @@ def export_checkpoint(
         raise ExportError("The export would lie inside the folder of the model it is made from; choose another folder.")
     changes = stored_changes(checkpoint, loaded, edit)
     expected = {f"{site.name}.{site.parameter}" for site in (edit.spec.sites[i] for i in edit.edited_sites())}
-    files = own_files(loaded, edit, "checkpoint", relative_size(loaded, edit))
     companions = _companions(checkpoint)
-    total = _checkpoint_size(checkpoint, files, dtype)
+    # The card without the edit's size, which takes long to find: a few letters less.
+    total = _checkpoint_size(checkpoint, own_files(loaded, edit, "checkpoint", size=0.0), dtype)
     with staged(folder, total) as target:
         meter = Meter(total, progress)
+        files = own_files(loaded, edit, "checkpoint", relative_size(loaded, edit, tick=meter.still))
         if not write_shards(checkpoint, target, changes, expected, dtype, meter):
             raise ExportError(
                 "The edit is too small for the stored number format: after rounding, nothing would change. Export it "

@@ -5,7 +5,7 @@ Knows an edit and the base model's own card, whose licence it keeps; writes no f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ RECIPE_FILE = "recipe/steer2edit.safetensors"
 """In a folder of its own: some programs load every .safetensors file beside a checkpoint as weights."""
 _ROWS = 64
 """Of a weight, read at a time: a copy of the whole in fp32 takes longer to allocate than to compute with."""
+_ROWS_A_TICK = 64 * _ROWS
 _KEPT = ("license", "license_name", "license_link", "language")
 _LICENCE_FILES = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
 
@@ -95,12 +96,18 @@ def base_to_load(loaded: LoadedModel) -> str:
     return loaded.model_id if loaded.revision else f"path/to/{loaded.model_id}"
 
 
-def relative_size(loaded: LoadedModel, edit: WeightEdit) -> float:
-    """|dW| / |W| in Frobenius norms over the edited matrices, all of which it reads; |outer(u, a)| = |u| |a|."""
+def relative_size(loaded: LoadedModel, edit: WeightEdit, *, tick: Callable[[], None] = lambda: None) -> float:
+    """|dW| / |W| in Frobenius norms over the edited matrices, all of which it reads; |outer(u, a)| = |u| |a|.
+
+    `tick` is called for every matrix, several times for a tall one; an error in it ends the reading.
+    """
     sites = edit.edited_sites()
     change = sum(float(edit.left[i].norm() * edit.right[i].norm()) ** 2 for i in sites)
-    matrices = (held_weight(loaded.as_stored, edit.spec.sites[i]).flatten(0, -2) for i in sites)
-    weight = sum(float(rows.float().norm()) ** 2 for matrix in matrices for rows in matrix.split(_ROWS))
+    weight = 0.0
+    for matrix in (held_weight(loaded.as_stored, edit.spec.sites[i]).flatten(0, -2) for i in sites):
+        for part in matrix.split(_ROWS_A_TICK):
+            weight += sum(float(rows.float().norm()) ** 2 for rows in part.split(_ROWS))
+            tick()
     return (change / weight) ** 0.5 if weight else 0.0
 
 

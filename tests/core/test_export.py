@@ -8,7 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
-from s2e_core import Edited, Original, compare, load_model, preview_logits
+from s2e_core import Cancelled, Edited, Original, compare, export_adapter, load_model, preview_logits
 from s2e_core import checkpoint as checkpoint_module
 from s2e_core.checkpoint import open_checkpoint
 from s2e_core.export import export_checkpoint, export_size
@@ -223,4 +223,19 @@ def test_progress_counts_bytes_up_to_the_total(llama, tmp_path):
     export_checkpoint(llama, random_edit(llama), tmp_path / "out", progress=lambda *now: seen.append(now))
     assert len({total for _, total in seen}) == 1
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
-    assert seen[-1][0] == seen[-1][1] == sum(len(content) for content in files_of(tmp_path / "out").values())
+    written = sum(len(content) for content in files_of(tmp_path / "out").values())
+    assert seen[-1][0] == seen[-1][1] and 0 <= written - seen[-1][1] < 8  # the edit's size on the card
+
+
+@pytest.mark.parametrize("export", [export_checkpoint, export_adapter])
+def test_stop_takes_effect_at_every_matrix_that_is_read_before_the_first_byte(llama, tmp_path, export):
+    edit, ticks = random_edit(llama), []
+
+    def stop(done: int, total: int) -> None:
+        ticks.append(done)
+        if len(ticks) == len(edit.edited_sites()):
+            raise Cancelled("Stopped.")
+
+    with pytest.raises(Cancelled):
+        export(llama, edit, tmp_path / "out", progress=stop)
+    assert not any(ticks) and not list(tmp_path.iterdir())
