@@ -42,8 +42,9 @@ class DataPanel:
     rule: gr.Radio
     share: gr.Number
     use: gr.Checkbox
-    extract: gr.Button
+    extract_answers: gr.Button
     table: gr.HTML
+    extract_own: gr.Button
 
     @property
     def corrections(self) -> list[Any]:
@@ -65,6 +66,10 @@ def data_panel(limits: Limits) -> DataPanel:
         fields["preview"] = gr.HTML(elem_id="own-preview", apply_default_css=False)
         with gr.Row(elem_id="own-folds"):
             fields |= _correction(limits) | _answers(limits)
+        # The one beside the behaviour is out of sight by then.
+        fields["extract_own"] = gr.Button(
+            words.EXTRACT_THESE, variant="primary", elem_id="extract-own", size="sm", scale=0, min_width=200
+        )
     return DataPanel(own=own, **fields)
 
 
@@ -154,6 +159,8 @@ def _answers(limits: Limits) -> dict[str, Any]:
                 False, label=words.USE_ANSWERS, elem_id="use-answers", container=False, interactive=True, scale=0,
                 min_width=210,
             )  # fmt: skip
-            fields["extract"] = gr.Button(texts.EXTRACT, elem_id="extract-answers", size="sm", scale=0, min_width=84)
+            fields["extract_answers"] = gr.Button(
+                texts.EXTRACT, elem_id="extract-answers", size="sm", scale=0, min_width=84
+            )
         fields["table"] = answer_table(elem_id="answers", label=words.ANSWER_TABLE)
     return fields

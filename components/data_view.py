@@ -43,10 +43,11 @@ def preview_html(look: Look, *, folded: bool = False) -> str:
 def _said(reading: Reading) -> str:
     """Counts, format, layout and the column of every role in one line, then the labels."""
     p, n, none = len(reading.positive), len(reading.negative), len(reading.unsided)
-    what = "prompts" if reading.responses_missing else "examples"
-    counts = f"{p:,} + {n:,} {what}" if p or n or not none else f"{none:,} {what}"
-    if none and (p or n):
-        counts += f", {none:,} on no side"
+    what = "prompt" if reading.responses_missing else "example"
+    if p or n:
+        counts = f"{p:,} + {n:,} {what}s" + (f", {none:,} on no side" if none else "")
+    else:
+        counts = counted(none, what) if none else f"No {what}"
     roles = ", ".join(
         f"{html.escape(words.ROLES[role].lower())} <code>{html.escape(column)}</code>"
         for role, column in reading.columns.roles().items()
@@ -54,7 +55,7 @@ def _said(reading: Reading) -> str:
     unused = ", ".join(f"<code>{html.escape(name)}</code>" for name in reading.unused[:12])
     parts = [
         f"<b>{counts}</b>, read as {html.escape(reading.format)}",
-        words.LAYOUTS[reading.layout] if reading.names else "",
+        words.LAYOUTS[reading.layout] if reading.names and (p or n or none) else "",
         f"columns: {roles}" if roles else "",
         f"not used: {unused}" if unused else "",
         f"{counted(reading.n_skipped, 'row')} skipped" if reading.n_skipped else "",

@@ -26,13 +26,17 @@ from .own_data import CORRECTIONS, Correction
 from .progress import progress_bar
 from .session import Session
 from .trusted import Checks
-from .wiring import LOOK, QUIET, SWEEP, Page
+from .wiring import LOOK, QUIET, SWEEP, Page, apart
 
 ANSWER_PARTS = ("generate", "stop", "status", "rules", "rule", "share", "use", "table")
 TABLE_SECONDS = 2.0
 """How often the table follows while answers come: it is large."""
 STOP_ANSWERS = "() => document.querySelector('#stop-generate:not(:disabled)')?.click()"
-EXTRACT = "() => setTimeout(() => document.querySelector('#extract')?.click(), 50)"
+EXTRACT = """() => setTimeout(() => {
+  document.querySelector('#extract')?.click();
+  document.querySelector('#choose')?.scrollIntoView();
+}, 50)"""
+"""The page goes to where progress and Stop are."""
 
 
 class DataWiring:
@@ -64,7 +68,7 @@ class DataWiring:
             panel.file.change, panel.second.change, panel.positive.change, panel.negative.change,
             choose.model.input, choose.behavior.input, choose.swap.input, *(one.input for one in panel.corrections),
         ]  # fmt: skip
-        gr.on(changed, guarded(self._look), state, self.outputs, trigger_mode="always_last", **LOOK)
+        apart(*changed)(guarded(self._look), state, self.outputs, trigger_mode="always_last", **LOOK)
         self._wire_answers(state)
         self.check.wire()
 
@@ -150,7 +154,8 @@ class DataWiring:
         change(panel.rule.input, Answers.with_rule, [panel.rule], table=True)
         change(panel.share.input, _with_share, [panel.share], table=True)
         change(panel.use.input, lambda answers, use: replace(answers, used=bool(use)), [panel.use], table=False)
-        go = change(panel.extract.click, lambda answers: replace(answers, used=True), [], table=False)
+        panel.extract_own.click(None, js=EXTRACT)
+        go = change(panel.extract_answers.click, lambda answers: replace(answers, used=True), [], table=False)
         go.success(None, js=EXTRACT)
 
         def marked(answers: Answers, event: gr.EventData) -> tuple[Any, ...]:

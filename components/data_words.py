@@ -7,6 +7,8 @@ OWN_HELP = (
 OWN_FILE = "JSONL, JSON, CSV, TSV or TXT file"
 OWN_SECOND = "Second file, where the opposite has its own"
 
+EXTRACT_THESE = "Extract from these examples"
+
 CORRECT = "Correct how it was read"
 CORRECT_HELP = "Names as in the file. What you leave as found is found again after every change."
 ROLES = {

@@ -128,7 +128,7 @@ def open_questions(reading: Reading) -> list[str]:
     if reading.responses_missing:
         questions = [q for q in questions if "without responses" not in q and "nothing says which" not in q]
         return [*questions, words.PROMPTS_ONLY]
-    if reading.layout == "one side":
+    if reading.layout == "one side" and reading.unsided:
         questions = [q for q in questions if "nothing says which" not in q]
         return [*questions, words.ONE_SIDED]
     return questions

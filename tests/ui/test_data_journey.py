@@ -82,7 +82,8 @@ def test_a_file_is_shown_corrected_checked_and_extracted(visitor: Page, tmp_path
     expect(visitor.locator("#check .findings")).to_contain_text("12 positive examples and 12", timeout=PATIENCE)
     assert visitor.locator("#check .tokens mark span").count() > 10
     expect(visitor.locator("#measure-trust")).to_be_disabled()
-    visitor.click("#extract")
+    visitor.click("#extract-own")
+    expect(visitor.locator("#stop-extract")).to_be_in_viewport()  # the click is below it
     expect(visitor.locator("#status")).to_contain_text("12 + 12 examples", timeout=PATIENCE)
     expect(visitor.locator("#prompt textarea")).to_have_value(f"What about {TOPICS[0]}?", timeout=PATIENCE)
     expect(visitor.get_by_text(f"What about {TOPICS[1]}?", exact=True).last).to_be_visible()

@@ -156,6 +156,12 @@ def test_a_bad_file_is_one_sentence_on_the_page_and_never_an_error(
         list(extract(shared_store(), choice))
 
 
+def test_rows_of_which_none_was_understood_are_no_example_and_on_no_side(tmp_path: Path) -> None:
+    look = look_at(file=file(tmp_path, "a.csv", "one,two\n1,2\n"))
+    assert "<b>No example</b>, read as CSV, separated by commas; not used" in preview_html(look)
+    assert len(look.questions) == 1 and "none was understood" in look.questions[0]
+
+
 def test_a_file_beyond_the_limits_is_refused_or_cut_and_says_so(tmp_path: Path) -> None:
     store = ModelStore(sources={}, work=tmp_path, limits=Limits(examples=3, example_chars=30, file_megabytes=1))
     rows = [{"prompt": "Q", "response": f"{n} is the answer", "label": n % 2} for n in range(12)]
@@ -179,6 +185,7 @@ def test_a_file_beyond_the_limits_is_refused_or_cut_and_says_so(tmp_path: Path) 
 def test_typed_lines_are_examples_or_prompts_alone() -> None:
     look = look_at(positive="Hi | Glad.\nHo\tMerry.", negative="Hi | Sad.")
     assert look.contrast is not None and len(look.contrast.positive) == 2
+    assert "<b>1 prompt</b>, read as typed lines." in preview_html(look_at(positive="Hi"))
     alone = look_at(positive="Hi\nHo", negative="Well?")
     assert alone.questions == (words.PROMPTS_ONLY,) and alone.contrast is None
     assert "Line 2 has no prompt and response" in look_at(positive="Hi | Glad.\nHo", negative="Hi | Sad.").problem
