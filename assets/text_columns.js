@@ -14,7 +14,7 @@ const build = count => {
   for (let i = 0; i < count; i++) {
     const column = make('section', 'text-column', root);
     const head = make('header', '', column);
-    make('h3', '', head).ariaLevel = 2;   // beside the page's other parts, below its title
+    make('h3', '', head).setAttribute('aria-level', 2);   // beside the page's other parts, below its title
     make('span', 'note', head);
     const text = make('div', 'text', column);
     text.tabIndex = 0;

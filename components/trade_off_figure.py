@@ -113,9 +113,10 @@ def leave_one_out_figure(measured: Measured) -> go.Figure:
     )  # fmt: skip
     unit = "tokens" if measured.less_is_better else "points of 100"
     layout = _layout(measured)
-    layout["xaxis"] = _axis(f"change of “{_safe(measured.wanted)}” without it, {unit}")
+    layout["xaxis"] = _axis(f"change of “{_safe(measured.wanted)}”<br>without it, {unit}")
     layout["yaxis"] = {"automargin": True, "ticks": "", "gridcolor": LINE, "tickfont": {"size": 11}}
-    layout["height"] = 120 + 24 * max(4, len(points))
+    layout["margin"] |= {"b": 68}  # beside the names a phone has no room for the title in one line
+    layout["height"] = 136 + 24 * max(4, len(points))
     figure.update_layout(layout)
     figure.add_vline(x=0, line={"color": INK, "width": 1})
     return figure

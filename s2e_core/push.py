@@ -120,9 +120,10 @@ def _check_name(repo_id: str) -> None:
     else:
         valid = repo_id.count("/") == 1
     if not valid:
+        wrong = f'"{repo_id[:100]}" is not a name for a repository' if repo_id else "The repository has no name yet"
         raise ExportError(
-            f'"{repo_id[:100]}" is not a name for a repository. Give it as owner/name, with your account or '
-            "organisation as the owner: letters, digits and single - _ . between them."
+            f"{wrong}. Give it as owner/name, with your account or organisation as the owner: letters, digits and "
+            "single - _ . between them."
         )
 
 

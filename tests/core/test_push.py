@@ -119,7 +119,8 @@ def test_an_empty_public_repository_does_not_take_a_private_push(hub, export):
 
 @pytest.mark.parametrize("name", ["edited", "a/b/c", "some body/x", "../x", "a/b--c", "", "a/.git", "/x"])
 def test_a_name_that_is_none_is_refused_before_anything_is_asked(hub, export, name):
-    assert "owner/name" in refused(export, name)
+    sentence = refused(export, name)
+    assert "owner/name" in sentence and ("no name yet" in sentence) == (not name)
     assert not hub.requests
 
 
