@@ -21,7 +21,7 @@ from .handlers import guarded
 from .progress import progress_bar
 from .session import OWN, Session
 from .trusted import Checks
-from .wiring import LOOK, MODEL, QUIET, Page
+from .wiring import LOOK, MODEL, QUIET, Page, apart
 
 PARTS = ("preview", "column", "report", "measure", "stop", "status", "trust")
 STOP_MEASURING = "() => document.querySelector('#stop-trust:not(:disabled)')?.click()"
@@ -64,9 +64,9 @@ class CheckWiring:
             return checks, *self.view(session, checks, *values)
 
         choose.check.click(guarded(toggle), shown, [self.checks, *self.outputs], **LOOK)
-        gr.on(
-            [page.refresh.click], guarded(self.view), shown, self.outputs, trigger_mode="always_last", **LOOK
-        ).success(None, js=MEASURE_DUE)
+        apart(page.refresh.click)(guarded(self.view), shown, self.outputs, trigger_mode="always_last", **LOOK).success(
+            None, js=MEASURE_DUE
+        )
         heard = panel.measure.click(_heard, None, self.parts, trigger_mode="once", **QUIET)
         done = heard.success(guarded(grow), [page.session, self.checks], [self.checks, *self.parts], **MODEL)
         done.success(guarded(self.view), shown, self.outputs, **LOOK)

@@ -19,7 +19,7 @@ from .handlers import guarded
 from .page_view import CHOICE, kept_choice, opening_view, whole_view
 from .session import OWN, Session
 from .tables import Shown
-from .wiring import CHANGED, MODEL, QUIET, SESSION, Page, started, wire_stop
+from .wiring import CHANGED, MODEL, QUIET, SESSION, Page, apart, started, wire_stop
 
 
 class ChooseWiring:
@@ -59,12 +59,12 @@ class ChooseWiring:
         """
         choose = self.page.choose
         # Another behaviour starts with its sides as they are; only then are the choices read.
-        turned = choose.behavior.input(
+        turned = apart(choose.behavior.input)(
             lambda name: (gr.update(visible=name == OWN), False), choose.behavior, [choose.own, choose.swap],
             trigger_mode="always_last", **QUIET,
         )  # fmt: skip
         # Another model speaks of other things: the behaviours that fit it are offered before the choices are read.
-        changed = choose.model.input(
+        changed = apart(choose.model.input)(
             lambda model, name: gr.update(
                 choices=offered(self.store, model), value=carried_over(self.store, model, name)
             ),
@@ -76,7 +76,7 @@ class ChooseWiring:
             guarded(self._prepare), inputs, [choose.status, made["extract"]],
             trigger_mode="once", js=started(choose.stop, "extract"), **MODEL,
         )  # fmt: skip
-        listens = {"behavior": turned.success, "swap": choose.swap.input, "model": changed.success}
+        listens = {"behavior": turned.success, "swap": apart(choose.swap.input), "model": changed.success}
         chosen = {
             name: listen(
                 guarded(self._prepare_ready), inputs, [choose.status, made[name]],

@@ -22,7 +22,7 @@ from .progress import duration, progress_bar
 from .session import Session
 from .store import ModelStore
 from .trade_off_handlers import why_not
-from .wiring import FETCH, QUIET, SESSION, SWEEP, Page
+from .wiring import FETCH, QUIET, SESSION, SWEEP, Page, apart
 
 PARTS = ("measure", "stop", "status", "table", "csv")
 
@@ -67,7 +67,7 @@ def wire_evaluation(page: Page, panel: EvaluationPanel, file: gr.DownloadButton)
         [panel.stop.click, *leave], guarded(stopped), [page.session, kept], [kept, *parts], cancels=[heard, done],
         **QUIET,
     )  # fmt: skip
-    gr.on([page.refresh.click], guarded(show), *showing, trigger_mode="always_last", **SESSION)
+    apart(page.refresh.click)(guarded(show), *showing, trigger_mode="always_last", **SESSION)
 
     def send(session: Session, kept: Evaluated) -> str:
         return str(evaluation_file(store, kept, session))

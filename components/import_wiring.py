@@ -16,7 +16,7 @@ from .import_handlers import FromFile, adopted, inspected, prepared, title_of
 from .import_panel import ImportPanel
 from .page_view import whole_view
 from .session import Session
-from .wiring import CHANGED, MODEL, QUIET, SESSION, Page, started, wire_stop
+from .wiring import CHANGED, MODEL, QUIET, SESSION, Page, apart, started, wire_stop
 
 KEPT = frozenset({"model", "behavior", "own", "swap", "prompt", "examples", "length", "gamma"})
 """What of the whole view a file does not change: the visitor's choice and prompts."""
@@ -67,7 +67,7 @@ def wire_import(page: Page, panel: ImportPanel, names: Sequence[str]) -> None:
         failed(lambda: words.NOT_USED, None, panel.read, **QUIET)
     wire_stop(panel.stop, {"use": run})
     # Directions out of a file have no sides to swap; any other choice has them again.
-    page.refresh.click(
+    apart(page.refresh.click)(
         lambda session: gr.update(interactive=session.origin is None), page.session, swap,
         trigger_mode="always_last", **QUIET,
     )  # fmt: skip

@@ -19,7 +19,7 @@ from .page_view import resting_view
 from .push_wiring import wire_push
 from .session import Session
 from .take_home_handlers import exported
-from .wiring import DOWNLOAD, MODEL, QUIET, SESSION, Page, started, wire_stop
+from .wiring import DOWNLOAD, MODEL, QUIET, SESSION, Page, apart, started, wire_stop
 
 
 def wire_take_home(page: Page, first: Session) -> None:
@@ -37,8 +37,8 @@ def wire_take_home(page: Page, first: Session) -> None:
             report, file = (step, gr.skip()) if isinstance(step, str) else (step.report, str(step.path))
             yield report, file, session.made
 
-    gr.on(
-        [page.refresh.click, page.details.shown.input, take.dtype.input], guarded(rest),
+    apart(page.refresh.click, page.details.shown.input, take.dtype.input)(
+        guarded(rest),
         [page.session, page.details.shown, take.dtype, reported], [components[name] for name in names],
         trigger_mode="always_last", **SESSION,
     )  # fmt: skip

@@ -27,7 +27,7 @@ from .trade_off_files import csv_file, report_file, sweep_download
 from .trade_off_handlers import continued, searched, stopped, swept, taken_apart
 from .trade_off_panel import TradeOffPanel
 from .trade_off_view import PARTS, lab_view
-from .wiring import FETCH, QUIET, SESSION, SWEEP, Changes, Page
+from .wiring import FETCH, QUIET, SESSION, SWEEP, Changes, Page, apart
 
 STATUS = ("status", "parts_status")
 """What changes all the time while something runs."""
@@ -60,8 +60,8 @@ class TradeOffWiring:
         self._wire_points()
         self._wire_grid()
         self._wire_files()
-        gr.on(
-            [self.page.refresh.click], guarded(self._show), [self.page.session, self.bench, self.on_show],
+        apart(self.page.refresh.click)(
+            guarded(self._show), [self.page.session, self.bench, self.on_show],
             [self.on_show, *self.components.values()], trigger_mode="always_last", **SESSION,
         )  # fmt: skip
 
@@ -177,9 +177,9 @@ class TradeOffWiring:
             most = self.store.limits.sweep_settings
             return estimate(GridRequest(*values), prompts, most, self.rates.get(session.model))
 
-        gr.on(
-            [panel.prompts.change, *(field.change for field in fields), self.page.refresh.click], guarded(estimated),
-            [self.page.session, panel.prompts, *fields], panel.work, trigger_mode="always_last", **QUIET,
+        apart(panel.prompts.change, *(field.change for field in fields), self.page.refresh.click)(
+            guarded(estimated), [self.page.session, panel.prompts, *fields], panel.work,
+            trigger_mode="always_last", **QUIET,
         )  # fmt: skip
         panel.preset.input(
             lambda name: [getattr(PRESETS[name], field) if name in PRESETS else gr.skip() for field in PRESET_FIELDS],

@@ -110,6 +110,15 @@ def shown_after(change: Callable[..., Session], names: Sequence[str]) -> Callabl
     return handle
 
 
+def apart(*events: Any) -> Callable[..., Any]:
+    """Listens to `events` for one handler alone, to which "always_last" can then be said.
+
+    Of a handler that was asked for while it ran, gradio tells the event again, to everybody who listens to it. Two that
+    wait for their last value at one event would so start each other for as long as the page is open.
+    """
+    return gr.on([*events], None, js="() => {}", trigger_mode="multiple", **QUIET).success
+
+
 def started(stop: gr.Button, run: str) -> str:
     """The `js` of a run that `stop` ends: it can be pressed from the click on, while the run waits for its turn.
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 import gradio as gr
 import pytest
@@ -23,6 +25,10 @@ FLAGS = (
     "--no-first-run",
 )  # fmt: skip
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+QUIET_FOR = 8
+"""Looks at which nothing may be under way; what one answer sets off begins in between."""
+PATIENCE = 60_000
+"""Milliseconds; generous, for the machine may be busy with other work."""
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
 
@@ -47,6 +53,10 @@ def _launch(playwright: Playwright, path: str) -> Browser:
     return playwright.chromium.launch(executable_path=path, args=list(FLAGS))
 
 
+UNDER_WAY: WeakKeyDictionary[Page, list[str]] = WeakKeyDictionary()
+"""Addresses that a watched page has asked for and not yet heard the end of."""
+
+
 @dataclass(eq=False)
 class Watch:
     """What went wrong on the pages of one context so far, as sentences."""
@@ -55,6 +65,10 @@ class Watch:
 
     def attach(self, page: Page) -> None:
         page.on("request", lambda request: self._request(request.url))
+        under_way = UNDER_WAY[page] = []
+        page.on("request", lambda request: "heartbeat" in request.url or under_way.append(request.url))
+        for over in ("requestfinished", "requestfailed"):
+            page.on(over, lambda request: "heartbeat" in request.url or under_way.remove(request.url))
         page.on("pageerror", lambda error: self.complaints.append(f"page error: {error}"))
         page.on("console", lambda m: m.type == "error" and self.complaints.append(f"console error: {m.text}"))
 
@@ -73,12 +87,21 @@ def watched_page(browser: Browser, **options: Any) -> Iterator[Page]:
     context: BrowserContext = browser.new_context(**{"viewport": DESKTOP, **options})
     watch = Watch()
     context.on("page", watch.attach)
-    context.set_default_timeout(60_000)  # generous: the machine may be busy with other work
+    context.set_default_timeout(PATIENCE)
     try:
         yield context.new_page()
     finally:
         context.close()
     assert not watch.complaints, "\n".join(watch.complaints)
+
+
+def settled(page: Page) -> None:
+    """Until the page waits for nothing from its server: every event is handled, with all that followed from it."""
+    quiet, end = 0, time.monotonic() + PATIENCE / 1000
+    while quiet < QUIET_FOR:
+        assert time.monotonic() < end, f"the page still waits for {UNDER_WAY[page]}"
+        page.evaluate("() => new Promise(next => setTimeout(next, 10))")  # in the page's own turn
+        quiet = 0 if UNDER_WAY[page] else quiet + 1
 
 
 @contextmanager

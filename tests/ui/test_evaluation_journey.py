@@ -84,7 +84,6 @@ def test_another_behaviour_shows_no_figures_of_this_one(visitor: Page) -> None:
     visitor.get_by_role("option").nth(1).click()
     expect(visitor.locator("#measure-table table")).to_have_count(0, timeout=PATIENCE)
     expect(visitor.locator("#measure-csv")).to_be_hidden(timeout=PATIENCE)
-    visitor.wait_for_timeout(500)
     rest(visitor)
 
 

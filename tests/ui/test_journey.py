@@ -16,11 +16,8 @@ from playwright.sync_api import Browser, Page, expect
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from s2e_core.chat import prompt_ids
-from tests.ui.browser import PHONE, watched_page
+from tests.ui.browser import PATIENCE, PHONE, settled, watched_page
 from tests.ui.running import running_app, shared_store
-
-SECONDS = 1000
-PATIENCE = 60 * SECONDS
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +44,13 @@ def arrive(page: Page, address: str) -> Page:
 
 def rest(page: Page) -> None:
     """Until the table and the texts have followed the last change."""
-    page.wait_for_timeout(150)  # the page marks its texts as outdated just after the figures
+    settled(page)  # the page marks its texts as outdated just after the figures
     page.wait_for_function(
         "() => document.querySelector('#texts .texts') && !document.querySelector('#texts .texts.outdated')"
         " && document.querySelector('#texts .texts').getAttribute('aria-busy') === 'false'",
         timeout=PATIENCE,
     )
+    settled(page)
 
 
 def figures(page: Page) -> tuple[int, int]:
@@ -180,7 +178,7 @@ def test_a_tick_in_the_table_takes_a_component_out(visitor: Page) -> None:
     set_count(visitor, "neurons", 60)
     rest(visitor)
     visitor.get_by_label("Neurons", exact=True).last.check()
-    visitor.wait_for_timeout(1500)
+    rest(visitor)
     before = figures(visitor)[1]
     visitor.locator('#table [data-testid="cell-0-0"] input').click()
     expect(visitor.locator("#summary b").nth(1)).to_have_text(str(before - 1), timeout=PATIENCE)
@@ -193,7 +191,6 @@ def test_another_behaviour_brings_its_own_prompt_and_scores(visitor: Page) -> No
     visitor.get_by_role("option").nth(1).click()
     visitor.wait_for_function("before => document.querySelector('#prompt textarea').value !== before", arg=prompt)
     assert visitor.inner_text("#status") != status
-    visitor.wait_for_timeout(500)
     rest(visitor)
 
 
@@ -203,7 +200,6 @@ def test_quick_choices_end_at_the_last_one(visitor: Page) -> None:
         visitor.click("#behavior input")
         visitor.get_by_role("option").nth(number).click()
     expect(visitor.locator("#status")).to_contain_text(f"Wanted: {last.positive}", timeout=PATIENCE)
-    visitor.wait_for_timeout(500)
     rest(visitor)
     expect(visitor.locator("#status")).to_contain_text(f"Wanted: {last.positive}", timeout=PATIENCE)
     assert visitor.input_value("#behavior input") == last.title
@@ -225,7 +221,6 @@ def test_own_examples_are_extracted_and_bad_ones_leave_the_page_as_it_was(visito
     )
     visitor.click("#extract")
     expect(visitor.locator("#status")).to_contain_text("9 + 9 examples", timeout=PATIENCE)
-    visitor.wait_for_timeout(500)
     rest(visitor)
 
 
@@ -241,12 +236,12 @@ def test_texts_of_an_edit_that_has_changed_meanwhile_stay_marked_as_outdated(vis
             slider.dispatchEvent(new Event('input', {bubbles: true}));
         }"""
     )
-    visitor.wait_for_timeout(1500)
+    settled(visitor)
     visitor.wait_for_selector("#texts .texts.outdated[aria-busy=false]")
     visitor.click("#run")
     rest(visitor)
     visitor.locator('#table [data-testid="cell-2-1"]').click()  # looking at a component changes no edit
-    visitor.wait_for_timeout(700)
+    settled(visitor)
     assert not visitor.locator("#texts .texts.outdated").count()
 
 
@@ -335,7 +330,6 @@ def test_a_bad_prompt_is_a_toast_and_the_texts_stay(visitor: Page) -> None:
 def test_what_a_visitor_types_is_never_run(visitor: Page) -> None:
     visitor.fill("#prompt textarea", "<img src=x onerror=\"document.title='run'\"> ${document.title='run'} {{1+1}}")
     visitor.press("#prompt textarea", "Enter")
-    visitor.wait_for_timeout(500)
     rest(visitor)
     assert visitor.title() != "run" and not visitor.locator("#texts img").count()
 
@@ -347,7 +341,6 @@ def test_the_downloaded_checkpoint_says_in_plain_transformers_what_the_page_show
     prompt = visitor.input_value("#prompt textarea")
     visitor.locator("#dtype").get_by_label("float32").check()
     visitor.click("#run")
-    visitor.wait_for_timeout(500)
     rest(visitor)
     original, edited = said(visitor)
     with visitor.expect_download(timeout=4 * PATIENCE) as started:

@@ -161,12 +161,10 @@ def test_another_behaviour_has_its_own_points(visitor: Page) -> None:
     visitor.click("#behavior input")
     visitor.get_by_role("option").nth(1).click()
     expect(visitor.locator("#trade-off-plot .s2e-figure")).to_be_hidden(timeout=PATIENCE)
-    visitor.wait_for_timeout(500)
     rest(visitor)
     visitor.click("#behavior input")
     visitor.get_by_role("option").nth(0).click()
     expect(visitor.locator("#trade-off-plot .s2e-figure")).to_be_visible(timeout=PATIENCE)
-    visitor.wait_for_timeout(500)
     rest(visitor)
     assert points(visitor) == 4
 
