@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
@@ -16,7 +17,7 @@ from components.page_view import whole_view
 from components.session import OWN
 from components.store import BUNDLED, BUNDLED_LABEL, ModelStore, model_sources
 from components.texts import OWN_EXAMPLES
-from s2e_core import BehaviorError, Example, contrast_set, list_behaviors
+from s2e_core import BehaviorError, ContrastSet, Example, contrast_set, list_behaviors
 from s2e_core.behaviors import CHAT_BEHAVIORS
 from s2e_core.model_files import BUNDLED_MODEL
 from tests.families import saved_folder
@@ -73,7 +74,7 @@ def test_a_page_that_starts_with_another_model_starts_with_a_behaviour_that_fits
     started = ModelStore(sources=model_sources(str(folder), []), work=tmp_path, device="cpu")
     assert started.behavior_list[0].name == CHAT[0]
     choice = Choice(started.first_model, "formality")
-    few = contrast_set([Example("a", "b")], [Example("a", "c")], name="few")  # the choice names its behaviour
+    few = contrast_set([Example("a", "bad")], [Example("a", "cold")], name="few")  # the choice names its behaviour
     session = opened(started, choice, started.scored(started.first_model, few))
     shown = whole_view(started, session, "all", "stored")["behavior"]
     assert shown["value"] == "formality" and [name for _, name in shown["choices"]] == [*CHAT, OWN]
@@ -81,7 +82,7 @@ def test_a_page_that_starts_with_another_model_starts_with_a_behaviour_that_fits
 
 @pytest.mark.parametrize("name", CHAT)
 def test_no_behaviour_asks_for_longer_answers_than_a_visitor_may(store: ModelStore, name: str) -> None:
-    few = contrast_set([Example("a", "b")], [Example("a", "c")], name="few")
+    few = contrast_set([Example("a", "bad")], [Example("a", "cold")], name="few")
     session = opened(store, Choice("other", name), store.scored("other", few))
     assert whole_view(store, session, "all", "stored")["length"] <= store.limits.new_tokens
 
@@ -103,8 +104,16 @@ def test_a_choice_that_is_on_its_way_while_the_choices_change_is_no_error() -> N
 
 @pytest.fixture
 def address(store: ModelStore) -> Iterator[str]:
+    vars(store)["_behaviors"] = {  # of few examples: extracting is not what is shown
+        folder: tuple(replace(behavior, contrast=few_of(behavior.contrast)) for behavior in behaviors)
+        for folder, behaviors in store._behaviors.items()
+    }
     with running_app(store) as found:
         yield found
+
+
+def few_of(contrast: ContrastSet) -> ContrastSet:
+    return contrast_set(contrast.positive[:4], contrast.negative[:4], name=contrast.name)
 
 
 def test_the_box_of_behaviours_follows_the_model(address: str, page: Page) -> None:
