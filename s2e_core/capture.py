@@ -6,6 +6,7 @@ batches are added up in fp64 (fp32 where a device has none): a steering directio
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,8 +19,9 @@ from torch.utils.hooks import RemovableHandle
 
 from .chat import example_ids
 from .contrast import content_hash
-from .errors import ContrastDataError, UnsupportedModelError
+from .errors import ContrastDataError, S2EError, UnsupportedModelError
 from .experts import Call, watch
+from .memory import dtype_name
 from .spec import Site
 from .types import ActivationMeans, ContrastSet, Example, LoadedModel, MeanInputs, Progress, Provenance
 
@@ -35,19 +37,26 @@ class Span:
     """Number of prompt tokens; the positions start-1 .. len(ids)-2 predict the response."""
     is_positive: bool
 
+    @property
+    def read(self) -> tuple[tuple[int, ...], int]:
+        """All that the averaged activations depend on: the last token is predicted, and never read."""
+        return tuple(self.ids[:-1]), self.start
+
 
 def capture_means(loaded: LoadedModel, contrast: ContrastSet, *, progress: Progress | None = None) -> ActivationMeans:
     """Mean input of every site over the positions that predict the response (method, step 0), per side.
 
     Every example weighs the same, whatever its length, and so does every run of a site that runs several times in one
     forward pass. `progress` is called with (examples done, examples in all)
-    after each batch. Raises ContrastDataError when a side has no response left after tokenisation.
+    after each batch. Raises ContrastDataError when a side has no response left after tokenisation or the sides are the
+    same to the model, and S2EError where the numbers of the examples are too large for the model's number format.
     """
     spans = [
         *spans_of(loaded, contrast.positive, f"the positive side of {contrast.name}"),
         *spans_of(loaded, contrast.negative, f"the negative side of {contrast.name}", is_positive=False),
     ]
     n_positive = sum(span.is_positive for span in spans)
+    _refuse_same_sides(contrast.name, spans, n_positive)
     sums = _summed(loaded, spans, progress)
     counts = torch.tensor([n_positive, len(spans) - n_positive])
     sites = loaded.spec.sites
@@ -98,6 +107,19 @@ def spans_of(loaded: LoadedModel, examples: Sequence[Example], name: str, *, is_
     return usable
 
 
+def _refuse_same_sides(name: str, spans: Sequence[Span], n_positive: int) -> None:
+    """Of equal means nothing but rounding is left, which has a direction too, and scores like any other."""
+    shares: Counter[tuple[tuple[int, ...], int]] = Counter()
+    for span in spans:
+        shares[span.read] += len(spans) - n_positive if span.is_positive else -n_positive
+    if not any(shares.values()):
+        raise ContrastDataError(
+            f"Both sides of {name} are the same to the model, so that no direction leads from one to the other. "
+            "Responses to the same prompts have to differ before their last token, which is predicted and never read. "
+            "Give responses of several words."
+        )
+
+
 def _summed(loaded: LoadedModel, spans: Sequence[Span], progress: Progress | None) -> list[Tensor]:
     """Per site (2, n_captured): the sums of the examples' means, positive and negative."""
     sides = torch.tensor([[span.is_positive for span in spans], [not span.is_positive for span in spans]]).float()
@@ -110,7 +132,8 @@ def weighted_sums(
     """Per site (R, n_captured): R weighted sums of the examples' means in one pass; `weights` is (R, examples).
 
     The means are of the n_inputs and, where a site writes more than they give, of that, (d,), behind them. On the
-    model's device, in fp64 where it has it. A site that runs several times in a pass has its runs added up.
+    model's device, in fp64 where it has it. A site that runs several times in a pass has its runs added up. Raises
+    S2EError where a number is not finite.
     """
     dtype = torch.float32 if loaded.device.type == "mps" else torch.float64
     sizes = [site.n_inputs + site.writes_more * loaded.spec.d_model for site in loaded.spec.sites]
@@ -120,7 +143,19 @@ def weighted_sums(
         sums[site].add_(reduced.to(sums[site]))
 
     reduce_spans(loaded, spans, weights, add, progress)
+    _refuse_not_finite(loaded, sums)
     return sums
+
+
+def _refuse_not_finite(loaded: LoadedModel, sums: Sequence[Tensor]) -> None:
+    """A score of NaN would read as none: no component would seem to matter, without a word."""
+    for site, total in zip(loaded.spec.sites, sums, strict=True):
+        if not bool(total.isfinite().all()):
+            raise S2EError(
+                f"On these examples the model computes numbers that are not finite (NaN or infinity), first at the "
+                f"input of {site.name}: most likely they are too large for {dtype_name(loaded.dtype)}. Load the model "
+                "in float32 (--dtype float32)."
+            )
 
 
 def reduce_spans(

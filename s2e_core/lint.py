@@ -171,8 +171,9 @@ def _wording(contrast: ContrastSet) -> Iterator[Finding]:
 def _fit(contrast: ContrastSet, loaded: LoadedModel) -> Iterator[Finding]:
     """What the model's context and tokenizer do with the examples."""
     limit = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
-    for name, side in _sides(contrast).items():
-        encoded = [example_ids(loaded.tokenizer, example) for example in side]
+    sides = {k: [example_ids(loaded.tokenizer, example) for example in side] for k, side in _sides(contrast).items()}
+    yield from _alike_but_for_the_end(*sides.values())
+    for name, encoded in sides.items():
         longest = max((len(ids) for ids, _ in encoded), default=0)
         if isinstance(limit, int) and longest > limit:
             n = sum(len(ids) > limit for ids, _ in encoded)
@@ -181,6 +182,20 @@ def _fit(contrast: ContrastSet, loaded: LoadedModel) -> Iterator[Finding]:
         unread = sum(not len(ids) > start > 0 for ids, start in encoded)
         if unread:
             yield Finding("problem", f"{_examples(unread, name)} without a prompt or response token: left out.")
+
+
+def _alike_but_for_the_end(
+    positive: Sequence[tuple[list[int], int]], negative: Sequence[tuple[list[int], int]]
+) -> Iterator[Finding]:
+    """Of (ids of prompt and response, number of prompt ids): such pairs cancel out as the same example would."""
+    whole = {(tuple(ids), start) for ids, start in positive} & {(tuple(ids), start) for ids, start in negative}
+    read = {(tuple(ids[:-1]), start) for ids, start in positive} & {(tuple(ids[:-1]), start) for ids, start in negative}
+    n = len(read - {(ids[:-1], start) for ids, start in whole})
+    if n:
+        sentence = f"{_examples(n)} differ{'s' if n == 1 else ''} from one of the other side in the last token alone"
+        yield Finding(
+            "problem", f"{sentence}, which is predicted and never read: they cancel out. Give responses of more words."
+        )
 
 
 def _token_text(loaded: LoadedModel, ids: Sequence[int], k: int) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from math import isnan
 from typing import TYPE_CHECKING
 
 import torch
@@ -155,6 +156,11 @@ class _Probe:
         parameter = self.module.get_parameter(self.site.parameter)
         tolerance = QUANTIZED_TOLERANCE if is_quantized(parameter) else TOLERANCE[parameter.dtype]
         if wrongs := [error for error in self.errors if not error <= tolerance]:  # NaN is wrong too
+            if isnan(wrongs[0]):
+                raise Unfit(
+                    f"{self.site.name} writes numbers that are not finite (NaN or infinity), most likely too large for "
+                    f"{str(parameter.dtype).removeprefix('torch.')}; load it in float32 (--dtype float32)"
+                )
             wrong = f"off by {wrongs[0]:.2g} where {tolerance:g} is allowed"
             raise Unfit(f"{self.site.name} does not output its weight times its input: it is {wrong}")
 

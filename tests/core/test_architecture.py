@@ -201,7 +201,7 @@ def test_the_check_is_as_strict_where_outputs_are_small():
 def test_weights_with_a_nan_fail_the_check():
     model = tiny_model("llama")
     model.model.layers[0].mlp.down_proj.weight.data[3, 4] = float("nan")
-    with pytest.raises(UnsupportedModelError, match="layers.0.mlp.down_proj does not output"):
+    with pytest.raises(UnsupportedModelError, match="layers.0.mlp.down_proj writes numbers that are not finite"):
         checked(model)
 
 

@@ -2,16 +2,20 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from s2e_core import (
     Cancelled,
     ContrastDataError,
     Example,
+    S2EError,
+    UnsupportedModelError,
     capture,
     capture_inputs,
     capture_means,
     contrast_set,
     load_model,
+    reliability,
 )
 from s2e_core.chat import example_ids
 from tests.families import saved_folder
@@ -70,8 +74,9 @@ def test_counts_and_provenance_are_reported(llama):
 
 def test_every_example_weighs_the_same_whatever_its_length(llama):
     short, long = Example("Hi", "No"), Example("Hi", "Well, let me think about it for quite a while.")
-    both = capture_means(llama, contrast_set([short, long], [short], name="x"))
-    alone = [capture_means(llama, contrast_set([one], [short], name="x")) for one in (short, long)]
+    other = Example("Hi", "Yes")
+    both = capture_means(llama, contrast_set([short, long], [other], name="x"))
+    alone = [capture_means(llama, contrast_set([one], [other], name="x")) for one in (short, long)]
     for mean, a, b in zip(both.positive, *(means.positive for means in alone), strict=True):
         torch.testing.assert_close(mean, (a + b) / 2, rtol=1e-5, atol=1e-6)
 
@@ -98,6 +103,58 @@ def test_progress_counts_up_to_all_examples(llama, monkeypatch):
     seen = []
     capture_means(llama, CONTRAST, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(n, 5) for n in range(1, 6)]
+
+
+@pytest.mark.parametrize(
+    ("positive", "negative"),
+    [
+        (["yes, it is so"] * 2, ["yes, it is so"]),
+        (["Y"], ["N"]),  # one token each
+        (["it is 1"], ["it is 2"]),
+    ],
+)
+def test_sides_that_the_model_cannot_tell_apart_are_an_error_and_no_direction_of_rounding(llama, positive, negative):
+    prompts = ["How are you?", "Is it?", "A much longer prompt than the others"]
+    sides = [
+        [Example(prompt, response) for response in responses for prompt in order]
+        for responses, order in ((positive, prompts), (negative, prompts[::-1]))
+    ]
+    with pytest.raises(ContrastDataError, match="Both sides of mood are the same to the model.*differ before their"):
+        capture_means(llama, contrast_set(*sides, name="mood"))
+    capture_means(llama, contrast_set(sides[0], sides[1][1:], name="mood"))  # another mix of prompts is a difference
+
+
+def too_large_for_float16(folder, token):
+    """A model in which one token alone leads to numbers that float16 does not hold, in the MLP of the first layer."""
+    folder = saved_folder(folder, "llama", dtype=torch.float16)
+    weights = load_file(folder / "model.safetensors")
+    embedding = weights["model.embed_tokens.weight"]
+    embedding[:, 0] = 0
+    embedding[token] = torch.eye(len(embedding[0]))[0]
+    weights["model.layers.0.self_attn.o_proj.weight"][0] = 0
+    weights["model.layers.0.mlp.up_proj.weight"][:, 0] = 30_000
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    return folder
+
+
+def test_numbers_that_are_too_large_for_the_models_format_are_told_and_no_scores_of_zero(llama, tmp_path):
+    folder = too_large_for_float16(tmp_path, llama.tokenizer("W", add_special_tokens=False)["input_ids"][0])
+    worse = contrast_set([*POSITIVE, Example("How are you?", "So so. Well!")], NEGATIVE, name="worse")
+    whole, half = load_model(folder, device="cpu"), load_model(folder, device="cpu", dtype=torch.float16)
+    assert all(bool(mean.isfinite().all()) for mean in capture_means(whole, worse).mean)
+    capture_means(half, CONTRAST)
+    for measure in (capture_means, reliability):
+        with pytest.raises(S2EError, match="not finite .*layers.0.mlp.down_proj: .* float16.*--dtype float32"):
+            measure(half, worse)
+    with pytest.raises(S2EError, match="not finite"):
+        capture_inputs(half, worse.positive)
+
+
+def test_a_model_whose_numbers_are_too_large_for_its_format_at_once_is_told_to_be_so(tmp_path):
+    folder = too_large_for_float16(tmp_path, slice(None))
+    assert load_model(folder, device="cpu").spec.sites
+    with pytest.raises(UnsupportedModelError, match="not finite .* float16; load it in float32"):
+        load_model(folder, device="cpu", dtype=torch.float16)
 
 
 def test_an_example_longer_than_the_model_reads_is_an_error(llama):

@@ -119,6 +119,16 @@ def test_examples_beyond_the_context_are_counted(llama):
     assert f"1 positive example longer than the {limit} tokens" in said(long, llama, severity="problem")
 
 
+def test_examples_that_differ_in_their_last_token_alone_cancel_out(llama):
+    contrast = ordinary()
+    sides = [(*contrast.positive, Example("Is it?", "Y")), (*contrast.negative, Example("Is it?", "N"))]
+    sentence = "1 example differs from one of the other side in the last token alone"
+    assert sentence in said(ContrastSet(*sides), llama, severity="problem")
+    assert sentence not in said(ContrastSet(*sides)) + said(contrast, llama)
+    same = ContrastSet((*contrast.positive, sides[0][-1]), (*contrast.negative, sides[0][-1]))
+    assert sentence not in said(same, llama) and "on both sides" in said(same, llama, severity="problem")
+
+
 def test_no_data_at_all_is_found_odd_without_an_error():
     assert lint(ContrastSet((), ()))[0].severity == "problem"
 

@@ -8,6 +8,7 @@ import torch
 from s2e_core import (
     ContrastDataError,
     Example,
+    capture_inputs,
     capture_means,
     component_scores,
     contrast_set,
@@ -33,7 +34,7 @@ NOISE = contrast("It is", "It is")
 
 def single(loaded, example):
     """One example's mean output per site."""
-    mean = capture_means(loaded, contrast_set([example], [example], name="one")).positive
+    mean = capture_inputs(loaded, [example]).mean
     return [loaded.weight(i) @ x for i, x in enumerate(mean)]
 
 
