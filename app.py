@@ -36,7 +36,7 @@ from components.take_home_wiring import wire_take_home
 from components.text_columns import of_edit
 from components.trade_off_panel import trade_off_panel
 from components.trade_off_wiring import wire_trade_off
-from components.wiring import BROKEN, MODEL, QUIET, RUN, Changes, Page, started, wire_stop
+from components.wiring import BROKEN, MODEL, QUIET, RUN, Changes, Page, spare_the_browser, started, wire_stop
 from s2e_core import S2EError
 
 
@@ -69,6 +69,7 @@ def build(store: ModelStore) -> gr.Blocks:
         wire_take_home(page, first)
         wire_trade_off(page, trade_off, first)
         data.wire()
+    spare_the_browser(demo, page.session)
     return demo.queue(max_size=store.limits.waiting, api_open=False)
 
 

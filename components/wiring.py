@@ -133,3 +133,13 @@ def wire_stop(stop: gr.Button, runs: Mapping[str, Any]) -> None:
         for over in (run.success, run.failure):  # a Stop counts as a failure
             over(None, js=f"() => window.steer2edit?.ended('{stop.elem_id}', '{name}')")
     stop.click(None, None, None, cancels=[*runs.values()], **QUIET)
+
+
+def spare_the_browser(demo: gr.Blocks, undrawn: gr.State) -> None:
+    """Every event shows how it goes on a component that is not drawn; the page has progress and errors of its own.
+
+    By default that is shown on the outputs, even where it is hidden: at each step of an event the browser then copies
+    all that every component holds that was ever an output of any, most of what a move of a dial would take.
+    """
+    for event in demo.fns.values():
+        event.show_progress_on = [undrawn]

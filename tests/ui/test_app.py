@@ -38,6 +38,13 @@ def test_every_event_is_private_and_runs_in_its_own_queue(demo: gr.Blocks) -> No
             assert event.queue is not False
 
 
+def test_how_an_event_goes_is_shown_on_nothing_that_the_browser_draws(demo: gr.Blocks) -> None:
+    config = demo.get_config_file()
+    undrawn = {component["id"] for component in config["components"] if component["type"] == "state"}
+    shown = {id for event in config["dependencies"] for id in event["show_progress_on"]}
+    assert len(config["dependencies"]) > 20 and len(shown) == 1 and shown <= undrawn
+
+
 def test_direct_calls_of_the_handlers_are_closed(demo: gr.Blocks) -> None:
     from gradio.routes import App
 
