@@ -26,7 +26,7 @@ from .own_data import CORRECTIONS, Correction
 from .progress import progress_bar
 from .session import Session
 from .trusted import Checks
-from .wiring import LOOK, QUIET, SWEEP, Page
+from .wiring import LOOK, QUIET, SWEEP, Page, apart
 
 ANSWER_PARTS = ("generate", "stop", "status", "rules", "rule", "share", "use", "table")
 TABLE_SECONDS = 2.0
@@ -68,7 +68,7 @@ class DataWiring:
             panel.file.change, panel.second.change, panel.positive.change, panel.negative.change,
             choose.model.input, choose.behavior.input, choose.swap.input, *(one.input for one in panel.corrections),
         ]  # fmt: skip
-        gr.on(changed, guarded(self._look), state, self.outputs, trigger_mode="always_last", **LOOK)
+        apart(*changed)(guarded(self._look), state, self.outputs, trigger_mode="always_last", **LOOK)
         self._wire_answers(state)
         self.check.wire()
 
