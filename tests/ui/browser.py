@@ -8,13 +8,11 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
 
 import gradio as gr
 import pytest
@@ -25,8 +23,46 @@ FLAGS = (
     "--no-first-run",
 )  # fmt: skip
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
-QUIET_FOR = 8
-"""Looks at which nothing may be under way; what one answer sets off begins in between."""
+EVENTS = """
+    // Which events the page has sent to its server and not yet heard the end of.
+    const begun = new Set(), over = new Set(), ask = window.fetch;
+    let sending = 0;
+    window.underWay = () => sending + [...begun].filter(id => !over.has(id)).length;
+
+    async function listen(stream) {
+        let line = '';
+        try {
+            for await (const text of stream.pipeThrough(new TextDecoderStream())) {
+                const lines = (line + text).split('\\n');
+                line = lines.pop();
+                for (const data of lines.filter(one => one.startsWith('data:'))) {
+                    const message = JSON.parse(data.slice(5));
+                    if (message.msg === 'process_completed') over.add(message.event_id);
+                }
+            }
+        } catch {}  // the page leaves a stream on which all is over
+    }
+
+    window.fetch = async (...request) => {
+        const address = String(request[0]?.url ?? request[0]);
+        if (address.includes('/queue/join')) {
+            sending++;
+            try {
+                const answer = await ask(...request);
+                const {event_id: id} = await answer.clone().json();
+                if (id) begun.add(id);
+                return answer;
+            } finally { sending--; }
+        }
+        const answer = await ask(...request);
+        if (!address.includes('/queue/data')) return answer;
+        const [forPage, forTest] = answer.body.tee();
+        listen(forTest);
+        return new Response(forPage, answer);
+    };
+"""
+QUIET_FOR = 10
+"""Looks, 10 milliseconds apart, at which nothing may be under way: what one event sets off begins in between."""
 PATIENCE = 60_000
 """Milliseconds; generous, for the machine may be busy with other work."""
 DESKTOP = {"width": 1280, "height": 900}
@@ -53,10 +89,6 @@ def _launch(playwright: Playwright, path: str) -> Browser:
     return playwright.chromium.launch(executable_path=path, args=list(FLAGS))
 
 
-UNDER_WAY: WeakKeyDictionary[Page, list[str]] = WeakKeyDictionary()
-"""Addresses that a watched page has asked for and not yet heard the end of."""
-
-
 @dataclass(eq=False)
 class Watch:
     """What went wrong on the pages of one context so far, as sentences."""
@@ -65,10 +97,6 @@ class Watch:
 
     def attach(self, page: Page) -> None:
         page.on("request", lambda request: self._request(request.url))
-        under_way = UNDER_WAY[page] = []
-        page.on("request", lambda request: "heartbeat" in request.url or under_way.append(request.url))
-        for over in ("requestfinished", "requestfailed"):
-            page.on(over, lambda request: "heartbeat" in request.url or under_way.remove(request.url))
         page.on("pageerror", lambda error: self.complaints.append(f"page error: {error}"))
         page.on("console", lambda m: m.type == "error" and self.complaints.append(f"console error: {m.text}"))
 
@@ -87,6 +115,7 @@ def watched_page(browser: Browser, **options: Any) -> Iterator[Page]:
     context: BrowserContext = browser.new_context(**{"viewport": DESKTOP, **options})
     watch = Watch()
     context.on("page", watch.attach)
+    context.add_init_script(EVENTS)
     context.set_default_timeout(PATIENCE)
     try:
         yield context.new_page()
@@ -97,11 +126,18 @@ def watched_page(browser: Browser, **options: Any) -> Iterator[Page]:
 
 def settled(page: Page) -> None:
     """Until the page waits for nothing from its server: every event is handled, with all that followed from it."""
-    quiet, end = 0, time.monotonic() + PATIENCE / 1000
-    while quiet < QUIET_FOR:
-        assert time.monotonic() < end, f"the page still waits for {UNDER_WAY[page]}"
-        page.evaluate("() => new Promise(next => setTimeout(next, 10))")  # in the page's own turn
-        quiet = 0 if UNDER_WAY[page] else quiet + 1
+    under_way = page.evaluate(
+        """async ([looks, patience]) => {
+            const end = performance.now() + patience;
+            for (let quiet = 0; quiet < looks; quiet = window.underWay() ? 0 : quiet + 1) {
+                if (performance.now() > end) return window.underWay();
+                await new Promise(next => setTimeout(next, 10));
+            }
+            return 0;
+        }""",
+        [QUIET_FOR, PATIENCE],
+    )
+    assert not under_way, f"the page still waits for {under_way} events"
 
 
 @contextmanager
