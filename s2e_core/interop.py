@@ -75,8 +75,11 @@ def numbers(value: object, shape: tuple[int, ...], where: str, loaded: LoadedMod
     if not value.is_floating_point():
         raise InteropError(f"{where} holds {value.dtype} values. Expected floating-point numbers; save it again.")
     copied = value.detach().to(torch.float32).clone(memory_format=torch.contiguous_format)
-    if not bool(copied.isfinite().all()):
-        raise InteropError(f"{where} holds values that are not finite numbers (NaN or infinity). Compute it again.")
+    if not bool(copied.square().sum().isfinite()):  # lengths are made of squares
+        raise InteropError(
+            f"{where} holds values that are not finite numbers (NaN or infinity), or too large to compute with. "
+            "Compute it again."
+        )
     return copied
 
 

@@ -5,7 +5,7 @@ Symbols: L layers, H query heads, D head width, d residual width, F MLP width. K
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -106,3 +106,9 @@ def check_shapes(name: str, tensors: tuple[Tensor, ...], shapes: Sequence[tuple[
         counts = f"got {len(found)} entries, expected {len(shapes)}"
         detail = "entry {}: got {}, expected {}".format(*wrong[0]) if wrong else counts
         raise ValueError(f"{name} does not fit the model: {detail}")
+
+
+def check_finite(name: str, tensors: Iterable[Tensor]) -> None:
+    """Raise ValueError for a NaN or an infinity: the scores that follow would be 0, as of a component without any."""
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+        raise ValueError(f"{name} hold a value that is not finite (NaN or infinity)")

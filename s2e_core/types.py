@@ -19,7 +19,7 @@ from torch import Tensor
 from .placement import Placement, running_device
 from .settings import EditSettings
 from .site_weight import site_weight, weight_blocks
-from .spec import Kind, ModelSpec, check_shapes, layer_grid
+from .spec import Kind, ModelSpec, check_finite, check_shapes, layer_grid
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -84,6 +84,7 @@ class ActivationMeans:
         sizes = [(site.n_inputs,) for site in self.spec.sites]
         check_shapes("ActivationMeans.positive", self.positive, sizes)
         check_shapes("ActivationMeans.negative", self.negative, sizes)
+        check_finite("ActivationMeans", (*self.positive, *self.negative, *self.more.values()))
 
     @property
     def mean(self) -> tuple[Tensor, ...]:
@@ -107,6 +108,7 @@ class MeanInputs:
 
     def __post_init__(self) -> None:
         check_shapes("MeanInputs.mean", self.mean, [(site.n_inputs,) for site in self.spec.sites])
+        check_finite("MeanInputs", self.mean)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +125,7 @@ class SteeringDirections:
     def __post_init__(self) -> None:
         check_shapes("SteeringDirections.unit", self.unit, [(self.spec.d_model,)] * len(self.spec.sites))
         check_shapes("SteeringDirections.norm", (self.norm,), [(len(self.spec.sites),)])
+        check_finite("SteeringDirections", (*self.unit, self.norm))
 
 
 @dataclass(frozen=True, eq=False)

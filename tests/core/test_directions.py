@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
+import pytest
 import torch
 
 from s2e_core import opposite, steering_directions
@@ -22,6 +26,16 @@ def test_equal_sides_give_zero_and_never_nan():
     directions = steering_directions(source, activation_means(source, [[1.0, 3.0]], [[1.0, 3.0]]))
     assert not directions.unit[0].any()
     assert not directions.norm.any()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_value_that_is_not_finite_is_an_error_where_it_comes_in_and_no_score_of_zero(value):
+    source = Matrices.of(WEIGHT)
+    with pytest.raises(ValueError, match="ActivationMeans hold a value that is not finite"):
+        activation_means(source, [[1.0, value]], [[1.0, 3.0]])
+    directions = steering_directions(source, activation_means(source, [[1.0, 2.0]], [[1.0, 3.0]]))
+    with pytest.raises(ValueError, match="SteeringDirections hold a value that is not finite"):
+        replace(directions, unit=(torch.tensor([value, 0.0]),))
 
 
 def test_swapped_sides_turn_every_direction_round():

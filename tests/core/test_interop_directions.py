@@ -74,6 +74,7 @@ def test_bf16_numbers_and_dotted_names_are_read(llama, content, path):
         (lambda c, key: c["pre"]["pos_mean"].update({key: torch.ones(4096)}), r"\[4096\], but .* needs \[64\]"),
         (lambda c, key: c["pre"]["pos_mean"].update({key: torch.ones(1).expand(10**12)}), r"\[1000000000000\], but"),
         (lambda c, key: c["pre"]["pos_mean"].update({key: torch.full((64,), float("nan"))}), "not finite"),
+        (lambda c, key: c["post"]["direction"].update({key: torch.full((64,), 1e30)}), "too large to compute with"),
         (lambda c, key: c["pre"]["pos_mean"].update({key: torch.ones(64, dtype=torch.int8)}), "int8"),
         (lambda c, key: c["pre"]["pos_mean"].update({key: torch.ones(64).to_sparse()}), "ordinary tensor"),
         (lambda c, key: c["pre"]["pos_mean"].update({key: [1.0] * 64}), "ordinary tensor"),

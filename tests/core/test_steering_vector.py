@@ -115,6 +115,7 @@ NAN[1, 2] = float("nan")
         ("a.safetensors", tensors(v=torch.ones(32, 64)), r"shape \[32, 64\]"),
         ("a.safetensors", tensors(v=torch.ones(4, 64)), "4 rows and .* 3 layers"),
         ("a.safetensors", tensors(v=NAN), "not finite"),
+        ("a.safetensors", tensors(v=VECTOR * 1e30), "too large to compute with"),
         ("a.safetensors", tensors(v=torch.ones(3, 64, dtype=torch.int32)), "int32"),
         ("a.safetensors", tensors(v=torch.zeros(3, 64)), "no vector other than zero"),
         ("a.safetensors", tensors(layer_9=torch.ones(64)), "layer 9, but the loaded model has the layers 0 to 2"),
