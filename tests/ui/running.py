@@ -10,7 +10,9 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import app
 from components import look
@@ -23,6 +25,11 @@ from components.store import ModelStore
 @functools.cache
 def shared_store() -> ModelStore:
     return store_of(options([]), Path(tempfile.mkdtemp(prefix="steer2edit-tests-")))
+
+
+def store_beside(**changes: Any) -> ModelStore:
+    """Another operator's store, on the model and the extractions that the shared one has already."""
+    return replace(shared_store(), **changes)
 
 
 @functools.cache

@@ -20,13 +20,13 @@ from components.evaluated import Evaluated, InFull, in_full
 from components.evaluation_handlers import Ticked, evaluated, evaluation_file
 from components.evaluation_table import figure_words, lead_words, table_html
 from components.evaluation_wiring import PARTS, fold
-from components.options import options, store_of
 from components.session import Session
 from components.store import ModelStore
 from s2e_core import Edited, SettingsError, Steered, evaluate
 from s2e_core.errors import SweepError
 from s2e_core.estimates import Estimate
 from s2e_core.evaluation import HOW
+from tests.ui.running import store_beside
 from tests.ui.small_behaviors import PER_SPLIT, small_behaviors
 
 GAMMA = 0.7
@@ -35,7 +35,7 @@ GAMMA = 0.7
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> ModelStore:
     folder = small_behaviors(tmp_path_factory.mktemp("behaviors"), ("safety", "reasoning", "truthfulness"))
-    return store_of(options(["--behaviors", str(folder)]), tmp_path_factory.mktemp("work"))
+    return store_beside(behaviors=folder, work=tmp_path_factory.mktemp("work"))
 
 
 def session_of(store: ModelStore, name: str, *, swap: bool = False) -> Session:

@@ -16,7 +16,6 @@ from components.grid_request import GridRequest
 from components.import_handlers import FromFile, adopted, inspected, prepared
 from components.import_words import read_words, used_words
 from components.lab import Bench, Place
-from components.options import options, store_of
 from components.own_data import Brought
 from components.page_view import opening_view, page_view, resting_view, whole_view
 from components.session import OWN, Session
@@ -33,7 +32,7 @@ from s2e_core import (
 )
 from s2e_core.loading import fingerprint
 from tests.ui.foreign_files import BAD, GOOD, bad, good, tone, tone_edit
-from tests.ui.running import first_session, shared_store
+from tests.ui.running import first_session, shared_store, store_beside
 from tests.ui.small_behaviors import PER_SPLIT, small_behaviors
 
 
@@ -258,7 +257,7 @@ def test_a_behaviour_after_a_file_has_no_trace_of_it(tmp_path: Path) -> None:
 
 def test_brought_directions_are_measured_with_the_prompts_of_the_behaviour_on_the_page(tmp_path: Path) -> None:
     folder = small_behaviors(tmp_path / "behaviors", ["safety"])
-    store = store_of(options(["--behaviors", str(folder)]), tmp_path / "work")
+    store = store_beside(behaviors=folder, work=tmp_path / "work")
     behavior = store.behavior_list[0]
     choice = Choice(store.first_model, behavior.name)
     before = opened(store, choice, store.scored(store.first_model, behavior.contrast))

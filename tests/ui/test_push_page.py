@@ -28,7 +28,7 @@ from s2e_core import ExportError, load_edit, load_model, reloading
 from s2e_core.recipe import recipe_bytes
 from tests.hub_server import HubServer, Repository, running_hub, use_hub_to_write
 from tests.ui.browser import served, watched_page
-from tests.ui.running import first_session, shared_store
+from tests.ui.running import first_session, shared_store, store_beside
 
 ID = "somebody/edited"
 TOKEN = "hf_ThisMustNeverBeShown"
@@ -194,7 +194,7 @@ def test_where_others_can_open_the_page_the_operator_has_to_allow_it(
 
 def test_where_it_is_not_allowed_there_is_neither_a_fold_nor_an_event(tmp_path: Path) -> None:
     def build(push: bool) -> tuple[set[str], int]:
-        demo = app.build(ModelStore(sources=shared_store().sources, work=tmp_path, push=push))
+        demo = app.build(store_beside(work=tmp_path, push=push))
         names = {str(getattr(block, "elem_id", "")) for block in demo.blocks.values()}
         return names, sum(event.concurrency_id == "push" for event in demo.fns.values())
 
@@ -250,7 +250,7 @@ def test_a_visitor_pushes_and_the_token_stays_with_nobody(
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    store = ModelStore(sources=shared_store().sources, work=tmp_path / "work", push=True, device="cpu")
+    store = store_beside(work=tmp_path / "work", push=True)
     demo = app.build(store)
     sent: list[bytes] = []
     routes = {"routes": heatmap_routes(), "middleware": [Middleware(Recorder, sent=sent)]}

@@ -26,7 +26,6 @@ from components.figure_widget import read_point
 from components.grid_request import PAPER, PRESETS, SMALL, GridRequest, estimate, trials_of
 from components.lab import Bench, Lab, current_point
 from components.measured import HeldOut, Measured, Point, grown
-from components.options import options, store_of
 from components.page_view import page_view
 from components.report import main as report_main
 from components.report import measured_files, report_html
@@ -45,6 +44,7 @@ from s2e_core.estimates import Estimate
 from s2e_core.plan import Plan, Result
 from s2e_core.sweep_file import empty_sweep, load_sweep
 from s2e_core.trials import PAPER_GAMMA, Trial, trial_key
+from tests.ui.running import store_beside
 from tests.ui.small_behaviors import PER_SPLIT, small_behaviors
 
 TINY = GridRequest("off", "0.4, 0.7", "0.4", "1", "0.5")
@@ -55,7 +55,7 @@ SETTINGS = 4
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> ModelStore:
     folder = small_behaviors(tmp_path_factory.mktemp("behaviors"))
-    return store_of(options(["--behaviors", str(folder)]), tmp_path_factory.mktemp("work"))
+    return store_beside(behaviors=folder, work=tmp_path_factory.mktemp("work"))
 
 
 def session_of(store: ModelStore, number: int = 0, *, swap: bool = False) -> Session:
