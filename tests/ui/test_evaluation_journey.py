@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from components.options import options, store_of
-from tests.ui.browser import PHONE, watched_page
+from tests.ui.browser import PHONE, settled, watched_page
 from tests.ui.running import running_app, shared_store
 from tests.ui.small_behaviors import PER_SPLIT, small_behaviors
 from tests.ui.test_journey import PATIENCE, arrive, rest
@@ -36,7 +36,8 @@ def visitor(page: Page, address: str) -> Page:
 def measure(page: Page, prompts: int = PER_SPLIT, *, steered: bool = True) -> None:
     if not page.locator("#measure").is_visible():
         page.get_by_role("button", name="Measure this edit in full").click()
-        page.wait_for_timeout(300)  # the fold mounts when it is opened first
+        expect(page.locator("#measure")).to_be_visible(timeout=PATIENCE)  # the fold mounts when it is opened first
+        settled(page)
     page.fill("#measure-prompts input", str(prompts))
     page.press("#measure-prompts input", "Tab")
     page.set_checked("#measure-steered input", steered)

@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from components.options import options, store_of
-from tests.ui.browser import PHONE, watched_page
+from tests.ui.browser import PHONE, settled, watched_page
 from tests.ui.running import running_app
 from tests.ui.small_behaviors import PER_SPLIT, small_behaviors
 from tests.ui.test_journey import PATIENCE, arrive, rest
@@ -40,7 +40,8 @@ def visitor(page: Page, address: str) -> Page:
 def sweep(page: Page, **values: str) -> None:
     """Start a small sweep; `values` are fields of the grid by name."""
     page.get_by_role("button", name="Sweep a grid of settings").click()
-    page.wait_for_timeout(500)  # the fold mounts when it is opened first
+    expect(page.locator("#sweep")).to_be_visible(timeout=PATIENCE)  # the fold mounts when it is opened first
+    settled(page)
     small = {"rho-attn": "off", "rho-mlp": "0.4, 0.7", "alpha": "0.4", "strength": "1", "gamma": "0.5"} | values
     for name, value in small.items():
         page.fill(f"#{name}-values input, #{name}-values textarea", value)
