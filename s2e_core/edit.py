@@ -30,8 +30,14 @@ def elastic_net(g: Tensor, rho: float, alpha: float) -> Tensor:
 
 
 def build_edit(scores: ComponentScores, directions: SteeringDirections, settings: EditSettings) -> WeightEdit:
-    """dW_i = lambda_i * u_i * k_i^T for every component, all of a site in one outer product (method, steps 1 to 3)."""
-    masks = _site_masks(settings.selection, [site.n_components for site in scores.spec.sites])
+    """dW_i = lambda_i * u_i * k_i^T for every component, all of a site in one outer product (method, steps 1 to 3).
+
+    Raises SettingsError where the settings name a component that the model does not have.
+    """
+    sizes = [site.n_components for site in scores.spec.sites]
+    for component in settings.strengths:
+        _check_exists(component, sizes)
+    masks = _site_masks(settings.selection, sizes)
     strengths = tuple(_site_strength(scores, site, settings, mask) for site, mask in enumerate(masks))
     right = tuple((s.unsqueeze(1) * keys).flatten() for s, keys in zip(strengths, scores.keys, strict=True))
     return WeightEdit(scores.spec, directions.unit, right, strengths, settings, scores.provenance)
@@ -131,6 +137,16 @@ def _site_strength(scores: ComponentScores, site: int, settings: EditSettings, m
     return torch.where(keys.any(dim=1), lam * settings.strength, 0.0)
 
 
+def _check_exists(component: Component, sizes: list[int]) -> None:
+    """A number below 0 would mean another component, and a site too many none at all, without a word."""
+    site, index = component
+    if not 0 <= site < len(sizes) or not 0 <= index < sizes[site]:
+        raise SettingsError(
+            f"The settings name component {index} of site {site}, which this model does not have: its {len(sizes)} "
+            "sites and their components are counted from 0."
+        )
+
+
 def _site_masks(selection: Selection, sizes: list[int]) -> list[_SiteMask]:
     only = [None] * len(sizes) if selection.only is None else _membership(selection.only, sizes)
     included, excluded = _membership(selection.included, sizes), _membership(selection.excluded, sizes)
@@ -140,5 +156,6 @@ def _site_masks(selection: Selection, sizes: list[int]) -> list[_SiteMask]:
 def _membership(components: frozenset[Component], sizes: list[int]) -> list[Tensor]:
     masks = [torch.zeros(size, dtype=torch.bool) for size in sizes]
     for component in components:
+        _check_exists(component, sizes)
         masks[component.site][component.index] = True
     return masks

@@ -215,6 +215,17 @@ def test_strengths_multiply_and_zero_is_no_edit(chain):
     assert edited(chain.edit(strengths={component: 0.0})) == edited(full) - {component}
 
 
+@pytest.mark.parametrize("component", [Component(0, -1), Component(-1, 0), Component(99, 0), Component(0, 999)])
+def test_a_component_that_the_model_does_not_have_is_refused_and_not_taken_for_another(chain, component):
+    chosen = frozenset({component})
+    for change in (
+        {"strengths": {component: 2.0}},
+        *({"selection": Selection(**{role: chosen})} for role in ("only", "included", "excluded")),
+    ):
+        with pytest.raises(SettingsError, match=f"component {component.index} of site {component.site}, which this"):
+            chain.edit(**change)
+
+
 def test_negative_strengths_are_refused(chain):
     with pytest.raises(SettingsError, match="swap the two sides"):
         chain.edit(strength=-1.0)
