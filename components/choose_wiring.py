@@ -13,10 +13,9 @@ import gradio as gr
 
 from s2e_core.export import ExportDtype
 
-from . import texts
 from .choose_handlers import Choice, carried_over, extract, is_ready, offered
 from .handlers import guarded
-from .page_view import CHOICE, kept_choice, opening_view, whole_view
+from .page_view import CHOICE, kept_choice, kept_status, whole_view
 from .session import OWN, Session
 from .tables import Shown
 from .wiring import CHANGED, MODEL, QUIET, SESSION, Page, apart, started, wire_stop
@@ -112,15 +111,5 @@ class ChooseWiring:
             return prepared, *(gr.skip() if name in there else view[name] for name in self.names)
         # Nothing was ready, or another choice was made meanwhile, whose own run follows.
         waits = prepared is None and not Choice(model, behavior, swap).is_of(session)
-        status = self._kept_status(session, waits_for=behavior if waits else None)
+        status = kept_status(self.store, session, waits_for=behavior if waits else None)
         return gr.skip(), *(status if name == "status" else gr.skip() for name in self.names)
-
-    def _kept_status(self, session: Session, *, waits_for: str | None) -> str:
-        """What is said of the session that stays, and of a choice that waits for the button."""
-        status = str(opening_view(self.store, session)["status"])
-        if waits_for is None:
-            return status
-        behavior = self.store.named_behavior(session.behavior)
-        title = behavior.title if behavior else texts.OWN_EXAMPLES
-        what = texts.GIVE_EXAMPLES if waits_for == OWN else texts.PRESS_EXTRACT
-        return texts.UNTIL_EXTRACT.format(what=what, behavior=title, model=session.model) + status

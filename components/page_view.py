@@ -81,7 +81,21 @@ def whole_view(store: ModelStore, session: Session, shown: Shown, dtype: ExportD
 def kept_choice(store: ModelStore, session: Session, asked: str) -> tuple[Any, ...]:
     """CHOICE as the session has it, after a choice that came to nothing; own examples stay open to be corrected."""
     view = opening_view(store, session)
-    return tuple(view[name] if asked != OWN or name == "status" else gr.skip() for name in CHOICE)
+    if asked != OWN:
+        return tuple(view[name] for name in CHOICE)
+    status = kept_status(store, session, waits_for=OWN if session.behavior != OWN else None)
+    return tuple(status if name == "status" else gr.skip() for name in CHOICE)
+
+
+def kept_status(store: ModelStore, session: Session, *, waits_for: str | None) -> str:
+    """What is said of the session that stays, and of a choice that waits for the button."""
+    behavior = store.named_behavior(session.behavior)
+    status = readouts.opening(session, behavior, store.model(session.model))
+    if waits_for is None:
+        return status
+    title = behavior.title if behavior else texts.OWN_EXAMPLES
+    what = texts.GIVE_EXAMPLES if waits_for == OWN else texts.PRESS_EXTRACT
+    return texts.UNTIL_EXTRACT.format(what=what, behavior=title, model=session.model) + status
 
 
 def opening_view(store: ModelStore, session: Session) -> dict[str, Any]:

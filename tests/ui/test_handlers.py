@@ -19,7 +19,7 @@ import gradio as gr
 import pytest
 import torch
 
-from components import dials, pick_handlers, readouts
+from components import dials, pick_handlers, readouts, texts
 from components.choose_handlers import Choice, chosen_contrast, extract, is_ready, opened
 from components.compare_handlers import Request, compared
 from components.handlers import BUG, guarded
@@ -265,6 +265,17 @@ def test_the_view_of_a_session_is_complete_for_every_behaviour() -> None:
         assert view["own"]["visible"] is False and set(view["table"]["kind"]) == {"neuron"}
         assert behavior.positive in view["status"] and view["prompt"] == behavior.examples[0]
         assert not session.edit.is_empty, behavior.name
+
+
+def test_own_examples_that_came_to_nothing_still_wait_for_the_button() -> None:
+    store, session = shared_store(), first_session()
+    status, *others = kept_choice(store, session, OWN)
+    assert status.index(texts.GIVE_EXAMPLES) < status.index("the page shows Safety") < status.index("**Wanted:**")
+    assert others == [gr.skip()] * 4  # the examples stay to be corrected
+    status, model, *_ = kept_choice(store, session, "tone")
+    assert status.startswith("**Wanted:**") and model == session.model
+    own = replace(session, behavior=OWN)
+    assert kept_choice(store, own, OWN)[0].startswith("**Wanted:** your examples")
 
 
 # ---- choosing -------------------------------------------------------------------------------------------------------
