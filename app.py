@@ -92,6 +92,7 @@ def wire_dials(page: Page, first: Session) -> None:
     changes.on(panel.heads_on.input, lambda session, on: dials.set_kind(session, "heads", on), [panel.heads_on])
     changes.on(panel.neurons_on.input, lambda session, on: dials.set_kind(session, "neurons", on), [panel.neurons_on])
     changes.on(panel.preset.input, dials.set_preset, [panel.preset])
+    changes.settle()
 
 
 def wire_selection(page: Page, first: Session) -> None:
@@ -101,8 +102,8 @@ def wire_selection(page: Page, first: Session) -> None:
     changes.on(see.heads_only.click, lambda session: dials.only_kind(session, "heads"))
     changes.on(see.neurons_only.click, lambda session: dials.only_kind(session, "neurons"))
     changes.on([see.first_layer.input, see.last_layer.input], pick_handlers.layers, [see.first_layer, see.last_layer])
-    changes.on(see.undo.click, Session.undo)
-    changes.on(see.redo.click, Session.redo)
+    changes.step(see.undo.click, Session.undo)
+    changes.step(see.redo.click, Session.redo)
     changes.on(see.color.input, Session.with_mode, [see.color])
     changes.on(see.all_columns.input, Session.with_all_columns, [see.all_columns])
     changes.on_event(see.heads.pick, lambda session, data: pick_handlers.picked(session, "heads", data))
@@ -115,7 +116,7 @@ def wire_selection(page: Page, first: Session) -> None:
         details.table.select,
         lambda session, data, shown: pick_handlers.inspected(session, shown, rows, data), [details.shown],
     )  # fmt: skip
-    changes.on(details.switch.click, dials.toggle_focus)
+    changes.step(details.switch.click, dials.toggle_focus)
     changes.on(details.keep_only.click, dials.keep_focus)
 
 
@@ -127,10 +128,13 @@ def wire_compare(page: Page) -> None:
             yield of_edit(value, session.made)
 
     inputs = [compare.prompt, compare.length, compare.temperature, compare.seed, compare.steered, compare.gamma]
-    runs = gr.on(
-        [compare.run.click, compare.prompt.submit], guarded(run), [page.session, *inputs], compare.columns,
-        trigger_mode="always_last", js=started(compare.stop, "compare"), **MODEL,
+    # One that is asked for meanwhile follows, which the page sees to: gradio would forget it at an error, or at a Stop
+    # keep it until after the next one.
+    runs = compare.run.click(
+        guarded(run), [page.session, *inputs], compare.columns, trigger_mode="once",
+        js=started(compare.stop, "compare"), **MODEL,
     )  # fmt: skip
+    compare.prompt.submit(None, js=RUN)
     runs.failure(None, js=BROKEN)
     wire_stop(compare.stop, {"compare": runs})
     compare.examples.click(lambda row: row[0], compare.examples, compare.prompt, **QUIET).success(None, js=RUN)

@@ -30,22 +30,37 @@
     }, WAITING_MS);
   };
 
+  const edit = () => document.querySelector('#summary [data-edit]')?.dataset.edit;
+  let followed = edit();
+  const rested = () => {
+    const shown = texts();
+    timer = 0;
+    followed = edit();
+    click('refresh');
+    if (shown && shown.dataset.edit === followed) shown.classList.remove('outdated');
+    else if (document.querySelector('#follow input')?.checked) click('run');
+  };
+  document.addEventListener('input', event => {   // a dial that moves again does not rest
+    if (timer && event.target.matches?.('input[type=range]')) window.steer2edit.changed();
+  }, true);
+
   // Called by the page after every change of the edit. The table is large, so it follows when the dials rest.
   window.steer2edit = {
     changed: () => {
-      const shown = texts();
-      shown?.classList.add('outdated');
+      texts()?.classList.add('outdated');
       clearTimeout(timer);
-      timer = setTimeout(() => {
-        click('refresh');
-        const current = document.querySelector('#summary [data-edit]')?.dataset.edit;
-        if (shown && shown.dataset.edit === current) shown.classList.remove('outdated');
-        else if (document.querySelector('#follow input')?.checked) click('run');
-      }, RESTING_MS);
+      timer = setTimeout(rested, RESTING_MS);
     },
+    // What rested may have been another edit than the server's.
+    settled: () => { if (edit() !== followed) window.steer2edit.changed(); },
 
     started: (stop, run) => mark(stop, run, true),
-    ended: (stop, run) => mark(stop, run, false),
+    ended: (stop, run) => {
+      mark(stop, run, false);
+      if (stop !== 'stop-run' || !again) return;
+      again = false;
+      setTimeout(() => click('run'));
+    },
 
     // A run that was stopped or failed leaves its texts as far as they came.
     broken: () => {
@@ -54,10 +69,43 @@
       shown.setAttribute('aria-busy', 'false');
       for (const note of notes()) note.textContent = 'stopped';
     },
-
-    // A download button takes two clicks: one makes the file, one fetches it. The second is the page's.
-    download: () => setTimeout(() => click('download'), 50),
   };
+
+  // A Stop reaches a run by the number that the server has given it, and a run that begins while the one before it is
+  // being stopped would be taken for that one, and could not be stopped any more. So a Stop that is quicker than the
+  // number waits for it, and a button that begins a run waits until a Stop has arrived.
+  const RUNS = ['extract', 'run', 'checkpoint', 'adapter', 'recipe', 'control-vector', 'push', 'bring-use', 'generate',
+    'measure-trust', 'find', 'sweep', 'go-on', 'progressive', 'leave-one-out', 'measure'];
+  const numbers = {}, send = window.fetch;
+  let stopping = 0, again = false, pressed = 0;
+  const reach = async (url, options) => {
+    const asked = JSON.parse(options.body);
+    stopping++;
+    try {
+      if (!asked.event_id) asked.event_id = await numbers[asked.fn_index];
+      return asked.event_id ? await send(url, {...options, body: JSON.stringify(asked)}) : Response.json({});
+    } finally { stopping--; }
+  };
+  window.fetch = (url, options) => {
+    const [, path] = /\/gradio_api\/(queue\/join|cancel|reset)\b/.exec(url?.url || url) || [];
+    if (!path || !options?.body) return send(url, options);
+    if (path !== 'queue/join') return reach(url, options);
+    const request = send(url, options), run = JSON.parse(options.body).fn_index;
+    numbers[run] = request.then(answer => answer.clone().json()).then(answer => answer.event_id, () => null);
+    return request;
+  };
+  const stopped = async () => {
+    do await new Promise(next => setTimeout(next, 30)); while (stopping);   // the page follows within a turn or two
+  };
+  window.addEventListener('click', event => {
+    const button = event.target.closest?.('button');
+    if (button?.id === 'stop-run') again = false;
+    if (!stopping && button?.id === 'run' && runs['stop-run']?.size) again = true;   // follows the one under way
+    if (!stopping || !RUNS.includes(button?.id)) return;
+    event.stopImmediatePropagation();
+    event.preventDefault();
+    stopped().then(() => button.click());
+  }, true);
 
   document.addEventListener('keydown', event => {
     const typing = event.target.closest?.('textarea, input[type=text], input[type=number], [contenteditable=true]');
@@ -65,6 +113,8 @@
     const key = event.key.toLowerCase();
     if (key !== 'z' && key !== 'y') return;
     event.preventDefault();
+    if (event.repeat && event.timeStamp - pressed < 100) return;   // a key held down: no faster than the server
+    pressed = event.timeStamp;
     click(key === 'y' || event.shiftKey ? 'redo' : 'undo');
   });
 

@@ -22,13 +22,13 @@ from .progress import duration, progress_bar
 from .session import Session
 from .store import ModelStore
 from .trade_off_handlers import why_not
-from .wiring import FETCH, QUIET, SESSION, SWEEP, Page, apart
+from .wiring import QUIET, SESSION, SWEEP, Page, apart, ready_file
 
 PARTS = ("measure", "stop", "status", "table", "csv")
 
 
-def wire_evaluation(page: Page, panel: EvaluationPanel, file: gr.DownloadButton) -> None:
-    """Everything in the fold. `file` is the hidden button of the panel's downloads."""
+def wire_evaluation(page: Page, panel: EvaluationPanel) -> None:
+    """Everything in the fold."""
     store = page.store
     kept, on_show = gr.State(lambda: Evaluated()), gr.State(None)
     parts = [getattr(panel, name) for name in PARTS]
@@ -72,7 +72,8 @@ def wire_evaluation(page: Page, panel: EvaluationPanel, file: gr.DownloadButton)
     def send(session: Session, kept: Evaluated) -> str:
         return str(evaluation_file(store, kept, session))
 
-    panel.csv.click(guarded(send), [page.session, kept], file, **QUIET).success(None, js=FETCH)
+    file, fetch = ready_file("in-full")
+    panel.csv.click(guarded(send), [page.session, kept], file, **QUIET).success(None, js=fetch)
 
 
 def fold(store: ModelStore, session: Session, kept: Evaluated) -> tuple[Any, ...]:

@@ -7,6 +7,7 @@ view, no handler has to know what else on the page depends on it.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -29,6 +30,8 @@ COUNT_STEPS = 1000
 """A count slider ends here where a model has more components, and grows with the count."""
 
 
+HALF_A_STEP = 0.0025
+"""Of the finest dial: what it may be rounded by."""
 CHOICE = ("status", "model", "behavior", "swap", "own")
 """What of the page names the session's model and examples: the status line, and then the visitor's own controls."""
 
@@ -56,6 +59,27 @@ def page_view(session: Session) -> dict[str, Any]:
         "undo": gr.update(interactive=bool(session.past)),
         "redo": gr.update(interactive=bool(session.future)),
     }
+
+
+DIALS = (
+    "heads_on", "neurons_on", "heads_count", "neurons_count", "rho_attn", "rho_mlp", "alpha", "strength", "preset",
+    "first_layer", "last_layer", "own_strength",
+)  # fmt: skip
+"""What of the page both shows the settings and changes them."""
+
+
+def is_shown(session: Session, summary: str | None, values: Sequence[Any]) -> bool:
+    """Whether a page is that of the session: the summary it shows, and the values of DIALS; an empty field is none."""
+    if f'data-edit="{session.made}"' not in (summary or ""):
+        return False
+    view = page_view(session)
+    wanted = [view[name].get("value") if isinstance(view[name], dict) else view[name] for name in DIALS]
+    return all(None in (one, other) or _same(one, other) for one, other in zip(values, wanted, strict=True))
+
+
+def _same(one: Any, other: Any) -> bool:
+    numbers = isinstance(one, int | float) and isinstance(other, int | float)
+    return abs(one - other) < HALF_A_STEP if numbers else bool(one == other)
 
 
 def resting_view(

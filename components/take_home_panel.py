@@ -19,8 +19,6 @@ class TakeHomePanel:
     stop: gr.Button
     dtype: gr.Radio
     report: gr.Markdown
-    file: gr.DownloadButton
-    """Hidden; the page clicks it when the file is ready, so that one click of the visitor downloads."""
     push: PushPanel | None
 
 
@@ -38,5 +36,4 @@ def take_home_panel(*, push: bool) -> TakeHomePanel:
         )
         status = gr.Markdown(elem_id="export-status", elem_classes="status")
         pushing = push_panel() if push else None
-        file = gr.DownloadButton(visible="hidden", elem_id="download")
-    return TakeHomePanel(checkpoint, adapter, recipe, vector, stop, dtype, status, file, pushing)
+    return TakeHomePanel(checkpoint, adapter, recipe, vector, stop, dtype, status, pushing)

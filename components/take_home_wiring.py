@@ -19,7 +19,7 @@ from .page_view import resting_view
 from .push_wiring import wire_push
 from .session import Session
 from .take_home_handlers import exported
-from .wiring import DOWNLOAD, MODEL, QUIET, SESSION, Page, apart, started, wire_stop
+from .wiring import MODEL, QUIET, SESSION, Page, apart, ready_file, started, wire_stop
 
 
 def wire_take_home(page: Page, first: Session) -> None:
@@ -47,11 +47,12 @@ def wire_take_home(page: Page, first: Session) -> None:
         (take.checkpoint, "checkpoint"), (take.adapter, "adapter"), (take.recipe, "recipe"),
         (take.control_vector, "control-vector"),
     ):  # fmt: skip
-        outputs = [take.report, take.file, reported]
+        file, fetch = ready_file(kind)
+        outputs = [take.report, file, reported]
         sent = button.click(
             guarded(partial(send, kind)), [page.session, take.dtype], outputs, js=started(take.stop, kind), **MODEL
         )
-        sent.success(None, js=DOWNLOAD)
+        sent.success(None, js=fetch)
         sent.failure(lambda: texts.NO_FILE, None, take.report, **QUIET)
         sends[kind] = sent
     wire_stop(take.stop, sends)

@@ -52,8 +52,6 @@ class TradeOffPanel:
     curve: gr.HTML
     bars: gr.HTML
     in_full: EvaluationPanel
-    file: gr.DownloadButton
-    """Hidden; the page clicks it when the file is ready."""
 
 
 def trade_off_panel(limits: Limits) -> TradeOffPanel:
@@ -92,7 +90,6 @@ def trade_off_panel(limits: Limits) -> TradeOffPanel:
                 fields[name] = gr.Button(label, elem_id=f"{name.replace('_', '-')}", size="sm", scale=0, min_width=120)
         fields |= _grid_fields(limits) | _component_fields(limits)
         fields["in_full"] = evaluation_panel(limits)
-        fields["file"] = gr.DownloadButton(visible="hidden", elem_id="download-figures")
     return TradeOffPanel(downloads=downloads, **fields)
 
 

@@ -27,7 +27,7 @@ from .trade_off_files import csv_file, report_file, sweep_download
 from .trade_off_handlers import continued, searched, stopped, swept, taken_apart
 from .trade_off_panel import TradeOffPanel
 from .trade_off_view import PARTS, lab_view
-from .wiring import FETCH, QUIET, SESSION, SWEEP, Changes, Page, apart
+from .wiring import QUIET, SESSION, SWEEP, Changes, Page, apart, ready_file
 
 STATUS = ("status", "parts_status")
 """What changes all the time while something runs."""
@@ -39,7 +39,7 @@ Run = Callable[..., Iterator[Lab]]
 def wire_trade_off(page: Page, panel: TradeOffPanel, first: Session) -> None:
     """Everything in the panel. `first` is the session a new tab starts with."""
     TradeOffWiring(page, panel, first).wire()
-    wire_evaluation(page, panel.in_full, panel.file)
+    wire_evaluation(page, panel.in_full)
 
 
 class TradeOffWiring:
@@ -191,16 +191,18 @@ class TradeOffWiring:
 
     def _wire_files(self) -> None:
         panel = self.panel
-        makers: tuple[tuple[gr.Button, Callable[..., Path]], ...] = (
-            (panel.csv, csv_file), (panel.sweep_file, sweep_download), (panel.report, report_file)
+        makers: tuple[tuple[str, gr.Button, Callable[..., Path]], ...] = (
+            ("csv", panel.csv, csv_file), ("sweep", panel.sweep_file, sweep_download),
+            ("report", panel.report, report_file),
         )  # fmt: skip
-        for button, maker in makers:
+        for name, button, maker in makers:
+            file, fetch = ready_file(name)
 
             def send(session: Session, bench: Bench, maker: Callable[..., Path] = maker) -> str:
                 return str(maker(self.store, bench, session))
 
-            sent = button.click(guarded(send), [self.page.session, self.bench], panel.file, **QUIET)
-            sent.success(None, js=FETCH)
+            sent = button.click(guarded(send), [self.page.session, self.bench], file, **QUIET)
+            sent.success(None, js=fetch)
 
 
 def _heard() -> tuple[str, Any]:

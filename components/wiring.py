@@ -16,7 +16,7 @@ from .choose_panel import ChoosePanel
 from .compare_panel import ComparePanel
 from .detail_panel import DetailPanel
 from .handlers import guarded
-from .page_view import page_view
+from .page_view import DIALS, is_shown, page_view
 from .see_panel import SeePanel
 from .session import Session
 from .set_panel import SetPanel
@@ -34,8 +34,7 @@ LOOK: dict[str, Any] = {**QUIET, "concurrency_id": "look", "concurrency_limit": 
 # An upload takes the connection and not the model.
 PUSH: dict[str, Any] = {**QUIET, "concurrency_id": "push", "concurrency_limit": 1}
 CHANGED = "() => window.steer2edit.changed()"
-DOWNLOAD = "() => window.steer2edit.download()"
-FETCH = "() => setTimeout(() => document.querySelector('#download-figures')?.click(), 50)"
+SETTLED = "() => window.steer2edit?.settled()"
 BROKEN = "() => window.steer2edit.broken()"
 FIGURES = ("heads", "neurons", "summary", "inspector", "undo", "redo", "preset")
 """What every dial changes."""
@@ -71,6 +70,10 @@ class Changes:
         """Of events that come while one is handled, the last counts."""
         self._wire(partial(gr.on, trigger), shown_after(change, self.names), inputs, self.names, "always_last")
 
+    def step(self, trigger: Any, change: Callable[[Session], Session]) -> None:
+        """Every event counts: what it does depends on how often it comes."""
+        self._wire(partial(gr.on, trigger), shown_after(change, self.names), [], self.names, "multiple")
+
     def on_event(self, trigger: Any, change: Callable[..., Session], inputs: Sequence[Any] = ()) -> None:
         """(session, event data, inputs) -> session; every event counts, so none is dropped for a later one."""
         handler = shown_after(change, self.names)
@@ -85,6 +88,24 @@ class Changes:
         itself must not be set while it moves. `.input` and not `.change`: what the page sets by itself is no move."""
         names = [*FIGURES, *follow]
         self._wire(partial(gr.on, dial.input), shown_after(change, names), [dial], names, "always_last")
+
+    def settle(self) -> None:
+        """When the dials rest, a page that is not the session's is sent again.
+
+        Answers to events that come close together reach the browser in any order, and another's may set a dial while
+        it moves, which its own does not.
+        """
+        session, shown = self.page.session, [self.components[name] for name in ("summary", *DIALS)]
+
+        def handle(session: Session, summary: str | None, *values: Any) -> tuple[Any, ...]:
+            view = {} if is_shown(session, summary, values) else page_view(session)
+            return tuple(view.get(name, gr.skip()) for name in self.names)
+
+        run = apart(self.page.refresh.click)(
+            guarded(handle), [session, *shown], [self.components[name] for name in self.names],
+            trigger_mode="always_last", preprocess=False, **SESSION,
+        )  # fmt: skip
+        run.success(None, js=SETTLED)
 
     def _wire(
         self, listen: Callable[..., Any], handle: Callable[..., tuple[Any, ...]],
@@ -117,6 +138,15 @@ def apart(*events: Any) -> Callable[..., Any]:
     wait for their last value at one event would so start each other for as long as the page is open.
     """
     return gr.on([*events], None, js="() => {}", trigger_mode="multiple", **QUIET).success
+
+
+def ready_file(name: str) -> tuple[gr.DownloadButton, str]:
+    """Where a file goes that is ready, hidden, and the `js` that fetches it: so one click of the visitor downloads.
+
+    Each kind of file has its own: of two that are asked for at once the later would come twice, the other never.
+    """
+    file = gr.DownloadButton(visible="hidden", elem_id=f"file-{name}")
+    return file, f"() => setTimeout(() => document.querySelector('#file-{name}')?.click(), 50)"
 
 
 def started(stop: gr.Button, run: str) -> str:
