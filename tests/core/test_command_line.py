@@ -145,8 +145,10 @@ def test_a_folder_that_holds_files_is_refused_before_the_model_is_loaded(tmp_pat
 
 
 STANDS_STILL = """
-import runpy, time
+import runpy, signal, time
 from s2e_core import copying
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests that run in the background of a shell ignore it
 
 def stand_still(meter, n_bytes):
     print("in the middle", flush=True)
