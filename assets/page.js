@@ -144,6 +144,10 @@
     else if (Number(field.value) < bound(field, 'min')) correct(field, field.min);
   }, true);
 
+  // What a control is for, where the pointer rests; the words are put in by components/look.py.
+  const TOLD = {};
+  for (const [id, told] of Object.entries(TOLD)) document.getElementById(id)?.setAttribute('title', told);
+
   // What changes by itself is read out, and a field for a file says which.
   for (const id of ['status', 'export-status']) {
     const line = document.getElementById(id);

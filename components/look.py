@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def launch_options(limits: Limits) -> dict[str, Any]:
     return {
         "theme": _theme(),
         "css": (ASSETS / "style.css").read_text(encoding="utf-8"),
-        "js": (ASSETS / "page.js").read_text(encoding="utf-8"),
+        "js": _script(),
         "app_kwargs": {"routes": heatmap_routes()},
         "max_file_size": f"{limits.file_megabytes}mb",
         "run_history": False,
@@ -48,6 +49,12 @@ def launch_options(limits: Limits) -> dict[str, Any]:
         "show_error": False,
         "state_session_capacity": 200,
     }
+
+
+def _script() -> str:
+    """The page's own script with the words it shows."""
+    told = json.dumps(texts.TOOLTIPS, ensure_ascii=False)
+    return (ASSETS / "page.js").read_text(encoding="utf-8").replace("const TOLD = {}", f"const TOLD = {told}")
 
 
 def _theme() -> gr.themes.Base:

@@ -30,6 +30,7 @@ from .dials import is_on, preset_name, threshold
 from .session import Origin, Session
 
 CHANCE_SDS = 3
+CHANCE_TOLD = "Edited components with a larger |g| than random directions would give: three standard deviations."
 LARGE_EDIT = 0.1
 """|dW| / |W| over the whole model from which an edit usually costs fluency."""
 LARGE_CHANGE = 1.0
@@ -57,10 +58,15 @@ def summary(session: Session) -> str:
     cells = [
         _figure(f"{figures.n_heads:,}", f"of {spec.n_components('heads'):,} heads"),
         _figure(f"{figures.n_neurons:,}", f"of {spec.n_components('neurons'):,} neurons"),
-        _figure(f"{figures.relative_size:.1%}", "of the weights' size"),
+        _figure(
+            f"{figures.relative_size:.1%}",
+            "of the weights' size",
+            "|ΔW| / |W| of all heads and neurons together.",
+        ),
     ]
     if scored_here:
-        cells.append(_figure(f"{beyond:,} / {edited:,}", f"beyond chance, |g| &gt; {chance_level(session):.2f}"))
+        label = f"beyond chance, |g| &gt; {chance_level(session):.2f}"
+        cells.append(_figure(f"{beyond:,} / {edited:,}", label, CHANCE_TOLD))
     level, sentence = _verdict(session, figures)
     return (
         f'<div class="figures">{"".join(cells)}</div><p class="verdict {level}">{sentence}</p>'
@@ -110,8 +116,9 @@ def _way_out(session: Session) -> str:
     return "Raise a count or lower ρ."
 
 
-def _figure(number: str, label: str) -> str:
-    return f'<div class="figure"><b>{number}</b><span>{label}</span></div>'
+def _figure(number: str, label: str, told: str = "") -> str:
+    title = f' title="{html.escape(told)}"' if told else ""
+    return f'<div class="figure"{title}><b>{number}</b><span>{label}</span></div>'
 
 
 def component_title(session: Session, component: Component) -> str:

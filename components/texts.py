@@ -165,6 +165,29 @@ SWAPPED_NOT_MEASURED = (
     "swap them back to measure."
 )
 
+TOOLTIPS = {
+    "swap": "What was wanted becomes the opposite: heatmaps and edit turn round.",
+    "check-examples": "What is odd about these examples, and how far they can be trusted.",
+    "extract": "Reads the examples with the model and scores every head and neuron.",
+    "above": "Back to the rule: whatever lies above the threshold is edited, nothing by hand.",
+    "none": "Edits nothing; then click the components you want.",
+    "heads-only": "Edits heads and no neurons.",
+    "neurons-only": "Edits neurons and no heads.",
+    "heads-count": "How many heads are edited, those with the largest |g| first.",
+    "neurons-count": "How many neurons are edited, those with the largest |g| first.",
+    "rho-attn": "The budget of the heads. A smaller ρ edits more of them, and each more strongly.",
+    "rho-mlp": "The budget of the neurons. A smaller ρ edits more of them, and each more strongly.",
+    "alpha": "How choosy the edit is: a higher α raises the threshold ρα, and fewer components are edited.",
+    "strength": "Multiplies the whole edit: 0 is the original model, 1 the published formula.",
+    "length": "The longest answer, in tokens: pieces of words.",
+    "temperature": "0 always takes the likeliest token; 1 rolls dice by the model's own probabilities.",
+    "seed": "The dice: the same number gives the same answers.",
+    "steered": "A third answer, by activation steering: the method this is compared with. It adds γ times the "
+    "direction while the model writes, and changes no weight.",
+    "gamma": "Strength of the activation steering.",
+}
+"""Id of a component -> what it is for, shown where the pointer rests on it."""
+
 HOW = "How it works"
 HOW_TEXT = r"""
 **A steering vector as a diagnosis.** For every layer's attention output and MLP output, the model's mean output over

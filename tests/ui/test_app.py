@@ -11,6 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 import app
+from components import texts
 from components.look import launch_options
 from components.options import options, read_first, store_of
 from components.wiring import MODEL, SESSION
@@ -26,6 +27,13 @@ def demo() -> gr.Blocks:
 def test_the_page_names_no_path_of_the_server(demo: gr.Blocks) -> None:
     config = json.dumps(demo.get_config_file(), default=str)
     assert str(Path(app.__file__).parent) not in config and str(Path.home()) not in config
+
+
+def test_every_word_for_the_resting_pointer_belongs_to_a_component(demo: gr.Blocks) -> None:
+    ids = {block.elem_id for block in demo.blocks.values()}
+    assert set(texts.TOOLTIPS) <= ids
+    script = launch_options(shared_store().limits)["js"]
+    assert all(told in script for told in texts.TOOLTIPS.values())
 
 
 def test_every_event_is_private_and_runs_in_its_own_queue(demo: gr.Blocks) -> None:
