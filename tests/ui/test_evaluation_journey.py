@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from components.options import options, store_of
 from tests.ui.browser import PHONE, settled, watched_page
-from tests.ui.running import running_app, shared_store
+from tests.ui.running import running_app, shared_store, store_beside
 from tests.ui.small_behaviors import PER_SPLIT, small_behaviors
 from tests.ui.test_journey import PATIENCE, arrive, rest
 from tests.ui.test_trade_off_journey import LONG, download
@@ -23,7 +22,7 @@ from tests.ui.test_trade_off_journey import LONG, download
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = small_behaviors(tmp_path_factory.mktemp("behaviors"))
-    store = store_of(options(["--behaviors", str(folder)]), tmp_path_factory.mktemp("work"))
+    store = store_beside(behaviors=folder, work=tmp_path_factory.mktemp("work"))
     with running_app(store) as url:
         yield url
 

@@ -15,9 +15,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from components.options import options, store_of
 from tests.ui.browser import PHONE, settled, watched_page
-from tests.ui.running import running_app
+from tests.ui.running import running_app, store_beside
 from tests.ui.small_behaviors import PER_SPLIT, small_behaviors
 from tests.ui.test_journey import PATIENCE, arrive, rest
 
@@ -27,7 +26,7 @@ LONG = 3 * PATIENCE
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = small_behaviors(tmp_path_factory.mktemp("behaviors"))
-    store = store_of(options(["--behaviors", str(folder)]), tmp_path_factory.mktemp("work"))
+    store = store_beside(behaviors=folder, work=tmp_path_factory.mktemp("work"))
     with running_app(store) as url:
         yield url
 
