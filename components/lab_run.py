@@ -16,7 +16,7 @@ from contextlib import closing
 from pathlib import Path
 
 from s2e_core import Behavior, Found, LoadedModel, Progress, Sweep, Trial, find_edit, load_sweep, sweep
-from s2e_core.trials import Arm, edit_size
+from s2e_core.trials import Arm, edit_size, trial_key
 
 from .lab import Grid, Lab, Place, Search, Study
 from .measured import Measured, Point, checked, grown, without_answers
@@ -131,12 +131,22 @@ def _finished(store: ModelStore, session: Session, lab: Lab, result: Sweep | Fou
 
 
 def of_found(found: Found, wanted: str, points: tuple[Point, ...], session: Session) -> Measured:
-    """What a search found, with the points of its development sweep."""
-    check = None
+    """What a search found, with the points of its development sweep and what was chosen beyond them."""
+    check, points = None, (*points, *_weakened(found, points, session))
     if found.held_out is not None:
         check = checked(found.held_out, found.edit, found.steering, lambda trial: size_of(session, trial))
     chosen: dict[Arm, Trial | None] = {"edit": found.edit, "steering": found.steering, "original": None}
     return Measured(without_answers(found.development), wanted, points, found.floor, chosen, check)
+
+
+def _weakened(found: Found, points: tuple[Point, ...], session: Session) -> tuple[Point, ...]:
+    """What was chosen although the development sweep has not tried it: finalists at less strength."""
+    known = {trial_key(point.trial) for point in points}
+    new = {trial_key(trial) for trial in (found.edit, found.steering) if trial is not None} - known
+    if not new or found.finals is None:
+        return ()
+    finalists = grown((), found.finals, size_of=lambda trial: size_of(session, trial))
+    return tuple(point for point in finalists if trial_key(point.trial) in new)
 
 
 def size_of(session: Session, trial: Trial) -> tuple[int, int] | None:

@@ -25,6 +25,7 @@ from components.choose_handlers import Choice, opened
 from components.figure_widget import read_point
 from components.grid_request import PAPER, PRESETS, SMALL, GridRequest, estimate, trials_of
 from components.lab import Bench, Lab, current_point
+from components.lab_run import of_found
 from components.measured import HeldOut, Measured, Point, grown
 from components.page_view import page_view
 from components.report import main as report_main
@@ -38,7 +39,7 @@ from components.trade_off_rows import csv_text, table
 from components.trade_off_view import lab_view
 from components.trade_off_wiring import loaded_best, loaded_point, steering_of
 from components.trade_off_words import advice, winner
-from s2e_core import EditSettings, SettingsError
+from s2e_core import EditSettings, Found, SettingsError, sweep
 from s2e_core.errors import SweepError
 from s2e_core.estimates import Estimate
 from s2e_core.plan import Plan, Result
@@ -224,6 +225,24 @@ def test_the_recommendation_says_what_is_also_where_the_floor_does_not_hold(stor
     assert "less than the 97 % asked for" in advice(replace(measured, held_out=short))
     nothing = advice(replace(measured, floor=0.995, points=measured.points[:3]))
     assert "No edit to recommend" in nothing and "Lower the floor" in nothing
+
+
+def test_an_edit_that_was_weakened_for_the_final_choice_is_recommended_and_can_be_loaded(
+    store: ModelStore, session: Session
+) -> None:
+    strong = Trial(replace(session.suggested, strength=1.0))
+    weak = Trial(replace(session.suggested, strength=0.25))
+    scored, plan = session.scored, Plan(store.behavior(session.behavior))
+    explored, finals = (
+        sweep(store.model(session.model), scored.scores, scored.directions, plan, trials)
+        for trials in ((Trial(), strong), (Trial(), strong, weak))
+    )
+    points = grown((), explored)
+    measured = of_found(Found(0.97, explored, None, weak, None, finals), "refuses", points, session)
+    best = measured.best("edit")
+    assert best is not None and trial_key(measured.points[best].trial) == trial_key(weak)
+    assert measured.points[: len(points)] == points and len(measured.points) == len(points) + 1
+    assert "Recommended: the edit of 276 neurons" in advice(measured)
 
 
 def test_where_there_is_no_edit_the_best_steering_has_its_held_out_figures(store: ModelStore) -> None:
