@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .arguments_measure import add_evaluate, add_find, add_sweep, rho
+from .arguments_measure import add_evaluate, add_find, add_sweep, rho, seed
 from .placement import QUANTIZE, memory_limits
 from .spec import KINDS
 
@@ -73,7 +73,7 @@ def _add_compare(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--gamma", type=float, help="show the steered model's answer at this strength")
     sub.add_argument("--max-new-tokens", type=int, default=64)
     sub.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default)")
-    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--seed", type=seed, default=0)
 
 
 def _add_export(sub: argparse.ArgumentParser) -> None:
@@ -122,7 +122,7 @@ def _add_data(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--marks", type=Path, metavar="CSV", help="of --sides hand: written first, then to be filled in")
     sub.add_argument("--samples", type=_positive, default=1, metavar="N", help="answers to each prompt (default 1)")
     sub.add_argument("--max-new-tokens", type=int, default=256, help="of an answer (default 256)")
-    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--seed", type=seed, default=0)
     _add_model(sub, default=None, purpose="for --answers and --reliability, and for --lint to count in its tokens; ")
     for role, what in COLUMN_ROLES.items():
         sub.add_argument(f"--{role}", metavar="COLUMN", help=f"the column that holds {what}")

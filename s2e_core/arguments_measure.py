@@ -11,10 +11,18 @@ from pathlib import Path
 
 PAPER = "paper"
 OFF = "off"
+LARGEST_SEED = 2**31 - 1
 
 
 def rho(text: str) -> float | str:
     return OFF if text == OFF else float(text)
+
+
+def seed(text: str) -> int:
+    """What every random generator takes that is used here."""
+    if not text.isdecimal() or int(text) > LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f'"{text}" is no seed. Write a whole number from 0 to {LARGEST_SEED}')
+    return int(text)
 
 
 def add_sweep(sub: argparse.ArgumentParser) -> None:
@@ -122,7 +130,7 @@ def _add_asking(sub: argparse.ArgumentParser, *, split: str, samples: int, promp
 
 def _add_dice(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--temperature", type=float, default=1.0, help="0 is greedy (default 1)")
-    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--seed", type=seed, default=0)
     sub.add_argument("--max-new-tokens", type=positive, metavar="N", help="default: the behaviour's own")
 
 

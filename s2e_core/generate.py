@@ -37,6 +37,8 @@ def compare(
     closing the iterator, ends the run within one token. Raises S2EError for settings out of range or a variant made
     for another model.
     """
+    if not variants:
+        raise SettingsError("There is nothing to compare. Give at least one variant, such as Original().")
     ids = checked_prompt(loaded, prompt, system, max_new_tokens, temperature)
     closed = threading.Event()
     stops = [closed, _ProgramEnds()] if stop is None else [closed, stop, _ProgramEnds()]

@@ -81,7 +81,7 @@ def sides_by_length(
     ]
     if len(ordered) < 2:
         left = f"{counted(len(ordered), 'response')} {'is' if len(ordered) == 1 else 'are'} left to choose from."
-        raise ContrastDataError(f"{left} {' '.join(notes)} Add prompts.")
+        raise ContrastDataError(" ".join([left, *notes, "Add prompts."]))
     notes.append(_lengths_note(lengths, n, " of thought" if thinks else ""))
     if lengths[n - 1] == lengths[-n]:
         notes.append("Both sides are of the same length: they differ by chance alone.")

@@ -10,12 +10,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
+from .errors import SettingsError
 from .placement import Placement, running_device
 from .settings import EditSettings
 from .site_weight import site_weight, weight_blocks
@@ -210,6 +212,10 @@ class Steered:
 
     directions: SteeringDirections
     gamma: float
+
+    def __post_init__(self) -> None:
+        if not isfinite(self.gamma):
+            raise SettingsError(f"The steering strength gamma is {self.gamma}; it must be a finite number.")
 
 
 Variant = Original | Edited | Steered

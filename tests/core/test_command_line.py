@@ -31,6 +31,14 @@ def test_info_says_what_the_model_is(capsys):
     assert "llama" in out and "heads" in out and "fingerprint" in out and "safety" in out
 
 
+@pytest.mark.parametrize("command", ["compare Hello", "data a.jsonl", "sweep", "find", "evaluate"])
+@pytest.mark.parametrize("seed", ["-1", "2147483648", "1.5", "x"])
+def test_a_seed_that_the_dice_do_not_take_is_a_sentence(capsys, command, seed):
+    with pytest.raises(SystemExit):
+        main([*command.split(), f"--seed={seed}"])
+    assert f'"{seed}" is no seed. Write a whole number from 0 to 2147483647' in capsys.readouterr().err
+
+
 def test_scores_are_a_ranked_table(capsys):
     assert main(["scores", *DIALS, "--kind", "heads", "--top", "5"]) == 0
     lines = capsys.readouterr().out.splitlines()

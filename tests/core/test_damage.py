@@ -225,9 +225,9 @@ def test_the_model_is_run_only_under_its_lock_and_is_free_between_batches(llama)
         (lambda m: next_token_kl(m, [Original()], ["word " * 400]), "at most 512"),
         (lambda m: next_token_kl(m, [Original()], ["\ud83d"]), "half of a character pair"),
         (lambda m: multiple_choice(m, [Original()], [ChoiceQuestion("A?", ("b",), ())]), "one false answer"),
-        (lambda m: next_token_kl(m, [Steered(chain(m).directions, float("inf"))], ["Hello."]), "Lower its strength"),
-        (lambda m: multiple_choice(m, [Steered(chain(m).directions, float("inf"))], QUESTIONS), "Lower its strength"),
-        (lambda m: perplexity(m, [Steered(chain(m).directions, float("inf"))], [EXAMPLES[0]]), "Lower its strength"),
+        (lambda m: next_token_kl(m, [Steered(chain(m).directions, 1e300)], ["Hello."]), "Lower its strength"),
+        (lambda m: multiple_choice(m, [Steered(chain(m).directions, 1e300)], QUESTIONS), "Lower its strength"),
+        (lambda m: perplexity(m, [Steered(chain(m).directions, 1e300)], [EXAMPLES[0]]), "Lower its strength"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_with_a_sentence(llama, run, message):

@@ -153,6 +153,14 @@ def test_settings_out_of_range_are_refused_before_anything_runs(llama, options, 
         compare(llama, "Hello", [Original()], **options)
 
 
+def test_nothing_to_compare_and_a_strength_that_is_no_number_are_refused(llama):
+    with pytest.raises(SettingsError, match="at least one variant"):
+        compare(llama, "Hello", [])
+    for gamma in (float("nan"), float("inf")):
+        with pytest.raises(SettingsError, match="must be a finite number"):
+            Steered(chain(llama).directions, gamma)
+
+
 def test_responses_do_not_depend_on_the_batch(llama):
     prompts = ["Hello", "A longer prompt than that", "Hi there", "What?"]
     edit = Edited(chain(llama).edit)
