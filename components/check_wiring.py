@@ -20,8 +20,8 @@ from .data_view import preview_html
 from .handlers import guarded
 from .progress import progress_bar
 from .session import OWN, Session
-from .trusted import Checks
-from .wiring import LOOK, MODEL, QUIET, Page, apart
+from .trusted import Checks, Trust
+from .wiring import LOOK, MODEL, Page, apart
 
 PARTS = ("preview", "column", "report", "measure", "stop", "status", "trust")
 STOP_MEASURING = "() => document.querySelector('#stop-trust:not(:disabled)')?.click()"
@@ -49,14 +49,20 @@ class CheckWiring:
             checks = replace(checks, open=not (behavior == OWN if checks.open is None else checks.open))
             return checks, *self.view(session, checks, *values)
 
-        def grow(session: Session, checks: Checks) -> Iterator[tuple[Any, ...]]:
-            checks = replace(checks, running=True, tried=checks.tried | {trust_key(session)}, said="")
+        def began(session: Session, checks: Checks) -> tuple[Any, ...]:
+            return replace(checks, running=True, tried=checks.tried | {trust_key(session)}, said=""), *_heard()
+
+        def grow(session: Session) -> Iterator[tuple[Any, ...]]:
             for step in measured(self.store, session):
                 if isinstance(step, Measuring):
-                    said = words.MEASURING.format(step.done, step.total)
-                    yield checks, *_named(status=progress_bar(said, step.done, step.total))
+                    said, on = words.MEASURING.format(step.done, step.total), gr.update(interactive=True)
+                    yield gr.skip(), *_named(stop=on, status=progress_bar(said, step.done, step.total))
                 else:
-                    yield with_trust(checks, session, step), *_named()
+                    yield (session, step), *_named()
+
+        def finished(made: tuple[Session, Trust], session: Session, checks: Checks, *values: Any) -> tuple[Any, ...]:
+            checks = with_trust(checks, *made)
+            return checks, *self.view(session, checks, *values)
 
         def stopped(session: Session, checks: Checks, *values: Any) -> tuple[Any, ...]:
             said = words.MEASURE_STOPPED if checks.running else ""
@@ -67,11 +73,17 @@ class CheckWiring:
         apart(page.refresh.click)(guarded(self.view), shown, self.outputs, trigger_mode="always_last", **LOOK).success(
             None, js=MEASURE_DUE
         )
-        heard = panel.measure.click(_heard, None, self.parts, trigger_mode="once", **QUIET)
-        done = heard.success(guarded(grow), [page.session, self.checks], [self.checks, *self.parts], **MODEL)
-        done.success(guarded(self.view), shown, self.outputs, **LOOK)
-        done.failure(guarded(stopped), shown, [self.checks, *self.outputs], **QUIET)
-        panel.stop.click(guarded(stopped), shown, [self.checks, *self.outputs], cancels=[heard, done], **QUIET)
+        # What is chosen while it measures counts: all changes of the checks come one after the other.
+        changed, made = [self.checks, *self.outputs], gr.State(None)
+        heard = panel.measure.click(
+            guarded(began), [page.session, self.checks], [self.checks, *self.parts], trigger_mode="once", **LOOK
+        )
+        done = heard.success(
+            guarded(grow), page.session, [made, *self.parts], trigger_mode="always_last", **MODEL
+        )  # fmt: skip
+        done.success(guarded(finished), [made, *shown], changed, **LOOK)
+        done.failure(guarded(stopped), shown, changed, **LOOK)
+        panel.stop.click(guarded(stopped), shown, changed, cancels=[heard, done], **LOOK)
         # Another choice needs the model; where nothing is measured it costs no request.
         gr.on([choose.behavior.input, choose.model.input], None, js=STOP_MEASURING)
 

@@ -92,7 +92,8 @@ class ChooseWiring:
     def _prepare(self, session: Session, model: str, name: str, *values: Any) -> Iterator[tuple[Any, Any]]:
         # A click may be quicker than the box of behaviours follows the model.
         for step in extract(self.store, Choice.of(model, carried_over(self.store, model, name), *values)):
-            yield (step, None) if isinstance(step, str) else (gr.skip(), step)
+            # The page may still have to turn to what the run before has made.
+            yield (step, gr.skip()) if isinstance(step, str) else (gr.skip(), step)
 
     def _prepare_ready(self, session: Session, *values: Any) -> Iterator[tuple[Any, Any]]:
         choice = Choice.of(*values)
@@ -109,7 +110,8 @@ class ChooseWiring:
             view = whole_view(self.store, prepared, shown, dtype)
             there = {name for name in CHOICE[1:] if name != "behavior" or behavior == prepared.behavior}
             return prepared, *(gr.skip() if name in there else view[name] for name in self.names)
-        # Nothing was ready, or another choice was made meanwhile, whose own run follows.
-        waits = prepared is None and not Choice(model, behavior, swap).is_of(session)
+        # Nothing was ready, or another choice was made meanwhile, whose own run follows if it needs no button.
+        needs_button = prepared is None or behavior == OWN or model not in self.store.sources
+        waits = needs_button and not Choice(model, behavior, swap).is_of(session)
         status = kept_status(self.store, session, waits_for=behavior if waits else None)
         return gr.skip(), *(status if name == "status" else gr.skip() for name in self.names)

@@ -37,7 +37,9 @@ def wire_evaluation(page: Page, panel: EvaluationPanel) -> None:
         kept = kept.with_running(True)
         for step in evaluated(store, session, *values):
             if isinstance(step, Ticked):
-                yield kept, *_named(status=running_words(step))
+                # A Stop just before this run may have been answered after it began.
+                running = {"measure": gr.update(interactive=False), "stop": gr.update(interactive=True)}
+                yield kept, *_named(status=running_words(step), **running)
             else:
                 kept = kept.with_full(step)
                 yield kept, *fold(store, session, kept)

@@ -39,7 +39,8 @@ def wire_import(page: Page, panel: ImportPanel, names: Sequence[str]) -> None:
 
     def use(session: Session, *form: Any) -> Iterator[tuple[Any, Any]]:
         for step in prepared(store, session, *form):
-            yield (step, None) if isinstance(step, str) else (gr.skip(), step)
+            # The page may still have to turn to what the run before has read.
+            yield (step, gr.skip()) if isinstance(step, str) else (gr.skip(), step)
 
     def adopt(session: Session, given: FromFile, shown: Any, dtype: Any) -> tuple[Any, ...]:
         taken = adopted(store, session, given)
@@ -47,7 +48,9 @@ def wire_import(page: Page, panel: ImportPanel, names: Sequence[str]) -> None:
         turned = gr.skip() if taken.origin is None else gr.update(value=False, interactive=False)
         return taken, words.used_words(given.imported), turned, *(view[name] for name in names)
 
-    heard = panel.upload.upload(lambda: _nothing(words.READING), None, parts, **QUIET)  # others may be before it
+    heard = panel.upload.upload(  # others may be before it
+        lambda: _nothing(words.READING), None, parts, trigger_mode="always_last", **QUIET
+    )
     arrived = heard.success(
         guarded(look), [page.session, panel.upload], parts, trigger_mode="always_last", **MODEL
     )  # fmt: skip
@@ -60,7 +63,8 @@ def wire_import(page: Page, panel: ImportPanel, names: Sequence[str]) -> None:
     sides = [page.details.shown, page.take.dtype]
     done = run.success(
         guarded(adopt), [page.session, pending, *sides],
-        [page.session, panel.read, swap, *(components[name] for name in names)], **SESSION,
+        [page.session, panel.read, swap, *(components[name] for name in names)],
+        trigger_mode="always_last", **SESSION,
     )  # fmt: skip
     done.success(None, js=CHANGED)
     for failed in (run.failure, done.failure):  # also after Stop

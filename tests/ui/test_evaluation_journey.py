@@ -136,4 +136,5 @@ def test_stop_ends_a_run_and_leaves_what_was_measured_before(page: Page) -> None
         measure(page, 3)
         is_done(page)
         assert page.inner_text("#measure-table") != before
+        settled(page)
         page.goto("about:blank")  # before the server goes

@@ -6,16 +6,29 @@ test waits for a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
+import gradio as gr
 import pytest
 from playwright.sync_api import Page, expect
 
+import app
+from components.data_handlers import Look, trust_key
 from components.dials import set_count
+from components.import_handlers import FromFile
+from components.own_answers import Answers
+from components.own_data import CORRECTIONS
 from components.page_view import DIALS, is_shown, page_view
+from components.session import OWN, Session
+from components.trusted import Checks, Trust
+from s2e_core import save_edit
+from tests.ui.browser import settled
 from tests.ui.running import first_session, running_app, shared_store
-from tests.ui.test_journey import PATIENCE, arrive, rest
+from tests.ui.test_journey import PATIENCE, arrive
 
+Handlers = dict[str, Callable[..., Any]]
 KEEP_BACK = """
     const send = window.fetch;
     window.kept = {};
@@ -66,6 +79,7 @@ def test_files_that_are_asked_for_at_once_all_come(visitor: Page) -> None:
     with visitor.expect_download(lambda file: file.suggested_filename.endswith(".safetensors"), timeout=PATIENCE):
         with visitor.expect_download(lambda file: file.suggested_filename.endswith(".gguf"), timeout=PATIENCE):
             press(visitor, "recipe", "control-vector")
+    settled(visitor)
 
 
 def test_every_press_of_undo_goes_back_one_step(visitor: Page) -> None:
@@ -76,6 +90,7 @@ def test_every_press_of_undo_goes_back_one_step(visitor: Page) -> None:
         visitor.wait_for_function("n => document.querySelector('#summary [data-edit]').dataset.edit != n", arg=before)
     press(visitor, "undo", "undo", "undo")
     expect(visitor.locator("#undo")).to_be_disabled(timeout=PATIENCE)
+    settled(visitor)
     assert visitor.inner_text("#summary") == first
 
 
@@ -88,6 +103,7 @@ def test_a_stop_that_is_quicker_than_the_server_ends_the_run(visitor: Page) -> N
         visitor.evaluate("window.release('join')")
         expect(stop).to_be_disabled(timeout=PATIENCE)
         model_is_free(visitor)
+    settled(visitor)
 
 
 def test_a_run_that_is_begun_while_another_is_being_stopped_can_be_stopped_and_none_follows(visitor: Page) -> None:
@@ -108,9 +124,53 @@ def test_a_run_that_is_begun_while_another_is_being_stopped_can_be_stopped_and_n
     before = visitor.evaluate("window.joins")
     press(visitor, "run")
     visitor.wait_for_function("document.querySelector('#texts .note').innerText.includes('word')")
+    settled(visitor)
     expect(stop).to_be_disabled(timeout=PATIENCE)
-    rest(visitor)
     assert visitor.evaluate("window.joins") == before + 1
+
+
+@pytest.fixture(scope="module")
+def handlers() -> Handlers:
+    """Those of the page, by name."""
+    demo = app.build(shared_store())
+    return {event.fn.__name__: event.fn for event in demo.fns.values() if event.fn is not None}
+
+
+@pytest.mark.parametrize("name", ["use", "_prepare"])
+def test_a_run_that_begins_leaves_what_the_one_before_has_made_until_the_page_turns_to_it(
+    handlers: Handlers, name: str, tmp_path: Path
+) -> None:
+    session = first_session()
+    file = save_edit(session.edit, tmp_path / "recipe.safetensors")
+    choice = (session.model, session.behavior, False, "", "", None, None, *(None for _ in CORRECTIONS), Answers())
+    *progress, (_, made) = handlers[name](session, *((str(file), None, False) if name == "use" else choice))
+    assert progress and all(made == gr.skip() for _, made in progress)
+    assert isinstance(made, FromFile | Session)
+
+
+@pytest.mark.parametrize(("model", "waits"), [(None, True), ("somebody/something", True), ("", False)])
+def test_a_choice_that_was_changed_while_another_was_extracted_waits_for_the_button_where_no_run_of_its_own_follows(
+    handlers: Handlers, model: str | None, waits: bool
+) -> None:
+    session, other = first_session(), shared_store().behavior_list[1].name
+    prepared = set_count(session, "heads", 5)
+    chosen = (session.model, OWN, False) if model is None else (model or session.model, other, False)
+    kept, *view = handlers["_adopt"](session, prepared, "all", "stored", *chosen)
+    (status,) = (part for part in view if isinstance(part, str))
+    assert kept == gr.skip() and ("Extract" in status) is waits
+
+
+def test_a_check_that_is_closed_while_it_measures_stays_closed_and_keeps_what_was_measured(
+    handlers: Handlers,
+) -> None:
+    session, trust = first_session(), Trust((), 6, 0.9, 0.9, False, (), 8)
+    page = (None, session.model, session.behavior, Look())
+    checks, *_ = handlers["toggle"](session, Checks(), *page)
+    checks, *_ = handlers["began"](session, checks)
+    assert checks.open and checks.running
+    checks, *_ = handlers["toggle"](session, checks, *page)
+    checks, *_ = handlers["finished"]((session, trust), session, checks, *page)
+    assert (checks.open, checks.running, checks.found[trust_key(session)]) == (False, False, trust)
 
 
 def test_a_page_is_told_apart_from_that_of_an_earlier_edit_or_with_a_dial_elsewhere() -> None:
