@@ -56,6 +56,7 @@ from .spec import KINDS, ModelSpec
 from .staging import check_empty, readable_size
 from .terminal import (
     check_place,
+    check_settings,
     check_there,
     chosen_contrast,
     chosen_model,
@@ -128,6 +129,7 @@ def _memory(loaded: LoadedModel) -> str:
 
 def scores(options: argparse.Namespace) -> None:
     """A ranked table of components, or all of them as CSV."""
+    check_settings(options)
     contrast, loaded = chosen_contrast(options), chosen_model(options)
     computed, directions = extracted(loaded, contrast)
     edit = build_edit(computed, directions, chosen_settings(options, computed))
@@ -146,6 +148,7 @@ def scores(options: argparse.Namespace) -> None:
 def edit(options: argparse.Namespace) -> None:
     """A recipe from a contrast set and settings."""
     check_place(options.output)
+    check_settings(options)
     contrast, loaded = chosen_contrast(options), chosen_model(options)
     computed, directions = extracted(loaded, contrast)
     made = build_edit(computed, directions, chosen_settings(options, computed))

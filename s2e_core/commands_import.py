@@ -24,7 +24,16 @@ from . import (
     read_texts,
     save_edit,
 )
-from .terminal import UNTUNED, check_place, check_there, chosen_contrast, chosen_model, given_settings, progress_line
+from .terminal import (
+    UNTUNED,
+    check_place,
+    check_settings,
+    check_there,
+    chosen_contrast,
+    chosen_model,
+    given_settings,
+    progress_line,
+)
 
 TEXTS = ("texts", "contrast", "behavior")
 """Of these one at most can be given."""
@@ -35,6 +44,7 @@ def import_foreign(options: argparse.Namespace) -> None:
     """What a recipe, directions, an edit pack or a steering vector is; with -o the recipe that follows from it."""
     check_there(options.file)
     check_place(options.output)
+    check_settings(options)
     loaded = chosen_model(options)
     imported = import_file(options.file, loaded)
     print(imported.sentence())

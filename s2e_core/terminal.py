@@ -91,8 +91,15 @@ def chosen_settings(options: argparse.Namespace, computed: ComponentScores) -> E
     return given_settings(options, computed, suggested)
 
 
-def given_settings(options: argparse.Namespace, computed: ComponentScores, suggested: EditSettings) -> EditSettings:
-    """The suggested settings with every dial replaced that was given; counts become a rho."""
+def check_settings(options: argparse.Namespace) -> None:
+    """Raises SettingsError for dials that suit no model: rather before one is loaded and reads than after it."""
+    given_settings(options, None, UNTUNED)
+
+
+def given_settings(
+    options: argparse.Namespace, computed: ComponentScores | None, suggested: EditSettings
+) -> EditSettings:
+    """The suggested settings with every dial replaced that was given; counts become a rho, once there are scores."""
     alpha = suggested.alpha if options.alpha is None else options.alpha
     return EditSettings(
         rho_attn=_given_rho(computed, "heads", suggested.rho_attn, options.rho_attn, options.heads, alpha),
@@ -103,7 +110,7 @@ def given_settings(options: argparse.Namespace, computed: ComponentScores, sugge
 
 
 def _given_rho(
-    computed: ComponentScores,
+    computed: ComponentScores | None,
     kind: Kind,
     suggested: float | None,
     rho: float | Literal["off"] | None,
@@ -112,7 +119,7 @@ def _given_rho(
 ) -> float | None:
     if rho is not None and count is not None:
         raise SettingsError(f"Both a rho and a number of {kind} were given; they set the same dial. Give one of them.")
-    if count is not None:
+    if count is not None and computed is not None:
         return rho_for_count(computed, kind, count, alpha) if count else None
     if rho is None:
         return suggested

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from s2e_core import capture_means, load_behavior, load_edit, load_model, steering_directions
+from s2e_core import capture_means, load_behavior, load_edit, load_model, steering_directions, terminal
 from s2e_core.__main__ import main
 from tests.core.author_files import module_key, pack_content
 
@@ -36,6 +36,16 @@ def vector(bundled, tmp_path):
     dice = np.random.default_rng(1)
     np.save(tmp_path / "v.npy", dice.standard_normal((bundled.spec.n_layers, bundled.spec.d_model)))
     return tmp_path / "v.npy"
+
+
+@pytest.mark.parametrize("command", ["scores --behavior tone", "edit --behavior tone -o a.safetensors", "import FILE"])
+@pytest.mark.parametrize(("dials", "said"), [("--alpha 1.5", "alpha is 1.5"), ("--rho-mlp 1 --neurons 3", "Give one")])
+def test_dials_that_suit_no_model_are_refused_before_one_is_loaded(tmp_path, monkeypatch, capsys, command, dials, said):
+    (tmp_path / "tone.pt").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(terminal, "load_model", lambda *_, **__: pytest.fail("a model was loaded"))
+    assert main([*command.replace("FILE", "tone.pt").split(), *dials.split()]) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_directions_give_the_recipe_that_their_examples_give(directions_file, tmp_path, capsys):
