@@ -124,7 +124,7 @@ def _component_fields(limits: Limits) -> dict[str, Any]:
             progressive = gr.Button(texts.PROGRESSIVE, elem_id="progressive", size="sm", scale=0)
             leave_one_out = gr.Button(texts.LEAVE_ONE_OUT, elem_id="leave-one-out", size="sm", scale=0)
             stop = gr.Button(texts.STOP, elem_id="stop-parts", size="sm", scale=0, min_width=64, interactive=False)
-            prompts = _prompts("parts-prompts", limits)
+            prompts = _prompts("parts-prompts", limits, "inline")
         status = gr.HTML(elem_id="parts-status", elem_classes="status", apply_default_css=False)
         with gr.Row(elem_id="parts-plots"):
             with gr.Column(min_width=330):
@@ -141,8 +141,9 @@ def _values(label: str, elem_id: str, value: str) -> gr.Textbox:
     return gr.Textbox(value, label=label, elem_id=elem_id, interactive=True, lines=1, max_lines=1, min_width=150)
 
 
-def _prompts(elem_id: str, limits: Limits) -> gr.Number:
+def _prompts(elem_id: str, limits: Limits, style: str = "") -> gr.Number:
     return gr.Number(
         min(PROMPTS, limits.sweep_prompts), label=texts.PROMPTS, elem_id=elem_id, minimum=2,
         maximum=limits.sweep_prompts, precision=0, interactive=True, min_width=150,
+        elem_classes=style,
     )  # fmt: skip
