@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -254,31 +255,25 @@ def test_texts_of_an_edit_that_has_changed_meanwhile_stay_marked_as_outdated(
     rest(visitor)  # nothing runs by itself here, so the mark goes only where the texts are those of the edit
 
 
-def test_stop_ends_a_comparison_and_the_next_one_runs(visitor: Page) -> None:
+def test_stop_ends_a_comparison_and_the_next_one_runs(visitor: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_end(*values: Any) -> Iterator[Any]:
+        for value in compared(*values):
+            while True:  # the small model writes its 256 tokens in a second
+                yield value
+                time.sleep(0.05)
+
     visitor.uncheck("#follow input")
     visitor.fill("#length input", "256")
     visitor.fill("#temperature input", "5")  # so hot that no answer ends by itself
     visitor.press("#temperature input", "Tab")
-    visitor.evaluate(  # in the page, for the small model writes its 256 tokens in a second; again where it was quicker
-        """async () => {
-            const until = async (done, most) => {
-                for (const end = performance.now() + most; !done() && performance.now() < end;)
-                    await new Promise(next => setTimeout(next, 5));
-            };
-            const texts = document.querySelector('#texts .texts');
-            const stopped = () => texts.querySelector('.note').textContent === 'stopped';
-            for (let n = 0; n < 8 && !stopped(); n++) {
-                document.querySelector('#run').click();
-                await until(() => texts.getAttribute('aria-busy') === 'true', 4000);
-                document.querySelector('#stop-run').click();
-                await until(() => stopped() || texts.getAttribute('aria-busy') === 'false', 4000);
-                await until(stopped, 300);
-            }
-        }"""
-    )
-    expect(visitor.locator("#texts .note").first).to_have_text("stopped", timeout=PATIENCE)
+    with monkeypatch.context() as patch:
+        patch.setattr(app, "compared", without_end)
+        visitor.click("#run")
+        visitor.wait_for_selector("#texts .texts[aria-busy=true]", timeout=PATIENCE)
+        visitor.click("#stop-run")
+        expect(visitor.locator("#texts .note").first).to_have_text("stopped", timeout=PATIENCE)
     stopped = said(visitor)
-    visitor.wait_for_timeout(1000)
+    settled(visitor)
     assert said(visitor) == stopped
     visitor.fill("#temperature input", "0")
     visitor.fill("#length input", "12")
