@@ -76,14 +76,16 @@
   // number waits for it, and a button that begins a run waits until a Stop has arrived.
   const RUNS = ['extract', 'run', 'checkpoint', 'adapter', 'recipe', 'control-vector', 'push', 'bring-use', 'generate',
     'measure-trust', 'find', 'sweep', 'go-on', 'progressive', 'leave-one-out', 'measure'];
-  const numbers = {}, send = window.fetch;
+  const numbers = {}, sent = {}, send = window.fetch;
   let stopping = 0, again = false, pressed = 0;
   const reach = async (url, options) => {
     const asked = JSON.parse(options.body);
     stopping++;
     try {
-      if (!asked.event_id) asked.event_id = await numbers[asked.fn_index];
-      return asked.event_id ? await send(url, {...options, body: JSON.stringify(asked)}) : Response.json({});
+      asked.event_id ||= await numbers[asked.fn_index];
+      if (!asked.event_id) return Response.json({});
+      const told = sent[`${url} ${asked.event_id}`] ||= send(url, {...options, body: JSON.stringify(asked)});
+      return (await told).clone();   // of two that stop one run at once, the server would fail at the second
     } finally { stopping--; }
   };
   window.fetch = (url, options) => {

@@ -99,7 +99,8 @@ def test_a_stop_that_is_quicker_than_the_server_ends_the_run(visitor: Page) -> N
     with shared_store().model(shared_store().first_model).lock:
         visitor.evaluate("window.hold.join = true")
         visitor.click("#run")
-        stop.click()
+        expect(stop).to_be_enabled(timeout=PATIENCE)
+        press(visitor, "stop-run", "stop-run")
         visitor.evaluate("window.release('join')")
         expect(stop).to_be_disabled(timeout=PATIENCE)
         model_is_free(visitor)
