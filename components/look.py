@@ -13,6 +13,7 @@ from .heatmap import heatmap_routes
 from .limits import Limits
 
 ASSETS = Path(__file__).parent.parent / "assets"
+SCRIPTS = ("stops", "page", "controls")
 SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 
@@ -52,9 +53,11 @@ def launch_options(limits: Limits) -> dict[str, Any]:
 
 
 def _script() -> str:
-    """The page's own script with the words it shows."""
+    """The page's own scripts, one after the other, with the words they show."""
     told = json.dumps(texts.TOOLTIPS, ensure_ascii=False)
-    return (ASSETS / "page.js").read_text(encoding="utf-8").replace("const TOLD = {}", f"const TOLD = {told}")
+    scripts = [(ASSETS / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS]
+    whole = "\n".join(f"(\n{script})();" for script in scripts)
+    return f"() => {{\n{whole}\n}}".replace("const TOLD = {}", f"const TOLD = {told}")
 
 
 def _theme() -> gr.themes.Base:

@@ -144,8 +144,12 @@ def _unused_warning(unused: tuple[str, ...]) -> tuple[str, ...]:
     """Parts for images, layers beyond the configured depth, leftovers of a training: a person may have meant them."""
     if not unused:
         return ()
-    names = f"{unused[0]}{' and others' if len(unused) > 1 else ''}"
-    return (f"{len(unused):,} of the stored weights are not used ({names}); an export keeps them as they are.",)
+    if len(unused) == 1:
+        return (f"The stored weight {unused[0]} is not used; an export keeps it as it is.",)
+    return (
+        f"{len(unused):,} of the stored weights are not used ({unused[0]} and others); an export keeps them as they "
+        "are.",
+    )
 
 
 def _dtype(target: Target, checkpoint: Checkpoint) -> torch.dtype | None:
