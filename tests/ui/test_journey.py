@@ -218,6 +218,9 @@ def test_own_examples_are_extracted_and_bad_ones_leave_the_page_as_it_was(visito
     visitor.fill("#own-positive textarea", "How was it? | It was wonderful.")
     visitor.click("#extract")
     expect(visitor.locator(".toast-body")).to_contain_text("is empty", timeout=PATIENCE)
+    toast, extract = (visitor.locator(name).bounding_box() for name in (".toast-body", "#extract"))
+    assert toast is not None and extract is not None
+    assert toast["y"] + toast["height"] <= extract["y"], "what is to be pressed next stays free"
     assert figures(visitor) == before and all(said(visitor))
     expect(visitor.locator("#status")).to_contain_text("Wanted", timeout=PATIENCE)
     visitor.fill("#own-positive textarea", "\n".join(f"How was day {n}? | I am so glad, it was fun." for n in range(9)))
