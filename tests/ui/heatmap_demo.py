@@ -9,7 +9,7 @@ import gradio as gr
 import torch
 
 from components.heatmap import heatmap
-from components.heatmap_value import InvalidPick, Mode, heatmap_value, read_pick, shown_columns
+from components.heatmap_value import Mode, heatmap_value, read_pick, shown_columns
 from s2e_core.edit import build_edit
 from s2e_core.settings import EditSettings, Selection
 from s2e_core.spec import Kind, ModelSpec, Site
@@ -66,27 +66,30 @@ def picked_selection(edit: WeightEdit, pick: Any, kind: Kind) -> Selection:
 
 
 def demo_page(scores: ComponentScores, kind: Kind, *, tau: float = 0.1, limit: int | None = 1000) -> gr.Blocks:
-    """One heatmap with a threshold slider and a log of picks, in a tab beside an empty one."""
+    """One heatmap with a threshold slider and a log of picks, in a tab beside an empty one.
+
+    Answers to picks that come close together reach the browser in any order; the button tells both once more.
+    """
     columns = shown_columns(scores, kind, limit=limit)
     titles = {"heads": "Attention heads", "neurons": "MLP neurons"}
 
     def value(edit: WeightEdit, mode: Mode = "g", seq: int = 0) -> dict[str, Any]:
         return heatmap_value(kind, scores, edit, columns=columns, mode=mode, title=titles[kind], seq=seq)
 
-    def picked(selection: Selection, past: str, event: gr.EventData) -> tuple[Any, ...]:
-        try:
-            pick = read_pick(event._data, kind, columns)
-        except InvalidPick as error:
-            return selection, gr.skip(), past, f"refused: {error}"
+    def picked(selection: Selection, past: str, _: int, event: gr.EventData) -> tuple[Any, ...]:
+        pick = read_pick(event._data, kind, columns)
         edit = edit_of(scores, tau, picked_selection(edit_of(scores, tau, selection), pick, kind))
         log = f"{past}{pick.action} {list(pick.cells[:2])} of {len(pick.cells)}\n"
-        return edit.settings.selection, value(edit, seq=pick.seq), log, log
+        return edit.settings.selection, log, pick.seq, value(edit, seq=pick.seq), log
+
+    def told(selection: Selection, past: str, seq: int) -> tuple[dict[str, Any], str]:
+        return value(edit_of(scores, tau, selection), seq=seq), past
 
     def moved(selection: Selection, threshold: float, mode: Mode) -> dict[str, Any]:
         return value(edit_of(scores, threshold, selection), mode)
 
     with gr.Blocks() as demo:
-        state, past = gr.State(Selection()), gr.State("")
+        state, past, last = gr.State(Selection()), gr.State(""), gr.State(0)
         with gr.Tabs():
             with gr.Tab("Map"):
                 grid = heatmap(kind, elem_id="grid", label="Attention heads by layer")
@@ -96,9 +99,11 @@ def demo_page(scores: ComponentScores, kind: Kind, *, tau: float = 0.1, limit: i
         mode = gr.Radio(["g", "lambda"], value="g", label="colour", elem_id="mode", interactive=True)
         log = gr.Textbox("", lines=8, max_lines=30, label="log", elem_id="log")
         grid.pick(
-            picked, [state, past], [state, grid, past, log], trigger_mode="multiple", concurrency_limit=1,
+            picked, [state, past, last], [state, past, last, grid, log], trigger_mode="multiple", concurrency_limit=1,
             show_progress="hidden", api_visibility="private",
         )  # fmt: skip
+        again = gr.Button("Again", elem_id="again")
+        again.click(told, [state, past, last], [grid, log], show_progress="hidden", api_visibility="private")
         for dial in (threshold.change, mode.change):
             dial(moved, [state, threshold, mode], grid, show_progress="hidden", queue=False)
         demo.load(moved, [state, threshold, mode], grid, show_progress="hidden")

@@ -29,7 +29,7 @@ from components.heatmap_value import (
 from s2e_core.naming import component_name
 from s2e_core.settings import Selection
 from s2e_core.spec import Component, grid_component
-from tests.ui.browser import PHONE, served, watched_page
+from tests.ui.browser import PHONE, served, settled, watched_page
 from tests.ui.heatmap_demo import demo_page, edit_of, made_up
 from tests.ui.test_look import contrast
 
@@ -182,7 +182,7 @@ ROOT = "#grid .s2e-map"
 def opened(page: Page, url: str, theme: str = "light") -> None:
     page.goto(f"{url}/?__theme={theme}")
     page.wait_for_selector(f"{ROOT}[data-draws]")
-    page.wait_for_timeout(300)
+    settled(page)
 
 
 def at(page: Page, layer: int, column: int, *, rows: int = 6, columns: int = 8) -> tuple[float, float]:
@@ -193,6 +193,10 @@ def at(page: Page, layer: int, column: int, *, rows: int = 6, columns: int = 8) 
 
 
 def logged(page: Page) -> list[str]:
+    """The picks that have reached Python, which the page now shows."""
+    settled(page)
+    page.evaluate("document.querySelector('#again').click()")  # the pointer and the focus stay where they are
+    settled(page)
     return page.locator("#log textarea").input_value().splitlines()
 
 
