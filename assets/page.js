@@ -1,6 +1,6 @@
 // What follows a change of the edit: the table and the texts once the dials rest, and undo by keyboard.
 () => {
-  const RESTING_MS = 250, WAITING_MS = 600;
+  const RESTING_MS = 250, SHOWN_MS = 50, WAITING_MS = 600;
   let timer = 0, waiting = 0;
   const click = id => document.querySelector(`#${id}`)?.click();
   const texts = () => document.querySelector('#texts .texts');
@@ -20,6 +20,25 @@
     if (timer && event.target.matches?.('input[type=range]')) window.steer2edit.changed();
   }, true);
 
+  // The dial that a person moved last, as long as nothing else was done. What the page sets by itself may arrive before
+  // the page has sent where the dial went, and would take it back for good.
+  let moved = null;
+  const keepMoved = () => setTimeout(() => {   // what has arrived is on the page by then
+    const {dial, value} = moved || {};
+    moved = null;
+    if (!dial?.isConnected || Number(dial.value) === Number(value)) return;
+    dial.value = value;
+    dial.dispatchEvent(new Event('input', {bubbles: true}));
+    moved = null;   // once: a value that is refused stays refused
+  }, SHOWN_MS);
+  document.addEventListener('input', ({target: dial}) => {
+    const follows = dial.value && dial.closest?.('#set, #selection, #inspector-panel');
+    moved = follows && dial.matches('input[type=range], input[type=number]') ? {dial, value: dial.value} : null;
+  });
+  for (const other of ['pointerdown', 'keydown', 'click']) document.addEventListener(other, event => {
+    if (event.isTrusted) moved = null;   // the page clicks, too
+  }, true);
+
   // Called by the page after every change of the edit. The table is large, so it follows when the dials rest.
   window.steer2edit = {
     ...window.steer2edit,
@@ -29,7 +48,10 @@
       timer = setTimeout(rested, RESTING_MS);
     },
     // What rested may have been another edit than the server's.
-    settled: () => { if (edit() !== followed) window.steer2edit.changed(); },
+    settled: () => {
+      keepMoved();
+      if (edit() !== followed) window.steer2edit.changed();
+    },
 
     // Nothing comes back as long as others have the model: the columns say so.
     waiting: on => {

@@ -44,6 +44,35 @@ KEEP_BACK = """
     };
 """
 """The answers to what begins a run, or to what ends one, come when the test says so."""
+OVERTAKE = """
+    const asked = window.fetch;
+    window.fetch = async (...request) => {
+        const answer = await asked(...request);
+        if (!String(request[0]?.url ?? request[0]).includes('/queue/data')) return answer;
+        const send = async page => {
+            let rest = '', others = false;
+            for await (const text of answer.body.pipeThrough(new TextDecoderStream())) {
+                const messages = (rest + text).split('\\n\\n');
+                rest = messages.pop();
+                for (const message of messages) {
+                    if (window.overtake && message.includes('"process_completed"')) {
+                        window.overtake = false;
+                        window.overtaken = message;
+                    } else if (message.includes('"close_stream"') && window.overtaken && others) {
+                        await new Promise(next => window.release = next);
+                        page.enqueue(window.overtaken + '\\n\\n' + message + '\\n\\n');
+                        window.overtaken = null;
+                    } else page.enqueue(message + '\\n\\n');
+                    others ||= message.includes('"process_completed"') && window.overtaken !== message;
+                }
+            }
+            page.close();
+        };
+        const told = new ReadableStream({start: page => { send(page).catch(() => {}); }});
+        return new Response(told.pipeThrough(new TextEncoderStream()), answer);
+    };
+"""
+"""Of the next event, the end reaches the page after those of the ones that follow it, when the test says so."""
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +121,23 @@ def test_every_press_of_undo_goes_back_one_step(visitor: Page) -> None:
     expect(visitor.locator("#undo")).to_be_disabled(timeout=PATIENCE)
     settled(visitor)
     assert visitor.inner_text("#summary") == first
+
+
+def test_a_dial_that_the_page_sets_while_its_event_is_to_come_gets_its_value_back(page: Page, address: str) -> None:
+    page.add_init_script(OVERTAKE)
+    arrive(page, address)
+    slider = "document.querySelector('#heads-count input[type=range]')"
+    move = f"value => {{ {slider}.value = value; {slider}.dispatchEvent(new Event('input', {{bubbles: true}})); }}"
+    page.evaluate("window.overtake = true")
+    page.evaluate(move, 4)
+    page.wait_for_function("Boolean(window.overtaken)")
+    page.evaluate(move, 17)  # waits for the end of the event before
+    press(page, "refresh")
+    page.wait_for_function(f"window.release && {slider}.value === '4'")
+    page.evaluate("window.release()")
+    expect(page.locator("#summary b").first).to_have_text("17", timeout=10000)
+    settled(page)
+    expect(page.locator("#heads-count input[type=number]")).to_have_value("17", timeout=PATIENCE)
 
 
 def test_a_stop_that_is_quicker_than_the_server_ends_the_run(visitor: Page) -> None:
