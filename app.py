@@ -28,7 +28,7 @@ from components.import_wiring import wire_import
 from components.options import options, read_first, set_threads, store_of
 from components.page_view import whole_view
 from components.see_panel import see_panel
-from components.session import Session
+from components.session import Lost, Session
 from components.set_panel import set_panel
 from components.store import ModelStore
 from components.take_home_panel import take_home_panel
@@ -59,9 +59,11 @@ def build(store: ModelStore) -> gr.Blocks:
         details, take = detail_panel(), take_home_panel(push=store.push)
         refresh = gr.Button(visible="hidden", elem_id="refresh")
         look.footer(store.limits)
-        page = Page(store, gr.State(lambda: first), choose, see, dial_panel, compare, details, take, refresh)
+        page = Page(store, gr.State(Lost.LOST), choose, see, dial_panel, compare, details, take, refresh)
         data = DataWiring(page)
-        ChooseWiring(page, names, data.inputs).wire(demo)
+        # A new tab has the first session at once, before anything can be asked of it.
+        begun = demo.load(lambda: first, None, page.session, queue=False, **QUIET)
+        ChooseWiring(page, names, data.inputs).wire(begun)
         wire_import(page, bring, names)
         wire_dials(page, first)
         wire_selection(page, first)

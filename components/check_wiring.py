@@ -82,7 +82,7 @@ class CheckWiring:
             guarded(grow), page.session, [made, *self.parts], trigger_mode="always_last", **MODEL
         )  # fmt: skip
         done.success(guarded(finished), [made, *shown], changed, **LOOK)
-        done.failure(guarded(stopped), shown, changed, **LOOK)
+        done.failure(guarded(stopped, after_failure=True), shown, changed, **LOOK)
         panel.stop.click(guarded(stopped), shown, changed, cancels=[heard, done], **LOOK)
         # Another choice needs the model; where nothing is measured it costs no request.
         gr.on([choose.behavior.input, choose.model.input], None, js=STOP_MEASURING)

@@ -30,10 +30,10 @@ class ChooseWiring:
         self.components = page.named()
         self.outputs = [page.session, *(self.components[name] for name in names)]
 
-    def wire(self, demo: gr.Blocks) -> None:
-        """A new tab starts with the first session; then every choice leads to a run, and every run to a view."""
+    def wire(self, begun: Any) -> None:
+        """A tab that has `begun` shows its session; then every choice leads to a run, and every run to a view."""
         session, choose = self.page.session, self.page.choose
-        demo.load(guarded(self._show), [session, *self.sides], self.outputs, **SESSION)
+        begun.success(guarded(self._show), [session, *self.sides], self.outputs, **SESSION)
         runs = self._wire_runs()
         for run, made in runs.values():
             adopted = run.success(
@@ -46,7 +46,7 @@ class ChooseWiring:
             adopted.success(None, js=CHANGED)
             # After an error and after Stop the page still shows the session it had, and says so.
             run.failure(
-                guarded(partial(kept_choice, self.store)), [session, choose.behavior],
+                guarded(partial(kept_choice, self.store), after_failure=True), [session, choose.behavior],
                 [self.components[name] for name in CHOICE], **QUIET,
             )  # fmt: skip
         wire_stop(choose.stop, {name: run for name, (run, _) in runs.items()})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -40,6 +41,12 @@ MOST_COLUMNS = 1000
 """Components a heatmap shows of each layer, the strongest ones, unless all are asked for."""
 MOST_CELLS = 1_000_000
 """What a browser draws at every move of a dial: of many experts, all means the strongest of each layer, too."""
+
+
+class Lost(Enum):
+    """In place of a session that the server does not have: the page lay unused for too long, or the app began anew."""
+
+    LOST = "lost"
 
 
 @dataclass(frozen=True, eq=False)

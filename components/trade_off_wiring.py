@@ -110,7 +110,7 @@ class TradeOffWiring:
             [self.on_show, *self.components.values()], **SESSION,
         )  # fmt: skip
         # After an error the panel shows what it had; a Stop has its own handler.
-        done.failure(guarded(self._stopped), [self.page.session, self.bench], outputs, **QUIET)
+        done.failure(guarded(self._stopped, after_failure=True), [self.page.session, self.bench], outputs, **QUIET)
         return heard, done
 
     def _heard_outputs(self, study: Study) -> list[Any]:

@@ -14,6 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
+
 import app
 from components import look
 from components.choose_handlers import Choice, opened
@@ -42,12 +44,12 @@ def first_session() -> Session:
 
 
 @contextmanager
-def running_app(store: ModelStore) -> Iterator[str]:
-    """The address of the page until the context ends."""
+def running_app(store: ModelStore, demo: gr.Blocks | None = None) -> Iterator[str]:
+    """The address of the page, by default a new one on the store, until the context ends."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    demo = app.build(store)
+    demo = demo or app.build(store)
     demo.launch(
         prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", server_port=port,
         **look.launch_options(store.limits),

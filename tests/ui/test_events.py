@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterator
+
 import gradio as gr
+import pytest
+from playwright.sync_api import Page, expect
 
 import app
-from tests.ui.running import first_session, shared_store
+from components.handlers import LOST
+from components.session import Lost
+from tests.ui.browser import PATIENCE, settled
+from tests.ui.running import first_session, running_app, shared_store
+from tests.ui.test_journey import arrive
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[tuple[gr.Blocks, str]]:
+    demo = app.build(shared_store())
+    with running_app(shared_store(), demo) as address:
+        yield demo, address
 
 
 def test_no_handler_that_waits_for_its_last_value_shares_its_event() -> None:
@@ -21,3 +37,38 @@ def test_no_handler_that_waits_for_its_last_value_shares_its_event() -> None:
             listeners.setdefault(target, []).append("waits" if waits else "hears")
     assert ["waits"] in listeners.values()
     assert not [target for target, all_of in listeners.items() if "waits" in all_of and len(all_of) > 1]
+
+
+def test_no_handler_works_on_a_session_that_is_lost() -> None:
+    first_session()
+    refused = 0
+    for event in app.build(shared_store()).fns.values():
+        values = [Lost.LOST if getattr(part, "value", None) is Lost.LOST else None for part in event.inputs]
+        if event.fn is None or Lost.LOST not in values:
+            continue
+        with pytest.raises(gr.Error) as error:
+            made = event.fn(*values)
+            next(made) if inspect.isgenerator(made) else None
+        assert error.value.message == LOST
+        refused += 1
+    assert refused > 40
+
+
+def test_a_page_whose_session_is_lost_says_so_once_and_changes_nothing_until_it_is_reloaded(
+    page: Page, running: tuple[gr.Blocks, str]
+) -> None:
+    demo, address = running
+    arrive(page, address)
+    page.click("#heads-only")
+    settled(page)
+    shown = page.inner_text("#summary")
+    demo.app.state_holder.session_data.clear()
+    page.locator("#strength input[type=number]").fill("1.25")
+    expect(page.get_by_text("Reload the page")).to_have_count(1, timeout=PATIENCE)
+    settled(page)
+    assert page.inner_text("#summary") == shown
+    arrive(page, address)
+    assert page.inner_text("#summary") != shown
+    page.click("#heads-only")
+    expect(page.locator("#summary b").nth(1)).to_have_text("0", timeout=PATIENCE)
+    assert page.get_by_text("Reload the page").count() == 0
