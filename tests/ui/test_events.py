@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 
 import gradio as gr
@@ -10,6 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 import app
+from components import look
 from components.handlers import LOST
 from components.session import Lost
 from tests.ui.browser import PATIENCE, settled
@@ -37,6 +39,17 @@ def test_no_handler_that_waits_for_its_last_value_shares_its_event() -> None:
             listeners.setdefault(target, []).append("waits" if waits else "hears")
     assert ["waits"] in listeners.values()
     assert not [target for target, all_of in listeners.items() if "waits" in all_of and len(all_of) > 1]
+
+
+def test_every_button_whose_run_a_stop_ends_waits_until_a_stop_has_arrived() -> None:
+    """The page's script knows the buttons that begin a run by their names alone."""
+    first_session()
+    demo = app.build(shared_store())
+    buttons = {part._id: part.elem_id for part in demo.blocks.values() if isinstance(part, gr.Button)}
+    script = (look.ASSETS / "stops.js").read_text(encoding="utf-8")
+    named = set(re.findall(r"'([a-z-]+)'", re.search(r"RUNS = \[(.*?)\]", script, re.DOTALL)[1]))  # type: ignore[index]
+    stopped = {number for event in demo.fns.values() for number in event.cancels}
+    assert named == {buttons[part] for number in stopped for part, _ in demo.fns[number].targets if part in buttons}
 
 
 def test_no_handler_works_on_a_session_that_is_lost() -> None:
