@@ -16,7 +16,7 @@ from components.handlers import LOST
 from components.session import Lost
 from tests.ui.browser import PATIENCE, settled
 from tests.ui.running import first_session, running_app, shared_store
-from tests.ui.test_journey import arrive
+from tests.ui.test_journey import arrive, rest
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_a_page_whose_session_is_lost_says_so_once_and_changes_nothing_until_it_
     demo, address = running
     arrive(page, address)
     page.click("#heads-only")
-    settled(page)
+    rest(page)
     shown = page.inner_text("#summary")
     demo.app.state_holder.session_data.clear()
     page.locator("#strength input[type=number]").fill("1.25")
