@@ -9,9 +9,11 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio i
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import pytest  # noqa: E402
-from playwright.sync_api import Browser, Page  # noqa: E402
+from playwright.sync_api import Browser, Page, expect  # noqa: E402
 
-from tests.ui.browser import open_browser, watched_page  # noqa: E402
+from tests.ui.browser import PATIENCE, open_browser, watched_page  # noqa: E402
+
+expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="session")

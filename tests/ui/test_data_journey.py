@@ -19,7 +19,7 @@ from components import data_handlers, data_wiring
 from components import data_words as words
 from components.data_handlers import Look, looked
 from s2e_core import OwnResponse, Progress, own_responses
-from tests.ui.browser import PHONE, watched_page
+from tests.ui.browser import PHONE, settled, watched_page
 from tests.ui.running import running_app, shared_store
 from tests.ui.test_journey import PATIENCE, arrive, figures, rest
 
@@ -196,13 +196,15 @@ def test_the_model_answers_stops_goes_on_and_its_answers_are_put_on_sides(
     preview(visitor, f"{words.WANTED_SIDE} 160")
     assert visitor.locator(".answer-table td:nth-child(1) input:checked").count() == 150, "evenly picked"
     visitor.get_by_label(words.RULES["length"]).check()
+    settled(visitor)
     preview(visitor, f"{words.WANTED_SIDE} ")
     expect(visitor.locator("#answer-share")).to_be_visible(timeout=PATIENCE)
     visitor.get_by_label(words.RULES["prompt"]).check()
+    settled(visitor)
     preview(visitor, f"{words.WANTED_SIDE} 160")
     visitor.get_by_label("answer 1: opposite").check()
     preview(visitor, f"{words.WANTED_SIDE} 159")
-    expect(visitor.get_by_label("answer 1: wanted")).not_to_be_checked()
+    expect(visitor.get_by_label("answer 1: wanted")).not_to_be_checked(timeout=PATIENCE)
     expect(visitor.get_by_label(words.RULES["hand"])).to_be_checked(timeout=PATIENCE)
     visitor.click("#extract-answers")
     expect(visitor.locator("#status")).to_contain_text("159 + 161 examples", timeout=PATIENCE)
