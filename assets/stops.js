@@ -1,5 +1,4 @@
 // Stop buttons: when they can be pressed, and that each reaches its run and nothing else, however quick the visitor is.
-// And that the page hears the server in the order in which it speaks.
 () => {
   const click = id => document.querySelector(`#${id}`)?.click();
 
@@ -31,7 +30,7 @@
   const RUNS = ['extract', 'run', 'checkpoint', 'adapter', 'recipe', 'control-vector', 'push', 'bring-use', 'generate',
     'measure-trust', 'find', 'sweep', 'go-on', 'progressive', 'leave-one-out', 'measure'];
   const numbers = {}, sent = {}, send = window.fetch;
-  let stopping = 0, again = false, joining = Promise.resolve();
+  let stopping = 0, again = false;
   const reach = async (url, options) => {
     const asked = JSON.parse(options.body);
     stopping++;
@@ -42,22 +41,12 @@
       return (await told).clone();   // of two that stop one run at once, the server would fail at the second
     } finally { stopping--; }
   };
-  // What the server says of an event before the page knows its number is handled when the page does, which may be after
-  // what was said later of the next event: the page would be left as the earlier one has it. So the server is not heard
-  // as long as a number is to come.
-  const HEARD_MS = 5;   // the page has read the number by then
-  const inOrder = answer => new Response(answer.body.pipeThrough(new TransformStream({
-    async transform(text, page) { await joining; page.enqueue(text); },
-  })), answer);
   window.fetch = (url, options) => {
-    const [, path] = /\/gradio_api\/(queue\/join|queue\/data|cancel|reset)\b/.exec(url?.url || url) || [];
-    if (path === 'queue/data') return send(url, options).then(inOrder);
+    const [, path] = /\/gradio_api\/(queue\/join|cancel|reset)\b/.exec(url?.url || url) || [];
     if (!path || !options?.body) return send(url, options);
     if (path !== 'queue/join') return reach(url, options);
     const request = send(url, options), run = JSON.parse(options.body).fn_index;
     numbers[run] = request.then(answer => answer.clone().json()).then(answer => answer.event_id, () => null);
-    const heard = numbers[run].then(() => new Promise(next => setTimeout(next, HEARD_MS)));
-    joining = Promise.all([joining, heard]);
     return request;
   };
   const stopped = async () => {

@@ -140,20 +140,6 @@ def test_a_dial_that_the_page_sets_while_its_event_is_to_come_gets_its_value_bac
     expect(page.locator("#heads-count input[type=number]")).to_have_value("17", timeout=PATIENCE)
 
 
-def test_answers_come_in_the_order_of_the_events_even_if_the_first_is_long_unknown(visitor: Page) -> None:
-    visitor.evaluate("window.steer2edit.changed = () => {}")  # which would repair the page
-    visitor.evaluate("window.hold.join = true")
-    press(visitor, "heads-only")
-    visitor.wait_for_function("Boolean(window.kept.join)")
-    visitor.evaluate("window.hold = {}")
-    press(visitor, "none")
-    settled(visitor)  # the server has done both
-    visitor.evaluate("window.release('join')")
-    expect(visitor.locator("#summary b").nth(1)).to_have_text("0", timeout=PATIENCE)
-    visitor.wait_for_timeout(300)  # an answer that comes too late would be here by then
-    assert visitor.locator("#summary b").all_inner_texts()[:2] == ["0", "0"], "as None left it, not Heads only"
-
-
 def test_a_stop_that_is_quicker_than_the_server_ends_the_run(visitor: Page) -> None:
     stop = visitor.locator("#stop-run")
     with shared_store().model(shared_store().first_model).lock:
