@@ -70,9 +70,9 @@ class CheckWiring:
             return checks, *self.view(session, checks, *values)
 
         choose.check.click(guarded(toggle), shown, [self.checks, *self.outputs], **LOOK)
-        apart(page.refresh.click)(
-            guarded(self.view, follows=True), shown, self.outputs, trigger_mode="always_last", **LOOK
-        ).success(None, js=MEASURE_DUE)
+        apart(page.refresh.click)(guarded(self.view), shown, self.outputs, trigger_mode="always_last", **LOOK).success(
+            None, js=MEASURE_DUE
+        )
         # What is chosen while it measures counts: all changes of the checks come one after the other.
         changed, made = [self.checks, *self.outputs], gr.State(None)
         heard = panel.measure.click(
@@ -82,7 +82,7 @@ class CheckWiring:
             guarded(grow), page.session, [made, *self.parts], trigger_mode="always_last", **MODEL
         )  # fmt: skip
         done.success(guarded(finished), [made, *shown], changed, **LOOK)
-        done.failure(guarded(stopped, follows=True), shown, changed, **LOOK)
+        done.failure(guarded(stopped, after_failure=True), shown, changed, **LOOK)
         panel.stop.click(guarded(stopped), shown, changed, cancels=[heard, done], **LOOK)
         # Another choice needs the model; where nothing is measured it costs no request.
         gr.on([choose.behavior.input, choose.model.input], None, js=STOP_MEASURING)

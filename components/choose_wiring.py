@@ -46,7 +46,7 @@ class ChooseWiring:
             adopted.success(None, js=CHANGED)
             # After an error and after Stop the page still shows the session it had, and says so.
             run.failure(
-                guarded(partial(kept_choice, self.store), follows=True), [session, choose.behavior],
+                guarded(partial(kept_choice, self.store), after_failure=True), [session, choose.behavior],
                 [self.components[name] for name in CHOICE], **QUIET,
             )  # fmt: skip
         wire_stop(choose.stop, {name: run for name, (run, _) in runs.items()})

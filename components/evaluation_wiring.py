@@ -61,7 +61,7 @@ def wire_evaluation(page: Page, panel: EvaluationPanel) -> None:
     done = heard.success(guarded(grow), inputs, [kept, *parts], **SWEEP)
     showing = [page.session, kept, on_show], [on_show, *parts]
     done.success(guarded(show), *showing, **SESSION)  # dials may have moved meanwhile
-    done.failure(guarded(stopped, follows=True), [page.session, kept], [kept, *parts], **QUIET)
+    done.failure(guarded(stopped, after_failure=True), [page.session, kept], [kept, *parts], **QUIET)
     # A run belongs to the model and behaviour on the page.
     choose = page.choose
     leave = [choose.behavior.input, choose.swap.input, choose.model.input, choose.extract.click]
@@ -69,7 +69,7 @@ def wire_evaluation(page: Page, panel: EvaluationPanel) -> None:
         [panel.stop.click, *leave], guarded(stopped), [page.session, kept], [kept, *parts], cancels=[heard, done],
         **QUIET,
     )  # fmt: skip
-    apart(page.refresh.click)(guarded(show, follows=True), *showing, trigger_mode="always_last", **SESSION)
+    apart(page.refresh.click)(guarded(show), *showing, trigger_mode="always_last", **SESSION)
 
     def send(session: Session, kept: Evaluated) -> str:
         return str(evaluation_file(store, kept, session))

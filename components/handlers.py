@@ -27,17 +27,17 @@ BUG = "Something went wrong on our side; your work is still here. The details ar
 log = logging.getLogger("steer2edit")
 
 
-def guarded(handler: Callable[..., Any], *, follows: bool = False) -> Callable[..., Any]:
+def guarded(handler: Callable[..., Any], *, after_failure: bool = False) -> Callable[..., Any]:
     """The handler, with every exception turned into a `gr.Error` of one escaped sentence; a lost session never gets it.
 
-    `follows` is for what the page asks by itself after a change or a failure: it is another handler's part to say so.
+    `after_failure` is for what repairs the page when another handler has failed, which has said that much already.
     """
     if inspect.isgeneratorfunction(handler):
 
         @wraps(handler)
         def streaming(*args: Any) -> Generator[Any, None, None]:
             try:
-                _check_session(args, visible=not follows)
+                _check_session(args, visible=not after_failure)
                 yield from handler(*args)
             except Exception as error:
                 raise told(error) from error
@@ -47,7 +47,7 @@ def guarded(handler: Callable[..., Any], *, follows: bool = False) -> Callable[.
     @wraps(handler)
     def plain(*args: Any) -> Any:
         try:
-            _check_session(args, visible=not follows)
+            _check_session(args, visible=not after_failure)
             return handler(*args)
         except Exception as error:
             raise told(error) from error

@@ -72,7 +72,7 @@ def wire_import(page: Page, panel: ImportPanel, names: Sequence[str]) -> None:
     wire_stop(panel.stop, {"use": run})
     # Directions out of a file have no sides to swap; any other choice has them again.
     apart(page.refresh.click)(
-        guarded(lambda session: gr.update(interactive=session.origin is None), follows=True), page.session, swap,
+        guarded(lambda session: gr.update(interactive=session.origin is None)), page.session, swap,
         trigger_mode="always_last", **QUIET,
     )  # fmt: skip
 

@@ -38,7 +38,7 @@ def wire_take_home(page: Page, first: Session) -> None:
             yield report, file, session.made
 
     apart(page.refresh.click, page.details.shown.input, take.dtype.input)(
-        guarded(rest, follows=True),
+        guarded(rest),
         [page.session, page.details.shown, take.dtype, reported], [components[name] for name in names],
         trigger_mode="always_last", **SESSION,
     )  # fmt: skip

@@ -61,7 +61,7 @@ class TradeOffWiring:
         self._wire_grid()
         self._wire_files()
         apart(self.page.refresh.click)(
-            guarded(self._show, follows=True), [self.page.session, self.bench, self.on_show],
+            guarded(self._show), [self.page.session, self.bench, self.on_show],
             [self.on_show, *self.components.values()], trigger_mode="always_last", **SESSION,
         )  # fmt: skip
 
@@ -110,7 +110,7 @@ class TradeOffWiring:
             [self.on_show, *self.components.values()], **SESSION,
         )  # fmt: skip
         # After an error the panel shows what it had; a Stop has its own handler.
-        done.failure(guarded(self._stopped, follows=True), [self.page.session, self.bench], outputs, **QUIET)
+        done.failure(guarded(self._stopped, after_failure=True), [self.page.session, self.bench], outputs, **QUIET)
         return heard, done
 
     def _heard_outputs(self, study: Study) -> list[Any]:
@@ -178,7 +178,7 @@ class TradeOffWiring:
             return estimate(GridRequest(*values), prompts, most, self.rates.get(session.model))
 
         apart(panel.prompts.change, *(field.change for field in fields), self.page.refresh.click)(
-            guarded(estimated, follows=True), [self.page.session, panel.prompts, *fields], panel.work,
+            guarded(estimated), [self.page.session, panel.prompts, *fields], panel.work,
             trigger_mode="always_last", **QUIET,
         )  # fmt: skip
         panel.preset.input(

@@ -102,7 +102,7 @@ class Changes:
             return tuple(view.get(name, gr.skip()) for name in self.names)
 
         run = apart(self.page.refresh.click)(
-            guarded(handle, follows=True), [session, *shown], [self.components[name] for name in self.names],
+            guarded(handle), [session, *shown], [self.components[name] for name in self.names],
             trigger_mode="always_last", preprocess=False, **SESSION,
         )  # fmt: skip
         run.success(None, js=SETTLED)
@@ -117,7 +117,7 @@ class Changes:
         run.success(None, js=CHANGED)
         # A refused value must not stay on the page, the dial that was moved included.
         whole = [session, *(self.components[name] for name in self.names)]
-        run.failure(guarded(shown_after(lambda kept: kept, self.names), follows=True), session, whole, **SESSION)
+        run.failure(guarded(shown_after(lambda kept: kept, self.names), after_failure=True), session, whole, **SESSION)
 
 
 def shown_after(change: Callable[..., Session], names: Sequence[str]) -> Callable[..., tuple[Any, ...]]:

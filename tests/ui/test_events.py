@@ -63,6 +63,7 @@ def test_no_handler_works_on_a_session_that_is_lost() -> None:
             made = event.fn(*values)
             next(made) if inspect.isgenerator(made) else None
         assert error.value.message == LOST
+        assert error.value.visible is not event.trigger_only_on_failure, "once: what follows a failure is silent"
         refused += 1
     assert refused > 40
 
