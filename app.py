@@ -61,9 +61,7 @@ def build(store: ModelStore) -> gr.Blocks:
         look.footer(store.limits)
         page = Page(store, gr.State(Lost.LOST), choose, see, dial_panel, compare, details, take, refresh)
         data = DataWiring(page)
-        # A new tab has the first session at once, before anything can be asked of it.
-        begun = demo.load(lambda: first, None, page.session, queue=False, **QUIET)
-        ChooseWiring(page, names, data.inputs).wire(begun)
+        ChooseWiring(page, names, data.inputs).wire(demo, first)
         wire_import(page, bring, names)
         wire_dials(page, first)
         wire_selection(page, first)

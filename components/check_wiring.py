@@ -21,7 +21,7 @@ from .handlers import guarded
 from .progress import progress_bar
 from .session import OWN, Session
 from .trusted import Checks, Trust
-from .wiring import LOOK, MODEL, Page, apart
+from .wiring import LOOK, MODEL, Page, apart, fresh
 
 PARTS = ("preview", "column", "report", "measure", "stop", "status", "trust")
 STOP_MEASURING = "() => document.querySelector('#stop-trust:not(:disabled)')?.click()"
@@ -35,7 +35,7 @@ class CheckWiring:
 
     def __init__(self, page: Page, look: gr.State) -> None:
         self.page, self.panel, self.store, self.look = page, page.choose.check_panel, page.store, look
-        self.checks, self.on_show = gr.State(lambda: Checks()), gr.State(None)
+        self.checks, self.on_show = fresh(Checks), gr.State(None)
         self.states = [self.checks, self.on_show]
         self.parts = [page.choose.data.preview, *(getattr(self.panel, name) for name in PARTS[1:])]
         self.outputs = [self.on_show, *self.parts]

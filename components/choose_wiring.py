@@ -30,10 +30,11 @@ class ChooseWiring:
         self.components = page.named()
         self.outputs = [page.session, *(self.components[name] for name in names)]
 
-    def wire(self, begun: Any) -> None:
-        """A tab that has `begun` shows its session; then every choice leads to a run, and every run to a view."""
+    def wire(self, demo: gr.Blocks, first: Session) -> None:
+        """A new tab has the first session; then every choice leads to a run, and every run to a view."""
         session, choose = self.page.session, self.page.choose
-        begun.success(guarded(self._show), [session, *self.sides], self.outputs, **SESSION)
+        # Not queued: a tab has its session before anything can be asked of it.
+        demo.load(guarded(partial(self._show, first)), self.sides, self.outputs, queue=False, **QUIET)
         runs = self._wire_runs()
         for run, made in runs.values():
             adopted = run.success(

@@ -26,7 +26,7 @@ from .own_data import CORRECTIONS, Correction
 from .progress import progress_bar
 from .session import Session
 from .trusted import Checks
-from .wiring import LOOK, QUIET, SWEEP, Page, apart
+from .wiring import LOOK, QUIET, SWEEP, Page, apart, fresh
 
 ANSWER_PARTS = ("generate", "stop", "status", "rules", "rule", "share", "use", "table")
 TABLE_SECONDS = 2.0
@@ -45,8 +45,8 @@ class DataWiring:
     def __init__(self, page: Page) -> None:
         choose = page.choose
         self.page, self.panel, self.store = page, choose.data, page.store
-        self.answers = gr.State(lambda: Answers())  # a dataclass itself would be read as a value
-        self.look = gr.State(lambda: Look())
+        self.answers = fresh(Answers)
+        self.look = fresh(Look)
         panel = self.panel
         # What `Choice.of` is made from.
         self.inputs = [

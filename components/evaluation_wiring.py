@@ -22,7 +22,7 @@ from .progress import duration, progress_bar
 from .session import Session
 from .store import ModelStore
 from .trade_off_handlers import why_not
-from .wiring import QUIET, SESSION, SWEEP, Page, apart, ready_file
+from .wiring import QUIET, SESSION, SWEEP, Page, apart, fresh, ready_file
 
 PARTS = ("measure", "stop", "status", "table", "csv")
 
@@ -30,7 +30,7 @@ PARTS = ("measure", "stop", "status", "table", "csv")
 def wire_evaluation(page: Page, panel: EvaluationPanel) -> None:
     """Everything in the fold."""
     store = page.store
-    kept, on_show = gr.State(lambda: Evaluated()), gr.State(None)
+    kept, on_show = fresh(Evaluated), gr.State(None)
     parts = [getattr(panel, name) for name in PARTS]
 
     def grow(session: Session, kept: Evaluated, *values: Any) -> Iterator[tuple[Any, ...]]:

@@ -13,7 +13,7 @@ from .heatmap import heatmap_routes
 from .limits import Limits
 
 ASSETS = Path(__file__).parent.parent / "assets"
-SCRIPTS = ("stops", "page", "controls")
+SCRIPTS = ("stops", "stream", "page", "controls")
 SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 

@@ -27,7 +27,7 @@ from .trade_off_files import csv_file, report_file, sweep_download
 from .trade_off_handlers import continued, searched, stopped, swept, taken_apart
 from .trade_off_panel import TradeOffPanel
 from .trade_off_view import PARTS, lab_view
-from .wiring import QUIET, SESSION, SWEEP, Changes, Page, apart, ready_file
+from .wiring import QUIET, SESSION, SWEEP, Changes, Page, apart, fresh, ready_file
 
 STATUS = ("status", "parts_status")
 """What changes all the time while something runs."""
@@ -47,7 +47,7 @@ class TradeOffWiring:
 
     def __init__(self, page: Page, panel: TradeOffPanel, first: Session) -> None:
         self.page, self.panel, self.store = page, panel, page.store
-        self.bench = gr.State(lambda: Bench())  # a dataclass itself would be read as a value
+        self.bench = fresh(Bench)
         self.on_show = gr.State(None)
         self.names = list(PARTS)
         self.components = {name: getattr(panel, name) for name in self.names}

@@ -165,6 +165,17 @@ def wire_stop(stop: gr.Button, runs: Mapping[str, Any]) -> None:
     stop.click(None, None, None, cancels=[*runs.values()], **QUIET)
 
 
+def fresh(make: Callable[[], Any]) -> gr.State:
+    """A state that begins as `make()` in every tab.
+
+    Set behind gradio's back, which would read a dataclass as JSON, and set what a function returns once more when the
+    page has loaded, over what a quick visitor has changed meanwhile.
+    """
+    state = gr.State(None)
+    state.value = lambda: make()
+    return state
+
+
 def spare_the_browser(demo: gr.Blocks, undrawn: gr.State) -> None:
     """Every event shows how it goes on a component that is not drawn; the page has progress and errors of its own.
 

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import gradio as gr
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from playwright.sync_api import Error as PlaywrightError
 
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -45,7 +46,7 @@ EVENTS = """
 
     window.fetch = async (...request) => {
         const address = String(request[0]?.url ?? request[0]);
-        if (address.includes('/queue/join')) {
+        if (/\\/(queue\\/join|run\\/)/.test(address)) {
             sending++;
             try {
                 const answer = await ask(...request);
@@ -106,6 +107,17 @@ class Watch:
             self.complaints.append(f"foreign request: {url}")
 
 
+def state(page: Page) -> str:
+    """What a page was doing when its test failed."""
+    try:
+        under_way, said = page.evaluate(
+            "() => [window.underWay(), [...document.querySelectorAll('.toast-body')].map(one => one.innerText)]"
+        )
+    except PlaywrightError as error:
+        return f"the page does not answer: {error}"
+    return f"{under_way} events under way, messages: {said}"
+
+
 @contextmanager
 def watched_page(browser: Browser, **options: Any) -> Iterator[Page]:
     """A page in a context of its own; raises AssertionError at the end if it asked for a foreign host or had errors.
@@ -118,7 +130,11 @@ def watched_page(browser: Browser, **options: Any) -> Iterator[Page]:
     context.add_init_script(EVENTS)
     context.set_default_timeout(PATIENCE)
     try:
-        yield context.new_page()
+        page = context.new_page()
+        yield page
+    except Exception as error:
+        error.add_note(f"{state(page)}; complaints: {watch.complaints}")
+        raise
     finally:
         context.close()
     assert not watch.complaints, "\n".join(watch.complaints)

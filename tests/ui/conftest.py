@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is first imported
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -11,7 +11,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 import pytest  # noqa: E402
 from playwright.sync_api import Browser, Page, expect  # noqa: E402
 
-from tests.ui.browser import PATIENCE, open_browser, watched_page  # noqa: E402
+from tests.ui.browser import PATIENCE, open_browser, state, watched_page  # noqa: E402
 
 expect.set_options(timeout=PATIENCE)
 
@@ -27,3 +27,15 @@ def page(browser: Browser) -> Iterator[Page]:
     """Fails its test on any request to a foreign host, any page error and any console error."""
     with watched_page(browser) as opened:
         yield opened
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Function, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed test says what its page was doing."""
+    report = yield
+    opened = getattr(item, "funcargs", {}).get("page")
+    if report.when == "call" and report.failed and isinstance(opened, Page):
+        report.sections.append(("The page", state(opened)))
+    return report

@@ -1,0 +1,63 @@
+"""Every event is answered, whenever gradio's stream of answers closes (assets/stream.js).
+
+What the network does by chance is done on purpose: the closing of the stream reaches the page when the test says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.ui.browser import settled
+from tests.ui.running import running_app, shared_store
+from tests.ui.test_journey import PATIENCE, arrive
+from tests.ui.test_quick_visitor import press
+
+LATE_CLOSE = """
+    const reached = window.fetch;
+    window.numbers = 0;
+    window.fetch = async (...request) => {
+        const answer = await reached(...request), url = String(request[0]?.url ?? request[0]);
+        if (url.includes('/queue/join')) window.numbers++;
+        if (!url.includes('/queue/data')) return answer;
+        const cut = new TransformStream({async transform(text, page) {
+            const at = text.search(/data:[^\\n]*"close_stream"/);
+            if (at > 0) page.enqueue(text.slice(0, at));
+            if (at >= 0 && window.holdClose) await new Promise(next => window.close = next);
+            page.enqueue(text.slice(Math.max(at, 0)));
+        }});
+        const told = answer.body.pipeThrough(new TextDecoderStream()).pipeThrough(cut);
+        return new Response(told.pipeThrough(new TextEncoderStream()), answer);
+    };
+"""
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with running_app(shared_store()) as url:
+        yield url
+
+
+def begin_as_the_stream_closes(page: Page) -> None:
+    """Another event has its number when the closing of the stream arrives."""
+    page.uncheck("#follow input")
+    settled(page)
+    page.evaluate("window.holdClose = true")
+    press(page, "refresh")
+    page.wait_for_function("Boolean(window.close)")
+    settled(page)
+    before = page.evaluate("window.numbers")
+    press(page, "none")
+    page.wait_for_function("n => window.numbers > n", arg=before)
+    page.evaluate("() => new Promise(next => setTimeout(next, 200))")  # gradio has what it is to have of it by now
+    page.evaluate("window.holdClose = false; window.close()")
+
+
+def test_an_event_that_begins_as_the_stream_closes_is_answered(page: Page, address: str) -> None:
+    page.add_init_script(LATE_CLOSE)
+    arrive(page, address)
+    begin_as_the_stream_closes(page)
+    expect(page.locator("#summary b").nth(1)).to_have_text("0", timeout=PATIENCE)
+    settled(page)
