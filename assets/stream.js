@@ -6,46 +6,45 @@
 // stream has spoken of it, or is closed.
 () => {
   const send = window.fetch, NUMBER = /"event_id":\s*"([^"]+)"/g, LONGEST = 80;
-  let stream = null;   // the one that is open
+  const spoken = new Set();   // the numbers that any stream spoke of
+  let stream = null;          // the one that is open, with those who wait for their number
 
-  const opened = signal => {
-    const spoken = new Set(), waiting = new Map(), mine = stream = {
-      heard: number => { spoken.add(number); waiting.get(number)?.(); },
-      closed: () => {
-        if (stream === mine) stream = null;
-        for (const go of waiting.values()) go();
+  const heard = number => { spoken.add(number); stream?.waiting.get(number)?.(); };
+  const closed = one => {
+    if (stream === one) stream = null;
+    for (const go of one.waiting.values()) go();
+  };
+  const listening = one => {   // on the way to gradio, so that gradio knows of no event that is not heard of here
+    const decoder = new TextDecoder();
+    let rest = '';
+    return new TransformStream({
+      transform: (bytes, gradio) => {
+        const text = rest + decoder.decode(bytes, {stream: true});
+        for (const [, number] of text.matchAll(NUMBER)) heard(number);
+        rest = text.slice(-LONGEST);   // a number may be cut in two
+        gradio.enqueue(bytes);
       },
-      speaksOf: number => spoken.has(number) || new Promise(next => waiting.set(number, next)),
-    };
-    signal?.addEventListener('abort', mine.closed);   // so gradio leaves it
-    return mine;
+      flush: () => closed(one),
+    });
   };
-  const listen = async (body, {heard, closed}) => {
-    const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  const open = async (url, options) => {
+    const mine = stream = {waiting: new Map()};
+    (url?.signal || options?.signal)?.addEventListener('abort', () => closed(mine));   // so gradio leaves it
     try {
-      for (let rest = '', part; !(part = await reader.read()).done; rest = (rest + part.value).slice(-LONGEST)) {
-        for (const [, number] of (rest + part.value).matchAll(NUMBER)) heard(number);   // one may be cut in two
-      }
-    } catch {} finally { closed(); }
-  };
-  const stay = async (url, options) => {
-    const mine = opened(url?.signal || options?.signal);
-    try {
-      const answer = await send(url, options), [page, copy] = answer.body.tee();
-      listen(copy, mine);
-      return new Response(page, answer);
+      const answer = await send(url, options);
+      return new Response(answer.body.pipeThrough(listening(mine)), answer);
     } catch (error) {
-      mine.closed();
+      closed(mine);
       throw error;
     }
   };
   const join = async (url, options) => {
-    const answer = await send(url, options), said = await answer.clone().json().catch(() => null);
-    if (said?.event_id) await stream?.speaksOf(said.event_id);
+    const answer = await send(url, options), number = (await answer.clone().json().catch(() => null))?.event_id;
+    if (number && stream && !spoken.has(number)) await new Promise(next => stream.waiting.set(number, next));
     return answer;
   };
   window.fetch = (url, options) => {
     const [, path] = /\/gradio_api\/queue\/(join|data)\b/.exec(url?.url || url) || [];
-    return path === 'join' ? join(url, options) : path === 'data' ? stay(url, options) : send(url, options);
+    return path === 'join' ? join(url, options) : path === 'data' ? open(url, options) : send(url, options);
   };
 }

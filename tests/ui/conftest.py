@@ -35,7 +35,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A failed test says what its page was doing."""
     report = yield
-    opened = getattr(item, "funcargs", {}).get("page")
-    if report.when == "call" and report.failed and isinstance(opened, Page):
-        report.sections.append(("The page", state(opened)))
+    pages = [value for value in getattr(item, "funcargs", {}).values() if isinstance(value, Page)]
+    if report.when == "call" and report.failed:
+        report.sections.extend(("The page", state(opened)) for opened in pages)
     return report
