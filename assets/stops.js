@@ -26,11 +26,14 @@
 
   // A Stop reaches a run by the number that the server has given it, and a run that begins while the one before it is
   // being stopped would be taken for that one, and could not be stopped any more. So a Stop that is quicker than the
-  // number waits for it, and a button that begins a run waits until a Stop has arrived.
+  // number waits for it, and a button that begins a run waits until a Stop has arrived, and the end of the run with it:
+  // gradio tells that end twice, and the second time may be after the next run has begun.
   const RUNS = ['extract', 'run', 'checkpoint', 'adapter', 'recipe', 'control-vector', 'push', 'bring-use', 'generate',
     'measure-trust', 'find', 'sweep', 'go-on', 'progressive', 'leave-one-out', 'measure'];
   const numbers = {}, sent = {}, send = window.fetch;
+  const ENDED_MS = 3000;   // at the latest
   let stopping = 0, again = false;
+  const ended = number => Promise.race([window.steer2edit.over?.(number), new Promise(next => setTimeout(next, ENDED_MS))]);
   const reach = async (url, options) => {
     const asked = JSON.parse(options.body);
     stopping++;
@@ -38,7 +41,9 @@
       asked.event_id ||= await numbers[asked.fn_index];
       if (!asked.event_id) return Response.json({});
       const told = sent[`${url} ${asked.event_id}`] ||= send(url, {...options, body: JSON.stringify(asked)});
-      return (await told).clone();   // of two that stop one run at once, the server would fail at the second
+      const answer = (await told).clone();   // of two that stop one run at once, the server would fail at the second
+      await ended(asked.event_id);
+      return answer;
     } finally { stopping--; }
   };
   window.fetch = (url, options) => {

@@ -5,14 +5,26 @@
 // other, and the event is not answered until something else is done. So gradio gets the number of an event once the
 // stream has spoken of it, or is closed.
 () => {
-  const send = window.fetch, NUMBER = /"event_id":\s*"([^"]+)"/g, LONGEST = 80;
-  const spoken = new Set();   // the numbers that any stream spoke of
-  let stream = null;          // the one that is open, with those who wait for their number
+  const send = window.fetch, SPOKEN = /"msg":\s*"(\w+)",\s*"event_id":\s*"([^"]+)"/g, LONGEST = 160;
+  const begun = new Set(), over = new Set();   // the numbers of events that any stream spoke of, and of whose end
+  const waiting = new Set();
+  let stream = null;                           // the one that is open
 
-  const heard = number => { spoken.add(number); stream?.waiting.get(number)?.(); };
+  const look = () => {
+    for (const one of waiting) if (one.due()) { waiting.delete(one); one.next(); }
+  };
+  const heard = (what, number) => {
+    begun.add(number);
+    if (what === 'process_completed') over.add(number);
+    look();
+  };
   const closed = one => {
     if (stream === one) stream = null;
-    for (const go of one.waiting.values()) go();
+    look();
+  };
+  const told = (numbers, number) => {   // or the stream is closed that would have told it
+    const mine = stream, due = () => !mine || mine !== stream || numbers.has(number);
+    return new Promise(next => { waiting.add({due, next}); look(); });
   };
   const listening = one => {   // on the way to gradio, so that gradio knows of no event that is not heard of here
     const decoder = new TextDecoder();
@@ -20,15 +32,15 @@
     return new TransformStream({
       transform: (bytes, gradio) => {
         const text = rest + decoder.decode(bytes, {stream: true});
-        for (const [, number] of text.matchAll(NUMBER)) heard(number);
-        rest = text.slice(-LONGEST);   // a number may be cut in two
+        for (const [, what, number] of text.matchAll(SPOKEN)) heard(what, number);
+        rest = text.slice(-LONGEST);   // a message may come in parts
         gradio.enqueue(bytes);
       },
       flush: () => closed(one),
     });
   };
   const open = async (url, options) => {
-    const mine = stream = {waiting: new Map()};
+    const mine = stream = {};
     (url?.signal || options?.signal)?.addEventListener('abort', () => closed(mine));   // so gradio leaves it
     try {
       const answer = await send(url, options);
@@ -40,9 +52,10 @@
   };
   const join = async (url, options) => {
     const answer = await send(url, options), number = (await answer.clone().json().catch(() => null))?.event_id;
-    if (number && stream && !spoken.has(number)) await new Promise(next => stream.waiting.set(number, next));
+    if (number) await told(begun, number);
     return answer;
   };
+  window.steer2edit = {...window.steer2edit, over: number => told(over, number)};
   window.fetch = (url, options) => {
     const [, path] = /\/gradio_api\/queue\/(join|data)\b/.exec(url?.url || url) || [];
     return path === 'join' ? join(url, options) : path === 'data' ? open(url, options) : send(url, options);

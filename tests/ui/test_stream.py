@@ -25,10 +25,23 @@ LATE_CLOSE = """
         const cut = new TransformStream({async transform(text, page) {
             const at = text.search(/data:[^\\n]*"close_stream"/);
             if (at > 0) page.enqueue(text.slice(0, at));
-            if (at >= 0 && window.holdClose) await new Promise(next => window.close = next);
+            if (at >= 0 && window.holdClose) await new Promise(next => window.closing = next);
             page.enqueue(text.slice(Math.max(at, 0)));
         }});
         const told = answer.body.pipeThrough(new TextDecoderStream()).pipeThrough(cut);
+        return new Response(told.pipeThrough(new TextEncoderStream()), answer);
+    };
+"""
+LATE_END = """
+    const reached = window.fetch;
+    window.fetch = async (...request) => {
+        const answer = await reached(...request);
+        if (!String(request[0]?.url ?? request[0]).includes('/queue/data')) return answer;
+        const late = new TransformStream({async transform(text, page) {
+            if (window.holdEnd && text.includes('"process_completed"')) await new Promise(next => window.end = next);
+            page.enqueue(text);
+        }});
+        const told = answer.body.pipeThrough(new TextDecoderStream()).pipeThrough(late);
         return new Response(told.pipeThrough(new TextEncoderStream()), answer);
     };
 """
@@ -45,14 +58,13 @@ def begin_as_the_stream_closes(page: Page) -> None:
     page.uncheck("#follow input")
     settled(page)
     page.evaluate("window.holdClose = true")
-    press(page, "refresh")
-    page.wait_for_function("Boolean(window.close)")
-    settled(page)
+    press(page, "run")  # one event alone
+    page.wait_for_function("Boolean(window.closing)")
     before = page.evaluate("window.numbers")
     press(page, "none")
     page.wait_for_function("n => window.numbers > n", arg=before)
     page.evaluate("() => new Promise(next => setTimeout(next, 200))")  # gradio has what it is to have of it by now
-    page.evaluate("window.holdClose = false; window.close()")
+    page.evaluate("window.holdClose = false; window.closing()")
 
 
 def test_an_event_that_begins_as_the_stream_closes_is_answered(page: Page, address: str) -> None:
@@ -60,4 +72,26 @@ def test_an_event_that_begins_as_the_stream_closes_is_answered(page: Page, addre
     arrive(page, address)
     begin_as_the_stream_closes(page)
     expect(page.locator("#summary b").nth(1)).to_have_text("0", timeout=PATIENCE)
+    settled(page)
+
+
+def test_a_run_that_follows_a_stop_can_be_stopped_though_the_end_of_the_one_before_comes_late(
+    page: Page, address: str
+) -> None:
+    page.add_init_script(LATE_END)
+    arrive(page, address)
+    stop = page.locator("#stop-run")
+    with shared_store().model(shared_store().first_model).lock:
+        page.click("#run")
+        expect(page.locator("#texts .texts")).to_have_attribute("aria-busy", "true", timeout=PATIENCE)
+        page.evaluate("window.holdEnd = true")
+        press(page, "stop-run")
+        page.wait_for_function("Boolean(window.end)")
+        press(page, "run")
+        page.evaluate("() => new Promise(next => setTimeout(next, 500))")  # by now it would have begun
+        page.evaluate("window.holdEnd = false; window.end()")
+        page.evaluate("() => new Promise(next => setTimeout(next, 500))")
+        expect(stop).to_be_enabled(timeout=PATIENCE)
+        stop.click()
+        expect(stop).to_be_disabled(timeout=PATIENCE)
     settled(page)
