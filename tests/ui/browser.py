@@ -30,18 +30,18 @@ EVENTS = """
     let sending = 0;
     window.underWay = () => sending + [...begun].filter(id => !over.has(id)).length;
 
-    async function listen(stream) {
+    function listening() {  // on the way to the page, which leaves a stream on which all is over
+        const decoder = new TextDecoder();
         let line = '';
-        try {
-            for await (const text of stream.pipeThrough(new TextDecoderStream())) {
-                const lines = (line + text).split('\\n');
-                line = lines.pop();
-                for (const data of lines.filter(one => one.startsWith('data:'))) {
-                    const message = JSON.parse(data.slice(5));
-                    if (message.msg === 'process_completed') over.add(message.event_id);
-                }
+        return new TransformStream({transform(bytes, page) {
+            const lines = (line + decoder.decode(bytes, {stream: true})).split('\\n');
+            line = lines.pop();
+            for (const data of lines.filter(one => one.startsWith('data:'))) {
+                const message = JSON.parse(data.slice(5));
+                if (message.msg === 'process_completed') over.add(message.event_id);
             }
-        } catch {}  // the page leaves a stream on which all is over
+            page.enqueue(bytes);
+        }});
     }
 
     window.fetch = async (...request) => {
@@ -57,9 +57,7 @@ EVENTS = """
         }
         const answer = await ask(...request);
         if (!address.includes('/queue/data')) return answer;
-        const [forPage, forTest] = answer.body.tee();
-        listen(forTest);
-        return new Response(forPage, answer);
+        return new Response(answer.body.pipeThrough(listening()), answer);
     };
 """
 QUIET_FOR = 10
