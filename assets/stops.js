@@ -31,7 +31,7 @@
   const RUNS = ['extract', 'run', 'checkpoint', 'adapter', 'recipe', 'control-vector', 'push', 'bring-use', 'generate',
     'measure-trust', 'find', 'sweep', 'go-on', 'progressive', 'leave-one-out', 'measure'];
   const numbers = {}, sent = {}, send = window.fetch;
-  const ENDED_MS = 3000;   // at the latest
+  const ENDED_MS = 10_000;   // at the latest
   let stopping = 0, again = false;
   const ended = number => Promise.race([window.steer2edit.over?.(number), new Promise(next => setTimeout(next, ENDED_MS))]);
   const reach = async (url, options) => {
