@@ -2,7 +2,12 @@
 () => {
   const RESTING_MS = 250, SHOWN_MS = 50, WAITING_MS = 600;
   let timer = 0, waiting = 0;
-  const click = id => document.querySelector(`#${id}`)?.click();
+  let own = false;   // a click of the page itself is under way
+  const click = id => {
+    own = true;
+    document.querySelector(`#${id}`)?.click();
+    own = false;
+  };
   const texts = () => document.querySelector('#texts .texts');
   const notes = () => texts()?.querySelectorAll('.note') || [];
 
@@ -20,12 +25,13 @@
     if (timer && event.target.matches?.('input[type=range]')) window.steer2edit.changed();
   }, true);
 
-  // The dial that a person moved last, as long as nothing else was done. What the page sets by itself may arrive before
-  // the page has sent where the dial went, and would take it back for good.
+  // Where a person left each dial. What the page sets by itself may arrive before the page has sent where the dial went,
+  // and would be sent in its place; so might the answer to a dial moved before. The one that was moved last, as long as
+  // nothing else was done, gets its value back.
+  const left = {};
   let moved = null;
   const keepMoved = () => setTimeout(() => {   // what has arrived is on the page by then
     const {dial, value} = moved || {};
-    moved = null;
     if (!dial?.isConnected || Number(dial.value) === Number(value)) return;
     dial.value = value;
     dial.dispatchEvent(new Event('input', {bubbles: true}));
@@ -34,9 +40,10 @@
   document.addEventListener('input', ({target: dial}) => {
     const follows = dial.value && dial.closest?.('#set, #selection, #inspector-panel');
     moved = follows && dial.matches('input[type=range], input[type=number]') ? {dial, value: dial.value} : null;
-  });
-  for (const other of ['pointerdown', 'keydown', 'click']) document.addEventListener(other, event => {
-    if (event.isTrusted) moved = null;   // the page clicks, too
+    if (moved) left[dial.closest('.block')?.id] = moved;
+  }, true);
+  for (const other of ['pointerdown', 'keydown', 'click']) document.addEventListener(other, () => {
+    if (!own) moved = null;
   }, true);
 
   // Called by the page after every change of the edit. The table is large, so it follows when the dials rest.
@@ -46,6 +53,11 @@
       texts()?.classList.add('outdated');
       clearTimeout(timer);
       timer = setTimeout(rested, RESTING_MS);
+    },
+    // Where a person left a dial, or the value that gradio has of it where that is not within its bounds.
+    left: (id, value) => {
+      const {dial, value: text} = left[id] || {}, to = Number(text);
+      return dial?.isConnected && to >= Number(dial.min) && to <= Number(dial.max) ? to : value;
     },
     // What rested may have been another edit than the server's.
     settled: () => {

@@ -13,7 +13,7 @@ from .heatmap import heatmap_routes
 from .limits import Limits
 
 ASSETS = Path(__file__).parent.parent / "assets"
-SCRIPTS = ("stops", "stream", "page", "controls")
+SCRIPTS = ("stops", "stream", "controls", "page")  # the page reads numbers that controls have corrected
 SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 

@@ -87,7 +87,10 @@ class Changes:
         """A dial and the names of those that follow it: the browser pays for every component that is sent. The dial
         itself must not be set while it moves. `.input` and not `.change`: what the page sets by itself is no move."""
         names = [*FIGURES, *follow]
-        self._wire(partial(gr.on, dial.input), shown_after(change, names), [dial], names, "always_last")
+        # Where the person left it: what the page shows may be another's answer by the time that gradio sends it.
+        left = f"(session, value) => [session, window.steer2edit?.left?.('{dial.elem_id}', value) ?? value]"
+        listen = partial(gr.on, dial.input, js=left)
+        self._wire(listen, shown_after(change, names), [dial], names, "always_last")
 
     def settle(self) -> None:
         """When the dials rest, a page that is not the session's is sent again.

@@ -123,21 +123,51 @@ def test_every_press_of_undo_goes_back_one_step(visitor: Page) -> None:
     assert visitor.inner_text("#summary") == first
 
 
+def move(page: Page, dial: str, value: float) -> None:
+    page.evaluate(
+        """([dial, value]) => {
+            const slider = document.querySelector(`#${dial} input[type=range]`);
+            slider.value = value;
+            slider.dispatchEvent(new Event('input', {bubbles: true}));
+        }""",
+        [dial, value],
+    )
+
+
 def test_a_dial_that_the_page_sets_while_its_event_is_to_come_gets_its_value_back(page: Page, address: str) -> None:
     page.add_init_script(OVERTAKE)
     arrive(page, address)
-    slider = "document.querySelector('#heads-count input[type=range]')"
-    move = f"value => {{ {slider}.value = value; {slider}.dispatchEvent(new Event('input', {{bubbles: true}})); }}"
+    sent: list[dict[str, Any]] = []
+    page.on("request", lambda request: "/queue/join" in request.url and sent.append(request.post_data_json))
     page.evaluate("window.overtake = true")
-    page.evaluate(move, 4)
+    move(page, "heads-count", 4)
     page.wait_for_function("Boolean(window.overtaken)")
-    page.evaluate(move, 17)  # waits for the end of the event before
+    move(page, "heads-count", 17)  # waits for the end of the event before
     press(page, "refresh")
-    page.wait_for_function(f"window.release && {slider}.value === '4'")
+    page.wait_for_function("window.release && document.querySelector('#heads-count input[type=range]').value === '4'")
     page.evaluate("window.release()")
-    expect(page.locator("#summary b").first).to_have_text("17", timeout=10000)
+    expect(page.locator("#summary b").first).to_have_text("17", timeout=PATIENCE)
     settled(page)
     expect(page.locator("#heads-count input[type=number]")).to_have_value("17", timeout=PATIENCE)
+    assert [one["data"][1] for one in sent if one["fn_index"] == sent[0]["fn_index"]] == [4, 17], "never what it shows"
+
+
+def test_the_dial_that_was_moved_last_counts_though_another_is_answered_after_it(visitor: Page) -> None:
+    visitor.evaluate("window.hold.join = true")
+    move(visitor, "heads-count", 4)
+    visitor.wait_for_function("Boolean(window.kept.join)")
+    move(visitor, "heads-count", 17)  # waits for the end of the event before, and sets rho too
+    visitor.evaluate("window.hold = {}")
+    begun = visitor.evaluate("window.joins")
+    move(visitor, "rho-attn", 0.3)
+    number = visitor.locator("#rho-attn input[type=number]")
+    visitor.wait_for_function("begun => window.joins > begun + 1", arg=begun)  # the page looks whether it is right
+    settled(visitor)
+    visitor.evaluate("window.release('join')")
+    expect(number).not_to_have_value("0.3", timeout=PATIENCE)
+    expect(number).to_have_value("0.3", timeout=PATIENCE)
+    settled(visitor)
+    expect(number).to_have_value("0.3", timeout=PATIENCE)
 
 
 def test_a_stop_that_is_quicker_than_the_server_ends_the_run(visitor: Page) -> None:
