@@ -166,9 +166,9 @@ def test_a_killed_export_leaves_no_folder_of_its_name_and_the_next_one_cleans_up
 
 def test_an_export_that_still_runs_is_not_taken_for_a_leftover(running, sharded, place):
     (unfinished,) = place.iterdir()
-    before = files_of(unfinished)
+    before = set(files_of(unfinished))  # by name: the thread that copies beside the one that stands still goes on
     export_checkpoint(sharded, random_edit(sharded), place / "another")
-    assert running.poll() is None and files_of(unfinished) == before
+    assert before and running.poll() is None and set(files_of(unfinished)) >= before
 
 
 def test_only_leftovers_of_exports_are_removed(place):
