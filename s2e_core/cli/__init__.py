@@ -1,0 +1,9 @@
+"""The command line: `python -m s2e_core COMMAND`, or `steer2edit COMMAND` when installed.
+
+Knows arguments and the terminal; every computation is a function of the core. Results go to standard output, progress
+and notes to standard error; bad input ends with one sentence and exit status 2.
+"""
+
+from .main import main
+
+__all__ = ["main"]

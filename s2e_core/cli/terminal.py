@@ -1,0 +1,186 @@
+"""What the commands share: the model and the examples that options name, progress, and files to write.
+
+Knows the terminal and the parsed options; every computation is a function of the core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal, TextIO
+
+import torch
+
+from ..behaviors import Behavior, fitting_folder, is_unfit, list_behaviors, load_behavior
+from ..capture import capture_means
+from ..contrast import load_contrast_set
+from ..directions import steering_directions
+from ..edit import rho_for_count
+from ..errors import BehaviorError, SettingsError
+from ..loading import load_model
+from ..scores import component_scores
+from ..settings import EditSettings
+from ..spec import Kind
+from ..types import ComponentScores, ContrastSet, LoadedModel, Progress, SteeringDirections
+
+UNTUNED = EditSettings(rho_attn=0.3, rho_mlp=0.8, alpha=0.5)
+"""Settings to begin with for examples that nobody has tuned."""
+
+
+def load_chosen_model(options: argparse.Namespace) -> LoadedModel:
+    """The model that the options name, loaded as they say."""
+    with ProgressLine("downloading", "MB", 1_000_000) as progress:
+        return load_model(
+            options.model,
+            device=options.device,
+            dtype=getattr(torch, options.dtype) if options.dtype else None,
+            revision=options.revision,
+            max_memory=options.max_memory,
+            quantize=options.quantize,
+            originals=options.originals,
+            progress=progress,
+        )
+
+
+def load_chosen_behavior(options: argparse.Namespace) -> Behavior:
+    """A bundled behaviour by its name, or a folder like one by its path."""
+    folder = Path(options.behavior)
+    if (folder / "behavior.json").is_file():
+        return load_behavior(folder.resolve().name, folder.resolve().parent)
+    return load_behavior(options.behavior)
+
+
+def load_chosen_contrast(options: argparse.Namespace) -> ContrastSet:
+    """The examples of --contrast or --behavior. Raises BehaviorError if neither is given."""
+    if options.contrast:
+        return load_contrast_set(options.contrast)
+    if not options.behavior:
+        raise BehaviorError("No examples were named. Give --behavior NAME or --contrast FILE.")
+    return load_behavior(options.behavior).contrast
+
+
+def extract_scores(loaded: LoadedModel, contrast: ContrastSet) -> tuple[ComponentScores, SteeringDirections]:
+    """Scores and directions of a contrast set; what is odd about its examples goes to standard error."""
+    for note in contrast.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if is_unfit(contrast, loaded.source):
+        names = ", ".join(list_behaviors(fitting_folder(loaded.source)))
+        print(f"note: {contrast.name} is written for other models than this one. For it: {names}.", file=sys.stderr)
+    with ProgressLine("extracting") as progress:
+        means = capture_means(loaded, contrast, progress=progress)
+    directions = steering_directions(loaded, means)
+    return component_scores(loaded, means, directions), directions
+
+
+def read_settings(options: argparse.Namespace, scores: ComponentScores) -> EditSettings:
+    """The behaviour's suggested settings, with every dial that was given; a number of components becomes a rho."""
+    suggested = load_behavior(options.behavior).settings if options.behavior else UNTUNED
+    return adjust_settings(options, scores, suggested)
+
+
+def check_settings(options: argparse.Namespace) -> None:
+    """Raises SettingsError for dials that suit no model. Called before a model is loaded, which takes longer."""
+    adjust_settings(options, None, UNTUNED)
+
+
+def adjust_settings(
+    options: argparse.Namespace, scores: ComponentScores | None, suggested: EditSettings
+) -> EditSettings:
+    """The suggested settings with every dial that was given; a number of components needs `scores` to become a rho."""
+    alpha = suggested.alpha if options.alpha is None else options.alpha
+    return EditSettings(
+        rho_attn=_adjust_rho(scores, "heads", suggested.rho_attn, options.rho_attn, options.heads, alpha),
+        rho_mlp=_adjust_rho(scores, "neurons", suggested.rho_mlp, options.rho_mlp, options.neurons, alpha),
+        alpha=alpha,
+        strength=suggested.strength if options.strength is None else options.strength,
+    )
+
+
+def _adjust_rho(
+    scores: ComponentScores | None,
+    kind: Kind,
+    suggested: float | None,
+    rho: float | Literal["off"] | None,
+    count: int | None,
+    alpha: float,
+) -> float | None:
+    if rho is not None and count is not None:
+        raise SettingsError(f"Both a rho and a number of {kind} were given; they set the same dial. Give one of them.")
+    if count is not None and scores is not None:
+        return rho_for_count(scores, kind, count, alpha) if count else None
+    if rho is None:
+        return suggested
+    return None if rho == "off" else rho
+
+
+class ProgressLine:
+    """Progress of one stage on standard error, while the context lasts.
+
+    A terminal shows a line that counts. Anything else (a log file, a pipe) gets one line when the stage ends, with the
+    total and the seconds. A stage that counts nothing shows nothing.
+    """
+
+    def __init__(self, label: str, unit: str = "", per_unit: int = 1) -> None:
+        self.label, self.unit, self.per_unit = label, unit and f" {unit}", per_unit
+        self.line = ""
+        self.began = 0.0
+
+    def __enter__(self) -> Progress:
+        self.began = time.monotonic()
+        return self.show
+
+    def show(self, done: int, total: int) -> None:
+        line = f"{self.label} {done // self.per_unit:,}/{total // self.per_unit:,}{self.unit}"
+        if line != self.line and sys.stderr.isatty():
+            print(f"\r{line}", end="", file=sys.stderr, flush=True)
+        self.line = line
+
+    def __exit__(self, *error: object) -> None:
+        if not self.line:
+            return
+        if sys.stderr.isatty():
+            print(file=sys.stderr)
+        else:
+            print(f"{self.line} in {time.monotonic() - self.began:.1f} s", file=sys.stderr, flush=True)
+
+
+def check_exists(*paths: Path | None) -> None:
+    """Raises SettingsError for a missing file or folder. Called before a model is loaded, which takes longer."""
+    for path in paths:
+        if path is not None and not path.exists():
+            raise SettingsError(f"{path.name} does not exist. Check the name and the folder.")
+
+
+def check_writable(path: Path | str | None) -> None:
+    """Raises SettingsError if no file can be written to `path`. Called before the work; "-" is standard output."""
+    if path is None or path == "-":
+        return
+    path = Path(path)
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise SettingsError(f"{path} cannot be written. Choose another file, in a folder that exists.")
+
+
+def check_formats(options: argparse.Namespace) -> None:
+    """Raises SettingsError if both --csv and --json are given, or if the CSV file cannot be written."""
+    if options.json and options.csv is not None:
+        raise SettingsError("Both --csv and --json were given. Give one of them.")
+    check_writable(options.csv)
+
+
+@contextmanager
+def open_output(path: str) -> Iterator[TextIO]:
+    """A file to write text to; "-" is standard output, which stays open. Raises SettingsError if it is not writable."""
+    if path == "-":
+        yield sys.stdout
+        return
+    try:
+        file = open(path, "w", newline="", encoding="utf-8")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be written ({error.strerror}). Choose another file.") from None
+    with file:
+        yield file
