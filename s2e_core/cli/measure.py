@@ -395,6 +395,19 @@ def _measure_lead(result: Found) -> Estimate | None:
 
 # ---- evaluate -------------------------------------------------------------------------------------------------------
 
+_DIFFERENCE: Fields = {
+    "variant": "Label of the other variant.",
+    "difference": ("The difference.", ESTIMATE),
+}
+_VARIANT: Fields = {
+    **TRIAL,
+    "recipe": ("The recipe; null for other variants.", RECIPE),
+    "figures": (
+        "Every figure, with its 95 % interval.",
+        [{"name": "Name of the figure.", **ESTIMATE, "how": "How the figure is made."}],
+    ),
+    "against": ("Attribute minus that of every other variant, prompt by prompt.", [_DIFFERENCE]),
+}
 EVALUATE_FIELDS: Fields = {
     "model": ("The model.", MODEL),
     "contrast": ("Contrast set of the behaviour.", CONTRAST),
@@ -405,29 +418,7 @@ EVALUATE_FIELDS: Fields = {
     "temperature": "Sampling temperature; 0 is greedy.",
     "seed": "Random seed, the same for every variant.",
     "max_new_tokens": "Largest length of an answer.",
-    "variants": (
-        "Every variant, the untouched model first.",
-        [
-            {
-                **TRIAL,
-                "recipe": ("The recipe; null for other variants.", RECIPE),
-                "figures": (
-                    "Every figure, with its 95 % interval.",
-                    [
-                        {
-                            "name": "Name of the figure.",
-                            **ESTIMATE,
-                            "how": "How the figure is made.",
-                        }
-                    ],
-                ),
-                "against": (
-                    "Attribute minus that of every other variant, prompt by prompt.",
-                    [{"variant": "Label of the other variant.", "difference": ("The difference.", ESTIMATE)}],
-                ),
-            }
-        ],
-    ),
+    "variants": ("Every variant, the untouched model first.", [_VARIANT]),
     "intervals": "How the intervals are made.",
 }
 INTERVALS = (

@@ -32,6 +32,14 @@ FORMATS: dict[str, ExportFormat] = {
     "float32": "checkpoint-float32",
     "adapter": "adapter",
 }
+_KEPT: Fields = {
+    "median": "Median over the edited components.",
+    "least": "The smallest.",
+    "worst": (
+        "The components that kept least.",
+        [{"name": "Name of the component.", "share": "Share of its change that is left."}],
+    ),
+}
 VERIFY_FIELDS: Fields = {
     "model": ("The untouched model.", MODEL),
     "recipe": ("Recipe whose edit the folder should contain.", RECIPE),
@@ -62,17 +70,7 @@ VERIFY_FIELDS: Fields = {
             "positions": "Number of positions compared.",
         },
     ),
-    "kept": (
-        "Share of each edited component's change that is left after rounding.",
-        {
-            "median": "Median over the edited components.",
-            "least": "The smallest.",
-            "worst": (
-                "The components that kept least.",
-                [{"name": "Name of the component.", "share": "Share of its change that is left."}],
-            ),
-        },
-    ),
+    "kept": ("Share of each edited component's change that is left after rounding.", _KEPT),
     "reloaded_on": "Where the reloaded model had its weights, as a sentence.",
 }
 
