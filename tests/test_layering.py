@@ -45,7 +45,7 @@ ROWS = (
 DRAWS_OR_WIRES = ("_panel.py", "_wiring.py")
 KNOWS = {
     "gradio": {
-        "handlers.py", "heatmap.py", "text_columns.py", "figure_widget.py", "look.py", "page_view.py",
+        "handlers.py", "heatmap.py", "text_columns.py", "figure_widget.py", "look.py", "page/view.py",
         "trade_off_view.py", "wiring.py", "answer_table.py",
     },
     "plotly": {"heatmap.py", "figure_widget.py", "trade_off_figure.py", "report.py"},
@@ -165,7 +165,7 @@ def test_the_core_works_without_a_page_library_and_imports_none_that_few_steps_n
     program = (
         "import sys\n"
         f"for name in {sorted(PAGE_LIBRARIES)!r}: sys.modules[name] = None\n"
-        "import s2e_core, s2e_core.export, s2e_core.verify, s2e_core.recipe\n"
+        "import s2e_core, s2e_core.export.checkpoint, s2e_core.verify.verify, s2e_core.export.recipe\n"
         "assert s2e_core.load_model and s2e_core.build_edit\n"
         "assert not {'peft', 'bitsandbytes', 'transformers.modeling_utils'} & set(sys.modules)\n"
     )

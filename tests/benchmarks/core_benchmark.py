@@ -19,13 +19,11 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from s2e_core import (
+    ActivationMeans,
+    ContrastSet,
     Edited,
     EditSettings,
-    LoadedModel,
-    ModelSpec,
     Original,
-    Provenance,
-    Site,
     Steered,
     build_edit,
     capture_means,
@@ -34,10 +32,11 @@ from s2e_core import (
     load_behavior,
     load_model,
     steering_directions,
-    summarize,
 )
-from s2e_core.chat import example_ids, prompt_ids
-from s2e_core.types import ActivationMeans, ContrastSet
+from s2e_core.method import summarize
+from s2e_core.model import LoadedModel, example_ids, prompt_ids
+from s2e_core.spec import ModelSpec, Site
+from s2e_core.values import Provenance
 
 
 def alternate(name: str, ours: Callable[[], object], plain: Callable[[], object], runs: int) -> None:

@@ -30,19 +30,18 @@ from s2e_core import (
     build_edit,
     capture_means,
     component_scores,
-    contrast_set,
+    evaluate,
     list_behaviors,
     load_behavior,
     load_model,
-    reliability,
     steering_directions,
 )
-from s2e_core.behaviors import fitting_folder
-from s2e_core.capture import spans_of, weighted_sums
-from s2e_core.evaluate import evaluate
-from s2e_core.scores import score_site
+from s2e_core.data import contrast_set, fitting_folder
+from s2e_core.method import reliability
+from s2e_core.method.capture import spans_of, weighted_sums
+from s2e_core.method.scores import score_site
+from s2e_core.model import LoadedModel
 from s2e_core.spec import KINDS, Kind
-from s2e_core.types import LoadedModel
 
 COUNTS = (4, 8, 16, 32, 64)
 DRAWS = 20

@@ -19,18 +19,19 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from s2e_core import (
+    ComponentScores,
+    SteeringDirections,
     capture_means,
     component_scores,
     generate_responses,
     load_behavior,
     load_model,
     steering_directions,
+    sweep,
 )
-from s2e_core.plan import Plan
-from s2e_core.sweep import sweep, sweep_results
-from s2e_core.sweep_file import Sweep
-from s2e_core.trials import Trial, edit_grid, steering_grid, trial_variant
-from s2e_core.types import ComponentScores, LoadedModel, SteeringDirections
+from s2e_core.measure import Plan, Sweep, Trial, edit_grid, steering_grid, sweep_results
+from s2e_core.measure.trials import trial_variant
+from s2e_core.model import LoadedModel
 
 
 class OneAfterTheOther:

@@ -13,13 +13,13 @@ from s2e_core import (
     ComponentScores,
     ContrastSet,
     EditSettings,
-    LoadedModel,
     SteeringDirections,
     build_edit,
     capture_means,
     component_scores,
     steering_directions,
 )
+from s2e_core.model import LoadedModel
 from tests.reference import elastic_net, reference, unit
 
 Chain = tuple[ActivationMeans, SteeringDirections, ComponentScores]

@@ -6,15 +6,15 @@ from s2e_core import (
     ComponentScores,
     EditSettings,
     Example,
-    LoadedModel,
     SteeringDirections,
     WeightEdit,
     build_edit,
     capture_means,
     component_scores,
-    contrast_set,
     steering_directions,
 )
+from s2e_core.data import contrast_set
+from s2e_core.model import LoadedModel
 
 EXAMPLES = contrast_set(
     [Example("How are you?", "Great, thank you!"), Example("And now?", "Wonderful.")],

@@ -11,7 +11,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from s2e_core import EditSettings, LoadedModel, Provenance, WeightEdit
+from s2e_core import EditSettings, WeightEdit
+from s2e_core.model import LoadedModel
+from s2e_core.values import Provenance
 from tests.families import VOCABULARY, saved, tiny_model, tiny_tokenizer
 
 BF16, FP16, FP32 = torch.bfloat16, torch.float16, torch.float32

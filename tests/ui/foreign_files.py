@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from components.session import Scored
-from s2e_core import ActivationMeans, EditSettings, WeightEdit, build_edit, save_control_vector, save_edit
+from components.shared.session import Scored
+from s2e_core import ActivationMeans, EditSettings, WeightEdit, build_edit, save_edit
+from s2e_core.interop import save_control_vector
 from tests.core.author_files import Evil, module_key, pack_content, packed
 from tests.ui.running import shared_store
 

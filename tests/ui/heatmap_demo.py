@@ -8,12 +8,11 @@ from typing import Any
 import gradio as gr
 import torch
 
-from components.heatmap import heatmap
-from components.heatmap_value import Mode, heatmap_value, read_pick, shown_columns
-from s2e_core.edit import build_edit
-from s2e_core.settings import EditSettings, Selection
+from components.select.heatmap import heatmap
+from components.shared.grid_packing import Mode, heatmap_value, read_pick, shown_columns
+from s2e_core import ComponentScores, EditSettings, Selection, SteeringDirections, WeightEdit, build_edit
 from s2e_core.spec import Kind, ModelSpec, Site
-from s2e_core.types import ComponentScores, Provenance, SteeringDirections, WeightEdit
+from s2e_core.values import Provenance
 
 HERE = Provenance("made up", None, "0", "made up", "0")
 

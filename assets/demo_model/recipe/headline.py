@@ -11,13 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.measured import HeldOut, Measured, Point, checked, grown, without_answers
-from components.trade_off_figure import trade_off_figure
+from components.trade_off.figure import trade_off_figure
+from components.trade_off.measured import HeldOut, Measured, Point, checked, grown, without_answers
 from s2e_core import (
     Behavior,
-    Estimate,
-    LoadedModel,
-    Trial,
     build_edit,
     capture_means,
     component_scores,
@@ -26,6 +23,8 @@ from s2e_core import (
     load_behavior,
     steering_directions,
 )
+from s2e_core.measure import Estimate, Trial
+from s2e_core.model import LoadedModel
 
 FLOOR = 0.97
 TRIALS = 144

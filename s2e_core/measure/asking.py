@@ -1,0 +1,52 @@
+"""Ask every variant every question, many at once, and hand out the answers as they come.
+
+Knows prompts, tokens and batches; no score and no file.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+
+from s2e_core.generation import Row, answers, checked_prompt, rows_that_fit
+from s2e_core.model import LoadedModel, response_text
+from s2e_core.values import Variant
+
+from .plan import Answer, Plan, Question, Share
+
+
+def ask(
+    loaded: LoadedModel,
+    variants: Sequence[Variant],
+    plan: Plan,
+    questions: Sequence[Question],
+    shares: Sequence[Share],
+    *,
+    stop: threading.Event | None = None,
+) -> Iterator[list[tuple[Share, Answer]]]:
+    """The answers to `shares`, batch by batch, in the order of the shares. Raises Cancelled where `stop` is set.
+
+    Every step of a batch serves all its rows, whatever their variants: asking 125 settings 120 questions is 15,000 rows
+    of one model, not 125 models.
+    """
+    encoded = [_ids(loaded, plan, question) for question in questions]
+    longest = max((len(ids) for ids in encoded), default=0) + plan.length
+    size = rows_that_fit(loaded, longest)
+    stops = [] if stop is None else [stop]
+    for first in range(0, len(shares), size):
+        batch = shares[first : first + size]
+        used = sorted({share.trial for share in batch})
+        place = {variant: n for n, variant in enumerate(used)}
+        rows = [Row(place[s.trial], encoded[s.question], questions[s.question].seed) for s in batch]
+        chosen = [variants[variant] for variant in used]
+        tokens = answers(loaded, chosen, rows, max_new_tokens=plan.length, temperature=plan.temperature, stops=stops)
+        yield [(share, _answer(loaded, ids)) for share, ids in zip(batch, tokens, strict=True)]
+
+
+def _ids(loaded: LoadedModel, plan: Plan, question: Question) -> tuple[int, ...]:
+    system = question.row.get("system")
+    return tuple(checked_prompt(loaded, str(question.row["prompt"]), system, plan.length, plan.temperature))
+
+
+def _answer(loaded: LoadedModel, ids: Sequence[int]) -> Answer:
+    return Answer(response_text(loaded.tokenizer, ids), len(ids))
