@@ -29,6 +29,7 @@ from .method import (
     component_scores,
     edited_weight,
     elastic_net,
+    extract,
     steering_directions,
 )
 from .settings import EditSettings, Selection
@@ -39,6 +40,7 @@ from .values import (
     ContrastSet,
     Edited,
     Example,
+    Extraction,
     Original,
     Steered,
     SteeringDirections,

@@ -150,6 +150,24 @@ class ComponentScores:
 
 
 @dataclass(frozen=True, eq=False)
+class Extraction:
+    """Everything that one model and one contrast set give, computed once: from here on a dial needs no model."""
+
+    means: ActivationMeans | MeanInputs
+    """Mean projection inputs; without sides if the directions come from elsewhere."""
+    directions: SteeringDirections
+    scores: ComponentScores
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self.scores.spec
+
+    @property
+    def provenance(self) -> Provenance:
+        return self.scores.provenance
+
+
+@dataclass(frozen=True, eq=False)
 class WeightEdit:
     """The whole edit: the change of a site's weight, in (out, in) order, is outer(left, right)."""
 

@@ -30,9 +30,9 @@ def attribute_docs(path: Path) -> Iterator[tuple[int, str]]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         body = getattr(node, "body", None)
         for above, below in zip(body, body[1:], strict=False) if isinstance(body, list) else ():
-            if isinstance(above, ast.Assign | ast.AnnAssign) and isinstance(below, ast.Expr):
-                if isinstance(below.value, ast.Constant) and isinstance(below.value.value, str):
-                    yield below.lineno, below.value.value
+            value = getattr(below, "value", None) if isinstance(above, ast.Assign | ast.AnnAssign) else None
+            if isinstance(below, ast.Expr) and isinstance(value, ast.Constant) and isinstance(value.value, str):
+                yield below.lineno, value.value
 
 
 @pytest.mark.parametrize("path", CORE, ids=name_of)

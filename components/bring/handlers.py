@@ -22,12 +22,11 @@ from s2e_core import (
     ContrastDataError,
     InteropError,
     capture_inputs,
-    component_scores,
     import_file,
     swapped,
 )
 from s2e_core.interop import Imported, read_texts
-from s2e_core.method import opposite
+from s2e_core.method import opposite, score_along
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress
 from s2e_core.values import MeanInputs
@@ -86,8 +85,8 @@ def prepared(
         scored = yield from _worked(lambda progress: store.scored(session.model, contrast, progress=progress))
         means, where = scored.means, f"Mean inputs of the examples of “{title_of(store, session)}”."
     yield words.SCORING
-    scores = yield from _worked(lambda progress: component_scores(loaded, means, directions))
-    yield FromFile(imported, Scored(contrast, means, directions, scores), f"{TURNED if turned else ''}{where}")
+    extraction = yield from _worked(lambda progress: score_along(loaded, means, directions))
+    yield FromFile(imported, Scored(contrast, extraction), f"{TURNED if turned else ''}{where}")
 
 
 def adopted(store: ModelStore, session: Session, given: FromFile) -> Session:

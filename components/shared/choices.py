@@ -116,7 +116,7 @@ def strongest_few(scored: Scored) -> EditSettings:
     counts = {kind: round(share * scores.spec.n_components(kind)) for kind, share in shares.items()}
     rho = {kind: rho_for_count(scores, kind, max(1, count), ALPHA) if count else None for kind, count in counts.items()}
     paper = EditSettings(rho["heads"], rho["neurons"], ALPHA)
-    largest = summarize(scores, build_edit(scores, scored.directions, paper)).largest_change
+    largest = summarize(scores, build_edit(scored.extraction, paper)).largest_change
     return replace(paper, strength=max(0.05, round(min(1.0, LARGEST_CHANGE / max(largest, 1e-9)), 2)))
 
 

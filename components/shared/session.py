@@ -22,6 +22,7 @@ from s2e_core import (
     ComponentScores,
     ContrastSet,
     EditSettings,
+    Extraction,
     SteeringDirections,
     WeightEdit,
     build_edit,
@@ -56,9 +57,19 @@ class Scored:
     """
 
     contrast: ContrastSet
-    means: ActivationMeans | MeanInputs
-    directions: SteeringDirections
-    scores: ComponentScores
+    extraction: Extraction
+
+    @property
+    def means(self) -> ActivationMeans | MeanInputs:
+        return self.extraction.means
+
+    @property
+    def directions(self) -> SteeringDirections:
+        return self.extraction.directions
+
+    @property
+    def scores(self) -> ComponentScores:
+        return self.extraction.scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +132,7 @@ class Session:
         origin: Origin | None = None,
     ) -> Session:  # fmt: skip
         """A fresh chain: nothing of an earlier behaviour or model survives."""
-        edit = build_edit(scored.scores, scored.directions, suggested)
+        edit = build_edit(scored.extraction, suggested)
         columns = _columns(scored.scores, MOST_COLUMNS)
         focus = _strongest(scored.scores, edit)
         return cls(
@@ -184,7 +195,7 @@ class Session:
 
     def _at(self, step: Step) -> Session:
         """The same session with the settings and the edit of a step."""
-        edit = step.edit or build_edit(self.scored.scores, self.scored.directions, step.settings)
+        edit = step.edit or build_edit(self.scored.extraction, step.settings)
         return replace(self, settings=step.settings, edit=edit, recipe=step.recipe, dial="", made=time.monotonic_ns())
 
 

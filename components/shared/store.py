@@ -22,8 +22,7 @@ from s2e_core import (
     BehaviorError,
     ContrastSet,
     ModelLoadError,
-    capture_means,
-    component_scores,
+    extract,
     list_behaviors,
     load_behavior,
     load_model,
@@ -32,6 +31,7 @@ from s2e_core import (
 )
 from s2e_core.data import BUNDLED_BEHAVIORS, CHAT_BEHAVIORS, fitting_folder
 from s2e_core.loading import BUNDLED, BUNDLED_MODEL, HUB_ID, split_revision
+from s2e_core.method import score_along
 from s2e_core.model import LoadedModel, Quantize
 from s2e_core.progress import Progress
 
@@ -159,9 +159,12 @@ class ModelStore:
         known = self.cached(loaded, contrast)
         if known is not None:
             return known
-        means = self._means_of_swapped(loaded, contrast) or capture_means(loaded, contrast, progress=progress)
-        directions = steering_directions(loaded, means)
-        scored = Scored(contrast, means, directions, component_scores(loaded, means, directions))
+        means = self._means_of_swapped(loaded, contrast)
+        if means is None:
+            extraction = extract(loaded, contrast, progress=progress)
+        else:
+            extraction = score_along(loaded, means, steering_directions(loaded, means))
+        scored = Scored(contrast, extraction)
         with self._lock:
             self._scored[loaded.fingerprint, contrast.content_hash] = scored
             while len(self._scored) > self.limits.scored_sets:

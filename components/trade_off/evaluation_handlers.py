@@ -20,7 +20,7 @@ from components.shared.session import Session
 from components.shared.store import ModelStore
 from components.shared.work import Work
 from s2e_core import Edited, SettingsError, Steered, SweepError, Variant, evaluate
-from s2e_core.measure import EVALUATION_COLUMNS, Evaluation
+from s2e_core.measure import EVALUATION_COLUMNS, Evaluation, Plan
 from s2e_core.progress import Progress
 
 from .evaluated import EDIT, STEERING, Evaluated, InFull, in_full
@@ -57,7 +57,7 @@ def evaluated(
 
     def stage(progress: Progress) -> tuple[Evaluation, ...]:
         return evaluate(
-            loaded, behavior, list(variants.values()), labels=list(variants), n_attribute=count, n_utility=count,
+            loaded, Plan(behavior, "test", count, count), list(variants.values()), labels=list(variants),
             n_neutral=min(NEUTRAL, count), progress=progress, stop=stop,
         )  # fmt: skip
 

@@ -24,13 +24,11 @@ from s2e_core import (
     Behavior,
     BehaviorError,
     S2EError,
-    capture_means,
-    component_scores,
+    extract,
     load_behavior,
     load_model,
-    steering_directions,
 )
-from s2e_core.measure import RESAMPLES, Arm, Sweep, Trial, chosen, edit_size, load_sweep, sweep_results
+from s2e_core.measure import RESAMPLES, Arm, Sweep, Trial, choose, edit_size, load_sweep, sweep_results
 from s2e_core.model import LoadedModel
 from s2e_core.spec import ModelSpec
 
@@ -191,8 +189,8 @@ def measured_files(
     if folder is None or not (folder / "finals.jsonl").is_file():
         return measured
     finals = sweep_results(load_sweep(folder / "finals.jsonl", spec))
-    edit = chosen(finals, "edit", floor, made.less_is_better)
-    steering = chosen(finals, "steering", floor, made.less_is_better)
+    edit = choose(finals, "edit", floor, made.less_is_better)
+    steering = choose(finals, "steering", floor, made.less_is_better)
     check = None
     if (folder / "test.jsonl").is_file():
         check = checked(load_sweep(folder / "test.jsonl", spec), edit, steering, size_of)
@@ -234,9 +232,7 @@ def sizes_of(loaded: LoadedModel, made: Sweep, *, folder: Path | None = None) ->
     here = None if behavior is None else (loaded.fingerprint, behavior.contrast.content_hash)
     if behavior is None or here != (source.fingerprint, source.contrast_hash):
         return None
-    means = capture_means(loaded, behavior.contrast)
-    directions = steering_directions(loaded, means)
-    return partial(edit_size, component_scores(loaded, means, directions), directions)
+    return partial(edit_size, extract(loaded, behavior.contrast))
 
 
 def _behavior(name: str, folder: Path | None) -> Behavior | None:

@@ -19,7 +19,7 @@ from components.shared.session import Session
 from components.shared.store import ModelStore
 from components.shared.work import Work
 from s2e_core import Behavior, find_edit, sweep
-from s2e_core.measure import Arm, Found, Sweep, Trial, edit_size, load_sweep, trial_key
+from s2e_core.measure import Arm, Found, SearchPlan, Sweep, Trial, edit_size, load_sweep, trial_key
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress
 
@@ -78,15 +78,11 @@ def _asked(
     stop: threading.Event,
 ) -> Sweep | Found:
     """The long part, in a thread of its own."""
-    scores, directions = session.scored.scores, session.scored.directions
+    extraction = session.scored.extraction
     if isinstance(task, Search):
-        return find_edit(
-            loaded, scores, directions, behavior, floor=task.floor, n_trials=task.n_trials, path=folder,
-            progress=progress, stop=stop,
-        )  # fmt: skip
-    return sweep(
-        loaded, scores, directions, task.plan, task.trials, path=folder / "sweep.jsonl", progress=progress, stop=stop
-    )
+        plan = SearchPlan(behavior, floor=task.floor, n_trials=task.n_trials)
+        return find_edit(loaded, extraction, plan, path=folder, progress=progress, stop=stop)
+    return sweep(loaded, extraction, task.plan, task.trials, path=folder / "sweep.jsonl", progress=progress, stop=stop)
 
 
 class _Look:
@@ -153,7 +149,7 @@ def _weakened(found: Found, points: tuple[Point, ...], session: Session) -> tupl
 
 def size_of(session: Session, trial: Trial) -> tuple[int, int] | None:
     """Heads and neurons that a trial's edit touches."""
-    return edit_size(session.scored.scores, session.scored.directions, trial)
+    return edit_size(session.scored.extraction, trial)
 
 
 def _wanted(store: ModelStore, session: Session) -> str:

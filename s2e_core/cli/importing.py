@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from s2e_core.errors import SettingsError
 from s2e_core.export import save_edit
 from s2e_core.interop import Imported, import_file, read_texts
-from s2e_core.method import build_edit, capture_inputs, capture_means, component_scores, opposite
+from s2e_core.method import build_edit, capture_inputs, capture_means, opposite, score_along
 from s2e_core.model import LoadedModel
 from s2e_core.values import ActivationMeans, MeanInputs, WeightEdit
 
@@ -73,8 +73,8 @@ def _edited(options: argparse.Namespace, loaded: LoadedModel, imported: Imported
     assert imported.directions is not None
     inputs = imported.inputs or _captured(options, loaded)
     directions = opposite(imported.directions) if options.opposite else imported.directions
-    scores = component_scores(loaded, inputs, directions)
-    return build_edit(scores, directions, given_settings(options, scores, UNTUNED))
+    extraction = score_along(loaded, inputs, directions)
+    return build_edit(extraction, given_settings(options, extraction.scores, UNTUNED))
 
 
 def _captured(options: argparse.Namespace, loaded: LoadedModel) -> ActivationMeans | MeanInputs:

@@ -112,8 +112,9 @@ def scores(options: argparse.Namespace) -> None:
     """A ranked table of components, or all of them as CSV."""
     check_settings(options)
     contrast, loaded = chosen_contrast(options), chosen_model(options)
-    computed, directions = extracted(loaded, contrast)
-    edit = build_edit(computed, directions, chosen_settings(options, computed))
+    extraction = extracted(loaded, contrast)
+    computed = extraction.scores
+    edit = build_edit(extraction, chosen_settings(options, computed))
     kinds = KINDS if options.kind == "all" else (options.kind,)
     rows = sorted(_component_rows(computed, edit, kinds), key=lambda row: -abs(float(row[3])))
     header = ("kind", "layer", "index", "g", "lambda", "relative_change", "mean_contribution", "name")
@@ -131,9 +132,9 @@ def edit(options: argparse.Namespace) -> None:
     check_place(options.output)
     check_settings(options)
     contrast, loaded = chosen_contrast(options), chosen_model(options)
-    computed, directions = extracted(loaded, contrast)
-    made = build_edit(computed, directions, chosen_settings(options, computed))
-    summary = summarize(computed, made)
+    extraction = extracted(loaded, contrast)
+    made = build_edit(extraction, chosen_settings(options, extraction.scores))
+    summary = summarize(extraction.scores, made)
     path = save_edit(made, options.output)
     print(
         f"{summary.n_heads} heads and {summary.n_neurons} neurons in {summary.n_layers} layers, "
@@ -150,7 +151,7 @@ def compare_texts(options: argparse.Namespace) -> None:
     if options.recipe:
         variants["edited"] = Edited(load_edit(options.recipe, base=loaded))
     if contrast is not None:
-        variants["steered"] = Steered(extracted(loaded, contrast)[1], options.gamma)
+        variants["steered"] = Steered(extracted(loaded, contrast).directions, options.gamma)
     for prompt in options.prompts:
         print(f"> {prompt}")
         stream = compare(

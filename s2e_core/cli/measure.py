@@ -26,6 +26,7 @@ from s2e_core.measure import (
     Found,
     Plan,
     Result,
+    SearchPlan,
     Sweep,
     Trial,
     best_within,
@@ -49,7 +50,7 @@ from s2e_core.measure import (
 from s2e_core.method import build_edit
 from s2e_core.model import LoadedModel
 from s2e_core.settings import EditSettings
-from s2e_core.values import ComponentScores, Edited, Steered, SteeringDirections, Variant
+from s2e_core.values import Edited, Extraction, Steered, SteeringDirections, Variant
 
 from .arguments_measure import OFF, PAPER
 from .terminal import check_place, check_there, chosen_behavior, chosen_model, extracted, output, progress_line
@@ -59,7 +60,7 @@ def sweep_grid(options: argparse.Namespace) -> None:
     """Many settings and steering strengths on the same prompts: a table with the Pareto front, or CSV."""
     _check_csv(options.csv)
     behavior, loaded = chosen_behavior(options), chosen_model(options)
-    scores, directions = extracted(loaded, behavior.contrast)
+    extraction = extracted(loaded, behavior.contrast)
     trials = (*_edits(options, behavior.settings), *_steering(options.gamma))
     if not trials:
         raise SettingsError("There is nothing to try: heads, neurons and steering are all off. Switch one of them on.")
@@ -68,8 +69,8 @@ def sweep_grid(options: argparse.Namespace) -> None:
         options.max_new_tokens,
     )  # fmt: skip
     with _resumable(options.output), progress_line("answers") as progress:
-        made = sweep(loaded, scores, directions, plan, trials, path=options.output, progress=progress)
-    _show_sweep(options, made, scores, directions)
+        made = sweep(loaded, extraction, plan, trials, path=options.output, progress=progress)
+    _show_sweep(options, made, extraction)
 
 
 def _edits(options: argparse.Namespace, suggested: EditSettings) -> tuple[Trial, ...]:
@@ -92,9 +93,7 @@ def _steering(gammas: str | Sequence[float] | None) -> tuple[Trial, ...]:
     return steering_grid() if gammas == PAPER else steering_grid([float(gamma) for gamma in gammas])
 
 
-def _show_sweep(
-    options: argparse.Namespace, made: Sweep, scores: ComponentScores, directions: SteeringDirections
-) -> None:
+def _show_sweep(options: argparse.Namespace, made: Sweep, extraction: Extraction) -> None:
     measured = sweep_results(made)
     front = pareto_front(measured, less_is_better=made.less_is_better)
     best = {
@@ -107,7 +106,7 @@ def _show_sweep(
             writer.writeheader()
             for n, result in enumerate(measured):
                 marks = {"pareto_front": int(n in front), "recommended": int(n in best.values())}
-                writer.writerow(result_record(result, made.split, edit_size(scores, directions, result.trial), marks))
+                writer.writerow(result_record(result, made.split, edit_size(extraction, result.trial), marks))
         return
     order = sorted(range(len(measured)), key=lambda n: -measured[n].kept.value)
     print("\n".join(result_lines(measured, front, order)))
@@ -122,17 +121,16 @@ def find(options: argparse.Namespace) -> None:
     """The best edit, and the best steering, that keep the utility; checked on held-out prompts."""
     check_place(options.recipe)
     behavior, loaded = chosen_behavior(options), chosen_model(options)
-    scores, directions = extracted(loaded, behavior.contrast)
+    plan = SearchPlan(
+        behavior, floor=options.floor, n_trials=options.trials, prompts=options.prompts, samples=options.samples,
+        temperature=options.temperature, seed=options.seed, max_new_tokens=options.max_new_tokens,
+    )  # fmt: skip
+    extraction = extracted(loaded, behavior.contrast)
     with _resumable(options.output), progress_line("answers") as progress:
-        found = find_edit(
-            loaded, scores, directions, behavior,
-            floor=options.floor, n_trials=options.trials, prompts=options.prompts, samples=options.samples,
-            temperature=options.temperature, seed=options.seed, max_new_tokens=options.max_new_tokens,
-            path=options.output, progress=progress,
-        )  # fmt: skip
+        found = find_edit(loaded, extraction, plan, path=options.output, progress=progress)
     _show_found(found)
     if options.recipe and found.edit is not None and found.edit.settings is not None:
-        path = save_edit(build_edit(scores, directions, found.edit.settings), options.recipe)
+        path = save_edit(build_edit(extraction, found.edit.settings), options.recipe)
         print(f"The edit is saved: {path}")
 
 
@@ -195,11 +193,11 @@ def evaluate_variants(options: argparse.Namespace) -> None:
         labels.append(label)
         variants.append(variant)
     with progress_line("answers and texts") as progress:
-        evaluations = evaluate(
-            loaded, behavior, variants, labels=labels, split=options.split, n_attribute=options.prompts,
-            n_utility=options.prompts, samples=options.samples, temperature=options.temperature, seed=options.seed,
-            max_new_tokens=options.max_new_tokens, progress=progress,
+        plan = Plan(
+            behavior, options.split, options.prompts, options.prompts, options.samples, options.temperature,
+            options.seed, options.max_new_tokens,
         )  # fmt: skip
+        evaluations = evaluate(loaded, plan, variants, labels=labels, progress=progress)
     if options.csv is not None:
         with output(options.csv) as file:
             csv.writer(file, lineterminator="\n").writerows([EVALUATION_COLUMNS, *evaluation_records(evaluations)])
@@ -222,12 +220,12 @@ def _variants(options: argparse.Namespace, loaded: LoadedModel) -> Iterator[tupl
     settings = ["suggested"] if bare else options.settings
     steering = steering_grid([behavior.gamma]) if bare else _steering(options.gamma)
     if settings or steering:
-        scores, directions = extracted(loaded, behavior.contrast)
+        extraction = extracted(loaded, behavior.contrast)
         for given in settings:
             dials = behavior.settings if given == "suggested" else _dials(given)
-            yield settings_label(dials), Edited(build_edit(scores, directions, dials))
+            yield settings_label(dials), Edited(build_edit(extraction, dials))
         for trial in steering:
-            yield trial.label, _steered(directions, trial)
+            yield trial.label, _steered(extraction.directions, trial)
 
 
 def _dials(given: Sequence[float | str]) -> EditSettings:

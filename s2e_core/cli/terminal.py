@@ -16,12 +16,12 @@ import torch
 from s2e_core.data import Behavior, fitting_folder, is_unfit, list_behaviors, load_behavior, load_contrast_set
 from s2e_core.errors import BehaviorError, SettingsError
 from s2e_core.loading import load_model
-from s2e_core.method import capture_means, component_scores, rho_for_count, steering_directions
+from s2e_core.method import extract, rho_for_count
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress
 from s2e_core.settings import EditSettings
 from s2e_core.spec import Kind
-from s2e_core.values import ComponentScores, ContrastSet, SteeringDirections
+from s2e_core.values import ComponentScores, ContrastSet, Extraction
 
 UNTUNED = EditSettings(rho_attn=0.3, rho_mlp=0.8, alpha=0.5)
 """Where the dials start for examples that nobody has tuned."""
@@ -51,17 +51,15 @@ def chosen_behavior(options: argparse.Namespace) -> Behavior:
     return load_behavior(options.behavior)
 
 
-def extracted(loaded: LoadedModel, contrast: ContrastSet) -> tuple[ComponentScores, SteeringDirections]:
-    """Scores and directions of a contrast set; what is odd about its examples goes to standard error."""
+def extracted(loaded: LoadedModel, contrast: ContrastSet) -> Extraction:
+    """The extraction of a contrast set; what is odd about its examples goes to standard error."""
     for note in contrast.notes:
         print(f"note: {note}", file=sys.stderr)
     if is_unfit(contrast, loaded.source):
         fitting = ", ".join(list_behaviors(fitting_folder(loaded.source)))
         print(f"note: {contrast.name} is written for other models than this one. For it: {fitting}.", file=sys.stderr)
     with progress_line("extracting") as progress:
-        means = capture_means(loaded, contrast, progress=progress)
-    directions = steering_directions(loaded, means)
-    return component_scores(loaded, means, directions), directions
+        return extract(loaded, contrast, progress=progress)
 
 
 def chosen_contrast(options: argparse.Namespace) -> ContrastSet:

@@ -1,12 +1,13 @@
 """Whether an edit is good: what is asked, how answers are judged, sweeps, the search, damage."""
 
-from .choosing import chosen
+from .choosing import choose
 from .damage import ChoiceQuestion, MultipleChoice, multiple_choice, next_token_kl, perplexity
 from .estimates import RESAMPLES, Estimate, difference
 from .evaluate import evaluate
 from .evaluation import HOW, Evaluation
 from .plan import Answer, Outcome, Plan, Question, Result, per_prompt, results
-from .search import Found, find_edit
+from .ray import RayWorkers
+from .search import Found, SearchPlan, find_edit
 from .sweep import sweep, sweep_results, with_original
 from .sweep_file import Sweep, load_sweep
 from .tables import (
@@ -54,11 +55,13 @@ __all__ = [
     "Question",
     "RESAMPLES",
     "Result",
+    "RayWorkers",
     "SWEEP_COLUMNS",
+    "SearchPlan",
     "Sweep",
     "Trial",
     "best_within",
-    "chosen",
+    "choose",
     "difference",
     "edit_grid",
     "edit_size",

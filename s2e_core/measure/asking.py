@@ -6,13 +6,45 @@ Knows prompts, tokens and batches; no score and no file.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from typing import Protocol
 
 from s2e_core.generation import Row, answers, checked_prompt, rows_that_fit
 from s2e_core.model import LoadedModel, response_text
-from s2e_core.values import Variant
+from s2e_core.values import Extraction, Variant
 
 from .plan import Answer, Plan, Question, Share
+from .trials import Trial, trial_variant
+
+Answers = Generator[list[tuple[Share, Answer]]]
+"""Answers batch by batch; a consumer that has enough closes the iterator, which stops the model."""
+
+
+class Asker(Protocol):
+    """The part that answers the shares of a sweep: this process, or workers in other places."""
+
+    def __call__(
+        self,
+        loaded: LoadedModel,
+        extraction: Extraction,
+        plan: Plan,
+        trials: Sequence[Trial],
+        shares: Sequence[Share],
+        stop: threading.Event | None,
+    ) -> Answers: ...
+
+
+def ask_here(
+    loaded: LoadedModel,
+    extraction: Extraction,
+    plan: Plan,
+    trials: Sequence[Trial],
+    shares: Sequence[Share],
+    stop: threading.Event | None,
+) -> Answers:
+    """The answers to `shares` from the loaded model itself."""
+    variants = [trial_variant(trial, extraction) for trial in trials]
+    return ask(loaded, variants, plan, plan.questions(), shares, stop=stop)
 
 
 def ask(
@@ -23,7 +55,7 @@ def ask(
     shares: Sequence[Share],
     *,
     stop: threading.Event | None = None,
-) -> Iterator[list[tuple[Share, Answer]]]:
+) -> Answers:
     """The answers to `shares`, batch by batch, in the order of the shares. Raises Cancelled where `stop` is set.
 
     Every step of a batch serves all its rows, whatever their variants: asking 125 settings 120 questions is 15,000 rows

@@ -49,11 +49,11 @@ def weakened(
     latest: Sequence[Trial], measured: Sequence[Result], floor: float, less_is_better: bool
 ) -> tuple[Trial, ...]:
     """The latest finalists at WEAKER of their strength, those of the arms of which none keeps the floor."""
-    failed = [arm for arm in ARMS if chosen(measured, arm, floor, less_is_better) is None]
+    failed = [arm for arm in ARMS if choose(measured, arm, floor, less_is_better) is None]
     return tuple(weaker(trial) for trial in latest if trial.arm in failed)
 
 
-def chosen(measured: Sequence[Result], arm: Arm, floor: float, less_is_better: bool) -> Trial | None:
+def choose(measured: Sequence[Result], arm: Arm, floor: float, less_is_better: bool) -> Trial | None:
     """The best of an arm that keeps the floor with one standard error to spare, else that keeps it at all, else None.
 
     A trial that is chosen for lying just above the floor lies below it on other prompts half of the time.

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from s2e_core.data import Behavior
 from s2e_core.errors import Cancelled, SettingsError
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress, Stages
@@ -28,31 +27,23 @@ from .trials import Trial
 
 def evaluate(
     loaded: LoadedModel,
-    behavior: Behavior,
+    plan: Plan,
     variants: Sequence[Variant],
     *,
     labels: Sequence[str] | None = None,
-    split: str = "test",
-    n_attribute: int | None = None,
-    n_utility: int | None = None,
     n_neutral: int | None = 60,
-    samples: int = 1,
-    temperature: float = 1.0,
-    seed: int = 0,
-    max_new_tokens: int | None = None,
     progress: Progress | None = None,
     stop: threading.Event | None = None,
 ) -> tuple[Evaluation, ...]:
-    """Every figure of every variant; the untouched model comes first and is added where it is missing.
+    """Every figure of every variant; the untouched model comes first and is added if it is missing.
 
-    `n_attribute` and `n_utility` prompts of the split, None for all, get `samples` answers each, under the same dice
-    for every variant. Divergence and perplexity are measured on the untouched model's greedy answers to `n_neutral`
-    utility prompts. `labels` name the variants where "original", settings and strength do not say enough. `progress`
-    counts answers and texts. Raises Cancelled where `stop` is set or `progress` raises it, BehaviorError where the
-    split has no prompts.
+    The prompts of `plan` get the same random seeds for every variant. Divergence and perplexity are measured on the
+    untouched model's greedy answers to `n_neutral` utility prompts, None for all. `labels` name the variants if
+    "original", settings and strength do not say enough. `progress` counts answers and texts. Raises Cancelled if `stop`
+    is set or `progress` raises it, BehaviorError if the split has no prompts, SettingsError for two variants of one
+    name.
     """
-    trials = _trials(variants, labels)
-    plan = Plan(behavior, split, n_attribute, n_utility, samples, temperature, seed, max_new_tokens)
+    trials, samples = _trials(variants, labels), plan.samples
     neutral = replace(plan, n_utility=n_neutral, samples=1, temperature=0.0)
     questions = plan.questions()
     choices = choice_questions(q.row for q in questions[: len(questions) // samples] if q.side == "attribute")

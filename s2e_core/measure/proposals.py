@@ -20,7 +20,7 @@ from optuna.trial import TrialState
 from s2e_core.method import build_edit, rho_for_count, summarize
 from s2e_core.settings import EditSettings
 from s2e_core.spec import KINDS, Kind
-from s2e_core.values import ComponentScores, SteeringDirections
+from s2e_core.values import ComponentScores, Extraction
 
 from .plan import Result
 from .trials import Trial
@@ -43,8 +43,7 @@ class Proposals:
 
     def __init__(
         self,
-        scores: ComponentScores,
-        directions: SteeringDirections,
+        extraction: Extraction,
         *,
         floor: float,
         less_is_better: bool,
@@ -54,15 +53,15 @@ class Proposals:
         sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
         direction: Literal["minimize", "maximize"] = "minimize" if less_is_better else "maximize"
         self._study = optuna.create_study(sampler=sampler, direction=direction)
-        self._scores, self._directions, self._floor = scores, directions, floor
-        self._space = search_space(scores)
+        self._extraction, self._floor = extraction, floor
+        self._space = search_space(extraction.scores)
         self._known: set[tuple[float | None, ...]] = set()
         self._waiting: list[tuple[optuna.Trial, Trial]] = []
 
     def learn(self, result: Result) -> None:
         """The figures of an edit that was not proposed here but is worth knowing."""
         settings = result.trial.settings
-        params = None if settings is None else params_of(self._scores, self._directions, settings)
+        params = None if settings is None else params_of(self._extraction, settings)
         if settings is not None and params is not None:
             self._known.add(_key(settings))
             constraints = {CONSTRAINT: self._floor - result.kept.value}
@@ -78,7 +77,7 @@ class Proposals:
             if len(asked) == count:
                 break
             drawn = self._study.ask(self._space)
-            settings = settings_of(self._scores, self._directions, drawn.params)
+            settings = settings_of(self._extraction, drawn.params)
             if settings is None or _key(settings) in self._known:
                 self._study.tell(drawn, state=TrialState.FAIL)
                 continue
@@ -110,18 +109,17 @@ def search_space(scores: ComponentScores) -> dict[str, BaseDistribution]:
     }
 
 
-def settings_of(
-    scores: ComponentScores, directions: SteeringDirections, params: Mapping[str, Any]
-) -> EditSettings | None:
+def settings_of(extraction: Extraction, params: Mapping[str, Any]) -> EditSettings | None:
     """The dials at which so many of the strongest components pass and |dW| / |W| is `size`.
 
     Strength is 1 where that needs no alpha or rho out of reach. None where nothing passes, or where the size would need
     a strength out of reach.
     """
     half = 0.5  # at this alpha the gain c is 1, and rho is twice the threshold
+    scores = extraction.scores
     rhos = {kind: rho_for_count(scores, kind, int(params[kind]), half) for kind in _kinds(params["kinds"])}
     unit = EditSettings(rhos.get("heads"), rhos.get("neurons"), half)
-    size = summarize(scores, build_edit(scores, directions, unit)).relative_size
+    size = summarize(scores, build_edit(extraction, unit)).relative_size
     if not size:
         return None
     gain = float(params["size"]) / size
@@ -135,15 +133,15 @@ def settings_of(
     return EditSettings(wanted.get("heads"), wanted.get("neurons"), alpha, strength=strength)
 
 
-def params_of(scores: ComponentScores, directions: SteeringDirections, settings: EditSettings) -> dict[str, Any] | None:
+def params_of(extraction: Extraction, settings: EditSettings) -> dict[str, Any] | None:
     """Where an edit lies in the search space, as near as the space allows; None where it changes nothing."""
-    edit = build_edit(scores, directions, settings)
+    edit = build_edit(extraction, settings)
     counts = {kind: edit.count(kind) for kind in KINDS}
     on = [kind for kind in KINDS if counts[kind]]
     if not on:
         return None
-    present = [kind for kind in KINDS if scores.spec.n_components(kind)]
-    size = min(LARGEST, max(SMALLEST, summarize(scores, edit).relative_size))
+    present = [kind for kind in KINDS if extraction.spec.n_components(kind)]
+    size = min(LARGEST, max(SMALLEST, summarize(extraction.scores, edit).relative_size))
     return {
         "kinds": on[0] if len(on) == 1 else "both",
         **{kind: max(1, counts[kind]) for kind in present},

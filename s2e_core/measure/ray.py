@@ -1,7 +1,7 @@
-"""The same sweep on several machines: workers of a ray cluster, each with its own copy of the model, share the answers.
+"""Share the questions of a sweep or a search between the workers of a ray cluster, each with its own copy of the model.
 
-Knows ray, which is optional and imported when it is needed; how a worker answers is in `asking.py`, what is kept in
-`sweep_file.py`. Only the process that began the sweep writes.
+Knows ray, which is optional and imported when it is needed; how a worker answers is in `asking.py`. Only the process
+that started the sweep writes its file.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter, deque
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -23,58 +23,67 @@ from s2e_core.errors import Cancelled, S2EError, SettingsError, SweepError
 from s2e_core.generation import POLL_SECONDS, rows_that_fit
 from s2e_core.loading import load_model
 from s2e_core.model import SPREAD, LoadedModel, Quantize
-from s2e_core.progress import Progress
-from s2e_core.values import ComponentScores, SteeringDirections
+from s2e_core.values import Extraction
 
-from .asking import ask
+from .asking import Answers, ask
 from .plan import Answer, Plan, Question, Share
-from .sweep import fill, with_original
-from .sweep_file import Sweep
 from .trials import Trial, trial_variant
 
 CHUNKS_PER_WORKER = 4
-"""At least so many portions each, so that a fast worker does more and little is lost with one that dies."""
+"""Fewest portions for each worker, so that a fast one does more and little is lost with one that dies."""
 MOST_LOSSES = 3
-"""Workers that may die over the same portion; a portion that kills every worker would go round for ever."""
+"""Deaths over the same portion after which the work ends: a portion that kills every worker would go round for ever."""
 STORE_BYTES = 500_000_000
-"""Of shared memory in a cluster of our own: scores and questions take a small part of it."""
+"""Shared memory of a cluster of our own, of which scores and questions take a small part."""
 
 
-def sweep_on_ray(
-    loaded: LoadedModel,
-    scores: ComponentScores,
-    directions: SteeringDirections,
-    plan: Plan,
-    trials: Sequence[Trial],
-    *,
-    path: Path | None = None,
-    workers: int = 2,
-    address: str | None = None,
-    progress: Progress | None = None,
-    stop: threading.Event | None = None,
-) -> Sweep:
-    """As `sweep`, with the same answers, file and errors, on `workers` processes that load the model themselves.
+class RayWorkers:
+    """Answer the shares of sweeps on `n_workers` processes of a ray cluster that load the model themselves.
 
-    They run in the cluster at `address` ("auto" for the one of this machine), in the one that ray is already connected
-    to, or by default in a cluster of their own on this machine, which ends with the sweep. Every machine needs this
-    project and the model in the same place, or a model of the Hub. A worker that dies is replaced, and its questions
-    are asked again. Raises S2EError where ray is missing, SweepError where workers die again and again.
+    An `Asker` for `sweep` and `find_edit`, used in a with statement: the workers start with the first question and stay
+    until its end. They run in the cluster at `address` ("auto" for the one of this machine), in the one that ray is
+    already connected to, or by default in a cluster of their own on this machine. Every machine needs this project and
+    the model in the same place, or a model of the Hub. A worker that dies is replaced, and its questions are asked
+    again. Raises SettingsError if there are fewer than one worker or more than the cluster has processors, S2EError if
+    ray is missing, SweepError if workers die again and again or there is no cluster at `address`.
     """
-    trials = with_original(trials)
-    if workers < 1:
-        raise SettingsError(f"{workers} workers were asked for; it must be one at least.")
-    job = _Job(_Copy.of(loaded), scores, directions, plan, plan.questions(), trials)
-    size = rows_that_fit(loaded, plan.length)
 
-    def answers(missing: Sequence[Share]) -> Generator[list[tuple[Share, Answer]]]:
-        if not missing:
-            return
-        ray = _ray()
-        portions = _portions(missing, min(size, -(-len(missing) // (CHUNKS_PER_WORKER * workers))))
-        with _connected(ray, address, workers, job.copy), _Crew(ray, job, min(workers, len(portions))) as crew:
-            yield from crew.answers(portions, stop)
+    def __init__(self, loaded: LoadedModel, *, n_workers: int = 2, address: str | None = None) -> None:
+        if n_workers < 1:
+            raise SettingsError(f"{n_workers} workers were asked for; it must be at least one.")
+        self._n_workers, self._address, self._copy = n_workers, address, _Copy.of(loaded)
+        self._crew: _Crew | None = None
+        self._exit = ExitStack()
 
-    return fill(scores, plan, trials, answers, dtype=loaded.dtype, path=path, progress=progress)
+    def __enter__(self) -> RayWorkers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._crew = None
+        self._exit.close()
+
+    def __call__(
+        self,
+        loaded: LoadedModel,
+        extraction: Extraction,
+        plan: Plan,
+        trials: Sequence[Trial],
+        shares: Sequence[Share],
+        stop: threading.Event | None,
+    ) -> Answers:
+        """The answers to `shares`, in the order in which they are ready."""
+        if shares:
+            per_worker = -(-len(shares) // (CHUNKS_PER_WORKER * self._n_workers))
+            portions = _portions(shares, min(rows_that_fit(loaded, plan.length), per_worker))
+            job = _Job(extraction, plan, plan.questions(), tuple(trials))
+            yield from self._started().answers(job, portions, stop)
+
+    def _started(self) -> _Crew:
+        if self._crew is None:
+            ray = _ray()
+            self._exit.enter_context(_connected(ray, self._address, self._n_workers, self._copy))
+            self._crew = self._exit.enter_context(_Crew(ray, self._copy, self._n_workers))
+        return self._crew
 
 
 def _portions(shares: Sequence[Share], size: int) -> deque[list[Share]]:
@@ -86,7 +95,7 @@ class _Copy:
     """Which model a worker loads, and how."""
 
     source: str
-    """The folder of the driver's own model; where a worker's machine has no such folder, the Hub's is used."""
+    """The folder of the driver's own model; if a worker's machine has no such folder, the Hub's is used."""
     model_id: str
     revision: str | None
     fingerprint: str
@@ -94,7 +103,7 @@ class _Copy:
     device: str
     quantize: Quantize | None
     run_from: str
-    """See `Placement.run_from`."""
+    """Folder of the quantised files that run, see `Placement.run_from`."""
     on_gpu: bool
 
     @classmethod
@@ -123,17 +132,17 @@ class _Copy:
             originals=own if self.run_from else None,
         )
         if loaded.fingerprint != self.fingerprint:
-            raise SweepError(f"A worker found other weights under the name {self.model_id}. Copy the model to it.")
+            raise SweepError(
+                f"A worker found other weights under the name {self.model_id}. Copy the model to its machine."
+            )
         return loaded
 
 
 @dataclass(frozen=True, eq=False)
 class _Job:
-    """Everything that a worker needs to answer any share."""
+    """Everything but the model that a worker needs to answer any share."""
 
-    copy: _Copy
-    scores: ComponentScores
-    directions: SteeringDirections
+    extraction: Extraction
     plan: Plan
     questions: tuple[Question, ...]
     trials: tuple[Trial, ...]
@@ -142,68 +151,78 @@ class _Job:
 class _Worker:
     """One process with one copy of the model; runs inside ray."""
 
-    def __init__(self, job: _Job) -> None:
-        self.job = job
+    def __init__(self, copy: _Copy) -> None:
+        self.copy = copy
 
     @cached_property
     def loaded(self) -> LoadedModel:
-        return self.job.copy.load()  # not in __init__, where ray would hide the sentence of a model that cannot be read
+        return self.copy.load()  # not in __init__, where ray would hide the sentence of a model that cannot be read
 
-    def answer(self, shares: list[Share]) -> list[tuple[Share, Answer]]:
-        job, used = self.job, sorted({share.trial for share in shares})
+    def answer(self, job: _Job, shares: list[Share]) -> list[tuple[Share, Answer]]:
+        used = sorted({share.trial for share in shares})
         place = {trial: n for n, trial in enumerate(used)}
-        variants = [trial_variant(job.trials[trial], job.scores, job.directions) for trial in used]
+        variants = [trial_variant(job.trials[trial], job.extraction) for trial in used]
         placed = [Share(place[share.trial], share.question) for share in shares]
         batches = ask(self.loaded, variants, job.plan, job.questions, placed)
-        answered = [answer for batch in batches for _, answer in batch]
-        return list(zip(shares, answered, strict=True))
+        answers = [answer for batch in batches for _, answer in batch]
+        return list(zip(shares, answers, strict=True))
 
 
 class _Crew:
-    """The workers, each with at most one portion in hand."""
+    """The workers, each with at most one portion in hand; a worker starts when there is a portion for it."""
 
-    def __init__(self, ray: Any, job: _Job, size: int) -> None:
-        self.ray, self.job = ray, ray.put(job)
-        gpus = 1 if job.copy.on_gpu else 0
-        self.kind = ray.remote(_Worker).options(num_cpus=1, num_gpus=gpus, max_restarts=0)
-        self.idle = [self.kind.remote(self.job) for _ in range(size)]
+    def __init__(self, ray: Any, copy: _Copy, size: int) -> None:
+        self.ray, self.copy, self.size = ray, ray.put(copy), size
+        self.kind = ray.remote(_Worker).options(num_cpus=1, num_gpus=int(copy.on_gpu), max_restarts=0)
+        self.idle: list[Any] = []
         self.busy: dict[Any, tuple[Any, list[Share]]] = {}
 
     def __enter__(self) -> _Crew:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for worker in (*self.idle, *(worker for worker, _ in self.busy.values())):
+        self._dismiss()
+        for worker in self.idle:
             self.ray.kill(worker)
 
-    def answers(
-        self, portions: deque[list[Share]], stop: threading.Event | None
-    ) -> Iterator[list[tuple[Share, Answer]]]:
+    def _dismiss(self) -> None:
+        """End the workers whose answers nobody waits for any more."""
+        for worker, _ in self.busy.values():
+            self.ray.kill(worker)
+        self.busy.clear()
+
+    def answers(self, job: _Job, portions: deque[list[Share]], stop: threading.Event | None) -> Answers:
         """The answers to all portions, in the order in which they are ready."""
+        try:
+            yield from self._answers(self.ray.put(job), portions, stop)
+        finally:
+            self._dismiss()
+
+    def _answers(self, job: Any, portions: deque[list[Share]], stop: threading.Event | None) -> Answers:
         losses: Counter[Share] = Counter()
         while portions or self.busy:
-            while portions and self.idle:
-                worker, portion = self.idle.pop(), portions.popleft()
-                self.busy[worker.answer.remote(portion)] = worker, portion
+            while portions and len(self.busy) < self.size:
+                worker = self.idle.pop() if self.idle else self.kind.remote(self.copy)
+                portion = portions.popleft()
+                self.busy[worker.answer.remote(job, portion)] = worker, portion
             ready, _ = self.ray.wait(list(self.busy), num_returns=1, timeout=POLL_SECONDS)
             if stop is not None and stop.is_set():
                 raise Cancelled("Stopped while the workers were answering.")
             for task in ready:
                 worker, portion = self.busy.pop(task)
                 try:
-                    answered = self._result(task)
+                    answers = self._result(task)
                 except self.ray.exceptions.RayActorError as error:
                     losses[portion[0]] += 1
                     if losses[portion[0]] == MOST_LOSSES:
                         raise SweepError(
-                            f"{MOST_LOSSES} workers died over the same questions, perhaps for want of memory. Use "
-                            "fewer workers; what was answered is kept."
+                            f"{MOST_LOSSES} workers died over the same questions, perhaps for lack of memory. Use "
+                            "fewer workers; the answers so far are kept."
                         ) from error
                     portions.appendleft(portion)
-                    self.idle.append(self.kind.remote(self.job))
                 else:
                     self.idle.append(worker)
-                    yield answered
+                    yield answers
 
     def _result(self, task: Any) -> list[tuple[Share, Answer]]:
         try:
@@ -219,7 +238,7 @@ def _ray() -> Any:
         return import_module("ray")
     except ImportError:
         raise S2EError(
-            "Several workers need ray, which is not installed. Run pip install ray, or sweep on one machine."
+            "Several workers need ray, which is not installed. Run pip install ray, or work on one machine."
         ) from None
 
 
@@ -244,7 +263,7 @@ def _connect(ray: Any, address: str | None, workers: int) -> None:
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address is None:
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster of our own tells nobody of itself
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster of our own reports to nobody
             os.environ.setdefault("RAY_worker_niceness", "0")  # somebody waits for these workers
             ray.init(
                 address="local", num_cpus=workers, object_store_memory=STORE_BYTES, include_dashboard=False, **quiet

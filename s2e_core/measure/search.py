@@ -18,9 +18,10 @@ from s2e_core.data import Behavior
 from s2e_core.errors import BehaviorError, SettingsError, SweepError
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress, Stages
-from s2e_core.values import ComponentScores, SteeringDirections
+from s2e_core.values import Extraction
 
-from .choosing import ARMS, chosen, finalists_of, weakened
+from .asking import Asker, ask_here
+from .choosing import ARMS, choose, finalists_of, weakened
 from .plan import Plan, results
 from .proposals import Proposals
 from .sweep import sweep, sweep_results
@@ -29,10 +30,10 @@ from .trials import PAPER_GAMMA, Trial, steering_grid
 
 BATCH = 8
 """Edits proposed together: large enough to fill a batch of the model, small enough to learn from the earlier ones."""
-FRESH_DICE = 1_000_000
-"""Between the seeds of two stages, so that none of them throws the same dice again."""
+NEW_SEEDS = 1_000_000
+"""Distance between the seeds of two stages, so that no stage draws the same random numbers again."""
 ROUNDS = 4
-"""How often the finalists of an arm are weakened before none of them is said to keep the floor."""
+"""Most times that the finalists of an arm are weakened before none of them is reported to keep the floor."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,74 +47,116 @@ class Found:
     held_out: Sweep | None
     """The untouched model and what was chosen, on prompts that played no part in choosing: the figures to report.
 
-    None where nothing keeps the floor, or the behaviour has no prompts apart from those chosen on.
+    None if nothing keeps the floor, or if the behaviour has no prompts but those chosen on.
     """
     edit: Trial | None
-    """The chosen edit, None where no edit keeps the floor."""
+    """The chosen edit, None if no edit keeps the floor."""
     steering: Trial | None
-    """The chosen steering strength, None where none keeps the floor."""
+    """The chosen steering strength, None if none keeps the floor."""
     finals: Sweep | None = None
-    """The finalists on the whole development split with fresh dice: what the choice was made by."""
+    """The run-off: the finalists on the whole development split with new random seeds, by which the choice is made."""
+
+
+@dataclass(frozen=True, eq=False)
+class SearchPlan:
+    """How a search is done: what must be kept, how much is tried, and on how many prompts.
+
+    Raises SettingsError for a floor or a budget out of range.
+    """
+
+    behavior: Behavior
+    floor: float = 0.97
+    """Share of the untouched model's utility that an edit must keep."""
+    n_trials: int = 48
+    """Number of edits that are proposed."""
+    gammas: Sequence[float] = PAPER_GAMMA
+    """Steering strengths of the baseline."""
+    prompts: int = 60
+    """Number of development prompts of each side that every trial is asked."""
+    finalists: int = 5
+    """Number of trials of each arm that are measured again."""
+    samples: int = 2
+    """Number of answers to each prompt in the run-off and on held-out prompts."""
+    temperature: float = 1.0
+    seed: int = 0
+    max_new_tokens: int | None = None
+    """Longest answer; None takes the behaviour's own."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.floor <= 1:
+            raise SettingsError(
+                f"The floor is {self.floor:g}; it is the share of utility to keep, above 0 and at most 1 "
+                "(0.97 is 97 %)."
+            )
+        if self.n_trials < 0 or self.finalists < 1 or self.prompts < 1:
+            raise SettingsError(
+                f"{self.n_trials} trials on {self.prompts} prompts with {self.finalists} finalists were asked for; the "
+                "least are 0 trials, 1 prompt and 1 finalist."
+            )
+
+    @property
+    def near(self) -> float:
+        """The floor less one standard error of a share: on few prompts a trial below the floor may still keep it."""
+        return self.floor - sqrt(self.floor * (1 - self.floor) / self.prompts)
+
+    def fixed_trials(self) -> tuple[Trial, ...]:
+        """What is tried in any case: the untouched model, the steering strengths, the behaviour's suggested edit."""
+        gammas = dict.fromkeys((*self.gammas, self.behavior.gamma))
+        return (Trial(), *steering_grid(gammas), Trial(self.behavior.settings))
+
+    def development(self) -> Plan:
+        """The questions of stage 1."""
+        return Plan(
+            self.behavior, n_attribute=self.prompts, n_utility=self.prompts, temperature=self.temperature,
+            seed=self.seed, max_new_tokens=self.max_new_tokens,
+        )  # fmt: skip
 
 
 def find_edit(
     loaded: LoadedModel,
-    scores: ComponentScores,
-    directions: SteeringDirections,
-    behavior: Behavior,
+    extraction: Extraction,
+    plan: SearchPlan,
     *,
-    floor: float = 0.97,
-    n_trials: int = 48,
-    seed: int = 0,
-    gammas: Sequence[float] = PAPER_GAMMA,
-    prompts: int = 60,
-    finalists: int = 5,
-    samples: int = 2,
-    temperature: float = 1.0,
-    max_new_tokens: int | None = None,
     path: Path | None = None,
+    asker: Asker = ask_here,
     progress: Progress | None = None,
     seen: Callable[[Sweep], None] | None = None,
     stop: threading.Event | None = None,
 ) -> Found:
-    """The edit, and the steering strength, with the most attribute at `floor` or more of the untouched utility.
+    """The edit, and the steering strength, with the most attribute at the floor or more of the untouched utility.
 
     1. Development split, `prompts` of each side, one answer each: the untouched model, the steering strengths, the
        behaviour's suggested settings and `n_trials` edits, which TPE proposes by the figures of the earlier ones.
        Here a trial may lie below the floor by one standard error of a share, since so few prompts cannot tell.
-    2. Whole development split, `samples` answers each with fresh dice: the `finalists` of either arm, one of them also
-       a little weaker. The best of many trials is partly lucky; here luck does not count again. Per arm the best is
-       chosen whose kept utility is above the floor by one standard error, or, where none is, at the floor at least.
-       Where none of an arm keeps the floor, its finalists are asked again at less strength.
-    3. Whole test split, `samples` answers each with fresh dice: the untouched model and the two that were chosen.
+    2. Whole development split, `samples` answers each with new random seeds: the `finalists` of either arm, one of them
+       also a little weaker. The best of many trials is partly lucky; here luck does not count again. Per arm the best
+       is chosen whose kept utility is above the floor by one standard error, or, if there is none, at the floor at
+       least. If none of an arm keeps the floor, its finalists are asked again at less strength.
+    3. Whole test split, `samples` answers each with new random seeds: the untouched model and the two that were chosen.
        Nothing is chosen by these figures: they are what to report.
 
-    Both arms pass through the same stages and rules. `seen` gets the sweep of stage 1 after every batch; `progress`
-    counts answers. `path` is a folder for the files of the three sweeps: a search that was stopped goes on from there,
-    since the same seed and the same answers give the same proposals. Raises Cancelled where `stop` is set or `progress`
-    raises it, SettingsError for a floor or budget out of range, SweepError for files of another model or other dice.
+    Both arms pass through the same stages and rules. `asker` says who answers; `seen` gets the sweep of stage 1 after
+    every batch; `progress` counts answers. `path` is a folder for the files of the three sweeps: a search that was
+    stopped resumes from there, since the same seed and the same answers give the same proposals. Raises Cancelled if
+    `stop` is set or `progress` raises it, SweepError for files of another model or other random seeds.
     """
-    _check(floor, n_trials, prompts, finalists)
-    asked = Plan(
-        behavior, n_attribute=prompts, n_utility=prompts, temperature=temperature, seed=seed,
-        max_new_tokens=max_new_tokens,
-    )  # fmt: skip
-    plans = _plans(asked, samples)
-    fixed = (Trial(), *steering_grid(dict.fromkeys((*gammas, behavior.gamma))), Trial(behavior.settings))
-    stages, less_is_better = plans.stages(progress, len(fixed) + n_trials, finalists), asked.less_is_better
+    first = plan.development()
+    plans, fixed = _plans(first, plan.samples), plan.fixed_trials()
+    stages = plans.stages(progress, len(fixed) + plan.n_trials, plan.finalists)
+    less_is_better = first.less_is_better
     with _folder(path) as folder:
-        bench = _Bench(loaded, scores, directions, folder, stages, stop)
-        near = floor - sqrt(floor * (1 - floor) / prompts)
-        proposals = Proposals(scores, directions, floor=near, less_is_better=less_is_better, seed=seed)
-        development = _explore(bench, asked, fixed, proposals, n_trials, seen)
-        looked = sweep_results(development)
-        again = [t for arm in ARMS for t in finalists_of(looked, arm, floor, near, finalists, less_is_better)]
-        finals = _run_off(bench, plans.finals, again, floor)
-        edit, steering = (chosen(sweep_results(finals), arm, floor, less_is_better) for arm in ARMS)
-        picked = [trial for trial in (edit, steering) if trial is not None]
-        held_out = bench.ask("test", plans.test, (Trial(), *picked)) if plans.test and picked else None
+        bench = _Bench(loaded, extraction, folder, asker, stages, stop)
+        proposals = Proposals(extraction, floor=plan.near, less_is_better=less_is_better, seed=plan.seed)
+        development = _explore(bench, first, fixed, proposals, plan.n_trials, seen)
+        measured = sweep_results(development)
+        bars = plan.floor, plan.near, plan.finalists
+        again = [t for arm in ARMS for t in finalists_of(measured, arm, *bars, less_is_better)]
+        finals = _run_off(bench, plans.finals, again, plan.floor)
+        edit, steering = (choose(sweep_results(finals), arm, plan.floor, less_is_better) for arm in ARMS)
+        choices = [trial for trial in (edit, steering) if trial is not None]
+        held_out = bench.ask("test", plans.test, (Trial(), *choices)) if plans.test and choices else None
     stages.finish()
-    return Found(floor, development, held_out, edit, steering, finals)
+    return Found(plan.floor, development, held_out, edit, steering, finals)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +166,7 @@ class _Plans:
     development: Plan
     finals: Plan
     test: Plan | None
-    """None where the behaviour has no prompts that nothing was chosen on."""
+    """None if the behaviour has no prompts that nothing was chosen on."""
 
     def stages(self, progress: Progress | None, n_trials: int, finalists: int) -> Stages:
         return Stages(
@@ -136,8 +179,8 @@ class _Plans:
 
 def _plans(development: Plan, samples: int) -> _Plans:
     whole = replace(development, n_attribute=None, n_utility=None, samples=samples if development.temperature else 1)
-    finals = replace(whole, seed=development.seed + FRESH_DICE)
-    test = replace(whole, split="test", seed=development.seed + 2 * FRESH_DICE)
+    finals = replace(whole, seed=development.seed + NEW_SEEDS)
+    test = replace(whole, split="test", seed=development.seed + 2 * NEW_SEEDS)
     return _Plans(development, finals, _apart(test, finals))
 
 
@@ -146,17 +189,17 @@ class _Bench:
     """What every stage asks with."""
 
     loaded: LoadedModel
-    scores: ComponentScores
-    directions: SteeringDirections
+    extraction: Extraction
     folder: Path
+    asker: Asker
     stages: Stages
     stop: threading.Event | None
 
     def ask(self, stage: str, plan: Plan, trials: Sequence[Trial]) -> Sweep:
         """All answers of the trials; those in the stage's file are not asked again."""
         return sweep(
-            self.loaded, self.scores, self.directions, plan, trials,
-            path=self.folder / f"{stage}.jsonl", progress=self.stages.of(stage), stop=self.stop,
+            self.loaded, self.extraction, plan, trials,
+            path=self.folder / f"{stage}.jsonl", asker=self.asker, progress=self.stages.of(stage), stop=self.stop,
         )  # fmt: skip
 
 
@@ -204,18 +247,6 @@ def _apart(test: Plan, development: Plan) -> Plan | None:
     except BehaviorError:
         return None
     return None if prompts & {question.row["prompt"] for question in development.questions()} else test
-
-
-def _check(floor: float, n_trials: int, prompts: int, finalists: int) -> None:
-    if not 0 < floor <= 1:
-        raise SettingsError(
-            f"The floor is {floor:g}; it is the share of utility to keep, above 0 and at most 1 (0.97 is 97 %)."
-        )
-    if n_trials < 0 or finalists < 1 or prompts < 1:
-        raise SettingsError(
-            f"{n_trials} trials on {prompts} prompts with {finalists} finalists were asked for; the least are 0 "
-            "trials, 1 prompt and 1 finalist."
-        )
 
 
 @contextmanager

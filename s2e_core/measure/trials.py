@@ -16,7 +16,7 @@ from s2e_core.method import build_edit
 from s2e_core.settings import EditSettings, Selection
 from s2e_core.settings_json import settings_entry, settings_from
 from s2e_core.spec import Component, ModelSpec
-from s2e_core.values import ComponentScores, Edited, Original, Steered, SteeringDirections, Variant, WeightEdit
+from s2e_core.values import Edited, Extraction, Original, Steered, Variant, WeightEdit
 
 Arm = Literal["original", "steering", "edit"]
 
@@ -64,11 +64,11 @@ def settings_label(settings: EditSettings) -> str:
     return "ρ attn {}, ρ mlp {}, α {:.3g}, strength {:.3g}".format(*rhos, settings.alpha, settings.strength)
 
 
-def trial_variant(trial: Trial, scores: ComponentScores, directions: SteeringDirections) -> Variant:
+def trial_variant(trial: Trial, extraction: Extraction) -> Variant:
     """What a batch row runs for a trial."""
     if trial.settings is not None:
-        return Edited(build_edit(scores, directions, trial.settings))
-    return Original() if trial.gamma is None else Steered(directions, trial.gamma)
+        return Edited(build_edit(extraction, trial.settings))
+    return Original() if trial.gamma is None else Steered(extraction.directions, trial.gamma)
 
 
 def edit_grid(
@@ -167,9 +167,9 @@ def trial_key(trial: Trial) -> str:
     return repr({**trial_entry(trial), "name": ""})
 
 
-def edit_size(scores: ComponentScores, directions: SteeringDirections, trial: Trial) -> tuple[int, int] | None:
+def edit_size(extraction: Extraction, trial: Trial) -> tuple[int, int] | None:
     """Heads and neurons that a trial's edit touches; None for what is no edit."""
     if trial.settings is None:
         return None
-    edit = build_edit(scores, directions, trial.settings)
+    edit = build_edit(extraction, trial.settings)
     return edit.count("heads"), edit.count("neurons")

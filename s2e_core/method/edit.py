@@ -12,7 +12,7 @@ from torch import Tensor
 from s2e_core.errors import SettingsError
 from s2e_core.settings import EditSettings, Selection
 from s2e_core.spec import Component, Kind
-from s2e_core.values import ComponentScores, SteeringDirections, WeightEdit
+from s2e_core.values import ComponentScores, Extraction, WeightEdit
 
 _BITS = MappingProxyType({2: torch.int16, 4: torch.int32, 8: torch.int64})
 """Bytes of a number -> the integers of the same size."""
@@ -29,18 +29,19 @@ def elastic_net(g: Tensor, rho: float, alpha: float) -> Tensor:
     return g.sign() * (g.abs() - rho * alpha).clamp(min=0) / (rho * (1 - alpha))
 
 
-def build_edit(scores: ComponentScores, directions: SteeringDirections, settings: EditSettings) -> WeightEdit:
+def build_edit(extraction: Extraction, settings: EditSettings) -> WeightEdit:
     """dW_i = lambda_i * u_i * k_i^T for every component, all of a site in one outer product (method, steps 1 to 3).
 
     Raises SettingsError where the settings name a component that the model does not have.
     """
+    scores = extraction.scores
     sizes = [site.n_components for site in scores.spec.sites]
     for component in settings.strengths:
         _check_exists(component, sizes)
     masks = _site_masks(settings.selection, sizes)
     strengths = tuple(_site_strength(scores, site, settings, mask) for site, mask in enumerate(masks))
     right = tuple((s.unsqueeze(1) * keys).flatten() for s, keys in zip(strengths, scores.keys, strict=True))
-    return WeightEdit(scores.spec, directions.unit, right, strengths, settings, scores.provenance)
+    return WeightEdit(scores.spec, extraction.directions.unit, right, strengths, settings, scores.provenance)
 
 
 def edited_weight(weight: Tensor, left: Tensor, right: Tensor) -> Tensor:

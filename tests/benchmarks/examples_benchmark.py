@@ -28,15 +28,14 @@ from s2e_core import (
     Edited,
     Example,
     build_edit,
-    capture_means,
-    component_scores,
     evaluate,
+    extract,
     list_behaviors,
     load_behavior,
     load_model,
-    steering_directions,
 )
 from s2e_core.data import contrast_set, fitting_folder
+from s2e_core.measure import Plan
 from s2e_core.method import reliability
 from s2e_core.method.capture import spans_of, weighted_sums
 from s2e_core.method.scores import score_site
@@ -187,13 +186,11 @@ def measured(
     """(attribute, utility) of the untouched model and of the edit from each set, on the test prompts."""
     variants = []
     for positive, negative in sets:
-        means = capture_means(loaded, contrast_set(positive, negative, name=behavior.name))
-        directions = steering_directions(loaded, means)
-        edit = build_edit(component_scores(loaded, means, directions), directions, behavior.settings)
-        variants.append(Edited(edit))
+        extraction = extract(loaded, contrast_set(positive, negative, name=behavior.name))
+        variants.append(Edited(build_edit(extraction, behavior.settings)))
     found = evaluate(
-        loaded, behavior, variants, labels=[f"set {number}" for number in range(len(variants))], n_attribute=PROMPTS,
-        n_utility=PROMPTS, n_neutral=NEUTRAL,
+        loaded, Plan(behavior, "test", PROMPTS, PROMPTS), variants,
+        labels=[f"set {number}" for number in range(len(variants))], n_neutral=NEUTRAL,
     )  # fmt: skip
     return [(one.result.attribute.value, one.result.utility.value) for one in found]
 

@@ -33,7 +33,7 @@ def tone() -> Scored:
 
 @functools.cache
 def tone_edit() -> WeightEdit:
-    return build_edit(tone().scores, tone().directions, SETTINGS)
+    return build_edit(tone().extraction, SETTINGS)
 
 
 def layer_vectors() -> torch.Tensor:

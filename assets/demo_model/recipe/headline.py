@@ -16,14 +16,12 @@ from components.trade_off.measured import HeldOut, Measured, Point, checked, gro
 from s2e_core import (
     Behavior,
     build_edit,
-    capture_means,
-    component_scores,
+    extract,
     find_edit,
     list_behaviors,
     load_behavior,
-    steering_directions,
 )
-from s2e_core.measure import Estimate, Trial
+from s2e_core.measure import Estimate, SearchPlan, Trial
 from s2e_core.model import LoadedModel
 
 FLOOR = 0.97
@@ -64,18 +62,16 @@ def measure_headlines(loaded: LoadedModel, folder: Path, work: Path) -> list[Hea
 
 
 def _headline(loaded: LoadedModel, behavior: Behavior, work: Path) -> Headline:
-    means = capture_means(loaded, behavior.contrast)
-    directions = steering_directions(loaded, means)
-    scores = component_scores(loaded, means, directions)
+    extraction = extract(loaded, behavior.contrast)
 
     def size_of(trial: Trial) -> tuple[int, int] | None:
         if trial.settings is None:
             return None
-        edit = build_edit(scores, directions, trial.settings)
+        edit = build_edit(extraction, trial.settings)
         return edit.count("heads"), edit.count("neurons")
 
     work.mkdir(parents=True, exist_ok=True)
-    found = find_edit(loaded, scores, directions, behavior, floor=FLOOR, n_trials=TRIALS, path=work)
+    found = find_edit(loaded, extraction, SearchPlan(behavior, floor=FLOOR, n_trials=TRIALS), path=work)
     if found.held_out is None:
         raise SystemExit(f"{behavior.name}: no edit and no steering keeps {FLOOR:.0%} of the utility.")
     held_out = checked(found.held_out, found.edit, found.steering, size_of)

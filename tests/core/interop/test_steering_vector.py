@@ -11,10 +11,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from s2e_core import EditSettings, Example, InteropError, Steered, build_edit, capture_inputs, component_scores
+from s2e_core import EditSettings, Example, InteropError, Steered, build_edit, capture_inputs
 from s2e_core.generation import preview_logits
 from s2e_core.interop import CONTROL_VECTOR_NOTE, load_steering_vector, save_control_vector
 from s2e_core.interop.gguf_file import gguf_bytes
+from s2e_core.method import score_along
 from tests.core.author_files import Evil
 from tests.core.chain import chain
 from tests.reference import cosine
@@ -62,21 +63,22 @@ def test_every_format_gives_each_layers_vector_to_both_of_its_sites(llama, tmp_p
 def test_scores_need_mean_inputs_alone(llama, tmp_path):
     WRITERS["one.safetensors"](tmp_path / "one.safetensors")
     directions, inputs = load_steering_vector(tmp_path / "one.safetensors", llama), capture_inputs(llama, TEXTS)
-    scores = component_scores(llama, inputs, directions)
+    extraction = score_along(llama, inputs, directions)
+    scores = extraction.scores
     for i, site in enumerate(llama.spec.sites):
         blocks, xs = llama.weight(i).unflatten(1, (-1, site.width)), inputs.mean[i].unflatten(0, (-1, site.width))
         for index in range(0, site.n_components, 5):
             expected = cosine(VECTOR[site.layer].double(), blocks[:, index].double() @ xs[index].double())
             assert float(scores.g[i][index]) == pytest.approx(float(expected), abs=1e-5)
-    assert not build_edit(scores, directions, EditSettings(0.1, 0.1, 0.5)).is_empty
+    assert not build_edit(extraction, EditSettings(0.1, 0.1, 0.5)).is_empty
     assert scores.provenance.contrast_name == "one.safetensors, inputs of examples"
 
 
 def test_a_layer_without_a_vector_gets_no_direction_and_no_edit(llama, tmp_path):
     save_file({"layers.1": VECTOR[1].clone()}, tmp_path / "a.safetensors")
     directions = load_steering_vector(tmp_path / "a.safetensors", llama)
-    scores = component_scores(llama, capture_inputs(llama, TEXTS), directions)
-    edit = build_edit(scores, directions, EditSettings(0.1, 0.1, 0.1))
+    extraction = score_along(llama, capture_inputs(llama, TEXTS), directions)
+    edit = build_edit(extraction, EditSettings(0.1, 0.1, 0.1))
     assert {llama.spec.sites[i].layer for i in edit.edited_sites()} == {1}
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from s2e_core import Cancelled, Edited, Example, Original, SettingsError, Steered, evaluate, load_behavior
-from s2e_core.measure import HOW, Answer, Outcome, Question, Trial
+from s2e_core.measure import HOW, Answer, Outcome, Plan, Question, Trial
 from s2e_core.measure.evaluate import benign_refusal, choice_questions
 from s2e_core.model import example_ids, prompt_ids
 from s2e_core.progress import Stages
@@ -34,10 +34,15 @@ def behavior():
     )  # fmt: skip
 
 
+def whole(behavior, **options):
+    """All held-out prompts of a behaviour."""
+    return Plan(behavior, "test", None, None, **options)
+
+
 @pytest.fixture(scope="module")
 def evaluations(llama, made, behavior):
     variants = [Steered(made.directions, 2.0), Edited(made.edit)]
-    return evaluate(llama, behavior, variants, samples=2, labels=["steered", "edited"])
+    return evaluate(llama, whole(behavior, samples=2), variants, labels=["steered", "edited"])
 
 
 def test_the_untouched_model_comes_first_and_is_compared_with_itself(evaluations):
@@ -86,7 +91,7 @@ def test_perplexity_is_that_of_the_untouched_models_own_greedy_answers(llama, be
 
 
 def test_a_variant_that_changes_nothing_has_the_figures_of_the_untouched_model(llama, made, behavior):
-    same = evaluate(llama, behavior, [Original(), Steered(made.directions, 0.0)])
+    same = evaluate(llama, whole(behavior), [Original(), Steered(made.directions, 0.0)])
     for name, figure in same[0].figures().items():
         assert same[1].figures()[name].value == pytest.approx(figure.value, abs=1e-5), name
     assert same[1].against["original"].value == 0.0
@@ -94,9 +99,9 @@ def test_a_variant_that_changes_nothing_has_the_figures_of_the_untouched_model(l
 
 def test_variants_of_one_name_are_refused(llama, made, behavior):
     with pytest.raises(SettingsError, match="same name"):
-        evaluate(llama, behavior, [Edited(made.edit), Edited(made.edit)])
+        evaluate(llama, whole(behavior), [Edited(made.edit), Edited(made.edit)])
     with pytest.raises(SettingsError, match="labels"):
-        evaluate(llama, behavior, [Edited(made.edit)], labels=[])
+        evaluate(llama, whole(behavior), [Edited(made.edit)], labels=[])
 
 
 @pytest.mark.parametrize("at", [0.0, 0.3, 0.5])
@@ -108,12 +113,12 @@ def test_stop_ends_the_evaluation_in_every_stage(llama, made, behavior, at):
             stop.set()
 
     with pytest.raises(Cancelled):
-        evaluate(llama, behavior, [Edited(made.edit)], progress=until, stop=stop)
+        evaluate(llama, whole(behavior), [Edited(made.edit)], progress=until, stop=stop)
 
 
 def test_progress_never_goes_back_and_ends_at_its_total(llama, made, behavior):
     shown = []
-    evaluate(llama, behavior, [Edited(made.edit)], progress=lambda *at: shown.append(at))
+    evaluate(llama, whole(behavior), [Edited(made.edit)], progress=lambda *at: shown.append(at))
     assert shown == sorted(shown) and shown[0][0] == 0 and shown[-1][0] == shown[-1][1]
     assert len({total for _, total in shown}) == 1
 

@@ -16,9 +16,8 @@ from pathlib import Path
 import pytest
 
 from s2e_core import Cancelled, ModelLoadError, S2EError, SettingsError, SweepError, sweep
-from s2e_core.measure import Plan, Trial
+from s2e_core.measure import Plan, RayWorkers, Trial
 from s2e_core.measure import ray as spread_file
-from s2e_core.measure.ray import sweep_on_ray
 from tests.core.chain import SETTINGS, chain
 from tests.core.toy import toy_behavior
 
@@ -66,11 +65,12 @@ def made(llama):
 
 @pytest.fixture(scope="module")
 def expected(llama, made):
-    return texts(sweep(llama, made.scores, made.directions, PLAN, TRIALS))
+    return texts(sweep(llama, made.extraction, PLAN, TRIALS))
 
 
-def run(loaded, made, plan=PLAN, **options):
-    return sweep_on_ray(loaded, made.scores, made.directions, plan, TRIALS, **options)
+def run(loaded, made, plan=PLAN, workers=2, **options):
+    with RayWorkers(loaded, n_workers=workers) as asker:
+        return sweep(loaded, made.extraction, plan, TRIALS, asker=asker, **options)
 
 
 def texts(swept):
@@ -115,7 +115,7 @@ def test_a_killed_workers_share_is_answered_by_another_and_all_is_as_in_one_proc
     assert seen[0] == (0, N_SHARES)
     assert seen[-1] == (N_SHARES, N_SHARES)
     here = tmp_path / "here.jsonl"
-    sweep(llama, made.scores, made.directions, PLAN, TRIALS, path=here)
+    sweep(llama, made.extraction, PLAN, TRIALS, path=here)
     assert answer_lines(path) == answer_lines(here)  # nothing is written twice
 
 
@@ -129,7 +129,7 @@ def test_a_stop_leaves_a_file_that_one_machine_can_finish(cluster, llama, made, 
     with pytest.raises(Cancelled):
         run(llama, made, path=path, workers=1, progress=progress, stop=stop)
     assert 0 < len(answer_lines(path)) < N_SHARES
-    swept = sweep(llama, made.scores, made.directions, PLAN, TRIALS, path=path)
+    swept = sweep(llama, made.extraction, PLAN, TRIALS, path=path)
     assert texts(swept) == expected
     assert len(answer_lines(path)) == N_SHARES
     again = run(llama, made, path=path)  # nothing is left to ask: no worker starts
@@ -147,7 +147,7 @@ def test_a_sentence_of_a_worker_arrives_as_it_was_said(cluster, llama, made, tmp
 def test_more_workers_than_the_cluster_has_cores_are_refused(cluster, llama, made):
     with pytest.raises(SettingsError, match="has 2 CPUs for 3 workers"):
         run(llama, made, workers=3)
-    with pytest.raises(SettingsError, match="one at least"):
+    with pytest.raises(SettingsError, match="at least one"):
         run(llama, made, workers=0)
 
 

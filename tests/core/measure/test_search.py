@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from s2e_core import Cancelled, EditSettings, SettingsError, build_edit, find_edit, load_behavior
-from s2e_core.measure import Estimate, Result, Trial, chosen, load_sweep, settings_label, sweep_results
+from s2e_core.measure import Estimate, Result, SearchPlan, Trial, choose, load_sweep, settings_label, sweep_results
 from s2e_core.measure.choosing import finalists_of, weakened
 from s2e_core.measure.proposals import (
     LARGEST,
@@ -49,7 +49,7 @@ BUDGET = {"n_trials": 10, "gammas": (0.5, 1.0), "prompts": 3, "finalists": 2, "s
 
 @pytest.fixture(scope="module")
 def found(llama, made, behavior):
-    return find_edit(llama, made.scores, made.directions, behavior, floor=0.5, **BUDGET)
+    return find_edit(llama, made.extraction, SearchPlan(behavior, floor=0.5, **BUDGET))
 
 
 def figure(value, half=0.02):
@@ -69,12 +69,12 @@ def steered(*pairs):
 
 
 def proposals(made, **options):
-    return Proposals(made.scores, made.directions, **{"floor": 0.9, "less_is_better": False, "seed": 0, **options})
+    return Proposals(made.extraction, **{"floor": 0.9, "less_is_better": False, "seed": 0, **options})
 
 
 def rate(made, trials, best=0.05):
     """Figures of a plain world: the nearer the size to `best` the better, and larger edits lose utility."""
-    sizes = [summarize(made.scores, build_edit(made.scores, made.directions, t.settings)).relative_size for t in trials]
+    sizes = [summarize(made.scores, build_edit(made.extraction, t.settings)).relative_size for t in trials]
     return [
         result(trial, -abs(size - best), 1.0 if size <= best else 1 - 2 * size)
         for trial, size in zip(trials, sizes, strict=True)
@@ -93,12 +93,12 @@ def drawn(made, rounds, **options):
 @pytest.mark.parametrize("kinds", ["both", *KINDS])
 def test_settings_have_the_counts_and_the_size_that_were_drawn(made, kinds):
     params = {"kinds": kinds, "heads": 3, "neurons": 17, "size": 0.08}
-    settings = settings_of(made.scores, made.directions, params)
-    edit = build_edit(made.scores, made.directions, settings)
+    settings = settings_of(made.extraction, params)
+    edit = build_edit(made.extraction, settings)
     assert edit.count("heads") == (3 if kinds in ("both", "heads") else 0)
     assert edit.count("neurons") == (17 if kinds in ("both", "neurons") else 0)
     assert summarize(made.scores, edit).relative_size == pytest.approx(0.08, rel=0.02)
-    back = params_of(made.scores, made.directions, settings)
+    back = params_of(made.extraction, settings)
     assert back["kinds"] == kinds and back["size"] == pytest.approx(0.08, rel=0.02)
 
 
@@ -106,7 +106,7 @@ def test_settings_have_the_counts_and_the_size_that_were_drawn(made, kinds):
 def test_settings_stay_within_the_reach_of_the_dials(made, kinds):
     for heads, neurons, size in product((1, 4, 12), (1, 9, 90), (0.02, 0.3)):
         params = {"kinds": kinds, "heads": heads, "neurons": neurons, "size": size}
-        settings = settings_of(made.scores, made.directions, params)
+        settings = settings_of(made.extraction, params)
         if settings is not None:
             assert all(rho is None or rho <= MOST_RHO * 1.001 for rho in (settings.rho_attn, settings.rho_mlp))
             assert LEAST_STRENGTH <= settings.strength <= MOST_STRENGTH and LEAST_ALPHA <= settings.alpha <= MOST_ALPHA
@@ -116,8 +116,7 @@ def test_a_different_alpha_with_the_matching_strength_is_the_same_edit(made):
     tau, gain = 0.1, 0.6
     edits = [
         build_edit(
-            made.scores,
-            made.directions,
+            made.extraction,
             EditSettings(tau / alpha, tau / alpha, alpha, strength=gain * (1 - alpha) / alpha),
         )
         for alpha in (0.2, 0.7)
@@ -128,7 +127,7 @@ def test_a_different_alpha_with_the_matching_strength_is_the_same_edit(made):
 
 def test_every_proposal_changes_something_and_none_comes_twice(made):
     trials = drawn(made, 5)
-    edits = [build_edit(made.scores, made.directions, trial.settings) for trial in trials]
+    edits = [build_edit(made.extraction, trial.settings) for trial in trials]
     assert len(trials) == 30 and not any(edit.is_empty for edit in edits)
     assert len({settings_label(trial.settings) for trial in trials}) == 30
     sizes = [summarize(made.scores, edit).relative_size for edit in edits]
@@ -196,14 +195,14 @@ def test_finalists_are_filled_up_and_never_from_another_arm():
 
 def test_the_choice_keeps_the_floor_with_a_standard_error_to_spare_where_it_can():
     measured = steered((0.9, 0.96), (0.8, 0.972), (0.7, 0.99))  # a standard error is 0.01
-    assert chosen(measured, "steering", 0.97, False) is measured[2].trial
-    assert chosen(measured[:2], "steering", 0.97, False) is measured[1].trial
-    assert chosen(measured[:1], "steering", 0.97, False) is None
+    assert choose(measured, "steering", 0.97, False) is measured[2].trial
+    assert choose(measured[:2], "steering", 0.97, False) is measured[1].trial
+    assert choose(measured[:1], "steering", 0.97, False) is None
 
 
 def test_fewer_tokens_are_the_better_choice():
     measured = steered((50, 1.0), (40, 1.0), (30, 0.5))
-    assert chosen(measured, "steering", 0.97, True) is measured[1].trial
+    assert choose(measured, "steering", 0.97, True) is measured[1].trial
 
 
 # the whole search
@@ -226,13 +225,13 @@ def test_no_two_stages_throw_the_same_dice(found):
 def test_the_choice_is_the_best_of_the_finals_that_keeps_the_floor(found):
     measured = sweep_results(found.finals)
     for arm, trial in (("edit", found.edit), ("steering", found.steering)):
-        assert trial is chosen(measured, arm, found.floor, True) and trial.arm == arm
+        assert trial is choose(measured, arm, found.floor, True) and trial.arm == arm
 
 
 def test_progress_never_goes_back_and_ends_at_its_total(llama, made, behavior):
     shown, sweeps = [], []
     find_edit(
-        llama, made.scores, made.directions, behavior, floor=0.5, **BUDGET,
+        llama, made.extraction, SearchPlan(behavior, floor=0.5, **BUDGET),
         progress=lambda *at: shown.append(at), seen=sweeps.append,
     )  # fmt: skip
     assert shown == sorted(shown) and len({total for _, total in shown}) == 1
@@ -250,12 +249,12 @@ def test_a_stopped_search_goes_on_from_its_files(llama, made, behavior, found, t
 
     with pytest.raises(Cancelled):
         find_edit(
-            llama, made.scores, made.directions, behavior, floor=0.5, **BUDGET, path=tmp_path / "a", progress=until,
+            llama, made.extraction, SearchPlan(behavior, floor=0.5, **BUDGET), path=tmp_path / "a", progress=until,
             stop=stop,
         )  # fmt: skip
     written = (tmp_path / "a" / "development.jsonl").read_text()
     again = find_edit(
-        llama, made.scores, made.directions, behavior, floor=0.5, **BUDGET, path=tmp_path / "a",
+        llama, made.extraction, SearchPlan(behavior, floor=0.5, **BUDGET), path=tmp_path / "a",
         progress=lambda *at: shown.append(at),
     )  # fmt: skip
     assert (tmp_path / "a" / "development.jsonl").read_text().startswith(written)
@@ -268,10 +267,10 @@ def test_a_stopped_search_goes_on_from_its_files(llama, made, behavior, found, t
 def test_a_behaviour_whose_prompts_know_no_split_has_nothing_held_out(llama, made, behavior):
     rows = tuple({"prompt": row["prompt"], "kind": "length"} for row in behavior.attribute[:3])
     unsplit = replace(behavior, attribute=rows, utility=rows)
-    assert find_edit(llama, made.scores, made.directions, unsplit, floor=0.5, **BUDGET).held_out is None
+    assert find_edit(llama, made.extraction, SearchPlan(unsplit, floor=0.5, **BUDGET)).held_out is None
 
 
 @pytest.mark.parametrize("wrong", [{"floor": 0.0}, {"floor": 1.5}, {"n_trials": -1}, {"finalists": 0}, {"prompts": 0}])
 def test_a_floor_or_budget_out_of_range_is_refused(llama, made, behavior, wrong):
     with pytest.raises(SettingsError):
-        find_edit(llama, made.scores, made.directions, behavior, **wrong)
+        find_edit(llama, made.extraction, SearchPlan(behavior, **wrong))

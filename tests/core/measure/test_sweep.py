@@ -46,7 +46,7 @@ def counting(loaded):
 
 
 def run(loaded, made, trials=TRIALS, plan=PLAN, **options):
-    return sweep(loaded, made.scores, made.directions, plan, trials, **options)
+    return sweep(loaded, made.extraction, plan, trials, **options)
 
 
 def texts(swept):
@@ -85,7 +85,7 @@ def test_a_sweep_is_one_trial_after_the_other(llama, made, samples, temperature)
         alone = generate_responses(
             llama,
             [question.row["prompt"] for question in plan.questions()],
-            variant=trial_variant(outcome.trial, made.scores, made.directions),
+            variant=trial_variant(outcome.trial, made.extraction),
             max_new_tokens=plan.length,
             temperature=temperature,
             seed=plan.seed,

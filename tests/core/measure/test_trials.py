@@ -31,7 +31,7 @@ def made(llama):
 
 def strengths(made, trial):
     """{component: lambda} of everything a trial changes."""
-    edit = build_edit(made.scores, made.directions, trial.settings)
+    edit = build_edit(made.extraction, trial.settings)
     return {
         (site, index): value
         for site, column in enumerate(edit.strength)
@@ -74,12 +74,11 @@ def test_a_grid_may_switch_a_kind_off_but_never_both():
 
 
 def test_a_trial_runs_the_untouched_model_its_edit_or_its_steering(made):
-    scores, directions = made.scores, made.directions
-    assert isinstance(trial_variant(Trial(), scores, directions), Original)
-    steered = trial_variant(Trial(gamma=0.7), scores, directions)
+    assert isinstance(trial_variant(Trial(), made.extraction), Original)
+    steered = trial_variant(Trial(gamma=0.7), made.extraction)
     assert isinstance(steered, Steered)
-    assert (steered.directions, steered.gamma) == (directions, 0.7)
-    edited = trial_variant(Trial(SETTINGS), scores, directions)
+    assert (steered.directions, steered.gamma) == (made.directions, 0.7)
+    edited = trial_variant(Trial(SETTINGS), made.extraction)
     assert isinstance(edited, Edited)
     assert all(torch.equal(a, b) for a, b in zip(edited.edit.right, made.edit.right, strict=True))
 
@@ -123,7 +122,7 @@ def test_the_numbers_of_components_can_be_chosen(made):
 
 def test_taken_apart_what_was_chosen_by_hand_keeps_its_lambda_and_what_was_left_out_stays_out(made):
     settings, by_hand = with_choices_by_hand(made)
-    edit = build_edit(made.scores, made.directions, settings)
+    edit = build_edit(made.extraction, settings)
     whole = strengths(made, Trial(settings))
     assert by_hand in whole
     for trial in progressive(edit):

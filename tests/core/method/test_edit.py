@@ -11,6 +11,7 @@ from s2e_core import (
     Component,
     ComponentScores,
     EditSettings,
+    Extraction,
     Selection,
     SettingsError,
     SteeringDirections,
@@ -33,11 +34,18 @@ G = torch.linspace(-1, 1, 81)
 class Chain:
     source: Matrices
     xbar: list[torch.Tensor]
-    directions: SteeringDirections
-    scores: ComponentScores
+    extraction: Extraction
+
+    @property
+    def directions(self) -> SteeringDirections:
+        return self.extraction.directions
+
+    @property
+    def scores(self) -> ComponentScores:
+        return self.extraction.scores
 
     def edit(self, settings: EditSettings = SETTINGS, **changes: object) -> WeightEdit:
-        return build_edit(self.scores, self.directions, dataclasses.replace(settings, **changes))
+        return build_edit(self.extraction, dataclasses.replace(settings, **changes))
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +55,7 @@ def chain() -> Chain:
     means = activation_means(source, plus, minus)
     directions = steering_directions(source, means)
     xbar = [(a + b) / 2 for a, b in zip(means.positive, means.negative, strict=True)]
-    return Chain(source, xbar, directions, component_scores(source, means, directions))
+    return Chain(source, xbar, Extraction(means, directions, component_scores(source, means, directions)))
 
 
 def edited(edit: WeightEdit) -> set[Component]:
@@ -117,7 +125,9 @@ def test_the_edit_by_hand():
     means = activation_means(source, [[1.5, -2.0, 1.0]], [[0.5, -2.0, 1.0]])
     directions = steering_directions(source, means)
     scores = component_scores(source, means, directions)
-    edit = build_edit(scores, directions, EditSettings(None, 1.0, 0.7))  # threshold 0.7, gain 1 / 0.3
+    edit = build_edit(
+        Extraction(means, directions, scores), EditSettings(None, 1.0, 0.7)
+    )  # threshold 0.7, gain 1 / 0.3
     torch.testing.assert_close(edit.strength[0], torch.tensor([1.0, 0.0, 1 / 3]))
     torch.testing.assert_close(edit.left[0], torch.tensor([0.6, 0.8]))
     torch.testing.assert_close(edit.right[0], torch.tensor([1.0, 0.0, 1 / 3]))
@@ -145,7 +155,7 @@ def test_every_edit_of_either_sign_pushes_the_mean_output_towards_the_direction(
     if swapped:
         directions = dataclasses.replace(directions, unit=tuple(-u for u in directions.unit))
         scores = dataclasses.replace(scores, g=tuple(-g for g in scores.g), keys=tuple(-k for k in scores.keys))
-    edit = build_edit(scores, directions, SETTINGS)
+    edit = build_edit(Extraction(chain.extraction.means, directions, scores), SETTINGS)
     signs = set()
     for i, site in enumerate(chain.source.spec.sites):
         for j in edit.strength[i].nonzero().flatten().tolist():

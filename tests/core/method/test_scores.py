@@ -13,6 +13,7 @@ from s2e_core import (
     ComponentScores,
     EditSettings,
     Example,
+    Extraction,
     SteeringDirections,
     build_edit,
     capture_means,
@@ -139,7 +140,7 @@ def test_scores_and_edit_equal_the_plain_loops_on_real_weights(name):
     directions = steering_directions(loaded, means)
     scores = component_scores(loaded, means, directions)
     settings = EditSettings(rho_attn=0.2, rho_mlp=0.2, alpha=0.4)
-    edit = build_edit(scores, directions, settings)
+    edit = build_edit(Extraction(means, directions, scores), settings)
     for i, expected in enumerate(reference(loaded, HAPPY, SAD)):
         torch.testing.assert_close(means.positive[i].double(), expected.positive, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close((directions.unit[i] * directions.norm[i]).double(), expected.v, rtol=1e-4, atol=1e-5)

@@ -14,6 +14,7 @@ from s2e_core import (
     Edited,
     EditSettings,
     Example,
+    Extraction,
     Original,
     Selection,
     Steered,
@@ -29,7 +30,7 @@ from s2e_core.generation import Row, answers, intervening, preview_logits
 from s2e_core.method import reliability
 from s2e_core.model import LoadedModel, find_sites, verify_sites
 from s2e_core.spec import KINDS
-from tests.core.agreement import Chain, assert_plain_loops_agree, chain_of
+from tests.core.agreement import assert_plain_loops_agree, chain_of
 from tests.core.by_hand import answer_by_hand
 from tests.core.edits import random_edit
 from tests.families import EXPERTS, VOCABULARY, in_memory, saved, tiny_model
@@ -67,7 +68,7 @@ def way(request: pytest.FixtureRequest) -> Iterator[LoadedModel]:
 
 
 @pytest.fixture(scope="module")
-def chain(loaded: LoadedModel) -> Chain:
+def chain(loaded: LoadedModel) -> Extraction:
     return chain_of(loaded, CONTRAST)
 
 
@@ -110,11 +111,11 @@ def test_scores_and_edit_equal_the_plain_loops(loaded, chain):
 
 
 def test_one_component_of_one_expert_edited_in_the_weights_is_the_previewed_edit_and_moves_the_logits(loaded, chain):
-    _, directions, scores = chain
+    scores = chain.scores
     for site in [i for i, site in enumerate(loaded.spec.sites) if site.experts][-2:]:
         component = Component(site, int(scores.contributions[site].abs().argmax()))
         chosen = Selection(only=frozenset({component}), included=frozenset({component}))
-        edit = build_edit(scores, directions, EditSettings(0.02, 0.02, 0.4, selection=chosen))
+        edit = build_edit(chain, EditSettings(0.02, 0.02, 0.4, selection=chosen))
         assert (edit.edited_sites(), edit.count("heads") + edit.count("neurons")) == ((site,), 1)
         model = copy.deepcopy(loaded.model)
         add_to_weight(model, loaded.spec.sites[site], edit.left[site], edit.right[site])
@@ -130,7 +131,7 @@ def test_an_edit_of_everything_in_a_mixed_batch_is_the_edit_in_the_weights(loade
     model = copy.deepcopy(loaded.model)
     for i in edit.edited_sites():
         add_to_weight(model, edit.spec.sites[i], edit.left[i], edit.right[i])
-    variants, rows = [Original(), Edited(edit), Steered(chain[1], 0.7)], [0, 1, 2]
+    variants, rows = [Original(), Edited(edit), Steered(chain.directions, 0.7)], [0, 1, 2]
     with loaded.lock, torch.inference_mode(), intervening(loaded, variants, rows):
         together = loaded.model(input_ids=IDS.expand(3, -1)).logits
     with torch.no_grad():

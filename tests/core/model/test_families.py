@@ -17,6 +17,7 @@ from s2e_core import (
     Edited,
     EditSettings,
     Example,
+    Extraction,
     ModelLoadError,
     Selection,
     UnsupportedModelError,
@@ -28,7 +29,7 @@ from s2e_core.data import contrast_set
 from s2e_core.generation import preview_logits
 from s2e_core.model import LoadedModel, find_sites, verify_sites
 from s2e_core.model.sites import REFUSED
-from tests.core.agreement import Chain, assert_plain_loops_agree, chain_of
+from tests.core.agreement import assert_plain_loops_agree, chain_of
 from tests.families import (
     EXPERTS,
     HYBRIDS,
@@ -92,7 +93,7 @@ def loaded(request: pytest.FixtureRequest) -> Iterator[LoadedModel]:
 
 
 @pytest.fixture(scope="module")
-def chain(loaded: LoadedModel) -> Chain:
+def chain(loaded: LoadedModel) -> Extraction:
     return chain_of(loaded, CONTRAST)
 
 
@@ -158,9 +159,8 @@ def test_scores_and_edit_equal_the_plain_loops(loaded, chain):
 def test_one_component_edited_in_the_weights_is_the_previewed_edit_and_moves_the_logits(loaded, chain, kind):
     site = loaded.spec.of_kind(kind)[:2][-1]
     component = Component(site, 2)
-    _, directions, scores = chain
     chosen = Selection(only=frozenset({component}), included=frozenset({component}))
-    edit = build_edit(scores, directions, EditSettings(0.1, 0.1, 0.4, selection=chosen))
+    edit = build_edit(chain, EditSettings(0.1, 0.1, 0.4, selection=chosen))
     assert edit.edited_sites() == (site,)
     assert edit.count(kind) == 1
     model = copy.deepcopy(loaded.model)

@@ -24,7 +24,7 @@ from components.trade_off.evaluation_handlers import Ticked, evaluated, evaluati
 from components.trade_off.evaluation_table import figure_words, lead_words, table_html
 from components.trade_off.evaluation_wiring import PARTS, fold
 from s2e_core import Edited, SettingsError, Steered, SweepError, evaluate
-from s2e_core.measure import HOW, Estimate
+from s2e_core.measure import HOW, Estimate, Plan
 from tests.ui.running import store_beside
 from tests.ui.small_behaviors import PER_SPLIT, small_behaviors
 
@@ -61,8 +61,8 @@ def full(steps: list[Ticked | InFull]) -> InFull:
 def test_the_figures_are_those_of_the_core(store: ModelStore, session: Session, full: InFull) -> None:
     variants = [Edited(session.edit), Steered(session.scored.directions, GAMMA)]
     expected = evaluate(
-        store.model(session.model), store.behavior("truthfulness"), variants, labels=["edit", "steering"],
-        n_attribute=PER_SPLIT, n_utility=PER_SPLIT,
+        store.model(session.model), Plan(store.behavior("truthfulness"), "test", PER_SPLIT, PER_SPLIT), variants,
+        labels=["edit", "steering"],
     )  # fmt: skip
     assert [column.arm for column in full.columns] == ["original", "edit", "steering"]
     for column, one in zip(full.columns, expected, strict=True):
@@ -190,8 +190,8 @@ def test_closing_a_run_stops_the_model(store: ModelStore, session: Session) -> N
 
 def test_thinking_length_is_in_tokens_and_less_is_better(store: ModelStore, session: Session) -> None:
     made = evaluate(
-        store.model(session.model), store.behavior("truthfulness"), [Edited(session.edit)], labels=["edit"],
-        n_attribute=2, n_utility=2, n_neutral=2,
+        store.model(session.model), Plan(store.behavior("truthfulness"), "test", 2, 2), [Edited(session.edit)],
+        labels=["edit"], n_neutral=2,
     )  # fmt: skip
     full = in_full(session, store.behavior("reasoning"), made, None)
     assert full.less_is_better and "tokens, less is better" in table_html(full)

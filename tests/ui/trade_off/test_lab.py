@@ -232,7 +232,7 @@ def test_an_edit_that_was_weakened_for_the_final_choice_is_recommended_and_can_b
     weak = Trial(replace(session.suggested, strength=0.25))
     scored, plan = session.scored, Plan(store.behavior(session.behavior))
     explored, finals = (
-        sweep(store.model(session.model), scored.scores, scored.directions, plan, trials)
+        sweep(store.model(session.model), scored.extraction, plan, trials)
         for trials in ((Trial(), strong), (Trial(), strong, weak))
     )
     points = grown((), explored)
