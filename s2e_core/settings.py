@@ -60,5 +60,4 @@ class EditSettings:
 
     def rho(self, kind: Kind) -> float | None:
         """Budget of one kind; None leaves it unchanged."""
-
         return self.rho_attn if kind == "heads" else self.rho_mlp

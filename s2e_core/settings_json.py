@@ -34,7 +34,6 @@ def settings_from(data: Mapping[str, Any], spec: ModelSpec) -> EditSettings:
 
     Raises KeyError, TypeError or ValueError if a key is missing, has a wrong value or names an unknown component.
     """
-
     layers = data["layers"]
     selection = Selection(
         only=None if data["only"] is None else _components(data["only"], spec),

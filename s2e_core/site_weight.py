@@ -37,7 +37,6 @@ def site_weight(model: PreTrainedModel, site: Site) -> Tensor:
 
 def weight_blocks(model: PreTrainedModel, site: Site) -> Iterator[Tensor]:
     """The same weight as consecutive blocks of columns (d, n): one per fused expert, else a single one."""
-
     weight = held_weight(model, site)
     for matrix in weight if site.experts else weight.unsqueeze(0):
         yield (matrix.T if site.transposed else matrix).float()

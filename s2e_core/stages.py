@@ -21,7 +21,6 @@ class Stages:
 
     def finish(self) -> None:
         """Report all steps as done."""
-
         self._show(self.total)
 
     def _show(self, done: int) -> None:
