@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 from torch.utils.hooks import RemovableHandle
 
-from .placement import brought_in
+from .placement import weights_in_memory
 from .spec import Site
 
 
@@ -114,7 +114,7 @@ def watch(model: nn.Module, site: Site, react: Callable[[Call, Tensor], Tensor |
 
     def hook(_: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Tensor) -> Tensor | None:
         values = list(signature.bind(module, *args, **kwargs).arguments.values())[1:]
-        with brought_in(module):
+        with weights_in_memory(module):
             return react(read(module, stack, *values, *routing), output)
 
     handles = [module.register_forward_hook(hook, with_kwargs=True)]

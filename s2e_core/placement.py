@@ -81,7 +81,7 @@ def can_be_read(parameter: Tensor) -> bool:
 
 
 @contextmanager
-def brought_in(module: nn.Module) -> Iterator[None]:
+def weights_in_memory(module: nn.Module) -> Iterator[None]:
     """Keep a module's offloaded weights in memory inside the context; for the module's hooks in a forward pass."""
     with ExitStack() as parts:
         for part in module.modules():

@@ -77,7 +77,7 @@ def verify_sites(model: PreTrainedModel, spec: ModelSpec) -> ModelSpec:
 
 
 def _refuse_reading_ahead(logits: Tensor) -> None:
-    """Raise Unfit if two texts that differ in the last token only have other logits (2, tokens, vocabulary) before it."""
+    """Raise Unfit if two texts that differ in the last token only have other logits (2, tokens, vocabulary) before."""
     changes = torch.linalg.vector_norm(logits[1] - logits[0], dim=-1)  # (tokens,)
     if changes[:-1].max() > MAX_READ_AHEAD * changes[-1]:
         raise Unfit(
