@@ -1,31 +1,29 @@
-"""One count of progress for work that has several stages.
-
-Knows numbers only.
-"""
+"""A single progress count for work with several stages."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 Progress = Callable[[int, int], None]
-"""Called with (done, total) while a long stage runs; raising `Cancelled` in it stops the stage."""
+"""Callback that a long stage calls with (done, total); it stops the stage by raising `Cancelled`."""
 
 
 class Stages:
-    """Progress over all stages together: never backwards; a stage with fewer steps than planned ends in a leap."""
+    """Progress over all stages together: it never goes back, and jumps ahead if a stage was shorter than planned."""
 
     def __init__(self, progress: Progress | None, **steps: int) -> None:
-        """`steps` says of every stage, in their order, how many steps it is planned to take."""
+        """`steps` gives the planned number of steps of every stage, in order."""
         self._progress, self._steps, self._done = progress, steps, 0
         self.total = sum(steps.values())
 
     def of(self, stage: str) -> Progress:
-        """The progress of one stage: what it reports is added to all that the stages before it take."""
+        """The progress callback of one stage: it adds the planned steps of all earlier stages to what it reports."""
         names = list(self._steps)
         before = sum(self._steps[name] for name in names[: names.index(stage)])
         return lambda done, _: self._show(before + min(done, self._steps[stage]))
 
     def finish(self) -> None:
+        """Report all steps as done."""
         self._show(self.total)
 
     def _show(self, done: int) -> None:

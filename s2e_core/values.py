@@ -1,8 +1,8 @@
-"""The values that pass between the stages, from contrast set to weight edit.
+"""The values that pass between the stages, from contrast set to weight edit, and the loaded model.
 
-Every value is frozen and compared by identity; a change is `dataclasses.replace`. Tensors are fp32 on the CPU unless
-said otherwise. Symbols: L layers, H query heads, D head width, d residual width, F MLP width. Everything known per site
-is a tuple aligned with `ModelSpec.sites`. This file knows no formula, no file and no forward pass.
+Every value is frozen and compared by identity; change one with `dataclasses.replace`. Tensors are fp32 on the CPU
+unless stated otherwise. Symbols: L layers, H query heads, D head width, d residual width, F MLP width. A tuple with one
+entry per site is aligned with `ModelSpec.sites`. This file knows no formula, no file and no forward pass.
 """
 
 from __future__ import annotations
@@ -10,16 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from torch import Tensor
 
 from .errors import SettingsError
 from .settings import EditSettings
 from .spec import Kind, ModelSpec, check_finite, check_shapes, layer_grid
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,40 +36,39 @@ class ContrastSet:
     negative: tuple[Example, ...]
     name: str = "contrast set"
     notes: tuple[str, ...] = ()
-    """What was skipped or looks odd (empty responses, examples on both sides, ...), as sentences."""
+    """Sentences about what was skipped or looks odd (empty responses, examples on both sides, ...)."""
     content_hash: str = ""
-    """SHA-256 of the examples in order, hexadecimal."""
+    """SHA-256 of the examples in order, in hexadecimal."""
 
 
 @dataclass(frozen=True, eq=False)
 class Provenance:
-    """From which model and which examples a value was computed; travels down the chain into every file we write."""
+    """The model and the examples that a value was computed from; every file we write contains it."""
 
     model_id: str
     revision: str | None
     fingerprint: str
-    """Of the weights at the sites; see `loading.fingerprint`."""
+    """Fingerprint of the weights at the sites; see `loading.fingerprint`."""
     contrast_name: str
     contrast_hash: str
 
 
 @dataclass(frozen=True, eq=False)
 class ActivationMeans:
-    """Mean projection inputs over the response span, every example weighing the same (method, step 0)."""
+    """Mean projection inputs over the response span, each example with the same weight (README, step 1: direction)."""
 
     spec: ModelSpec
     positive: tuple[Tensor, ...]
-    """per site (n_components * width,)"""
+    """Per site: (n_components * width,)."""
     negative: tuple[Tensor, ...]
-    """per site (n_components * width,)"""
+    """Per site: (n_components * width,)."""
     n_positive: int
     n_negative: int
     n_tokens: int
-    """Response tokens averaged, both sides together."""
+    """Number of response tokens in the means, both sides together."""
     provenance: Provenance
     more: Mapping[int, Tensor] = field(default_factory=dict)
-    """Of the sites that write more than their inputs give, by position in `spec.sites`: (d,), how much more of it they
-    write on the positive side than on the negative one."""
+    """Mean extra output (`Site.writes_more`), positive minus negative side: (d,), by index in `spec.sites`."""
 
     def __post_init__(self) -> None:
         sizes = [(site.n_inputs,) for site in self.spec.sites]
@@ -82,22 +78,22 @@ class ActivationMeans:
 
     @property
     def mean(self) -> tuple[Tensor, ...]:
-        """xbar, the mean of both sides' means: per site (n_components * width,)."""
+        """xbar, the mean of the two sides' means. Per site: (n_components * width,)."""
         return tuple((p + n) / 2 for p, n in zip(self.positive, self.negative, strict=True))
 
 
 @dataclass(frozen=True, eq=False)
 class MeanInputs:
-    """Mean projection inputs, sides not told apart: all that scores need beside a direction from elsewhere.
+    """Mean projection inputs without sides: what scores need in addition to a direction from elsewhere.
 
-    Without sides there is no direction to be had of them; `ActivationMeans` has both.
+    They give no direction of their own; `ActivationMeans` gives both.
     """
 
     spec: ModelSpec
     mean: tuple[Tensor, ...]
-    """xbar: per site (n_components * width,)"""
+    """Mean input xbar. Per site: (n_components * width,)."""
     n_examples: int | None
-    """None where they were computed elsewhere."""
+    """None if the means were computed elsewhere."""
     provenance: Provenance
 
     def __post_init__(self) -> None:
@@ -107,13 +103,16 @@ class MeanInputs:
 
 @dataclass(frozen=True, eq=False)
 class SteeringDirections:
-    """v = mean output (positive) - mean output (negative) of every projection, split into direction and length."""
+    """v = mean output (positive) - mean output (negative) of every projection, as unit direction u and length.
+
+    See README, step 1: direction.
+    """
 
     spec: ModelSpec
     unit: tuple[Tensor, ...]
-    """per site (d,); zero where both sides have the same mean"""
+    """Unit direction u. Per site: (d,); zero if both sides have the same mean."""
     norm: Tensor
-    """(sites,)"""
+    """Length of v: (sites,)."""
     provenance: Provenance
 
     def __post_init__(self) -> None:
@@ -124,17 +123,17 @@ class SteeringDirections:
 
 @dataclass(frozen=True, eq=False)
 class ComponentScores:
-    """How much every component writes along its site's steering direction (method, steps 2 and 3)."""
+    """How much every component writes along its site's direction (README, step 2: alignment and step 3: key)."""
 
     spec: ModelSpec
     g: tuple[Tensor, ...]
-    """per site (n_components,), cosine in [-1, 1]"""
+    """Alignment, a cosine in [-1, 1]. Per site: (n_components,)."""
     keys: tuple[Tensor, ...]
-    """per site (n_components, width): unit rows; +1, -1 or 0 for a neuron"""
+    """Key k as unit rows; +1, -1 or 0 for a neuron. Per site: (n_components, width)."""
     weight_norms: tuple[Tensor, ...]
-    """per site (n_components,): Frobenius norm of the component's weight block"""
+    """Frobenius norm of the component's weight block. Per site: (n_components,)."""
     contributions: tuple[Tensor, ...]
-    """per site (n_components,): u . W_i xbar_i, what the component writes along the direction on average"""
+    """Mean output of the component along the direction, u . W_i xbar_i. Per site: (n_components,)."""
     provenance: Provenance
 
     def __post_init__(self) -> None:
@@ -145,7 +144,7 @@ class ComponentScores:
         check_shapes("ComponentScores.contributions", self.contributions, counts)
 
     def grid(self, kind: Kind) -> Tensor:
-        """g as (L, widest layer), NaN where a layer has no such component: the heatmap."""
+        """The heatmap: g as (L, widest layer), NaN for components that a layer does not have."""
         return layer_grid(self.spec, kind, self.g)
 
 
@@ -169,15 +168,15 @@ class Extraction:
 
 @dataclass(frozen=True, eq=False)
 class WeightEdit:
-    """The whole edit: the change of a site's weight, in (out, in) order, is outer(left, right)."""
+    """The whole edit: a site's weight, in (out, in) order, changes by outer(left, right) (README, step 5: edit)."""
 
     spec: ModelSpec
     left: tuple[Tensor, ...]
-    """per site (d,): u, the unit steering direction"""
+    """Unit direction u. Per site: (d,)."""
     right: tuple[Tensor, ...]
-    """per site (n_components * width,): the lambda_i * k_i side by side"""
+    """All lambda_i * k_i side by side. Per site: (n_components * width,)."""
     strength: tuple[Tensor, ...]
-    """per site (n_components,): lambda_i, all multipliers included"""
+    """Strength lambda_i including all multipliers. Per site: (n_components,)."""
     settings: EditSettings
     provenance: Provenance
 
@@ -188,15 +187,15 @@ class WeightEdit:
         check_shapes("WeightEdit.strength", self.strength, [(site.n_components,) for site in sites])
 
     def grid(self, kind: Kind) -> Tensor:
-        """lambda as (L, widest layer), NaN where a layer has no such component."""
+        """lambda as (L, widest layer), NaN for components that a layer does not have."""
         return layer_grid(self.spec, kind, self.strength)
 
     def edited_sites(self) -> tuple[int, ...]:
-        """Positions in `spec.sites` of the projections whose weight changes."""
+        """Indices in `spec.sites` of the projections whose weight changes."""
         return tuple(i for i, right in enumerate(self.right) if bool(right.any()) and bool(self.left[i].any()))
 
     def count(self, kind: Kind) -> int:
-        """Number of components of one kind with a lambda other than zero."""
+        """Number of components of one kind whose lambda is not zero."""
         return sum(int(self.strength[i].count_nonzero()) for i in self.spec.of_kind(kind))
 
     @property
@@ -206,7 +205,7 @@ class WeightEdit:
 
 @dataclass(frozen=True, eq=False)
 class Original:
-    """Run the model as it was loaded."""
+    """Run the untouched model."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,7 +217,10 @@ class Edited:
 
 @dataclass(frozen=True, eq=False)
 class Steered:
-    """Activation steering, the baseline: add gamma * v to the output of every projection, at every position."""
+    """Activation steering, the baseline: add gamma * v to the output of every projection at every position.
+
+    Raises SettingsError if gamma is not finite.
+    """
 
     directions: SteeringDirections
     gamma: float
@@ -232,15 +234,15 @@ Variant = Original | Edited | Steered
 
 
 class WeightSource(Protocol):
-    """Anything that knows its sites and can hand out their weights one at a time."""
+    """Anything that knows its sites and returns their weights one at a time."""
 
     @property
     def spec(self) -> ModelSpec: ...
 
     def weight(self, site: int) -> Tensor:
-        """(d, n_components * width), fp32: the projection's weight in (out, in) order, on a device of the model."""
+        """The projection's weight (d, n_components * width), fp32, in (out, in) order, on a device of the model."""
         ...
 
     def blocks(self, site: int) -> Iterator[Tensor]:
-        """The same weight in pieces (d, n), side by side: whole components, few enough of fused experts at a time."""
+        """The same weight as consecutive blocks of columns (d, n): one per fused expert, else a single one."""
         ...

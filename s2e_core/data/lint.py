@@ -170,12 +170,12 @@ def _wording(contrast: ContrastSet) -> Iterator[Finding]:
 
 def _fit(contrast: ContrastSet, loaded: LoadedModel) -> Iterator[Finding]:
     """What the model's context and tokenizer do with the examples."""
-    limit = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
+    limit = loaded.context_length
     sides = {k: [example_ids(loaded.tokenizer, example) for example in side] for k, side in _sides(contrast).items()}
     yield from _alike_but_for_the_end(*sides.values())
     for name, encoded in sides.items():
         longest = max((len(ids) for ids, _ in encoded), default=0)
-        if isinstance(limit, int) and longest > limit:
+        if limit is not None and longest > limit:
             n = sum(len(ids) > limit for ids, _ in encoded)
             sentence = f"{_examples(n, name)} longer than the {limit} tokens that the model reads (the longest has "
             yield Finding("problem", f"{sentence}{longest}). Shorten or remove them.")

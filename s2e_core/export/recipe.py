@@ -81,9 +81,8 @@ def load_edit(path: str | Path, *, base: LoadedModel | None = None) -> WeightEdi
 
 def other_base(edit: WeightEdit, loaded: LoadedModel) -> str | None:
     """The rest of a sentence naming both models where an edit was made for another one than `loaded`; else None."""
-    made_for, sites = edit.provenance, [(s.name, s.n_components, s.width) for s in edit.spec.sites]
-    same_sites = sites == [(s.name, s.n_components, s.width) for s in loaded.spec.sites]
-    if made_for.fingerprint == loaded.fingerprint and same_sites:
+    made_for = edit.provenance
+    if made_for.fingerprint == loaded.fingerprint and edit.spec.same_sites(loaded.spec):
         return None
     return (
         f"was made for {model_label(made_for.model_id, made_for.revision)} (weights {made_for.fingerprint[:12]}), but "

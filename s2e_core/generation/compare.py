@@ -146,8 +146,8 @@ def checked_prompt(
     ids = prompt_ids(loaded.tokenizer, prompt, system)
     if not ids:
         raise SettingsError("The prompt is empty. Type a prompt, or choose one of the examples.")
-    limit = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
-    if isinstance(limit, int) and len(ids) + max_new_tokens > limit:
+    limit = loaded.context_length
+    if limit is not None and len(ids) + max_new_tokens > limit:
         raise SettingsError(
             f"The prompt has {len(ids)} tokens and {max_new_tokens} more are asked for; the model reads at most "
             f"{limit} in all. Shorten one of them."

@@ -139,7 +139,7 @@ def _check_fits(spec: ModelSpec, variant: Variant) -> None:
         other = variant.directions.spec
     else:
         return
-    if [(s.name, s.n_inputs) for s in other.sites] != [(s.name, s.n_inputs) for s in spec.sites]:
+    if not other.same_sites(spec):
         raise S2EError(
             f"This edit was made for a {other.model_type} model of {other.n_layers} layers; the loaded model "
             f"({spec.model_type}, {spec.n_layers} layers) has other heads and neurons. Load the edit's own base model."

@@ -53,7 +53,7 @@ def provenance(loaded: LoadedModel, path: Path) -> Provenance:
     """Of what was taken from a file: the model it is used with, the file's name and the SHA-256 of its bytes."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Provenance(loaded.model_id, loaded.revision, loaded.fingerprint, path.name, digest)
+    return loaded.provenance(path.name, digest)
 
 
 def numbers(value: object, shape: tuple[int, ...], where: str, loaded: LoadedModel) -> Tensor:

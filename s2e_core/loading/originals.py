@@ -47,12 +47,9 @@ def check_originals(files: ModelFiles, originals: ModelFiles) -> None:
 
 def same_sites(running: ModelSpec, full: ModelSpec) -> ModelSpec | None:
     """The sites as the full-precision files have them, with what the running model showed of them; None for others."""
-    pairs = list(zip(running.sites, full.sites, strict=False))
-    same = all((a.name, a.n_components, a.width) == (b.name, b.n_components, b.width) for a, b in pairs)
-    if running.model_type != full.model_type or running.d_model != full.d_model or not same:
+    if running.model_type != full.model_type or not running.same_sites(full):
         return None
-    if len(running.sites) != len(full.sites):
-        return None
+    pairs = zip(running.sites, full.sites, strict=True)
     return replace(full, sites=tuple(replace(own, post_norm=seen.post_norm) for seen, own in pairs))
 
 

@@ -54,8 +54,8 @@ def span_of(loaded: LoadedModel, text: str | Example) -> Span:
             f'The text "{said[:60]}" has no token that could be predicted from one before it. Give a plain text of at '
             "least two tokens, or a prompt with a response."
         )
-    limit = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
-    if isinstance(limit, int) and len(span.ids) > limit:
+    limit = loaded.context_length
+    if limit is not None and len(span.ids) > limit:
         raise S2EError(
             f'The text "{said[:60]}..." has {len(span.ids)} tokens and the model reads at most {limit}. Shorten it.'
         )

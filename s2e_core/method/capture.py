@@ -23,7 +23,7 @@ from s2e_core.model import Call, LoadedModel, example_ids, watch
 from s2e_core.progress import Progress
 from s2e_core.spec import Site
 from s2e_core.text import dtype_name
-from s2e_core.values import ActivationMeans, ContrastSet, Example, MeanInputs, Provenance
+from s2e_core.values import ActivationMeans, ContrastSet, Example, MeanInputs
 
 MAX_BATCH_TOKENS = 4096  # padded tokens per forward pass
 
@@ -72,9 +72,7 @@ def capture_means(loaded: LoadedModel, contrast: ContrastSet, *, progress: Progr
         n_positive=n_positive,
         n_negative=len(spans) - n_positive,
         n_tokens=sum(len(span.ids) - span.start for span in spans),
-        provenance=Provenance(
-            loaded.model_id, loaded.revision, loaded.fingerprint, contrast.name, contrast.content_hash
-        ),
+        provenance=loaded.provenance(contrast.name, contrast.content_hash),
         more={i: (mean[0] - mean[1]).float() for i, mean in more.items()},
     )
 
@@ -94,8 +92,7 @@ def capture_inputs(
         (total[0, : site.n_inputs].cpu().double() / len(spans) / site.runs).float()
         for site, total in zip(loaded.spec.sites, sums, strict=True)
     )
-    provenance = Provenance(loaded.model_id, loaded.revision, loaded.fingerprint, name, content_hash(examples))
-    return MeanInputs(loaded.spec, mean, len(spans), provenance)
+    return MeanInputs(loaded.spec, mean, len(spans), loaded.provenance(name, content_hash(examples)))
 
 
 def spans_of(loaded: LoadedModel, examples: Sequence[Example], name: str, *, is_positive: bool = True) -> list[Span]:
@@ -182,9 +179,9 @@ def reduce_spans(
 
 
 def _check_lengths(loaded: LoadedModel, spans: Sequence[Span]) -> None:
-    limit = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
+    limit = loaded.context_length
     longest = max(len(span.ids) for span in spans)
-    if isinstance(limit, int) and longest > limit:
+    if limit is not None and longest > limit:
         raise ContrastDataError(
             f"The longest example has {longest} tokens and the model reads at most {limit}. Shorten or remove it."
         )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from s2e_core.spec import ModelSpec
+from s2e_core.values import Provenance
 
 from .placement import Placement, running_device
 from .weights import site_weight, weight_blocks
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A model, read-only and shared by everybody; owned by whoever loaded it, never kept in a visitor's session."""
+    """A model, read-only and shared by all visitors. Its loader owns it; no session keeps it."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -30,21 +31,22 @@ class LoadedModel:
     model_id: str
     revision: str | None
     source: Path
-    """Folder with the checkpoint that was loaded: what an export reads."""
+    """Folder of the checkpoint that was loaded; an export reads it."""
     fingerprint: str
+    """Fingerprint of the weights at the sites; see `loading.fingerprint`."""
     warnings: tuple[str, ...] = ()
-    """What a person should know about this model, as sentences."""
+    """Sentences about what a person should know about this model."""
     precise: PreTrainedModel | None = None
-    """Where `model` runs in fewer bits than `source` has: the same model with its weights left in those files."""
+    """The same model in full precision, its weights still in the files; None if `model` itself is in full precision."""
     placement: Placement = Placement()
-    """How it was asked to be held."""
+    """Device, number format and memory limits that were requested."""
     stored_quantized: str = ""
-    """The method, where the files that `model` was read from are quantised themselves."""
+    """Quantisation method of the files that `model` was read from; empty if they are not quantised."""
     lock: threading.Lock = field(default_factory=threading.Lock)
-    """Held while the model runs: hooks of two visitors must not be on the model together."""
+    """Lock to hold while the model runs, so that it never has the hooks of two visitors at once."""
 
     def weight(self, site: int) -> Tensor:
-        """(d, n_components * width), fp32: see `WeightSource.weight`. A view where the model is fp32: never write."""
+        """(d, n_components * width), fp32; see `WeightSource.weight`. Never write: it is a view of an fp32 model."""
         return site_weight(self.as_stored, self.spec.sites[site])
 
     @property
@@ -53,16 +55,26 @@ class LoadedModel:
         return self.model if self.precise is None else self.precise
 
     def blocks(self, site: int) -> Iterator[Tensor]:
-        """Pieces (d, n) of the weight, fp32: see `WeightSource.blocks`. Never write."""
+        """Blocks (d, n) of the weight, fp32; see `WeightSource.blocks`. Never write."""
         return weight_blocks(self.as_stored, self.spec.sites[site])
 
     def in_full(self) -> LoadedModel:
-        """Itself; of a model that runs in fewer bits, the one that reads its weights from the files as it runs."""
+        """The model to run in full precision: itself, or the one that reads its weights from the files as it runs."""
         return self if self.precise is None else replace(self, model=self.precise, precise=None, stored_quantized="")
+
+    def provenance(self, name: str, content_hash: str) -> Provenance:
+        """Provenance of a value that is computed with this model from examples or a file; the hash is a SHA-256."""
+        return Provenance(self.model_id, self.revision, self.fingerprint, name, content_hash)
+
+    @property
+    def context_length(self) -> int | None:
+        """Length in tokens of the longest text that the model reads; None if its configuration does not say."""
+        limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        return limit if isinstance(limit, int) else None
 
     @property
     def device(self) -> torch.device:
-        """Where inputs go; the layers of a spread model may be elsewhere."""
+        """Device for inputs; layers may be on other devices."""
         return running_device(self.model)
 
     @property

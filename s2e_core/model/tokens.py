@@ -1,7 +1,7 @@
-"""From text to token ids: prompts as the model was trained to see them, and the span of a response.
+"""From text to token ids: prompts as the model saw them in training, and the span of a response.
 
-Knows the tokenizer and nothing of the model. Rendered prompts are never stripped and never get a second BOS; a response
-is appended as ids, so that the prompt's ids are always a prefix of the whole.
+Knows the tokenizer, not the model. Rendered prompts are never stripped and never get a second BOS; a response is
+appended as ids, so the prompt's ids are always a prefix of the whole.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ if TYPE_CHECKING:
 
 
 def is_text(text: str) -> bool:
-    """Whether a string can be encoded: half of a surrogate pair, which a browser can send, cannot."""
+    """Whether a string can be encoded; an unpaired surrogate, which a browser can send, cannot."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def has_chat_template(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether prompts are rendered as chat turns; otherwise they are plain text."""
     return bool(tokenizer.chat_template)
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str, system: str | None = None) -> list[int]:
-    """Ids of a prompt up to the place where the answer begins; plain text where the model has no chat template."""
+    """Ids of a prompt up to the start of the response, in the chat template if there is one, else as plain text."""
     if not has_chat_template(tokenizer):
         text = f"{system}\n\n{prompt}" if system else prompt
         ids = list(tokenizer(text)["input_ids"])
@@ -35,7 +36,7 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str, system: str | No
 
 
 def example_ids(tokenizer: PreTrainedTokenizerBase, example: Example) -> tuple[list[int], int]:
-    """(ids of prompt and response, number of prompt ids): positions start-1 .. len-2 predict the response."""
+    """(ids of prompt and response, number of prompt ids `start`); positions start-1 .. len-2 predict the response."""
     start = prompt_ids(tokenizer, example.prompt, example.system)
     if has_chat_template(tokenizer):
         return start + list(tokenizer(example.response, add_special_tokens=False)["input_ids"]), len(start)
@@ -43,7 +44,7 @@ def example_ids(tokenizer: PreTrainedTokenizerBase, example: Example) -> tuple[l
 
 
 def response_text(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
-    """The text of a response without special tokens; think tags, which some models have as such, stay."""
+    """The text of a response without special tokens, except for think tags."""
     added = tokenizer.added_tokens_decoder
     special = {i for i in set(ids) if i in added and added[i].special}
     tags = {i for i in special if is_think_tag(added[i].content)}
@@ -53,9 +54,9 @@ def response_text(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str
 
 
 def _continuation_ids(tokenizer: PreTrainedTokenizerBase, start: list[int], example: Example) -> list[int]:
-    """Ids of a response that continues plain text, the way the tokenizer would split it in running text."""
-    touching = not example.prompt or example.prompt[-1].isspace() or example.response[:1].isspace()
-    response = example.response if touching else " " + example.response
+    """Ids of a response that continues plain text, split as the tokenizer splits running text."""
+    has_space = not example.prompt or example.prompt[-1].isspace() or example.response[:1].isspace()
+    response = example.response if has_space else " " + example.response
     whole = prompt_ids(tokenizer, example.prompt + response, example.system)
     if whole[: len(start)] == start and len(whole) > len(start):
         return whole[len(start) :]
@@ -63,12 +64,12 @@ def _continuation_ids(tokenizer: PreTrainedTokenizerBase, start: list[int], exam
 
 
 def folds_system(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether a system text goes into the user's turn, because the chat template has no place for it."""
+    """Whether the system prompt goes into the user's turn because the chat template has no system role."""
     return _with_system_turn(tokenizer, "Hello", "Be brief.") is None
 
 
 def _rendered(tokenizer: PreTrainedTokenizerBase, prompt: str, system: str | None) -> str:
-    """The prompt in the model's chat template; a system text is folded into the user's turn where it has no place."""
+    """The prompt in the chat template, with the system prompt in the user's turn if there is no system role."""
     if system:
         text = _with_system_turn(tokenizer, prompt, system)
         if text is not None:
@@ -82,7 +83,7 @@ def _with_system_turn(tokenizer: PreTrainedTokenizerBase, prompt: str, system: s
 
     try:
         text = _apply(tokenizer, [{"role": "system", "content": system}, {"role": "user", "content": prompt}])
-    except TemplateError:  # templates without a system role raise it themselves
+    except TemplateError:  # raised by templates without a system role
         return None
     return text if system in text else None
 

@@ -28,7 +28,7 @@ SIZES = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4, 
 BITS = {"int8": {"load_in_8bit": True}, "nf4": {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}}
 
 
-def stored_quantized(folder: Path, target: Path, settings: object) -> Path:
+def save_quantized(folder: Path, target: Path, settings: object) -> Path:
     """The folder's model saved in fewer bits, as people upload them: without a tokenizer of its own."""
     AutoModelForCausalLM.from_pretrained(folder, quantization_config=settings).save_pretrained(target)
     return target
@@ -43,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def quantized(request: pytest.FixtureRequest, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("bitsandbytes", reason="needs bitsandbytes")
     settings = BitsAndBytesConfig(**BITS[request.param])
-    return stored_quantized(folder, tmp_path_factory.mktemp("small") / request.param, settings)
+    return save_quantized(folder, tmp_path_factory.mktemp("small") / request.param, settings)
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +174,7 @@ def test_files_of_other_libraries_run_and_have_originals_too(library, folder, tm
         from torchao.quantization import Int8WeightOnlyConfig
         from transformers import TorchAoConfig
 
-        stored_quantized(folder, small, TorchAoConfig(Int8WeightOnlyConfig()))
+        save_quantized(folder, small, TorchAoConfig(Int8WeightOnlyConfig()))
     else:  # transformers writes no such files; the library does
         model = AutoModelForCausalLM.from_pretrained(folder)
         package.QuantizedModelForCausalLM.quantize(model, weights=package.qint8).save_pretrained(small)

@@ -32,10 +32,10 @@ def test_equal_sides_give_zero_and_never_nan():
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_value_that_is_not_finite_is_an_error_where_it_comes_in_and_no_score_of_zero(value):
     source = Matrices.of(WEIGHT)
-    with pytest.raises(ValueError, match="ActivationMeans hold a value that is not finite"):
+    with pytest.raises(ValueError, match="ActivationMeans has a value that is not finite"):
         activation_means(source, [[1.0, value]], [[1.0, 3.0]])
     directions = steering_directions(source, activation_means(source, [[1.0, 2.0]], [[1.0, 3.0]]))
-    with pytest.raises(ValueError, match="SteeringDirections hold a value that is not finite"):
+    with pytest.raises(ValueError, match="SteeringDirections has a value that is not finite"):
         replace(directions, unit=(torch.tensor([value, 0.0]),))
 
 

@@ -255,7 +255,7 @@ def test_experts_of_an_unknown_form_are_refused_and_named():
 
     model = tiny_model("mixtral")
     model.model.layers[2].mlp.experts = Foreign()
-    with pytest.raises(UnsupportedModelError, match="experts of layer 2 .mlp.experts. are called in a way that is not"):
+    with pytest.raises(UnsupportedModelError, match="experts of layer 2 .mlp.experts. are called in an unknown way"):
         find_sites(model)
     model.model.layers[2].mlp.experts = torch.nn.ModuleList([torch.nn.Linear(64, 64)])
     with pytest.raises(UnsupportedModelError, match="layer 2 is a mixture of experts of an unknown form"):

@@ -43,8 +43,8 @@ def hybrid(request, tmp_path_factory):
         ("lfm2", r"No attention heads in layer 0: tokens are mixed by conv \(Lfm2ShortConv\), which is not edited"),
         ("qwen3_5", r"No attention heads in layers 0, 2: tokens are mixed by linear_attn \(Qwen3_5GatedDeltaNet\)"),
         ("recurrent_gemma", r"No attention heads in layers 0 to 1: .* temporal_block \(RecurrentGemmaRecurrentBlock\)"),
-        ("falcon_h1", r"Beside the heads of layers 0 to 2, tokens are also mixed by mamba \(FalconH1Mixer\)"),
-        ("mllama", r"Nothing to edit in layer 1: it attends to images alone and does not run on text"),
+        ("falcon_h1", r"Besides the heads of layers 0 to 2, tokens are also mixed by mamba \(FalconH1Mixer\)"),
+        ("mllama", r"Nothing to edit in layer 1: it only attends to images and does not run on text"),
     ],
 )
 def test_layers_without_heads_are_named_with_the_reason(model_type, sentence):
@@ -70,7 +70,7 @@ def test_stacks_that_take_turns_follow_each_other_on_the_heatmap_and_know_how_of
     assert spec.n_layers == 6
     assert [site.runs for site in spec.sites] == [6] * 6 + [2] * 6
     assert spec.sites[6].name == "model.H_module.layers.0.self_attn.o_proj"
-    with pytest.raises(UnsupportedModelError, match="ran 6 times in one forward pass, where 9 times was expected"):
+    with pytest.raises(UnsupportedModelError, match="ran 6 times in one forward pass; 9 expected"):
         verify_sites(model, replace(spec, sites=tuple(replace(site, runs=9) for site in spec.sites)))
 
 
@@ -86,8 +86,8 @@ def test_a_block_that_several_layers_share_is_edited_once_for_all_of_them(tmp_pa
     ]
     assert {site.runs for site in loaded.spec.sites} == {2}
     assert loaded.spec.unreachable[:2] == (
-        "In layer 4 the weights of layer 1 run again: an edit there changes them all.",
-        "In layer 5 the weights of layer 2 run again: an edit there changes them all.",
+        "Layer 1 shares its weights with layer 4: an edit of it changes all of them.",
+        "Layer 2 shares its weights with layer 5: an edit of it changes all of them.",
     )
     edit = random_edit(loaded, sites=(0,))
     written = plain(export_checkpoint(loaded, edit, tmp_path / "out"))

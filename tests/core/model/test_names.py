@@ -58,12 +58,12 @@ def test_runs_of_layers_are_shortened():
 
 
 def test_norms_behind_projections_are_said_and_that_strong_edits_saturate():
-    saturate = "an edit there turns it towards the behaviour and cannot make it larger, so strong edits saturate."
+    saturate = "an edit turns that output towards the behaviour but cannot make it larger, so strong edits saturate."
     assert remarks(in_memory(tiny_model("llama")).spec) == ()
     assert remarks(in_memory(tiny_model("gemma2")).spec) == (
-        f"In layers 0 to 2 a norm follows what heads and neurons write: {saturate}",
+        f"In layers 0 to 2 a norm follows the output of heads and neurons: {saturate}",
     )
-    assert remarks(in_memory(tiny_model("axk1")).spec)[-1].endswith(f"a norm follows what neurons write: {saturate}")
+    assert remarks(in_memory(tiny_model("axk1")).spec)[-1].endswith(f"a norm follows the output of neurons: {saturate}")
     no_heads, norm = remarks(in_memory(tiny_model("olmo_hybrid")).spec)
     assert no_heads.startswith("No attention heads in layers 0 to 1: ")
-    assert norm == f"In layer 2 a norm follows what heads and neurons write: {saturate}"
+    assert norm == f"In layer 2 a norm follows the output of heads and neurons: {saturate}"

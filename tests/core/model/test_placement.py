@@ -149,7 +149,7 @@ def test_a_model_larger_than_memory_is_told_how_to_start(llama):
 
 
 def test_a_model_that_transformers_cannot_run_from_the_disk_says_so(tmp_path):
-    with pytest.raises(UnsupportedModelError, match="dbrx .* with a part of the weights on the disk, which not every"):
+    with pytest.raises(UnsupportedModelError, match="dbrx .* with part of the weights on disk, which not every"):
         spread(saved_folder(tmp_path, "dbrx"))
 
 

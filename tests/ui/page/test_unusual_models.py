@@ -48,5 +48,5 @@ def test_a_layer_with_fewer_heads_has_a_shorter_row(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("model_type", ["gemma2", "afmoe"])
 def test_the_page_says_where_strong_edits_saturate(tmp_path: Path, model_type: str) -> None:
-    told = "In layers 0 to 2 a norm follows what heads and neurons write: an edit there turns it towards the behaviour"
+    told = "In layers 0 to 2 a norm follows the output of heads and neurons: an edit turns that output towards"
     assert told in page_of(tmp_path, model_type)["status"]
