@@ -70,33 +70,33 @@ def _reference(by_side: Mapping[Side, Sequence[str]]) -> Mapping[str, Any] | Non
     return reference_row(right[0]) if right else None
 
 
-def possible_rules(asked: Sequence[Asked]) -> tuple[Rule, ...]:
+def possible_rules(prompts: Sequence[Asked]) -> tuple[Rule, ...]:
     """The rules that can assign sides to the answers to these prompts, the most suitable rule first."""
     rules: list[Rule] = []
-    if {"positive", "negative"} <= {prompt.side for prompt in asked}:
+    if {"positive", "negative"} <= {prompt.side for prompt in prompts}:
         rules.append("prompt")
-    if any(prompt.reference for prompt in asked):
+    if any(prompt.reference for prompt in prompts):
         rules.append("agreement")
     return (*rules, "length", "hand")
 
 
 def answer_sides(
     rule: Rule,
-    asked: Sequence[Asked],
+    prompts: Sequence[Asked],
     responses: Sequence[OwnResponse],
     *,
     share: float = 0.05,
     marks: Sequence[bool | None] = (),
     name: str = "own responses",
 ) -> ContrastSet:
-    """The contrast set of the responses to `asked`; `share` is for the rule "length", `marks` for "hand".
+    """The contrast set of the responses to `prompts`; `share` is for the rule "length", `marks` for "hand".
 
     Raises ContrastDataError if a side is empty or the prompts do not allow the rule.
     """
-    if rule not in possible_rules(asked):
+    if rule not in possible_rules(prompts):
         need = "prompts of both sides" if rule == "prompt" else "right answers, or true and false ones"
         raise ContrastDataError(f'The rule "{rule}" needs a file with {need}. Choose another rule or another file.')
-    pairs = list(zip(asked, responses, strict=True))
+    pairs = list(zip(prompts, responses, strict=True))
     if rule == "prompt":
         positive, negative = ([r for prompt, r in pairs if prompt.side == side] for side in ("positive", "negative"))
         n_others = len(pairs) - len(positive) - len(negative)

@@ -14,7 +14,7 @@ from .chat import response_text
 from .contrast import content_hash
 from .errors import SettingsError
 from .generate import checked_prompt
-from .response_file import OwnResponse, response_file
+from .response_file import OwnResponse, open_response_file
 from .types import Example, LoadedModel, Original, Progress
 from .wording import opens_thought, thinking
 
@@ -56,7 +56,7 @@ def own_responses(
         "seed": seed,
     }
     size = min(batch_size, rows_that_fit(loaded, max(map(len, encoded)) + max_new_tokens))
-    with response_file(path, about, prompts) as file:
+    with open_response_file(path, about, prompts) as file:
         missing = [i for i in range(len(prompts)) if i not in file.responses]
         missing.sort(key=lambda i: len(encoded[i]), reverse=True)
         if progress is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from .wording import plain
+from .wording import simplify_signs
 
 OPENING = 240
 """Number of characters that count as the opening: enough for two sentences of sympathy before the refusal."""
@@ -72,5 +72,5 @@ _REFUSAL = re.compile(
 def opening_refusal(text: str) -> str:
     """The words by which an answer refuses in its opening, as written; "" if it does not refuse."""
     text = text.strip()
-    match = _REFUSAL.search(_SPACES.sub(" ", plain(text[: 2 * OPENING])), 0, OPENING)
+    match = _REFUSAL.search(_SPACES.sub(" ", simplify_signs(text[: 2 * OPENING])), 0, OPENING)
     return text[match.start() : match.end()] if match else ""

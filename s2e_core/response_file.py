@@ -57,7 +57,9 @@ class ResponseFile:
 
 
 @contextmanager
-def response_file(path: Path | None, about: Mapping[str, Any], prompts: Sequence[Example]) -> Iterator[ResponseFile]:
+def open_response_file(
+    path: Path | None, about: Mapping[str, Any], prompts: Sequence[Example]
+) -> Iterator[ResponseFile]:
     """Open or create the file of the responses to `prompts`; `about` identifies the run.
 
     Raises ContrastDataError if the file is of another run, is damaged, is in use by another run or cannot be written.

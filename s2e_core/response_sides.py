@@ -101,8 +101,8 @@ def sides_by_hand(responses: Responses, positive: Sequence[bool | None], *, name
     pairs = list(zip(responses, positive, strict=True))
     n_left_out = sum(mark is None for mark in positive)
     notes = [*_common_notes(responses), *_count_notes(n_left_out, "were left out by hand")]
-    sides = ([r for r, mark in pairs if mark is side and _is_usable(r)] for side in (True, False))
-    return _build(*sides, name, notes)
+    positives, negatives = ([r for r, mark in pairs if mark is side and _is_usable(r)] for side in (True, False))
+    return _build(positives, negatives, name, notes)
 
 
 def reference_row(reference: object = None, *, true: Sequence[str] = (), false: Sequence[str] = ()) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from functools import lru_cache
 _PLAIN = str.maketrans("’‘ʼ＇−\u2011", "''''--")
 
 
-def plain(text: str) -> str:
+def simplify_signs(text: str) -> str:
     """The text with plain apostrophes and minus signs for typographic ones; character positions do not change."""
     return text.translate(_PLAIN)
 
@@ -33,7 +33,7 @@ def mentioned(text: str, phrases: Iterable[str]) -> list[str]:
 
 
 def _normalize(text: str) -> str:
-    return " ".join(plain(text).lower().split())
+    return " ".join(simplify_signs(text).lower().split())
 
 
 @lru_cache(maxsize=4096)
@@ -95,7 +95,7 @@ def stated_number(text: str, *, anywhere: bool = False) -> str:
 
     With `anywhere`, the last number of a text without such a marker. "" if there is none.
     """
-    matches = list(_STATED.finditer(plain(text)))
+    matches = list(_STATED.finditer(simplify_signs(text)))
     if matches:
         return next(number for number in matches[-1].groups() if number is not None)
     return last_number(text) if anywhere else ""
@@ -103,13 +103,13 @@ def stated_number(text: str, *, anywhere: bool = False) -> str:
 
 def last_number(text: str) -> str:
     """The last number in a text, as written; "" if there is none."""
-    matches = list(_ANY_NUMBER.finditer(plain(text)))
+    matches = list(_ANY_NUMBER.finditer(simplify_signs(text)))
     return matches[-1]["number"] if matches else ""
 
 
 def same_number(text: str, number: object) -> bool:
     """Whether a text such as "1,234.50" is exactly the number (1234.5), however it is written."""
-    one, other = (plain(str(it)).strip().replace(",", "") for it in (text, number))
+    one, other = (simplify_signs(str(it)).strip().replace(",", "") for it in (text, number))
     numeric = re.compile(r"-?\d+(?:\.\d+)?$")
     return bool(numeric.match(one) and numeric.match(other)) and Decimal(one) == Decimal(other)
 
