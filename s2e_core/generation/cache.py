@@ -1,4 +1,4 @@
-"""A key-value cache with room to grow: transformers' own copies everything it holds at every token.
+"""Key-value cache with spare room, because the cache of transformers copies all its content at every token.
 
 Knows the cache layers of transformers; no batch and no prompt.
 """
@@ -16,29 +16,29 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 ROOM = 64
-"""Tokens of spare room that a full layer gets."""
+"""Spare room, in tokens, that a layer gets each time it is full."""
 
 
 def new_cache(model: PreTrainedModel) -> DynamicCache | None:
-    """An empty cache for `model`, or None where the model makes one of its own kind, takes none or uses none.
+    """An empty cache for `model`, or None if the model makes a cache of its own type, takes none or uses none.
 
-    Layers that attend to the whole text get room to grow; others (sliding windows, states) stay transformers' own.
+    Layers that attend to the whole text get spare room; others (sliding windows, states) stay those of transformers.
     """
-    takes_one = "past_key_values" in inspect.signature(model.forward).parameters
-    if not takes_one or model.generation_config.use_cache is False or not model._supports_default_dynamic_cache():
+    takes_cache = "past_key_values" in inspect.signature(model.forward).parameters
+    if not takes_cache or model.generation_config.use_cache is False or not model._supports_default_dynamic_cache():
         return None
     cache = DynamicCache(config=model.config.get_text_config(decoder=True))
     cache.layers = [RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
 
 
-def keeps_states(cache: DynamicCache | None) -> bool:
-    """Whether some layers sum up the text in states, as Mamba and linear attention do; not all of them heed a mask."""
+def has_state_layers(cache: DynamicCache | None) -> bool:
+    """Whether some layers summarise the text in states, as Mamba and linear attention do; some ignore masks."""
     return cache is not None and any(isinstance(layer, LinearAttentionCacheLayerMixin) for layer in cache.layers)
 
 
 def holds_everything(cache: DynamicCache) -> bool:
-    """False after a run of a model that keeps its states in its modules, where the next text overwrites them."""
+    """False after a run of a model that stores its states in its modules, where the next text overwrites them."""
     states = [layer for layer in cache.layers if isinstance(layer, LinearAttentionCacheLayerMixin)]
     return all(
         any((*layer.is_conv_states_initialized.values(), *layer.is_recurrent_states_initialized.values()))
@@ -47,7 +47,7 @@ def holds_everything(cache: DynamicCache) -> bool:
 
 
 def select_rows(cache: DynamicCache, rows: Tensor) -> None:
-    """Keep these rows alone. For states, transformers knows but the reordering of beams, which takes fewer rows too."""
+    """Drop all other rows. transformers can only reorder the beams of states, which also works for fewer rows."""
     for layer in cache.layers:
         if isinstance(layer, LinearAttentionCacheLayerMixin):
             layer.reorder_cache(rows)
@@ -56,29 +56,29 @@ def select_rows(cache: DynamicCache, rows: Tensor) -> None:
 
 
 class RoomyLayer(DynamicLayer):
-    """As its parent; keys and values are views of buffers that are longer than they are."""
+    """Cache layer whose keys and values are views of longer buffers."""
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
             self.keys, self.values = (states[..., :0, :] for states in (key_states, value_states))
             self.buffers = (self.keys, self.values)
-        held, length = self.keys.shape[-2], self.keys.shape[-2] + key_states.shape[-2]
+        start, length = self.keys.shape[-2], self.keys.shape[-2] + key_states.shape[-2]
         if self.buffers[0].shape[-2] < length or not _shares_memory(self.keys, self.buffers[0]):
-            self.buffers = (_with_room(self.keys, length + ROOM), _with_room(self.values, length + ROOM))
+            self.buffers = (_extend(self.keys, length + ROOM), _extend(self.values, length + ROOM))
         for buffer, states in zip(self.buffers, (key_states, value_states), strict=True):
-            buffer[..., held:length, :] = states
+            buffer[..., start:length, :] = states
         self.keys, self.values = (buffer[..., :length, :] for buffer in self.buffers)
         return self.keys, self.values
 
 
-def _shares_memory(held: Tensor, buffer: Tensor) -> bool:
-    """False once the rows of a cache were selected, repeated or moved: what it holds is a copy then."""
-    return held.untyped_storage().data_ptr() == buffer.untyped_storage().data_ptr()
+def _shares_memory(states: Tensor, buffer: Tensor) -> bool:
+    """False once rows of the cache were selected, repeated or moved, which copies its states."""
+    return states.untyped_storage().data_ptr() == buffer.untyped_storage().data_ptr()
 
 
-def _with_room(held: Tensor, length: int) -> Tensor:
-    """A buffer of `length` tokens that begins with `held`."""
-    buffer = torch.empty(*held.shape[:-2], length, held.shape[-1], dtype=held.dtype, device=held.device)
-    buffer[..., : held.shape[-2], :] = held
+def _extend(states: Tensor, length: int) -> Tensor:
+    """A buffer of `length` tokens that begins with `states`."""
+    buffer = torch.empty(*states.shape[:-2], length, states.shape[-1], dtype=states.dtype, device=states.device)
+    buffer[..., : states.shape[-2], :] = states
     return buffer

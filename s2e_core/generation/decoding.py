@@ -1,4 +1,4 @@
-"""The decoding loop of one batch: greedy over logits that shared dice have shaken, stopped by events, token by token.
+"""Decoding loop of one batch: greedy over logits with shared random noise, token by token, stopped by events.
 
 Knows transformers' generation loop; no text, no variant and no lock.
 """
@@ -28,16 +28,16 @@ def decode(
     ids: Tensor,
     mask: Tensor,
     max_new_tokens: int,
-    dice: SharedDice,
+    noise: SharedDice,
     stops: Sequence[threading.Event],
     emit: Callable[[list[int]], None],
 ) -> None:
-    """Run the model's own generation loop, greedily over the logits that `dice` has shaken; emit every step's tokens.
+    """Run the model's own generation loop, greedily over the logits plus `noise`, and emit the tokens of every step.
 
-    Every option of the model's own generation config that would bend the logits is switched off: what is compared is
-    the model, not a repetition penalty.
+    `ids` and `mask` are (B, T). Options of the model's generation config that change the logits are switched off: the
+    comparison is between models, not between repetition penalties.
     """
-    decode_part(loaded, ids, mask, None, max_new_tokens, dice, stops, emit)
+    decode_part(loaded, ids, mask, None, max_new_tokens, noise, stops, emit)
 
 
 def decode_part(
@@ -46,14 +46,14 @@ def decode_part(
     mask: Tensor,
     cache: Cache | None,
     max_new_tokens: int,
-    dice: SharedDice,
+    noise: SharedDice,
     stops: Sequence[threading.Event],
     emit: Callable[[list[int]], None],
 ) -> tuple[Tensor, Cache | None]:
-    """As `decode`, continued from the cache of an earlier part; returns all ids so far (B, T) and the cache."""
+    """Decode as `decode` does, from the cache of an earlier part on; returns all ids so far (B, T) and the cache."""
     ends = end_ids(loaded)
     config = GenerationConfig(
-        max_new_tokens=max_new_tokens + 1,  # never reached: at the last one some models force an end of text
+        max_new_tokens=max_new_tokens + 1,  # never reached: some models force an end of text at the last token
         min_new_tokens=0,
         do_sample=False,
         return_dict_in_generate=True,
@@ -67,96 +67,98 @@ def decode_part(
         pad_token_id=ends[0] if ends else 0,
         bos_token_id=loaded.tokenizer.bos_token_id,
     )
-    made = loaded.model.generate(
+    output = loaded.model.generate(
         input_ids=ids.to(loaded.device),
         attention_mask=mask.to(loaded.device),
         generation_config=config,
-        logits_processor=LogitsProcessorList([dice]),
-        stopping_criteria=StoppingCriteriaList([_StopOn(stops), _StopAt(ids.shape[1] + max_new_tokens)]),
+        logits_processor=LogitsProcessorList([noise]),
+        stopping_criteria=StoppingCriteriaList([_StopOnEvent(stops), _StopAtLength(ids.shape[1] + max_new_tokens)]),
         streamer=_StepStreamer(emit),
         past_key_values=cache,
     )
-    return made.sequences.cpu(), made.past_key_values
+    return output.sequences.cpu(), output.past_key_values
 
 
-def until_end(row: Sequence[int], ends: Sequence[int]) -> list[int]:
+def cut_at_end(row: Sequence[int], ends: Sequence[int]) -> list[int]:
+    """The token ids of `row` before the first one that is in `ends`."""
     return list(row[: next((i for i, token in enumerate(row) if token in ends), len(row))])
 
 
 def end_ids(loaded: LoadedModel) -> list[int]:
-    found = loaded.model.generation_config.eos_token_id
-    found = loaded.tokenizer.eos_token_id if found is None else found
-    return [] if found is None else [found] if isinstance(found, int) else list(found)
+    """The token ids that end a text."""
+    ids = loaded.model.generation_config.eos_token_id
+    ids = loaded.tokenizer.eos_token_id if ids is None else ids
+    return [] if ids is None else [ids] if isinstance(ids, int) else list(ids)
 
 
 class SharedDice(LogitsProcessor):
-    """Adds Gumbel noise to logits / temperature, so that the largest one is a fair sample (the Gumbel-max trick).
+    """Gumbel noise added to logits / temperature, so that the largest logit is a fair sample (the Gumbel-max trick).
 
-    Rows with the same seed get the same noise in the same step, on every device.
+    Rows with the same random seed get the same noise in the same step, on every device.
     """
 
     def __init__(self, seeds: Sequence[int], temperature: float) -> None:
         self.temperature = temperature
         self.seeds = list(seeds)
         self.generators = {seed: torch.Generator().manual_seed(seed) for seed in dict.fromkeys(seeds)}
-        self.places = self._places()
+        self.indices = self._generator_indices()
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         if self.temperature == 0:
             return scores
         noise = torch.stack([self._gumbel(generator, scores.shape[-1]) for generator in self.generators.values()])
-        return scores.float() / self.temperature + noise[self.places].to(scores.device)
+        return scores.float() / self.temperature + noise[self.indices].to(scores.device)
 
-    def of_rows(self, rows: Sequence[int]) -> SharedDice:
-        """The dice of some of the rows, which go on where they are."""
-        kept = SharedDice([], self.temperature)
-        kept.seeds = [self.seeds[row] for row in rows]
-        kept.generators = {seed: self.generators[seed] for seed in dict.fromkeys(kept.seeds)}
-        kept.places = kept._places()
-        return kept
+    def select(self, rows: Sequence[int]) -> SharedDice:
+        """The noise of some of the rows; its generators continue from their present state."""
+        selection = SharedDice([], self.temperature)
+        selection.seeds = [self.seeds[row] for row in rows]
+        selection.generators = {seed: self.generators[seed] for seed in dict.fromkeys(selection.seeds)}
+        selection.indices = selection._generator_indices()
+        return selection
 
-    def _places(self) -> list[int]:
-        place = {seed: n for n, seed in enumerate(self.generators)}
-        return [place[seed] for seed in self.seeds]
+    def _generator_indices(self) -> list[int]:
+        index = {seed: n for n, seed in enumerate(self.generators)}
+        return [index[seed] for seed in self.seeds]
 
     @staticmethod
     def _gumbel(generator: torch.Generator, size: int) -> Tensor:
         return -torch.empty(size).exponential_(generator=generator).log()
 
 
-class _StopOn(StoppingCriteria):
-    """Ends generation after the current token once one of the events is set."""
+class _StopOnEvent(StoppingCriteria):
+    """End of generation after the current token once one of the events is set."""
 
     def __init__(self, stops: Sequence[threading.Event]) -> None:
         self.stops = stops
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        stopped = any(stop.is_set() for stop in self.stops)
-        return torch.full((len(input_ids),), stopped, dtype=torch.bool, device=input_ids.device)
+        stop = any(stop.is_set() for stop in self.stops)
+        return torch.full((len(input_ids),), stop, dtype=torch.bool, device=input_ids.device)
 
 
-class _StopAt(StoppingCriteria):
-    """Ends generation once prompt and answer together have so many tokens."""
+class _StopAtLength(StoppingCriteria):
+    """End of generation once prompt and answer together have `length` tokens."""
 
     def __init__(self, length: int) -> None:
         self.length = length
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        full = input_ids.shape[1] >= self.length
-        return torch.full((len(input_ids),), full, dtype=torch.bool, device=input_ids.device)
+        stop = input_ids.shape[1] >= self.length
+        return torch.full((len(input_ids),), stop, dtype=torch.bool, device=input_ids.device)
 
 
 class _StepStreamer(BaseStreamer):
-    """Hands every step's new tokens, one per batch row, to a function."""
+    """Streamer that passes the new tokens of every step, one per batch row, to a function."""
 
     def __init__(self, emit: Callable[[list[int]], None]) -> None:
         self.emit = emit
-        self.seen_prompt = False
+        self.has_prompt = False
 
     def put(self, value: Tensor) -> None:
-        if self.seen_prompt:
+        if self.has_prompt:
             self.emit(value.flatten().tolist())
-        self.seen_prompt = True
+        self.has_prompt = True
 
     def end(self) -> None:
         pass

@@ -1,6 +1,6 @@
-"""What files of other programs have in common: their size, their numbers, and the places they name in a model.
+"""Checks common to the files of other programs: size, numbers, layers, and whether they fit the loaded model.
 
-Knows the sites of a model and no file format. Nothing is taken over that is not a finite number of the right place.
+Knows the sites of a model; no file format. Only finite numbers in tensors of the right shape are accepted.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ WHAT_DAMAGE_RAISES = (
     AssertionError, SyntaxError, OSError, struct.error, zlib.error, zipfile.BadZipFile,
     tokenize.TokenError,
 )  # fmt: skip
-"""What the readers of torch, numpy and Python raise on a file of random bytes: they promise nothing narrower."""
+"""Errors that torch, numpy and Python raise on a file of random bytes; they document no narrower set."""
 
 
 def open_limited(path: Path, limit: int) -> BinaryIO:
-    """The opened file. Raises InteropError where it is missing, no file, or has more than `limit` bytes."""
+    """Open a file for reading. Raises InteropError if it cannot be read or has more than `limit` bytes."""
     try:
         file = path.open("rb")
         size = file.seek(0, 2)
@@ -43,23 +43,23 @@ def open_limited(path: Path, limit: int) -> BinaryIO:
     if size > limit:
         file.close()
         raise InteropError(
-            f"{path.name} has {readable_size(size)}; such a file for this model has at most {readable_size(limit)}. "
+            f"{path.name} has {readable_size(size)}, but a file for this model has at most {readable_size(limit)}. "
             "Choose the right file."
         )
     return file
 
 
-def provenance(loaded: LoadedModel, path: Path) -> Provenance:
-    """Of what was taken from a file: the model it is used with, the file's name and the SHA-256 of its bytes."""
+def file_provenance(loaded: LoadedModel, path: Path) -> Provenance:
+    """The provenance of values from a file: the loaded model, the file's name and the SHA-256 of its bytes."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return loaded.provenance(path.name, digest)
 
 
-def numbers(value: object, shape: tuple[int, ...], where: str, loaded: LoadedModel) -> Tensor:
-    """A tensor from a file as fp32 of its own, checked. `where` begins the sentence: "x.pt: post.direction of layer 3".
+def check_numbers(value: object, shape: tuple[int, ...], name: str, loaded: LoadedModel) -> Tensor:
+    """A checked fp32 copy of a tensor from a file. `name` begins a message: "x.pt: post.direction of layer 3".
 
-    Raises InteropError for anything but an ordinary tensor of finite floating-point numbers of that shape.
+    Raises InteropError unless it is an ordinary tensor of finite floating-point numbers of that shape.
     """
     if (
         not isinstance(value, Tensor)
@@ -67,72 +67,76 @@ def numbers(value: object, shape: tuple[int, ...], where: str, loaded: LoadedMod
         or value.is_quantized
         or value.device.type != "cpu"
     ):
-        raise InteropError(f"{where} is missing or no ordinary tensor. Expected a tensor of numbers.")
+        raise InteropError(f"{name} is missing or not an ordinary tensor. Expected a tensor of numbers.")
     if tuple(value.shape) != shape:  # before any copy: a view can claim any size
         raise InteropError(
-            f"{where} has the shape {list(value.shape)[:4]}, but {loaded.model_id} needs {list(shape)}. It was made "
-            "for another model; load that one."
+            f"{name} has the shape {list(value.shape)[:4]}, but {loaded.model_id} needs {list(shape)}. The file was "
+            "made for another model; load that model."
         )
     if not value.is_floating_point():
-        raise InteropError(f"{where} holds {value.dtype} values. Expected floating-point numbers; save it again.")
-    copied = value.detach().to(torch.float32).clone(memory_format=torch.contiguous_format)
-    if not bool(copied.square().sum().isfinite()):  # lengths are made of squares
         raise InteropError(
-            f"{where} holds values that are not finite numbers (NaN or infinity), or too large to compute with. "
-            "Compute it again."
+            f"{name} contains {value.dtype} values. Expected floating-point numbers; save the file again."
         )
-    return copied
+    copy = value.detach().to(torch.float32).clone(memory_format=torch.contiguous_format)
+    if not bool(copy.square().sum().isfinite()):  # the length of a vector needs the squares
+        raise InteropError(
+            f"{name} contains values that are not finite numbers (NaN or infinity), or too large to compute with. "
+            "Compute the values again."
+        )
+    return copy
 
 
-def site_of(spec: ModelSpec, layer: int, kind: Kind, where: str) -> int:
-    """The position in `spec.sites` of the one projection of that kind in a layer; else InteropError.
+def site_of(spec: ModelSpec, layer: int, kind: Kind, name: str) -> int:
+    """The index in `spec.sites` of the only projection of that kind in a layer.
 
-    The authors' files number the neurons of plain MLPs: of experts they say nothing, so that those are never meant.
+    The authors' files number the neurons of plain MLPs, so that experts never match. `name` begins a message. Raises
+    InteropError unless exactly one projection matches.
     """
-    found = [i for i in spec.of_kind(kind) if spec.sites[i].layer == layer and not spec.sites[i].experts]
-    if len(found) == 1:
-        return found[0]
+    sites = [i for i in spec.of_kind(kind) if spec.sites[i].layer == layer and not spec.sites[i].experts]
+    if len(sites) == 1:
+        return sites[0]
     if not 0 <= layer < spec.n_layers:
-        said = f"the loaded model has the layers 0 to {spec.n_layers - 1}"
+        reason = f"the loaded model has the layers 0 to {spec.n_layers - 1}"
     else:
-        said = f"layer {layer} of the loaded model has {len(found) or 'no'} projections of {kind} that can be edited"
-    raise InteropError(f"{where} names layer {layer}, but {said}. Load the model it was made for.")
+        reason = f"layer {layer} of the loaded model has {len(sites) or 'no'} projections of {kind} that can be edited"
+    raise InteropError(f"{name} names layer {layer}, but {reason}. Load the model that the file was made for.")
 
 
-def directions_of(spec: ModelSpec, vectors: Sequence[Tensor], origin: Provenance) -> SteeringDirections:
-    """Steering directions of one vector v per site, each (d,); a zero vector is no direction."""
+def build_directions(spec: ModelSpec, vectors: Sequence[Tensor], provenance: Provenance) -> SteeringDirections:
+    """Steering directions from one vector v (d,) per site; a zero vector means no direction."""
     norms = [torch.linalg.vector_norm(v) for v in vectors]
     units = tuple(v / n if n > 0 else torch.zeros_like(v) for v, n in zip(vectors, norms, strict=True))
-    return SteeringDirections(spec, units, torch.stack(norms), origin)
+    return SteeringDirections(spec, units, torch.stack(norms), provenance)
 
 
-def shown(name: object) -> str:
-    """A name from a file, fit for a sentence."""
+def printable(name: object) -> str:
+    """A name from a file for use in a message: at most 60 characters, all printable."""
     return "".join(character if character.isprintable() else "?" for character in str(name)[:60])
 
 
 def cosine(a: Tensor, b: Tensor) -> float:
-    """Of two vectors; NaN where one of them is zero."""
+    """The cosine of the angle between two vectors (d,); NaN if one of them is zero."""
     length = float(torch.linalg.vector_norm(a) * torch.linalg.vector_norm(b))
     return float(a @ b) / length if length > 0 else math.nan
 
 
-def check_same_weights(cosines: Sequence[float], what: str, path: Path, loaded: LoadedModel) -> None:
-    """Raise InteropError where what a file holds does not follow from the loaded weights.
+def check_same_weights(cosines: Sequence[float], content: str, path: Path, loaded: LoadedModel) -> None:
+    """Raise InteropError if the content of a file does not follow from the loaded weights.
 
-    `cosines` compare it with what the loaded model gives: close to 1 for the model it was made with, in bf16 seldom
-    below 0.9, and around 0 for another.
+    `cosines` compare vectors of the file with those computed from the loaded model: close to 1 for the model that the
+    file was made with (in bf16 seldom below 0.9), around 0 for another model.
     """
-    known = torch.tensor([c for c in cosines if not math.isnan(c)])
-    if len(known) and float(known.median()) < 0.5:
+    finite = torch.tensor([c for c in cosines if not math.isnan(c)])
+    if len(finite) and float(finite.median()) < 0.5:
         raise InteropError(
-            f"{path.name} was made for another model than {loaded.model_id}: {what} do not follow from the loaded "
-            f"weights (median cosine {float(known.median()):.2f}, expected about 1). Load the model it was made for."
+            f"{path.name} was made for another model than {loaded.model_id}: {content} do not follow from the loaded "
+            f"weights (median cosine {float(finite.median()):.2f}, expected about 1). Load the model that the file was "
+            "made for."
         )
 
 
-def entries(value: object, where: str) -> Mapping[object, object]:
-    """A dictionary from a file; else InteropError."""
+def check_dictionary(value: object, name: str) -> Mapping[object, object]:
+    """The value, if it is a dictionary. Raises InteropError otherwise; `name` begins the message."""
     if not isinstance(value, dict):
-        raise InteropError(f"{where} is missing or no dictionary. Expected a file as the authors' code writes it.")
+        raise InteropError(f"{name} is missing or not a dictionary. Expected a file written by the authors' code.")
     return value

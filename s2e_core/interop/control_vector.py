@@ -1,6 +1,6 @@
-"""Steering directions as a control vector for llama.cpp.
+"""Writer of control vectors for llama.cpp from steering directions.
 
-Knows what llama.cpp takes, and what such a file is not: the edit of the weights.
+Knows what llama.cpp reads. Such a file steers activations; it is not the edit of the weights.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from .gguf_file import gguf_bytes
 
 CONTROL_VECTOR_NOTE = (
     "Activation steering, not the weight edit: llama.cpp adds these vectors to the residual stream after each layer, "
-    "at every token, as long as it runs with them. Each is the sum of the layer's steering directions, those of the "
-    "attention and of the MLP output. llama.cpp has no control vector for layer 0, so its directions are left out."
+    "at every token, as long as it runs with them. Each vector is the sum of the layer's steering directions, those of "
+    "the attention and of the MLP output. llama.cpp has no control vector for layer 0, so its directions are left out."
 )
-"""What an exported control vector is and is not; it also stands in the file."""
+"""Description of an exported control vector, which the file contains as well."""
 
 
 def save_control_vector(directions: SteeringDirections, path: str | Path) -> Path:
-    """Write steering directions as a GGUF control vector for llama.cpp, complete or not at all.
+    """Write steering directions as a GGUF control vector for llama.cpp, completely or not at all.
 
-    See CONTROL_VECTOR_NOTE: this is steering at run time, the baseline, and not the edit. At the scale 1 it adds what
-    steering with gamma = 1 adds, but all of it at the end of a layer, where that layer's MLP cannot answer to the
-    attention's part; and a vector that was loaded for both sites of a layer is written twice as long.
+    See CONTROL_VECTOR_NOTE: this is steering at run time, the baseline, not the edit. At scale 1 it adds what steering
+    with gamma = 1 adds, but all of it at the end of a layer, so that the layer's MLP does not see the attention's part.
+    A vector that was loaded for both sites of a layer is written at twice its length.
 
-    Raises InteropError where no layer but the first has a direction, or the file cannot be written.
+    Raises InteropError if no layer above layer 0 has a direction, or if the file cannot be written.
     """
     path = Path(path)
     layers = _layer_sums(directions)
     if not layers:
         raise InteropError(
-            "No layer above layer 0 has a steering direction, and llama.cpp steers no other. Not written."
+            "No layer above layer 0 has a steering direction, and llama.cpp cannot steer layer 0. Nothing was written."
         )
     header: dict[str, str | int] = {
         "general.architecture": "controlvector",
@@ -54,12 +54,12 @@ def save_control_vector(directions: SteeringDirections, path: str | Path) -> Pat
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise InteropError(f"{path.name} could not be written: {error.strerror}; choose another folder.") from error
+        raise InteropError(f"{path.name} could not be written ({error.strerror}). Choose another folder.") from error
     return path
 
 
 def _layer_sums(directions: SteeringDirections) -> dict[int, Tensor]:
-    """Layer -> the sum of v over its sites (d,), of layers from 1 on where it is not zero."""
+    """The sum of v over the sites of each layer (d,), without layer 0 and without sums that are zero."""
     sums: dict[int, Tensor] = {}
     for site, unit, norm in zip(directions.spec.sites, directions.unit, directions.norm, strict=True):
         if site.layer > 0:

@@ -1,7 +1,7 @@
-"""Directions as the authors' code saves them: steering directions and mean inputs of every projection.
+"""Reader for the authors' directions files: steering directions and mean inputs of every projection.
 
-Knows that one file layout (`pre` and `post`, each with `pos_mean`, `neg_mean` and `direction` per module). Scores and
-edits follow from it with the loaded model's weights, and no example is needed.
+Knows only this file layout (`pre` and `post`, each with `pos_mean`, `neg_mean` and `direction` per module). Scores and
+edits follow from it and the loaded model's weights, without any examples.
 """
 
 from __future__ import annotations
@@ -18,7 +18,16 @@ from s2e_core.model import LoadedModel
 from s2e_core.spec import Kind
 from s2e_core.values import MeanInputs, SteeringDirections
 
-from .checks import check_same_weights, cosine, directions_of, entries, numbers, provenance, shown, site_of
+from .checks import (
+    build_directions,
+    check_dictionary,
+    check_numbers,
+    check_same_weights,
+    cosine,
+    file_provenance,
+    printable,
+    site_of,
+)
 from .torch_file import load_torch_file
 
 _MODULE = re.compile(r"model\.layers(?:\[(\d{1,5})\]|\.(\d{1,5}))\.(self_attn\.o_proj|mlp\.down_proj)")
@@ -26,21 +35,21 @@ _MODULE = re.compile(r"model\.layers(?:\[(\d{1,5})\]|\.(\d{1,5}))\.(self_attn\.o
 
 @dataclass(frozen=True, eq=False)
 class ImportedDirections:
-    """What a directions file gives: `component_scores(loaded, imported.inputs, imported.directions)`."""
+    """The content of a directions file, for `component_scores(loaded, imported.inputs, imported.directions)`."""
 
     directions: SteeringDirections
     inputs: MeanInputs
 
 
 def load_directions(path: str | Path, loaded: LoadedModel) -> ImportedDirections:
-    """Read a directions `.pt` of the authors' code: v is `post.direction`, xbar the mean of both `pre` means.
+    """Read a directions `.pt` file of the authors' code: v is `post.direction`, xbar the mean of the two `pre` means.
 
-    The file has to name every projection of the loaded model that can be edited, and its directions have to follow from
-    the loaded weights, v = W (pos_mean - neg_mean). Raises InteropError otherwise, and for damaged or unsafe files.
+    The file must name every projection of the loaded model that can be edited, and its directions must follow from the
+    loaded weights: v = W (pos_mean - neg_mean). Raises InteropError otherwise, or if the file is damaged or unsafe.
     """
     path = Path(path)
-    data = entries(load_torch_file(path), path.name)
-    pre, post = (entries(data.get(part), f'{path.name}: the part "{part}"') for part in ("pre", "post"))
+    data = check_dictionary(load_torch_file(path), path.name)
+    pre, post = (check_dictionary(data.get(part), f'{path.name}: the part "{part}"') for part in ("pre", "post"))
     widths = [site.n_inputs for site in loaded.spec.sites]
     positive, negative = (_per_site(pre, f"pre.{side}_mean", widths, path, loaded) for side in ("pos", "neg"))
     vectors = _per_site(post, "post.direction", [loaded.spec.d_model] * len(widths), path, loaded)
@@ -49,30 +58,31 @@ def load_directions(path: str | Path, loaded: LoadedModel) -> ImportedDirections
         weight = loaded.weight(site)
         cosines.append(cosine(v, (weight @ (one - other).to(weight.device)).cpu()))
     check_same_weights(cosines, "its directions", path, loaded)
-    origin = provenance(loaded, path)
+    provenance = file_provenance(loaded, path)
     mean = tuple((one + other) / 2 for one, other in zip(positive, negative, strict=True))
-    return ImportedDirections(directions_of(loaded.spec, vectors, origin), MeanInputs(loaded.spec, mean, None, origin))
+    directions = build_directions(loaded.spec, vectors, provenance)
+    return ImportedDirections(directions, MeanInputs(loaded.spec, mean, None, provenance))
 
 
 def _per_site(
-    part: Mapping[object, object], name: str, widths: list[int], path: Path, loaded: LoadedModel
+    part: Mapping[object, object], section: str, widths: list[int], path: Path, loaded: LoadedModel
 ) -> list[Tensor]:
     """The tensors of one section, such as "pre.pos_mean", per site, each (width,)."""
-    where = f"{path.name}: {name}"
-    found: dict[int, Tensor] = {}
-    for key, value in entries(part.get(name.split(".")[1]), where).items():
+    name = f"{path.name}: {section}"
+    tensors: dict[int, Tensor] = {}
+    for key, value in check_dictionary(part.get(section.split(".")[1]), name).items():
         match = _MODULE.fullmatch(key) if isinstance(key, str) else None
         if match is None:
             raise InteropError(
-                f'{where} has the entry "{shown(key)}". Expected names such as model.layers[0].self_attn.o_proj.'
+                f'{name} has the entry "{printable(key)}". Expected names such as model.layers[0].self_attn.o_proj.'
             )
         kind: Kind = "heads" if match[3] == "self_attn.o_proj" else "neurons"
-        site = site_of(loaded.spec, int(match[1] or match[2]), kind, where)
-        found[site] = numbers(value, (widths[site],), f"{where} of {key}", loaded)
-    missing = [i for i in range(len(widths)) if i not in found]
+        site = site_of(loaded.spec, int(match[1] or match[2]), kind, name)
+        tensors[site] = check_numbers(value, (widths[site],), f"{name} of {key}", loaded)
+    missing = [i for i in range(len(widths)) if i not in tensors]
     if missing:
         raise InteropError(
-            f"{where} lacks {len(missing)} of the {len(widths)} projections of {loaded.model_id}, the first being "
-            f"{loaded.spec.sites[missing[0]].name}. Load the model it was made for, or compute all of them."
+            f"{name} lacks {len(missing)} of the {len(widths)} projections of {loaded.model_id}, first "
+            f"{loaded.spec.sites[missing[0]].name}. Load the model that the file was made for, or compute all of them."
         )
-    return [found[i] for i in range(len(widths))]
+    return [tensors[i] for i in range(len(widths))]

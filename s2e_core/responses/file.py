@@ -1,6 +1,6 @@
-"""The file of a model's own responses: one line that says what was asked of which model, one line per response.
+"""File of a model's own responses: a first line with the run's model and settings, then one line per response.
 
-Knows what the lines mean; how they reach the disk and are found again there is in `files/growing_file.py`.
+Knows what the lines mean; `files/growing_file.py` writes and reads them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from s2e_core.files import GrowingFile, Kind, growing_file, held_lines
 from s2e_core.values import Example
 
 RESPONSES = Kind(
-    "steer2edit own responses", "a file of responses", "other responses: the prompts, the model or the dice",
+    "steer2edit own responses", "a file of responses", "other responses: the prompts, the model or the random seed",
     ContrastDataError,
 )  # fmt: skip
 VERSION = 1
@@ -24,59 +24,62 @@ VERSION = 1
 
 @dataclass(frozen=True, eq=False)
 class OwnResponse:
-    """What the model answered to one prompt."""
+    """The model's answer to one prompt."""
 
     example: Example
     """The prompt with the response."""
     n_tokens: int
+    """Number of tokens of the response."""
     n_thought: int
-    """Tokens inside think tags, 0 where the model does not think."""
+    """Number of tokens inside think tags; 0 if the model does not think."""
     in_thought: bool
-    """The prompt ends with an open think tag (of the chat template), so that the response begins inside the thought."""
+    """True if the chat template ends the prompt with an open think tag, so that the response begins in the thought."""
     finished: bool
-    """False where the response was cut off at the greatest length."""
+    """True if the response ended by itself, and was not cut off at the maximum length."""
 
     @property
     def marked(self) -> str:
-        """The response with the think tag that the prompt opened, for those who tell thought and answer apart."""
+        """The response with the think tag that the prompt opened, so that thought and answer can be distinguished."""
         return f"<think>{self.example.response}" if self.in_thought else self.example.response
 
 
 class ResponseFile:
-    """The responses known so far, by the place of their prompt; without an open file they are only held."""
+    """The responses so far, by the index of their prompt; in memory only if there is no open file."""
 
-    def __init__(self, held: dict[int, OwnResponse], file: GrowingFile | None) -> None:
-        self.held, self._file = held, file
+    def __init__(self, responses: dict[int, OwnResponse], file: GrowingFile | None) -> None:
+        self.responses, self._file = responses, file
 
     def add(self, responses: Mapping[int, OwnResponse]) -> None:
-        """Raises ContrastDataError where the disk takes no more."""
-        self.held.update(responses)
+        """Add responses and write them to the file. Raises ContrastDataError if they cannot be written."""
+        self.responses.update(responses)
         if self._file is not None:
             self._file.add(_entry(i, response) for i, response in responses.items())
 
 
 @contextmanager
-def response_file(path: Path | None, about: Mapping[str, Any], prompts: Sequence[Example]) -> Iterator[ResponseFile]:
-    """Open or begin the file of the responses to `prompts`; `about` tells one run from another.
+def open_response_file(
+    path: Path | None, about: Mapping[str, Any], prompts: Sequence[Example]
+) -> Iterator[ResponseFile]:
+    """Open or create the file of the responses to `prompts`; `about` identifies the run.
 
-    Raises ContrastDataError where the file is another one, damaged, being written to, or cannot be written.
+    Raises ContrastDataError if the file is of another run, is damaged, is in use by another run or cannot be written.
     """
     if path is None:
         yield ResponseFile({}, None)
         return
     with growing_file(path, {"version": VERSION, **about}, RESPONSES) as file:
-        yield ResponseFile(_held(path, file.lines, prompts), file)
+        yield ResponseFile(_parse_lines(path, file.lines, prompts), file)
 
 
 def held_responses(path: Path, prompts: Sequence[Example]) -> dict[int, OwnResponse]:
-    """What a file holds by now of the responses to `prompts`, by their place; nothing where there is no file yet.
+    """The responses in a file so far, by the index of their prompt; empty if the file does not exist.
 
-    Raises ContrastDataError where the file is damaged or of another kind.
+    Raises ContrastDataError if the file is damaged or of another kind.
     """
-    return _held(path, held_lines(path, RESPONSES)[1:], prompts)
+    return _parse_lines(path, held_lines(path, RESPONSES)[1:], prompts)
 
 
-def _held(path: Path, lines: Iterable[Any], prompts: Sequence[Example]) -> dict[int, OwnResponse]:
+def _parse_lines(path: Path, lines: Iterable[Any], prompts: Sequence[Example]) -> dict[int, OwnResponse]:
     try:
         return {
             int(line["i"]): OwnResponse(

@@ -1,6 +1,6 @@
-"""The model's own responses to prompts, as the paper contrasts them: in batches, stoppable, kept in a file.
+"""The model's own responses to prompts, as the paper contrasts them: generated in batches and saved to a file.
 
-Knows prompts, tokens and batches; which side a response is on is decided in `rules.py`.
+Knows prompts, tokens and batches; `rules.py` decides which side a response is on.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from s2e_core.progress import Progress
 from s2e_core.text import opens_thought, thinking
 from s2e_core.values import Example, Original
 
-from .file import OwnResponse, response_file
+from .file import OwnResponse, open_response_file
 
 BATCH = 32
-"""Most prompts answered together: what a Stop loses is at most the batch under way."""
-PROMPT_END = 16  # tokens at the end of a prompt in which an open think tag is looked for
+"""Maximum number of prompts in one batch; a stop loses at most one batch."""
+PROMPT_END = 16  # tokens at the end of a prompt that may contain an open think tag
 
 
 def own_responses(
@@ -36,15 +36,16 @@ def own_responses(
     progress: Progress | None = None,
     stop: threading.Event | None = None,
 ) -> tuple[OwnResponse, ...]:
-    """One response per prompt, in their order; what the examples have as responses is not read.
+    """One response per prompt, in order; the responses of the examples are ignored.
 
-    Each prompt has its own dice, of `seed` and its place: give a prompt several times for several samples of it. With a
-    `path` every batch is written there at once, and what the file holds is not generated again. `progress` is called
-    with (responses there, prompts). Raises Cancelled where `stop` is set or `progress` raises it, SettingsError for a
-    prompt that is empty or too long (before anything runs), ContrastDataError for a file of other responses.
+    Each prompt has its own random numbers, from `seed` + its index: repeat a prompt to get several samples. With a
+    `path`, every batch is written there as soon as it is complete, and responses in the file are not generated again.
+    `progress` is called with (number of responses, number of prompts). Raises Cancelled if `stop` is set or `progress`
+    raises it, SettingsError if a prompt is empty or too long (before anything runs), ContrastDataError if the file
+    contains other responses.
     """
     if not prompts:
-        raise SettingsError("There is no prompt to answer. Give at least one.")
+        raise SettingsError("There is no prompt to answer. Provide at least one.")
     encoded = [checked_prompt(loaded, it.prompt, it.system, max_new_tokens, temperature) for it in prompts]
     about = {
         "model_id": loaded.model_id,
@@ -56,11 +57,11 @@ def own_responses(
         "seed": seed,
     }
     size = min(batch_size, rows_that_fit(loaded, max(map(len, encoded)) + max_new_tokens))
-    with response_file(path, about, prompts) as file:
-        missing = [i for i in range(len(prompts)) if i not in file.held]
+    with open_response_file(path, about, prompts) as file:
+        missing = [i for i in range(len(prompts)) if i not in file.responses]
         missing.sort(key=lambda i: len(encoded[i]), reverse=True)
         if progress is not None:
-            progress(len(file.held), len(prompts))
+            progress(len(file.responses), len(prompts))
         for first in range(0, len(missing), size):
             batch = missing[first : first + size]
             rows = [Row(0, tuple(encoded[i]), seed + i) for i in batch]
@@ -72,24 +73,28 @@ def own_responses(
                 temperature=temperature,
                 stops=[] if stop is None else [stop],
             )
-            made = zip(batch, tokens, strict=True)
-            file.add({i: _response(loaded, prompts[i], encoded[i], ids, max_new_tokens) for i, ids in made})
+            file.add(
+                {
+                    i: _own_response(loaded, prompts[i], encoded[i], ids, max_new_tokens)
+                    for i, ids in zip(batch, tokens, strict=True)
+                }
+            )
             if progress is not None:
-                progress(len(file.held), len(prompts))
-        return tuple(file.held[i] for i in range(len(prompts)))
+                progress(len(file.responses), len(prompts))
+        return tuple(file.responses[i] for i in range(len(prompts)))
 
 
-def _response(
-    loaded: LoadedModel, asked: Example, prompt: Sequence[int], ids: Sequence[int], max_new_tokens: int
+def _own_response(
+    loaded: LoadedModel, example: Example, prompt_ids: Sequence[int], ids: Sequence[int], max_new_tokens: int
 ) -> OwnResponse:
     text = response_text(loaded.tokenizer, ids)
-    opened = opens_thought(str(loaded.tokenizer.decode(prompt[-PROMPT_END:])))
-    thought, _ = thinking(f"<think>{text}" if opened else text)
+    in_thought = opens_thought(str(loaded.tokenizer.decode(prompt_ids[-PROMPT_END:])))
+    thought, _ = thinking(f"<think>{text}" if in_thought else text)
     n_thought = len(loaded.tokenizer(thought, add_special_tokens=False)["input_ids"]) if thought else 0
     return OwnResponse(
-        Example(asked.prompt, text, asked.system),
+        Example(example.prompt, text, example.system),
         n_tokens=len(ids),
         n_thought=min(n_thought, len(ids)),
-        in_thought=opened,
+        in_thought=in_thought,
         finished=len(ids) < max_new_tokens,
     )

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from s2e_core import ModelSpec, Site
+from s2e_core.spec import ModelSpec, Site
 
 HEADS = Site(0, "heads", "layers.0.o_proj", 4, 2)
 NEURONS = Site(0, "neurons", "layers.0.down_proj", 6, 1)

@@ -91,7 +91,7 @@ def test_a_file_of_another_shape_is_refused(llama, content, path, change, said):
 @pytest.mark.parametrize("content", [torch.ones(3), [1, 2], "text", {}])
 def test_other_contents_are_refused(llama, path, content):
     torch.save(content, path)
-    assert "missing or no dictionary" in refused(path, llama)
+    assert "missing or not a dictionary" in refused(path, llama)
 
 
 def test_another_model_of_the_same_shape_is_refused(llama, content, path, tmp_path):

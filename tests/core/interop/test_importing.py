@@ -116,9 +116,9 @@ def odd_header(path, loaded):
 @pytest.mark.parametrize(
     ("name", "spoil", "said"),
     [
-        ("a.pt", text, "none of the files that are read here"),
-        ("a.safetensors", text, "none of the files that are read here"),
-        ("a.npy", lambda p, m: p.write_bytes(b""), "none of the files that are read here"),
+        ("a.pt", text, "damaged or of an unknown kind"),
+        ("a.safetensors", text, "damaged or of an unknown kind"),
+        ("a.npy", lambda p, m: p.write_bytes(b""), "damaged or of an unknown kind"),
         ("a.safetensors", truncated("recipe", 0.7), "not a recipe of this program, or it is cut off"),
         ("a.safetensors", truncated("safetensors", 0.7), "damaged"),
         ("a.pt", truncated("directions", 0.7), "damaged"),
@@ -175,5 +175,5 @@ def test_texts_for_mean_inputs_need_no_sides(tmp_path):
 def test_examples_are_sent_to_where_examples_are_read(loaded, tmp_path):
     path = tmp_path / "mine.jsonl"
     path.write_text('{"prompt": "a", "positive": "b", "negative": "c"}\n')
-    with pytest.raises(InteropError, match="Bring it as your own examples"):
+    with pytest.raises(InteropError, match="Load it as your own examples"):
         import_file(path, loaded)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from s2e_core import Provenance
+from s2e_core.values import Provenance
 from tests.families import in_memory, tiny_model
 
 

@@ -27,8 +27,8 @@ def test_by_prompt_every_sound_response_keeps_its_side():
     assert texts(contrast) == (["I cannot.", "Sorry, no"], ["Sure!"]) and contrast.name == "mine"
     notes = " ".join(contrast.notes)
     assert "2 responses are on the positive side and 1 on the negative." in notes
-    assert "have no word and were left out: 1." in notes and "over and over and were left out: 1." in notes
-    assert "cut off at the greatest length and may still count: 1." in notes
+    assert "have no word, and were left out: 1." in notes and "over and over, and were left out: 1." in notes
+    assert "cut off at the maximum length, and may still count: 1." in notes
 
 
 def test_by_agreement_the_true_and_false_lists_decide():
@@ -38,7 +38,7 @@ def test_by_agreement_the_true_and_false_lists_decide():
     assert texts(contrast) == ([said[0]], [said[1]])
     notes = " ".join(contrast.notes)
     assert "something false, and were left out: 1." in notes
-    assert "nothing that the references know, and were left out: 1." in notes and "have no word" in notes
+    assert "match no reference, and were left out: 1." in notes and "have no word" in notes
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_by_length_the_shortest_and_longest_right_ones_are_taken():
     shortest = sides_by_length(pool, share=0.01).notes
     assert "Of 40 responses the shortest has 1 token, the longest 40." in shortest
     assert shortest[0] == "1 response is on the positive side and 1 on the negative."
-    assert "not right and were left out: 2." in notes and "their length is not known: 1." in notes
+    assert "not right, and were left out: 2." in notes and "their length is unknown: 1." in notes
     assert "Of 40 responses the 2 shortest have 1 to 2 tokens, the 2 longest 39 to 40." in notes
 
 
@@ -85,14 +85,14 @@ def test_by_length_counts_the_thought_where_there_is_one():
     pool = [response(f"answer {n}", n_tokens=100 - n, n_thought=n) for n in (3, 1, 2)] + [response("none", 1)]
     contrast = sides_by_length(pool, share=0.34)
     assert texts(contrast) == (["answer 1"], ["answer 3"])
-    assert "do not think, as most others do, and were left out: 1." in " ".join(contrast.notes)
+    assert "contain no thought, as most others do, and were left out: 1." in " ".join(contrast.notes)
 
 
 def test_by_length_sides_never_overlap_and_equal_lengths_are_told():
     pool = [response(f"answer {n}") for n in range(5)]
     contrast = sides_by_length(pool, share=0.5)
     assert not set(texts(contrast)[0]) & set(texts(contrast)[1])
-    assert "differ by chance alone" in " ".join(contrast.notes)
+    assert "differ only by chance" in " ".join(contrast.notes)
     assert "Of 5 responses the 2 shortest have 5 tokens, the 2 longest 5." in contrast.notes
     for share in (0, 0.51, -1):
         with pytest.raises(SettingsError, match="share"):

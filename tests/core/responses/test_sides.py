@@ -51,7 +51,7 @@ def test_responses_that_a_rule_leaves_out_are_counted_in_the_notes():
     asked = asked_prompts(read("question,answer\nWhat is 2 + 2?,4\nWhy?,\nAnd 3 + 3?,6\n", ".csv"))
     made = answer_sides("agreement", asked, answered(asked, "It is 4.", "Because.", "It is 7."))
     assert sides(made) == (["It is 4."], ["It is 7."])
-    assert "Responses that are to prompts for which the file has no right answer, and were left out: 1." in made.notes
+    assert "Responses that answer prompts for which the file has no right answer, and were left out: 1." in made.notes
 
 
 def test_true_and_false_answers_of_one_prompt_become_its_lists():

@@ -177,12 +177,12 @@ def test_a_loop_is_found_wherever_it_sets_in():
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"kind": "mood", "prompt": "x"}, 'the kind "mood".*Known: refusal'),
-        ({"prompt": "x"}, "Known: refusal"),
-        ({"kind": "truth", "true": ["a"]}, 'needs the field "myth"'),
-        ({"kind": "tone"}, 'needs the field "cheerful"'),
-        ({"kind": "source"}, 'needs the field "phrases"'),
-        ({"kind": "arithmetic"}, 'needs the field "answer"'),
+        ({"kind": "mood", "prompt": "x"}, 'unknown kind "mood".*Expected one of refusal'),
+        ({"prompt": "x"}, "Expected one of refusal"),
+        ({"kind": "truth", "true": ["a"]}, 'lacks the field "myth"'),
+        ({"kind": "tone"}, 'lacks the field "cheerful"'),
+        ({"kind": "source"}, 'lacks the field "phrases"'),
+        ({"kind": "arithmetic"}, 'lacks the field "answer"'),
     ],
 )
 def test_a_row_that_cannot_be_scored_says_why(row, message):

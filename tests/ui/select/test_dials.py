@@ -46,5 +46,5 @@ def test_an_empty_number_field_gets_a_sentence(field: str) -> None:
 
 
 def test_half_a_character_pair_in_a_prompt_gets_a_sentence() -> None:
-    with pytest.raises(SettingsError, match="half of a character pair"):
+    with pytest.raises(SettingsError, match="unpaired surrogate"):
         next(compared(shared_store(), first_session(), Request("\ud800", 8)))
