@@ -13,7 +13,7 @@ from types import MappingProxyType
 from components.shared import texts
 from components.shared.session import Session
 from s2e_core import Component, EditSettings, Selection, SettingsError
-from s2e_core.method import rho_for_count
+from s2e_core.method import edited_mask, rho_for_count
 from s2e_core.settings_json import settings_entry
 from s2e_core.spec import Kind
 
@@ -117,16 +117,14 @@ def set_component_strength(session: Session, factor: float) -> Session:
 
 
 def is_on(session: Session, component: Component) -> bool:
-    """Whether the edit may touch the component, whatever the strengths are."""
-    selection, site = session.settings.selection, session.scored.scores.spec.sites[component.site]
-    tau = threshold(session.settings, site.kind)
-    if tau is None or component in selection.excluded:
-        return False
-    if component in selection.included:
-        return True
-    in_layers = selection.layers is None or selection.layers[0] <= site.layer <= selection.layers[1]
-    in_only = selection.only is None or component in selection.only
-    return in_layers and in_only and abs(float(session.scored.scores.g[component.site][component.index])) > tau
+    """Whether the settings select the component, whatever its strength."""
+    return all_on(session, [component])
+
+
+def all_on(session: Session, components: Iterable[Component]) -> bool:
+    """Whether the settings select every one of the components."""
+    mask = edited_mask(session.scored.scores, session.settings)
+    return all(bool(mask[site][index]) for site, index in components)
 
 
 def switch(session: Session, components: Iterable[Component], on: bool) -> Session:
@@ -135,8 +133,8 @@ def switch(session: Session, components: Iterable[Component], on: bool) -> Sessi
     settings = _with_kinds_on(session, components) if on else session.settings
     selection = settings.selection
     bare = replace(selection, included=selection.included - components, excluded=selection.excluded - components)
-    by_threshold = replace(session, settings=replace(settings, selection=bare))
-    exceptions = frozenset(c for c in components if is_on(by_threshold, c) != on)
+    mask = edited_mask(session.scored.scores, replace(settings, selection=bare))
+    exceptions = frozenset(c for c in components if bool(mask[c.site][c.index]) != on)
     if on:
         chosen = replace(bare, included=bare.included | exceptions)
     else:
@@ -149,7 +147,7 @@ def toggle(session: Session, components: Iterable[Component]) -> Session:
     components = tuple(components)
     if not components:
         return session
-    return switch(session, components, not all(is_on(session, c) for c in components))
+    return switch(session, components, not all_on(session, components))
 
 
 def toggle_focus(session: Session) -> Session:

@@ -13,11 +13,9 @@ import torch
 
 from components.shared.session import Session
 from s2e_core import Component, ComponentScores
-from s2e_core.method import relative_changes
+from s2e_core.method import edited_mask, relative_changes
 from s2e_core.model import component_name
 from s2e_core.spec import KINDS
-
-from .dials import is_on
 
 Shown = Literal["all", "heads", "neurons"]
 COLUMNS = ("edited", "kind", "layer", "index", "g", "λ", "|ΔW| / |W|", "mean contribution")
@@ -43,12 +41,12 @@ def ranking(scores: ComponentScores, shown: Shown, rows: int) -> list[Component]
 def ranked_table(session: Session, shown: Shown, rows: int) -> pd.DataFrame:
     """One row per component of the ranking, figures rounded for reading."""
     scores, edit = session.scored.scores, session.edit
-    changes = relative_changes(scores, edit)
+    changes, selected = relative_changes(scores, edit), edited_mask(scores, session.settings)
     records = []
     for component in ranking(scores, shown, rows):
         site, i = component
         where = scores.spec.sites[site]
-        on = bool(edit.strength[site][i]) if session.recipe else is_on(session, component)
+        on = bool((edit.strength if session.recipe else selected)[site][i])
         records.append((
             on,
             _what(scores, component),

@@ -88,10 +88,10 @@ class SearchPlan:
                 f"The floor is {self.floor:g}; it is the share of utility to keep, above 0 and at most 1 "
                 "(0.97 is 97 %)."
             )
-        if self.n_trials < 0 or self.finalists < 1 or self.prompts < 1:
+        if self.n_trials < 0 or min(self.finalists, self.prompts, self.samples) < 1:
             raise SettingsError(
-                f"{self.n_trials} trials on {self.prompts} prompts with {self.finalists} finalists were asked for; the "
-                "least are 0 trials, 1 prompt and 1 finalist."
+                f"{self.n_trials} trials on {self.prompts} prompts with {self.finalists} finalists and {self.samples} "
+                "samples were asked for; the least are 0 trials, 1 prompt, 1 finalist and 1 sample."
             )
 
     @property

@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 
 from s2e_core.errors import SettingsError
-from s2e_core.settings import EditSettings, Selection
+from s2e_core.settings import EditSettings
 from s2e_core.spec import Component, Kind
 from s2e_core.values import ComponentScores, Extraction, WeightEdit
 
 _BITS = MappingProxyType({2: torch.int16, 4: torch.int32, 8: torch.int64})
-"""Bytes of a number -> the integers of the same size."""
+"""Integer type of the same size by the bytes of a number."""
 
 
 def elastic_net(g: Tensor, rho: float, alpha: float) -> Tensor:
-    """lambda = sign(g) * max(|g| - rho * alpha, 0) / (rho * (1 - alpha)), elementwise (method, step 3).
+    """lambda = sign(g) * max(|g| - rho * alpha, 0) / (rho * (1 - alpha)), elementwise (README, step 4: strength).
 
     The maximiser of g * lambda - rho * (alpha * |lambda| + (1 - alpha) / 2 * lambda^2): threshold rho * alpha, gain
     1 / (rho * (1 - alpha)). Raises SettingsError unless rho > 0 and 0 <= alpha < 1.
@@ -29,17 +29,42 @@ def elastic_net(g: Tensor, rho: float, alpha: float) -> Tensor:
     return g.sign() * (g.abs() - rho * alpha).clamp(min=0) / (rho * (1 - alpha))
 
 
-def build_edit(extraction: Extraction, settings: EditSettings) -> WeightEdit:
-    """dW_i = lambda_i * u_i * k_i^T for every component, all of a site in one outer product (method, steps 1 to 3).
+def edited_mask(scores: ComponentScores, settings: EditSettings) -> tuple[Tensor, ...]:
+    """True for the components that the settings select, whatever their strength. Per site: (n_components,), bool.
 
-    Raises SettingsError where the settings name a component that the model does not have.
+    The one rule of the selection: |g| above the threshold rho * alpha, within `layers` and `only`; or `included`;
+    never `excluded`, and nothing of a kind that is off. Raises SettingsError if the selection names a component that
+    the model does not have.
+    """
+    selection, sites = settings.selection, scores.spec.sites
+    sizes = [site.n_components for site in sites]
+    included, excluded = _membership(selection.included, sizes), _membership(selection.excluded, sizes)
+    only = [None] * len(sizes) if selection.only is None else _membership(selection.only, sizes)
+    first, last = selection.layers or (0, scores.spec.n_layers - 1)
+    masks = []
+    for i, site in enumerate(sites):
+        rho = settings.rho(site.kind)
+        if rho is None:
+            masks.append(torch.zeros_like(included[i]))
+            continue
+        above = (scores.g[i].abs() > rho * settings.alpha) & (first <= site.layer <= last)
+        allowed = only[i]
+        masks.append(((above if allowed is None else above & allowed) | included[i]) & ~excluded[i])
+    return tuple(masks)
+
+
+def build_edit(extraction: Extraction, settings: EditSettings) -> WeightEdit:
+    """dW_i = lambda_i * u * k_i^T for every component, all of a site in one outer product (README, step 5: edit).
+
+    Raises SettingsError if the settings name a component that the model does not have.
     """
     scores = extraction.scores
     sizes = [site.n_components for site in scores.spec.sites]
     for component in settings.strengths:
         _check_exists(component, sizes)
-    masks = _site_masks(settings.selection, sizes)
-    strengths = tuple(_site_strength(scores, site, settings, mask) for site, mask in enumerate(masks))
+    included = _membership(settings.selection.included, sizes)
+    masks = zip(edited_mask(scores, settings), included, strict=True)
+    strengths = tuple(_site_strength(scores, site, settings, *mask) for site, mask in enumerate(masks))
     right = tuple((s.unsqueeze(1) * keys).flatten() for s, keys in zip(strengths, scores.keys, strict=True))
     return WeightEdit(scores.spec, extraction.directions.unit, right, strengths, settings, scores.provenance)
 
@@ -82,13 +107,13 @@ class EditSummary:
     n_layers: int
     """Layers with at least one changed component."""
     relative_size: float
-    """|dW| / |W| over all sites of the model."""
+    """Relative size |dW| / |W| over all sites of the model."""
     largest_change: float
-    """The largest |dW_i| / |W_i| of a single component."""
+    """Largest |dW_i| / |W_i| of a single component."""
 
 
 def relative_changes(scores: ComponentScores, edit: WeightEdit) -> tuple[Tensor, ...]:
-    """|dW_i| / |W_i| per site (n_components,): |lambda_i|, since u_i and k_i have length 1, over the block's norm."""
+    """|dW_i| / |W_i|: |lambda_i|, since u and k_i have length 1, over the block's norm. Per site: (n_components,)."""
     return tuple(
         torch.where(norms > 0, lam.abs() * keys.norm(dim=1) / norms.clamp(min=1e-30), 0.0)
         for lam, keys, norms in zip(edit.strength, scores.keys, scores.weight_norms, strict=True)
@@ -96,7 +121,7 @@ def relative_changes(scores: ComponentScores, edit: WeightEdit) -> tuple[Tensor,
 
 
 def summarize(scores: ComponentScores, edit: WeightEdit) -> EditSummary:
-    """Counts and relative sizes. Components are disjoint blocks, so squared norms add up."""
+    """Counts and relative sizes of an edit. Components are disjoint blocks, so their squared norms add up."""
     change = sum(float(right.square().sum()) for right in edit.right)
     weight = sum(float(norms.square().sum()) for norms in scores.weight_norms)
     return EditSummary(
@@ -108,29 +133,16 @@ def summarize(scores: ComponentScores, edit: WeightEdit) -> EditSummary:
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _SiteMask:
-    """One site's part of a selection, each (n_components,) and bool; None where it restricts nothing."""
-
-    only: Tensor | None
-    included: Tensor
-    excluded: Tensor
-
-
-def _site_strength(scores: ComponentScores, site: int, settings: EditSettings, mask: _SiteMask) -> Tensor:
-    """lambda_i of one site (n_components,), with selection and multipliers applied."""
-    g, keys, layer = scores.g[site], scores.keys[site], scores.spec.sites[site].layer
+def _site_strength(
+    scores: ComponentScores, site: int, settings: EditSettings, edited: Tensor, included: Tensor
+) -> Tensor:
+    """lambda_i of one site (n_components,) with its multipliers; `edited` and `included` are (n_components,), bool."""
+    g, keys = scores.g[site], scores.keys[site]
     rho = settings.rho(scores.spec.sites[site].kind)
     if rho is None:
         return torch.zeros_like(g)
-    lam = elastic_net(g, rho, settings.alpha)
-    layers = settings.selection.layers
-    if layers is not None and not layers[0] <= layer <= layers[1]:
-        lam = torch.zeros_like(lam)
-    if mask.only is not None:
-        lam = torch.where(mask.only, lam, 0.0)
-    lam = torch.where(mask.included, g / (rho * (1 - settings.alpha)), lam)  # chosen by hand: no threshold
-    lam = torch.where(mask.excluded, 0.0, lam)
+    by_hand = g / (rho * (1 - settings.alpha))  # a component included by hand has no threshold
+    lam = torch.where(edited, torch.where(included, by_hand, elastic_net(g, rho, settings.alpha)), 0.0)
     for component, factor in settings.strengths.items():
         if component.site == site:
             lam[component.index] *= factor
@@ -139,19 +151,13 @@ def _site_strength(scores: ComponentScores, site: int, settings: EditSettings, m
 
 
 def _check_exists(component: Component, sizes: list[int]) -> None:
-    """A number below 0 would mean another component, and a site too many none at all, without a word."""
+    """A negative index would silently mean another component, and a site beyond the last one none at all."""
     site, index = component
     if not 0 <= site < len(sizes) or not 0 <= index < sizes[site]:
         raise SettingsError(
             f"The settings name component {index} of site {site}, which this model does not have: its {len(sizes)} "
             "sites and their components are counted from 0."
         )
-
-
-def _site_masks(selection: Selection, sizes: list[int]) -> list[_SiteMask]:
-    only = [None] * len(sizes) if selection.only is None else _membership(selection.only, sizes)
-    included, excluded = _membership(selection.included, sizes), _membership(selection.excluded, sizes)
-    return [_SiteMask(*masks) for masks in zip(only, included, excluded, strict=True)]
 
 
 def _membership(components: frozenset[Component], sizes: list[int]) -> list[Tensor]:

@@ -270,7 +270,9 @@ def test_a_behaviour_whose_prompts_know_no_split_has_nothing_held_out(llama, mad
     assert find_edit(llama, made.extraction, SearchPlan(unsplit, floor=0.5, **BUDGET)).held_out is None
 
 
-@pytest.mark.parametrize("wrong", [{"floor": 0.0}, {"floor": 1.5}, {"n_trials": -1}, {"finalists": 0}, {"prompts": 0}])
-def test_a_floor_or_budget_out_of_range_is_refused(llama, made, behavior, wrong):
+@pytest.mark.parametrize(
+    "wrong", [{"floor": 0.0}, {"floor": 1.5}, {"n_trials": -1}, {"finalists": 0}, {"prompts": 0}, {"samples": 0}]
+)
+def test_a_floor_or_budget_out_of_range_is_refused(behavior, wrong):
     with pytest.raises(SettingsError):
-        find_edit(llama, made.extraction, SearchPlan(behavior, **wrong))
+        SearchPlan(behavior, **wrong)

@@ -22,7 +22,7 @@ from s2e_core import (
     elastic_net,
     steering_directions,
 )
-from s2e_core.method import relative_changes, rho_for_count, summarize
+from s2e_core.method import edited_mask, relative_changes, rho_for_count, summarize
 from tests import reference
 from tests.core.matrices import Matrices, activation_means
 
@@ -206,6 +206,31 @@ def test_a_range_of_layers_is_inclusive(chain):
     edit = chain.edit(selection=Selection(layers=(1, 2)))
     sites = chain.source.spec.sites
     assert edited(edit) == {component for component in above_threshold(chain) if sites[component.site].layer in (1, 2)}
+
+
+def selected(chain: Chain, settings: EditSettings) -> set[Component]:
+    mask = edited_mask(chain.scores, settings)
+    assert [len(column) for column in mask] == [site.n_components for site in chain.source.spec.sites]
+    return {Component(site, i) for site, column in enumerate(mask) for i in column.nonzero().flatten().tolist()}
+
+
+@pytest.mark.parametrize("layers", [None, (1, 2), (2, 1)])
+@pytest.mark.parametrize("off", [{}, {"rho_attn": None}, {"rho_mlp": None}, {"alpha": 0.0}])
+def test_the_mask_is_what_the_edit_touches(chain, layers, off):
+    strong, *others = sorted(above_threshold(chain), key=lambda c: -abs(chain.scores.g[c.site][c.index].item()))
+    weak = next(Component(1, j) for j in range(10) if Component(1, j) not in above_threshold(chain))
+    for only in (None, frozenset(), frozenset({strong, others[0], weak})):
+        chosen = Selection(only, frozenset({weak, others[1]}), frozenset({strong}), layers)
+        settings = dataclasses.replace(SETTINGS, selection=chosen, **off)
+        assert selected(chain, settings) == edited(chain.edit(settings))
+
+
+def test_the_mask_is_that_of_the_selection_and_not_of_the_strengths(chain):
+    strong = max(above_threshold(chain), key=lambda c: abs(chain.scores.g[c.site][c.index].item()))
+    silent = dataclasses.replace(SETTINGS, strength=0.0, strengths={strong: 0.0})
+    assert selected(chain, silent) == above_threshold(chain)
+    with pytest.raises(SettingsError, match="does not have"):
+        selected(chain, dataclasses.replace(SETTINGS, selection=Selection(included=frozenset({Component(0, -1)}))))
 
 
 def test_strengths_multiply_and_zero_is_no_edit(chain):
