@@ -67,25 +67,19 @@ def _visible(text: str) -> str:
 
 def trust_html(trust: Trust, *, folded: bool = False) -> str:
     """One plain sentence, and, `folded` where nobody asked, the figures behind it: two small plots and a table."""
-    counted, verdict, *others = trust.sentences
-    lead = verdict if trust.is_weak else trusted_words(trust)
-    details = "".join(f"<p>{html.escape(_alone(one))}</p>" for one in others)
+    first, *others = trust.weaknesses or (trusted_words(trust),)
+    lead = f"Weak data: {first[:1].lower()}{first[1:]}" if trust.is_weak else first
+    details = "".join(f"<p>{html.escape(one)}</p>" for one in others)
     plots = _plot(trust, words.ACCURACY_PLOT, lambda one: one.accuracy, 0.4, 1.0, (0.5, 0.75, 1.0), 0.5, "{:.0%}")
     plots += _plot(trust, words.STABILITY_PLOT, lambda one: one.cosine, 0.0, 1.0, (0.0, 0.5, 1.0), None, "{:.1f}")
     return (
         f'<p class="lead {"weak" if trust.is_weak else "holds"}">{html.escape(lead)}</p>{details}'
-        f"<details{'' if folded else ' open'}><summary>{words.TRUST_PLOTS}</summary><p>{html.escape(counted)}</p>"
+        f"<details{'' if folded else ' open'}><summary>{words.TRUST_PLOTS}</summary><p>{html.escape(trust.counts)}</p>"
         f'<div class="trust-plots">{plots}</div>'
         f'<p class="key">{KEY.format(_mark("heads", 6, 6))} heads {KEY.format(_mark("neurons", 6, 6))} neurons</p>'
         f"<p>{words.TRUST_HOW.format(resamples=trust.resamples)}</p>"
         f"<details><summary>{words.TRUST_TABLE}</summary>{_table(trust)}</details></details>"
     )
-
-
-def _alone(sentence: str) -> str:
-    """A weakness below the first, which has said already that it is one."""
-    said = sentence.removeprefix("Weak data: ")
-    return said[:1].upper() + said[1:]
 
 
 def trusted_words(trust: Trust) -> str:

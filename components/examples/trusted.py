@@ -35,9 +35,15 @@ class Trust:
     """Held-out accuracy that the best quarter of the sites reaches."""
     cosine: float
     """At the median site."""
-    is_weak: bool
-    sentences: tuple[str, ...]
+    counts: str
+    """How many examples there are and how well they separate, as a sentence."""
+    weaknesses: tuple[str, ...]
+    """Reasons not to trust the examples, as sentences."""
     resamples: int
+
+    @property
+    def is_weak(self) -> bool:
+        return bool(self.weaknesses)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,5 +72,5 @@ def trust_of(found: Reliability) -> Trust:
     )
     return Trust(
         layers, found.spec.n_layers, found.separability, float(found.direction_cosine.median()),
-        found.is_weak, found.sentences(), found.n_resamples,
+        found.counts(), found.weaknesses(), found.n_resamples,
     )  # fmt: skip

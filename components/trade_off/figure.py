@@ -97,11 +97,11 @@ def progressive_figure(measured: Measured) -> go.Figure:
 
 def leave_one_out_figure(measured: Measured) -> go.Figure:
     """Change of the attribute when one component is left out, the largest loss on top."""
-    points = [p for p in measured.points if p.change is not None and p.trial.name.startswith("without ")]
+    points = [p for p in measured.points if p.change is not None and p.trial.left_out]
     better = -1 if measured.less_is_better else 1
     points.sort(key=lambda p: -better * p.change.value if p.change else 0.0)
     changes = [_scaled(measured, p.change) for p in points if p.change is not None]
-    names = [_safe(p.trial.name.removeprefix("without ")) for p in points]
+    names = [_safe(p.trial.left_out) for p in points]
     figure = go.Figure(
         go.Bar(
             x=[value for value, _, _ in changes], y=names, orientation="h",

@@ -1,7 +1,7 @@
-"""What a sweep has found, ready to be shown: every trial's figures, the recommended edit, and the held-out check.
+"""The results of a sweep, ready to be shown: every trial's figures, the recommended edit, and the held-out check.
 
-Knows the core's sweeps and figures; no page, no plot, no text of an answer. It is small enough to be kept per visitor:
-the answers stay in the sweep's file.
+Knows sweeps and figures; no page, no plot and no text of an answer. It is small enough to keep for every visitor: the
+answers stay in the sweep's file.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from s2e_core.measure import (
 )
 
 SizeOf = Callable[[Trial], tuple[int, int] | None]
-"""(heads, neurons) that the edit of a trial touches; None where it is no edit or nobody knows."""
+"""Heads and neurons that the edit of a trial changes; None if it is not an edit or if they are unknown."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,10 +35,11 @@ class Point:
 
     result: Result
     size: tuple[int, int] | None = None
-    """Heads and neurons edited."""
+    """Numbers of edited heads and neurons."""
     change: Estimate | None = None
-    """Attribute minus that of the trial it is compared with, prompt by prompt."""
+    """Attribute minus that of the reference trial, prompt by prompt."""
     utility_change: Estimate | None = None
+    """Utility minus that of the reference trial, prompt by prompt."""
 
     @property
     def trial(self) -> Trial:
@@ -47,14 +48,15 @@ class Point:
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """The chosen edit and the chosen steering strength on prompts that took no part in the choice."""
+    """The chosen edit and the chosen steering strength on held-out prompts, which play no part in the choice."""
 
     about: Sweep
+    """The questions and how they were asked, without the answers."""
     original: Point
     edit: Point | None = None
     steering: Point | None = None
     lead: Estimate | None = None
-    """By how much the edit is better than steering, prompt by prompt; negative where steering is better."""
+    """Lead of the edit over steering, prompt by prompt; negative if steering is better."""
 
     @property
     def points(self) -> tuple[Point, ...]:
@@ -63,17 +65,17 @@ class HeldOut:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """The trials of a sweep that have all their answers, with what was chosen among them."""
+    """The complete trials of a sweep, with the choice among them."""
 
     about: Sweep
-    """What was asked and how, without the answers."""
+    """The questions and how they were asked, without the answers."""
     wanted: str
-    """What the model does on the wanted side, as a short label."""
+    """Wanted behaviour of the model, as a short label."""
     points: tuple[Point, ...] = ()
     floor: float = 0.97
     """Least utility, as a share of the untouched model's, that a recommended trial may keep."""
     chosen: Mapping[Arm, Trial | None] | None = None
-    """What a search has chosen; None where nothing but the points themselves can decide."""
+    """Choice of a search; None if only the points themselves can decide."""
     held_out: HeldOut | None = None
 
     @property
@@ -85,7 +87,7 @@ class Measured:
         return tuple(point.result for point in self.points)
 
     def best(self, arm: Arm) -> int | None:
-        """Position of the trial of an arm to recommend: the chosen one, else the best that stays above the floor."""
+        """Index of the trial of an arm to recommend: the chosen one, else the best that keeps the floor."""
         if self.chosen is not None:
             return self.position(self.chosen.get(arm))
         return best_within(self.results, arm, self.floor, less_is_better=self.less_is_better)
@@ -94,7 +96,7 @@ class Measured:
         return pareto_front(self.results, less_is_better=self.less_is_better)
 
     def position(self, trial: Trial | None) -> int | None:
-        """Where a trial that runs the same stands among the points."""
+        """Index of the point of a trial that runs the same; None if there is none."""
         if trial is None:
             return None
         key = trial_key(trial)
@@ -102,42 +104,47 @@ class Measured:
 
 
 def without_answers(sweep: Sweep) -> Sweep:
+    """The sweep with its questions alone."""
     return replace(sweep, outcomes=())
 
 
 def grown(
     known: Sequence[Point], sweep: Sweep, *, size_of: SizeOf | None = None, reference: Trial | None = None
 ) -> tuple[Point, ...]:
-    """The points of a sweep; those already `known` are not computed again.
+    """The points of a sweep; those in `known` are not computed again.
 
-    With a `reference` every point says how much it differs from that trial. Raises SettingsError where the untouched
-    model gets nothing right, so that no utility can be relative to it.
+    With a `reference` every point has its change from that trial. Raises SettingsError if the untouched model answers
+    no utility prompt correctly, since utility is relative to it.
     """
     original = next((outcome for outcome in sweep.outcomes if outcome.trial.arm == "original"), None)
     base = next((o for o in sweep.outcomes if reference and trial_key(o.trial) == trial_key(reference)), None)
     if original is None or (reference is not None and base is None):
         return tuple(known)
-    held = {trial_key(point.trial): point for point in known}
-    new = [outcome for outcome in sweep.outcomes if trial_key(outcome.trial) not in held]
-    for outcome, result in zip(new, results(sweep.questions, [original, *new])[1:], strict=True):
+    points = {trial_key(point.trial): point for point in known}
+    added = [outcome for outcome in sweep.outcomes if trial_key(outcome.trial) not in points]
+    for outcome, result in zip(added, results(sweep.questions, [original, *added])[1:], strict=True):
         size = size_of(outcome.trial) if size_of else None
-        held[trial_key(outcome.trial)] = _point(sweep.questions, result, size, outcome, base)
+        points[trial_key(outcome.trial)] = _point(sweep.questions, result, size, outcome, base)
     keys = dict.fromkeys(trial_key(outcome.trial) for outcome in sweep.outcomes)
-    return tuple(held[key] for key in keys)
+    return tuple(points[key] for key in keys)
 
 
 def checked(held_out: Sweep, edit: Trial | None, steering: Trial | None, size_of: SizeOf | None = None) -> HeldOut:
-    """The check on held-out prompts of what was chosen."""
+    """The chosen edit and steering strength on held-out prompts, compared prompt by prompt."""
     points = {trial_key(point.trial): point for point in grown((), held_out, size_of=size_of)}
     outcomes = {trial_key(outcome.trial): outcome for outcome in held_out.outcomes}
-    found = [None if trial is None else points.get(trial_key(trial)) for trial in (edit, steering)]
+    choices = [None if trial is None else points.get(trial_key(trial)) for trial in (edit, steering)]
     lead = None
-    if edit is not None and steering is not None and all(found):
-        mine, theirs = (
+    if edit is not None and steering is not None and all(choices):
+        edit_scores, steering_scores = (
             per_prompt(held_out.questions, outcomes[trial_key(trial)], "attribute") for trial in (edit, steering)
         )
-        lead = difference(theirs, mine) if held_out.less_is_better else difference(mine, theirs)
-    return HeldOut(without_answers(held_out), points[trial_key(Trial())], found[0], found[1], lead)
+        lead = (
+            difference(steering_scores, edit_scores)
+            if held_out.less_is_better
+            else difference(edit_scores, steering_scores)
+        )
+    return HeldOut(without_answers(held_out), points[trial_key(Trial())], *choices, lead)
 
 
 def _point(

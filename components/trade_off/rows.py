@@ -45,7 +45,7 @@ def _cells(measured: Measured, rank: int, point: Point) -> list[list[Any]]:
     heads, neurons = point.size or (None, None)
     silent = 100 * (result.flaws["empty"].value + result.flaws["repeated"].value)
     return [
-        [f"{SYMBOLS[point.trial.arm]} {point.trial.label.removesuffix(', strength 1')}", rank],
+        [f"{SYMBOLS[point.trial.arm]} {point.trial.short_label}", rank],
         ["" if heads is None else f"{heads:,}", -1 if heads is None else heads],
         ["" if neurons is None else f"{neurons:,}", -1 if neurons is None else neurons],
         [bracketed(value, low, high), value],

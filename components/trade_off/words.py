@@ -136,7 +136,7 @@ def winner(measured: Measured, lead: Estimate | None) -> str:
 def _steering(measured: Measured, point: Point) -> str:
     result = point.result
     return (
-        f"{point.trial.label.removeprefix('steering ')} with {attribute_figure(measured, result.attribute)}, "
+        f"{point.trial.name or point.trial.dials} with {attribute_figure(measured, result.attribute)}, "
         f"keeps {percent(result.kept)} of the utility."
     )
 

@@ -1,4 +1,4 @@
-"""Ask every variant every question, many at once, and hand out the answers as they come.
+"""Ask every variant every question, many at once, and yield the answers batch by batch.
 
 Knows prompts, tokens and batches; no score and no file.
 """
@@ -21,7 +21,7 @@ Answers = Generator[list[tuple[Share, Answer]]]
 
 
 class Asker(Protocol):
-    """The part that answers the shares of a sweep: this process, or workers in other places."""
+    """Whoever answers the shares of a sweep: this process, or workers elsewhere."""
 
     def __call__(
         self,
@@ -56,22 +56,24 @@ def ask(
     *,
     stop: threading.Event | None = None,
 ) -> Answers:
-    """The answers to `shares`, batch by batch, in the order of the shares. Raises Cancelled where `stop` is set.
+    """The answers to `shares`, batch by batch, in the order of the shares. Raises Cancelled if `stop` is set.
 
-    Every step of a batch serves all its rows, whatever their variants: asking 125 settings 120 questions is 15,000 rows
-    of one model, not 125 models.
+    Every step of a batch serves all its rows, whatever their variants: 120 questions to 125 settings are 15,000 rows of
+    one model, not 125 models.
     """
-    encoded = [_ids(loaded, plan, question) for question in questions]
-    longest = max((len(ids) for ids in encoded), default=0) + plan.length
+    prompts = [_ids(loaded, plan, question) for question in questions]
+    longest = max((len(ids) for ids in prompts), default=0) + plan.length
     size = rows_that_fit(loaded, longest)
     stops = [] if stop is None else [stop]
     for first in range(0, len(shares), size):
         batch = shares[first : first + size]
         used = sorted({share.trial for share in batch})
-        place = {variant: n for n, variant in enumerate(used)}
-        rows = [Row(place[s.trial], encoded[s.question], questions[s.question].seed) for s in batch]
-        chosen = [variants[variant] for variant in used]
-        tokens = answers(loaded, chosen, rows, max_new_tokens=plan.length, temperature=plan.temperature, stops=stops)
+        position = {variant: n for n, variant in enumerate(used)}
+        rows = [Row(position[s.trial], prompts[s.question], questions[s.question].seed) for s in batch]
+        batch_variants = [variants[variant] for variant in used]
+        tokens = answers(
+            loaded, batch_variants, rows, max_new_tokens=plan.length, temperature=plan.temperature, stops=stops
+        )
         yield [(share, _answer(loaded, ids)) for share, ids in zip(batch, tokens, strict=True)]
 
 

@@ -1,7 +1,7 @@
-"""Everything that is measured of a few variants: the behaviour, what is lost elsewhere, and what breaks.
+"""Measure every figure of a few variants: the behaviour, what is lost elsewhere, and what breaks.
 
-Knows the order of the measurements; how answers are asked for, judged and averaged is in `asking.py`, `plan.py` and
-`damage.py`, and which figures there are in `evaluation.py`.
+Knows the order of the measurements; asking, judging and the damage are in `asking.py`, `plan.py` and `damage.py`, the
+figures in `evaluation.py`.
 """
 
 from __future__ import annotations
@@ -95,7 +95,10 @@ def _evaluations(
 
 
 def benign_refusal(questions: Sequence[Question], outcome: Outcome) -> Estimate | None:
-    """Share of harmless requests that are refused: by one of the prompt's own phrases, or in the usual wording."""
+    """Share of harmless requests that are refused, by one of the prompt's own phrases or in the usual wording.
+
+    None if no utility prompt has the kind "help".
+    """
     refused: dict[int, list[float]] = {}
     for question, answer in zip(questions, outcome.answers, strict=True):
         if question.side == "utility" and question.row["kind"] == "help":
@@ -106,9 +109,9 @@ def benign_refusal(questions: Sequence[Question], outcome: Outcome) -> Estimate 
 
 
 def choice_questions(rows: Iterable[Mapping[str, Any]]) -> tuple[ChoiceQuestion, ...]:
-    """The rows that bring whole true and false answers, as questions of multiple choice.
+    """The rows with whole true and false answers, as multiple-choice questions.
 
-    Single values are not enough: in which sentence a model would say them is not known.
+    Single values are not enough, since the sentence in which a model would state them is unknown.
     """
     return tuple(
         ChoiceQuestion(str(row["prompt"]), tuple(row["true_answers"]), tuple(row["false_answers"]), row.get("system"))
@@ -118,16 +121,16 @@ def choice_questions(rows: Iterable[Mapping[str, Any]]) -> tuple[ChoiceQuestion,
 
 
 def _trials(variants: Sequence[Variant], labels: Sequence[str] | None) -> dict[Trial, Variant]:
-    """Each variant with the trial that names it, the untouched model first. Raises SettingsError for equal names."""
+    """Each variant with the trial that names it, the untouched model first. Raises SettingsError if two are equal."""
     names = [""] * len(variants) if labels is None else list(labels)
     if len(names) != len(variants):
-        raise SettingsError(f"{len(variants)} variants have {len(names)} labels. Give each its own.")
-    named = [(_trial(variant, name), variant) for variant, name in zip(variants, names, strict=True)]
-    first = [pair for pair in named if isinstance(pair[1], Original)][:1] or [(Trial(), Original())]
-    ordered = [*first, *(pair for pair in named if not isinstance(pair[1], Original))]
-    known = [trial.label for trial, _ in ordered]
-    if len(set(known)) < len(known):
-        raise SettingsError(f"Two variants have the same name ({', '.join(known)}). Give labels that tell them apart.")
+        raise SettingsError(f"There are {len(variants)} variants and {len(names)} labels. Give one label per variant.")
+    pairs = [(_trial(variant, name), variant) for variant, name in zip(variants, names, strict=True)]
+    first = [pair for pair in pairs if isinstance(pair[1], Original)][:1] or [(Trial(), Original())]
+    ordered = [*first, *(pair for pair in pairs if not isinstance(pair[1], Original))]
+    names = [trial.label for trial, _ in ordered]
+    if len(set(names)) < len(names):
+        raise SettingsError(f"Two variants have the same name ({', '.join(names)}). Give each its own label.")
     return dict(ordered)
 
 
@@ -146,14 +149,14 @@ def _outcomes(
 ) -> list[Outcome]:
     questions = range(len(plan.questions()))
     shares = [Share(t, q) for t in range(len(trials)) for q in questions]
-    answers = _asked(loaded, list(trials.values()), plan, shares, stages.of("answers"), stop)
+    answers = _ask(loaded, list(trials.values()), plan, shares, stages.of("answers"), stop)
     return [Outcome(trial, tuple(answers[Share(t, q)] for q in questions)) for t, trial in enumerate(trials)]
 
 
 def _own_answers(loaded: LoadedModel, plan: Plan, stages: Stages, stop: threading.Event | None) -> list[Example]:
-    """Utility prompts with the untouched model's greedy answers: text that the behaviour has nothing to do with."""
+    """Utility prompts with the untouched model's greedy answers: texts that have nothing to do with the behaviour."""
     rows = {Share(0, n): q.row for n, q in enumerate(plan.questions()) if q.side == "utility"}
-    answers = _asked(loaded, [Original()], plan, list(rows), stages.of("neutral"), stop)
+    answers = _ask(loaded, [Original()], plan, list(rows), stages.of("neutral"), stop)
     return [
         Example(str(row["prompt"]), answers[share].text, row.get("system"))
         for share, row in rows.items()
@@ -161,7 +164,7 @@ def _own_answers(loaded: LoadedModel, plan: Plan, stages: Stages, stop: threadin
     ]
 
 
-def _asked(
+def _ask(
     loaded: LoadedModel,
     variants: Sequence[Variant],
     plan: Plan,
@@ -171,8 +174,8 @@ def _asked(
 ) -> dict[Share, Answer]:
     answers: dict[Share, Answer] = {}
     progress(0, len(shares))
-    for answered in ask(loaded, variants, plan, plan.questions(), shares, stop=stop):
-        answers.update(answered)
+    for batch in ask(loaded, variants, plan, plan.questions(), shares, stop=stop):
+        answers.update(batch)
         progress(len(answers), len(shares))
     return answers
 
@@ -185,15 +188,15 @@ def _damages(
     stages: Stages,
     stop: threading.Event | None,
 ) -> list[_Damage]:
-    divergences = next_token_kl(loaded, variants, texts, progress=_until(stop, stages.of("kl")))
-    perplexities = perplexity(loaded, variants, texts, progress=_until(stop, stages.of("perplexity")))
-    picked: Sequence[MultipleChoice | None] = [None] * len(variants)
+    divergences = next_token_kl(loaded, variants, texts, progress=_stoppable(stop, stages.of("kl")))
+    perplexities = perplexity(loaded, variants, texts, progress=_stoppable(stop, stages.of("perplexity")))
+    choice_figures: Sequence[MultipleChoice | None] = [None] * len(variants)
     if choices:
-        picked = multiple_choice(loaded, variants, choices, progress=_until(stop, stages.of("choices")))
-    return [_Damage(*figures) for figures in zip(divergences, perplexities, picked, strict=True)]
+        choice_figures = multiple_choice(loaded, variants, choices, progress=_stoppable(stop, stages.of("choices")))
+    return [_Damage(*figures) for figures in zip(divergences, perplexities, choice_figures, strict=True)]
 
 
-def _until(stop: threading.Event | None, progress: Progress) -> Progress:
+def _stoppable(stop: threading.Event | None, progress: Progress) -> Progress:
     """Progress that ends the stage once `stop` is set."""
 
     def show(done: int, total: int) -> None:
@@ -205,7 +208,7 @@ def _until(stop: threading.Event | None, progress: Progress) -> Progress:
 
 
 def _lengths(questions: Sequence[Question], outcome: Outcome) -> list[float]:
-    """Mean tokens of the answers to each utility prompt."""
+    """Mean length of the answers to each utility prompt, in tokens."""
     tokens: dict[int, list[int]] = {}
     for question, answer in zip(questions, outcome.answers, strict=True):
         if question.side == "utility":

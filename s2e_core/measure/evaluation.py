@@ -1,6 +1,6 @@
-"""All figures of one variant, and how each of them is made.
+"""All figures of one variant, and how each of them is measured.
 
-Knows names, figures and sentences; nothing is measured here.
+Knows names, figures and sentences; measures nothing.
 """
 
 from __future__ import annotations
@@ -36,32 +36,32 @@ HOW: Mapping[str, str] = MappingProxyType(
         "MC2": "Mean probability of the true answers among all answers of a question.",
     }
 )
-"""How every figure is made. Each has a 95 % interval: Wilson for shares, else the bootstrap over prompts, paired where
+"""How every figure is measured. Each has a 95 % interval over prompts: Wilson for shares, else the bootstrap, paired if
 two variants are compared, and for the utility kept and differences of scores no narrower than with one prompt lost or
-gained; several answers to one prompt are averaged first and count once."""
+gained. Several answers to one prompt are averaged first and count once."""
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """All figures of one variant; how each is made is in `HOW`."""
+    """All figures of one variant; `HOW` says how each is measured."""
 
     label: str
     variant: Variant
     result: Result
     """Attribute, utility, kept, tokens and flaws."""
     against: Mapping[str, Estimate]
-    """Attribute minus that of another variant, by the other's label, prompt by prompt with the same dice."""
+    """Attribute minus that of another variant, prompt by prompt with the same random seeds, by the other's label."""
     length_drift: Estimate
     benign_refusal: Estimate | None
-    """None where no utility prompt has the kind "help"."""
+    """None if no utility prompt has the kind "help"."""
     next_token_kl: Estimate
     perplexity: Estimate
     choice: MultipleChoice | None
-    """None where no attribute prompt brings whole true and false answers ("true_answers", "false_answers")."""
+    """None if no attribute prompt has whole true and false answers ("true_answers", "false_answers")."""
 
     def figures(self) -> dict[str, Estimate]:
-        """Every figure there is by its name in `HOW`, in that order."""
-        made: dict[str, Estimate | None] = {
+        """Every available figure by its name in `HOW`, in that order."""
+        figures: dict[str, Estimate | None] = {
             "attribute": self.result.attribute,
             "change": self.against.get(ORIGINAL),
             "utility": self.result.utility,
@@ -75,4 +75,4 @@ class Evaluation:
             "MC1": self.choice.mc1 if self.choice else None,
             "MC2": self.choice.mc2 if self.choice else None,
         }
-        return {name: figure for name, figure in made.items() if figure is not None}
+        return {name: figure for name, figure in figures.items() if figure is not None}

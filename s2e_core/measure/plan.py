@@ -1,7 +1,7 @@
 """What every trial is asked, and the figures that follow from its answers.
 
-Knows behaviours, questions and scoring; no model. Every trial gets the same questions with the same dice, so that two
-trials are compared prompt by prompt.
+Knows behaviours, questions and scoring; no model. Every trial gets the same questions with the same random seeds, so
+that two trials are compared prompt by prompt.
 """
 
 from __future__ import annotations
@@ -23,37 +23,41 @@ FLAWS = ("empty", "repeated", "off-topic")
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """One prompt with one throw of the dice."""
+    """One prompt with one random seed."""
 
     row: Mapping[str, Any]
-    """The behaviour's row: "prompt", "kind" and what scoring needs."""
+    """Row of the behaviour: "prompt", "kind" and what scoring needs."""
     side: Side
     seed: int
     prompt: int
-    """Number of the prompt: samples of one prompt are averaged before any interval is made."""
+    """Number of the prompt: samples of one prompt are averaged before any interval is computed."""
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """How a behaviour is measured: which prompts, how many samples of each, and how long the answers may be."""
+    """How a behaviour is measured: which prompts, how many samples of each, and how long the answers may be.
+
+    Raises SettingsError for less than one sample, and for several at temperature 0.
+    """
 
     behavior: Behavior
     split: str = "development"
     n_attribute: int | None = 60
-    """Prompts of each side, spread evenly over the split; None takes all."""
+    """Number of attribute prompts, spread evenly over the split; None takes all."""
     n_utility: int | None = 60
+    """Number of utility prompts, spread evenly over the split; None takes all."""
     samples: int = 1
-    """Answers per prompt, each with its own dice."""
+    """Answers per prompt, each with its own random seed."""
     temperature: float = 1.0
     seed: int = 0
     max_new_tokens: int | None = None
-    """None takes the behaviour's own."""
+    """Longest answer; None takes the behaviour's own."""
 
     def __post_init__(self) -> None:
         if self.samples < 1 or (self.temperature == 0 and self.samples > 1):
             raise SettingsError(
-                f"{self.samples} samples at temperature {self.temperature:g} were asked for; one at least, and only "
-                "one at temperature 0, where all would be the same."
+                f"{self.samples} samples at temperature {self.temperature:g} were requested. Request at least one, and "
+                "only one at temperature 0, where all samples are the same."
             )
 
     @property
@@ -65,14 +69,17 @@ class Plan:
         return less_is_better(str(self.behavior.attribute[0]["kind"]))
 
     def questions(self) -> tuple[Question, ...]:
-        """Attribute prompts first. Raises BehaviorError where the split has none, or one that cannot be scored."""
+        """All questions, attribute prompts first.
+
+        Raises BehaviorError if the split has no prompts or one that cannot be scored.
+        """
         sides: tuple[tuple[Side, Sequence[Mapping[str, Any]], int | None], ...] = (
             ("attribute", self.behavior.attribute, self.n_attribute),
             ("utility", self.behavior.utility, self.n_utility),
         )
         rows = [(side, row) for side, all_rows, count in sides for row in self._spread(side, all_rows, count)]
         for _, row in rows:
-            judge(row, "word", 1)  # rather now than after the model has answered everything
+            judge(row, "word", 1)  # fails now and not after the model has answered everything
         return tuple(
             Question(row, side, self.seed + sample * len(rows) + number, number)
             for sample in range(self.samples)
@@ -80,16 +87,16 @@ class Plan:
         )
 
     def _spread(self, side: Side, rows: Sequence[Mapping[str, Any]], count: int | None) -> list[Mapping[str, Any]]:
-        """`count` rows of the split at even distances, since a file holds its kinds one after the other."""
+        """`count` rows of the split at even distances, since a file contains its kinds one after the other."""
         inside = [row for row in rows if row.get("split", self.split) == self.split]
         if not inside:
             raise BehaviorError(f"{self.behavior.name} has no {side} prompts in the split {self.split}.")
-        taken = len(inside) if count is None else min(count, len(inside))
-        return [inside[number * len(inside) // taken] for number in range(taken)]
+        n = len(inside) if count is None else min(count, len(inside))
+        return [inside[number * len(inside) // n] for number in range(n)]
 
 
 class Share(NamedTuple):
-    """One question put to one trial."""
+    """One question put to one trial, both as indices."""
 
     trial: int
     question: int
@@ -97,7 +104,7 @@ class Share(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What a trial said to a question."""
+    """The answer of a trial to a question."""
 
     text: str
     n_tokens: int
@@ -109,7 +116,7 @@ class Outcome:
 
     trial: Trial
     answers: tuple[Answer, ...]
-    """One per question, in their order."""
+    """Answers in the order of the questions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,30 +131,31 @@ class Result:
     kept: Estimate
     """Utility as a share of the untouched model's, prompt by prompt."""
     tokens: Estimate
-    """Mean length of an answer to a utility prompt: the drift in length."""
+    """Mean length of the answers to the utility prompts, in tokens."""
     flaws: Mapping[str, Estimate]
     """Share of empty, repeated and off-topic answers to the attribute prompts."""
     utility_flaws: Mapping[str, Estimate]
-    """The same for the utility prompts."""
+    """Share of empty, repeated and off-topic answers to the utility prompts."""
     kinds: Mapping[str, Estimate]
     """Mean score of the utility prompts by their kind."""
 
 
 def results(questions: Sequence[Question], outcomes: Sequence[Outcome]) -> tuple[Result, ...]:
-    """The figures of every trial. One of the outcomes must be the untouched model's: utility is relative to it."""
-    judged = [[judge(q.row, a.text, a.n_tokens) for q, a in zip(questions, o.answers, strict=True)] for o in outcomes]
+    """The figures of every trial, relative to those of the untouched model, which must be among the outcomes.
+
+    Raises SettingsError if it is not, or if it answers none of the utility prompts.
+    """
+    verdicts = [[judge(q.row, a.text, a.n_tokens) for q, a in zip(questions, o.answers, strict=True)] for o in outcomes]
     original = next((n for n, outcome in enumerate(outcomes) if outcome.trial.arm == "original"), None)
     if original is None:
-        raise SettingsError("The untouched model is not among the trials, so that no utility can be relative to it.")
-    base = _per_prompt(questions, judged[original], "utility")
+        raise SettingsError("The untouched model is not among the trials, but utility is relative to it. Add it.")
+    base = _per_prompt(questions, verdicts[original], "utility")
     if not any(base):
         raise SettingsError(
-            "The untouched model answers none of the utility prompts, so that nothing can be kept. Choose prompts that "
-            "the model can do, or allow longer answers."
+            "The untouched model answers none of the utility prompts correctly, so there is no utility to keep. Choose "
+            "prompts that the model can answer, or allow longer answers."
         )
-    return tuple(
-        _result(questions, outcome, verdicts, base) for outcome, verdicts in zip(outcomes, judged, strict=True)
-    )
+    return tuple(_result(questions, outcome, row, base) for outcome, row in zip(outcomes, verdicts, strict=True))
 
 
 def _result(
@@ -169,7 +177,7 @@ def _result(
 
 
 def per_prompt(questions: Sequence[Question], outcome: Outcome, side: Side) -> list[float]:
-    """Mean score of each prompt of one side over its samples: what paired intervals are made of."""
+    """Mean score of each prompt of one side over its samples: the values of paired intervals."""
     verdicts = [judge(q.row, a.text, a.n_tokens) for q, a in zip(questions, outcome.answers, strict=True)]
     return _per_prompt(questions, verdicts, side)
 

@@ -1,11 +1,11 @@
 """Which edits to try next: Optuna's TPE over how many heads, how many neurons and how large a change.
 
-Knows scores, settings and the figures it is told; no model, no prompt and no file. The same seed and the same figures
-give the same proposals.
+Knows scores, settings and the figures of earlier trials; no model, no prompt and no file. The same seed and the same
+figures give the same proposals.
 
-Two of the dials do the same. Where tau = rho * alpha is the threshold, lambda = c * (|g| / tau - 1) with
-c = strength * alpha / (1 - alpha), so that an edit is its two thresholds and one gain c. The thresholds are searched as
-counts and the gain as the size of the edit relative to the weights, which mean the same for every model and behaviour.
+Two of the dials do the same: with the threshold tau = rho * alpha, lambda = c * (|g| / tau - 1) for
+c = strength * alpha / (1 - alpha), so an edit is its two thresholds and one gain c. The search proposes the thresholds
+as counts and the gain as the size of the edit relative to the weights: both mean the same for every model.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from .plan import Result
 from .trials import Trial
 
 SMALLEST, LARGEST = 0.02, 0.3
-"""|dW| / |W| of the proposed edits: from hardly noticed to nearly always broken."""
+"""Range of |dW| / |W| of the proposed edits: from hardly noticed to nearly always broken."""
 LEAST_ALPHA, MOST_ALPHA = 0.05, 0.95
 MOST_RHO = 1.5
 LEAST_STRENGTH, MOST_STRENGTH = 0.05, 3.0
-"""How far the dials are turned; what would need more is not proposed."""
+"""Range of the dials; an edit that needs more is not proposed."""
 CONSTRAINT = "utility lost beyond the floor"
 STARTUP_TRIALS = 12
-"""Random proposals before TPE has seen enough to tell good from bad."""
+"""Number of random proposals before TPE can distinguish good from bad."""
 PATIENCE = 4
-"""Proposals drawn for each one that is new and changes something, before the search counts as exhausted."""
+"""Number of draws per requested proposal before the search counts as exhausted."""
 
 
 class Proposals:
-    """Edits to try, chosen by what the earlier ones gave: the most attribute with at least `floor` utility kept."""
+    """Edits to try, chosen by the figures of earlier ones: the most attribute with at least `floor` utility kept."""
 
     def __init__(
         self,
@@ -59,45 +59,45 @@ class Proposals:
         self._waiting: list[tuple[optuna.Trial, Trial]] = []
 
     def learn(self, result: Result) -> None:
-        """The figures of an edit that was not proposed here but is worth knowing."""
+        """Take the figures of an edit that was not proposed here into account."""
         settings = result.trial.settings
-        params = None if settings is None else params_of(self._extraction, settings)
+        params = None if settings is None else settings_to_params(self._extraction, settings)
         if settings is not None and params is not None:
             self._known.add(_key(settings))
             constraints = {CONSTRAINT: self._floor - result.kept.value}
-            told = optuna.trial.create_trial(
+            study_trial = optuna.trial.create_trial(
                 params=params, distributions=self._space, value=result.attribute.value, constraints=constraints
             )
-            self._study.add_trial(told)
+            self._study.add_trial(study_trial)
 
     def ask(self, count: int) -> tuple[Trial, ...]:
-        """Up to `count` edits that change something and were not proposed before; fewer where none are left."""
-        asked: list[Trial] = []
+        """Up to `count` edits that change something and were not proposed before; fewer if there are no more."""
+        trials: list[Trial] = []
         for _ in range(PATIENCE * count):
-            if len(asked) == count:
+            if len(trials) == count:
                 break
-            drawn = self._study.ask(self._space)
-            settings = settings_of(self._extraction, drawn.params)
+            draw = self._study.ask(self._space)
+            settings = params_to_settings(self._extraction, draw.params)
             if settings is None or _key(settings) in self._known:
-                self._study.tell(drawn, state=TrialState.FAIL)
+                self._study.tell(draw, state=TrialState.FAIL)
                 continue
             self._known.add(_key(settings))
-            asked.append(Trial(settings))
-            self._waiting.append((drawn, asked[-1]))
-        return tuple(asked)
+            trials.append(Trial(settings))
+            self._waiting.append((draw, trials[-1]))
+        return tuple(trials)
 
     def tell(self, results: Sequence[Result]) -> None:
-        """The figures of what was asked, in the order of the asking; other trials among them are passed over."""
-        found = {id(result.trial): result for result in results}
-        for drawn, trial in self._waiting:
-            result = found[id(trial)]
-            drawn.set_constraint(CONSTRAINT, self._floor - result.kept.value)
-            self._study.tell(drawn, result.attribute.value)
+        """The figures of all trials of the last `ask`, in any order; other trials among them are ignored."""
+        result_of = {id(result.trial): result for result in results}
+        for draw, trial in self._waiting:
+            result = result_of[id(trial)]
+            draw.set_constraint(CONSTRAINT, self._floor - result.kept.value)
+            self._study.tell(draw, result.attribute.value)
         self._waiting = []
 
 
 def search_space(scores: ComponentScores) -> dict[str, BaseDistribution]:
-    """What an edit is searched over; a kind that the model lacks is never switched on."""
+    """The space that is searched; a kind that the model does not have is never switched on."""
     counts = {kind: scores.spec.n_components(kind) for kind in KINDS}
     present = [kind for kind in KINDS if counts[kind]]
     choices = ["both", *present] if len(present) > 1 else present
@@ -109,11 +109,11 @@ def search_space(scores: ComponentScores) -> dict[str, BaseDistribution]:
     }
 
 
-def settings_of(extraction: Extraction, params: Mapping[str, Any]) -> EditSettings | None:
-    """The dials at which so many of the strongest components pass and |dW| / |W| is `size`.
+def params_to_settings(extraction: Extraction, params: Mapping[str, Any]) -> EditSettings | None:
+    """The dials at which `heads` and `neurons` of the strongest components pass and |dW| / |W| is `size`.
 
-    Strength is 1 where that needs no alpha or rho out of reach. None where nothing passes, or where the size would need
-    a strength out of reach.
+    Strength is 1 if alpha and rho stay in their range with it. None if nothing passes, or if the size needs a strength
+    out of range.
     """
     half = 0.5  # at this alpha the gain c is 1, and rho is twice the threshold
     scores = extraction.scores
@@ -124,17 +124,17 @@ def settings_of(extraction: Extraction, params: Mapping[str, Any]) -> EditSettin
         return None
     gain = float(params["size"]) / size
     least = max(LEAST_ALPHA, max(rhos.values()) * half / MOST_RHO)
-    pure = gain / (1 + gain)  # the alpha at which the gain needs no strength
-    alpha = _rounded(min(MOST_ALPHA, max(least, pure)))
-    wanted = {kind: _rounded(rho * half / alpha) for kind, rho in rhos.items()}
-    strength = 1.0 if least <= pure <= MOST_ALPHA else _rounded(gain * (1 - alpha) / alpha)
+    pure = gain / (1 + gain)  # the alpha that gives the gain with strength 1
+    alpha = _round(min(MOST_ALPHA, max(least, pure)))
+    rhos = {kind: _round(rho * half / alpha) for kind, rho in rhos.items()}
+    strength = 1.0 if least <= pure <= MOST_ALPHA else _round(gain * (1 - alpha) / alpha)
     if not LEAST_STRENGTH <= strength <= MOST_STRENGTH:
         return None
-    return EditSettings(wanted.get("heads"), wanted.get("neurons"), alpha, strength=strength)
+    return EditSettings(rhos.get("heads"), rhos.get("neurons"), alpha, strength=strength)
 
 
-def params_of(extraction: Extraction, settings: EditSettings) -> dict[str, Any] | None:
-    """Where an edit lies in the search space, as near as the space allows; None where it changes nothing."""
+def settings_to_params(extraction: Extraction, settings: EditSettings) -> dict[str, Any] | None:
+    """The point of the search space that is nearest to an edit; None if the edit changes nothing."""
     edit = build_edit(extraction, settings)
     counts = {kind: edit.count(kind) for kind in KINDS}
     on = [kind for kind in KINDS if counts[kind]]
@@ -153,8 +153,8 @@ def _kinds(choice: str) -> tuple[Kind, ...]:
     return tuple(kind for kind in KINDS if choice in ("both", kind))
 
 
-def _rounded(value: float) -> float:
-    """Four digits: what a person can type, and near enough."""
+def _round(value: float) -> float:
+    """Four digits: near enough, and short enough to type."""
     return float(f"{value:.4g}")
 
 

@@ -1,4 +1,4 @@
-"""Share the questions of a sweep or a search between the workers of a ray cluster, each with its own copy of the model.
+"""Share the questions of a sweep or a search among the workers of a ray cluster, each with a copy of the model.
 
 Knows ray, which is optional and imported when it is needed; how a worker answers is in `asking.py`. Only the process
 that started the sweep writes its file.
@@ -30,27 +30,27 @@ from .plan import Answer, Plan, Question, Share
 from .trials import Trial, trial_variant
 
 CHUNKS_PER_WORKER = 4
-"""Fewest portions for each worker, so that a fast one does more and little is lost with one that dies."""
+"""Least number of portions per worker, so that a fast one does more and little is lost with one that dies."""
 MOST_LOSSES = 3
-"""Deaths over the same portion after which the work ends: a portion that kills every worker would go round for ever."""
+"""Number of workers that may die over one portion before the work ends: it would kill workers for ever."""
 STORE_BYTES = 500_000_000
-"""Shared memory of a cluster of our own, of which scores and questions take a small part."""
+"""Shared memory of our own cluster; scores and questions need a small part of it."""
 
 
 class RayWorkers:
     """Answer the shares of sweeps on `n_workers` processes of a ray cluster that load the model themselves.
 
     An `Asker` for `sweep` and `find_edit`, used in a with statement: the workers start with the first question and stay
-    until its end. They run in the cluster at `address` ("auto" for the one of this machine), in the one that ray is
-    already connected to, or by default in a cluster of their own on this machine. Every machine needs this project and
-    the model in the same place, or a model of the Hub. A worker that dies is replaced, and its questions are asked
+    until its end. They run in the cluster that ray is already connected to, else in the one at `address` ("auto" for
+    that of this machine), else in a cluster of their own on this machine. Every machine needs this project and
+    the model in the same folder, or a model of the Hub. A worker that dies is replaced, and its questions are asked
     again. Raises SettingsError if there are fewer than one worker or more than the cluster has processors, S2EError if
     ray is missing, SweepError if workers die again and again or there is no cluster at `address`.
     """
 
     def __init__(self, loaded: LoadedModel, *, n_workers: int = 2, address: str | None = None) -> None:
         if n_workers < 1:
-            raise SettingsError(f"{n_workers} workers were asked for; it must be at least one.")
+            raise SettingsError(f"{n_workers} workers were requested; at least one is needed.")
         self._n_workers, self._address, self._copy = n_workers, address, _Copy.of(loaded)
         self._crew: _Crew | None = None
         self._exit = ExitStack()
@@ -71,17 +71,17 @@ class RayWorkers:
         shares: Sequence[Share],
         stop: threading.Event | None,
     ) -> Answers:
-        """The answers to `shares`, in the order in which they are ready."""
+        """The answers to `shares`, in the order in which the workers finish."""
         if shares:
             per_worker = -(-len(shares) // (CHUNKS_PER_WORKER * self._n_workers))
             portions = _portions(shares, min(rows_that_fit(loaded, plan.length), per_worker))
             job = _Job(extraction, plan, plan.questions(), tuple(trials))
-            yield from self._started().answers(job, portions, stop)
+            yield from self._start().answers(job, portions, stop)
 
-    def _started(self) -> _Crew:
+    def _start(self) -> _Crew:
         if self._crew is None:
             ray = _ray()
-            self._exit.enter_context(_connected(ray, self._address, self._n_workers, self._copy))
+            self._exit.enter_context(_connection(ray, self._address, self._n_workers, self._copy))
             self._crew = self._exit.enter_context(_Crew(ray, self._copy, self._n_workers))
         return self._crew
 
@@ -95,7 +95,7 @@ class _Copy:
     """Which model a worker loads, and how."""
 
     source: str
-    """The folder of the driver's own model; if a worker's machine has no such folder, the Hub's is used."""
+    """Folder of the driver's model; a worker whose machine has no such folder takes the model from the Hub."""
     model_id: str
     revision: str | None
     fingerprint: str
@@ -122,8 +122,7 @@ class _Copy:
         )
 
     def load(self) -> LoadedModel:
-        here = Path(self.source).is_dir()
-        own = self.source if here else "@".join(filter(None, (self.model_id, self.revision)))
+        own = self.source if Path(self.source).is_dir() else "@".join(filter(None, (self.model_id, self.revision)))
         loaded = load_model(
             self.run_from or own,
             device=self.device,
@@ -156,14 +155,14 @@ class _Worker:
 
     @cached_property
     def loaded(self) -> LoadedModel:
-        return self.copy.load()  # not in __init__, where ray would hide the sentence of a model that cannot be read
+        return self.copy.load()  # not in __init__, where ray would hide the message of a model that cannot be read
 
     def answer(self, job: _Job, shares: list[Share]) -> list[tuple[Share, Answer]]:
         used = sorted({share.trial for share in shares})
-        place = {trial: n for n, trial in enumerate(used)}
+        position = {trial: n for n, trial in enumerate(used)}
         variants = [trial_variant(job.trials[trial], job.extraction) for trial in used]
-        placed = [Share(place[share.trial], share.question) for share in shares]
-        batches = ask(self.loaded, variants, job.plan, job.questions, placed)
+        own_shares = [Share(position[share.trial], share.question) for share in shares]
+        batches = ask(self.loaded, variants, job.plan, job.questions, own_shares)
         answers = [answer for batch in batches for _, answer in batch]
         return list(zip(shares, answers, strict=True))
 
@@ -186,13 +185,13 @@ class _Crew:
             self.ray.kill(worker)
 
     def _dismiss(self) -> None:
-        """End the workers whose answers nobody waits for any more."""
+        """End the workers whose answers nobody needs any more."""
         for worker, _ in self.busy.values():
             self.ray.kill(worker)
         self.busy.clear()
 
     def answers(self, job: _Job, portions: deque[list[Share]], stop: threading.Event | None) -> Answers:
-        """The answers to all portions, in the order in which they are ready."""
+        """The answers to all portions, in the order in which the workers finish."""
         try:
             yield from self._answers(self.ray.put(job), portions, stop)
         finally:
@@ -229,7 +228,7 @@ class _Crew:
             return list(self.ray.get(task))
         except self.ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, S2EError):
-                raise error.cause from None  # the worker's own sentence, without the text that ray puts around it
+                raise error.cause from None  # the worker's own message, without the text that ray puts around it
             raise
 
 
@@ -243,16 +242,21 @@ def _ray() -> Any:
 
 
 @contextmanager
-def _connected(ray: Any, address: str | None, workers: int, copy: _Copy) -> Iterator[None]:
-    """A connection that is ended if it was made here; raises SettingsError where the cluster is too small."""
+def _connection(ray: Any, address: str | None, workers: int, copy: _Copy) -> Iterator[None]:
+    """Connect to the cluster unless ray is connected, and disconnect only then.
+
+    Raises SettingsError if the cluster is too small.
+    """
     own = not ray.is_initialized()
     if own:
         _connect(ray, address, workers)
     try:
         kind = "GPU" if copy.on_gpu else "CPU"
-        there = int(ray.cluster_resources().get(kind, 0))
-        if there < workers:
-            raise SettingsError(f"The cluster has {there} {kind}s for {workers} workers. Use at most {there} workers.")
+        available = int(ray.cluster_resources().get(kind, 0))
+        if available < workers:
+            raise SettingsError(
+                f"The cluster has {available} {kind}s for {workers} workers. Use at most {available} workers."
+            )
         yield
     finally:
         if own:

@@ -1,7 +1,7 @@
-"""Find a good edit within a budget, and the steering strength it has to beat, on prompts kept apart for choosing.
+"""Find a good edit within a budget, and the steering strength it has to beat, on prompts reserved for choosing.
 
-Knows plans, sweeps and the order of the stages; which edit to try next is in `proposals.py`, which to look at again and
-to choose in `choosing.py`, how answers are made and kept in `sweep.py`.
+Knows plans, sweeps and the order of the stages; which edit to try next is in `proposals.py`, which trials enter the
+run-off and which is chosen in `choosing.py`, how they are asked in `sweep.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from s2e_core.progress import Progress, Stages
 from s2e_core.values import Extraction
 
 from .asking import Asker, ask_here
-from .choosing import ARMS, choose, finalists_of, weakened
+from .choosing import ARMS, choose, pick_finalists, weaken_failed
 from .plan import Plan, results
 from .proposals import Proposals
 from .sweep import sweep, sweep_results
@@ -38,16 +38,16 @@ ROUNDS = 4
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What a search found, and all that it rests on."""
+    """The edit and the steering strength that a search found, with all answers that the choice is based on."""
 
     floor: float
     """Share of the untouched model's utility that had to be kept."""
     development: Sweep
-    """Every trial on the prompts that the search was steered by."""
+    """Every trial on the development prompts, which guide the search."""
     held_out: Sweep | None
     """The untouched model and what was chosen, on prompts that played no part in choosing: the figures to report.
 
-    None if nothing keeps the floor, or if the behaviour has no prompts but those chosen on.
+    None if nothing keeps the floor, or if the behaviour has no other prompts than those.
     """
     edit: Trial | None
     """The chosen edit, None if no edit keeps the floor."""
@@ -91,7 +91,7 @@ class SearchPlan:
         if self.n_trials < 0 or min(self.finalists, self.prompts, self.samples) < 1:
             raise SettingsError(
                 f"{self.n_trials} trials on {self.prompts} prompts with {self.finalists} finalists and {self.samples} "
-                "samples were asked for; the least are 0 trials, 1 prompt, 1 finalist and 1 sample."
+                "samples were requested; at least 0 trials, 1 prompt, 1 finalist and 1 sample are needed."
             )
 
     @property
@@ -129,7 +129,7 @@ def find_edit(
        behaviour's suggested settings and `n_trials` edits, which TPE proposes by the figures of the earlier ones.
        Here a trial may lie below the floor by one standard error of a share, since so few prompts cannot tell.
     2. Whole development split, `samples` answers each with new random seeds: the `finalists` of either arm, one of them
-       also a little weaker. The best of many trials is partly lucky; here luck does not count again. Per arm the best
+       also a little weaker. The best of many trials is partly lucky, and here it must be good again. Per arm the best
        is chosen whose kept utility is above the floor by one standard error, or, if there is none, at the floor at
        least. If none of an arm keeps the floor, its finalists are asked again at less strength.
     3. Whole test split, `samples` answers each with new random seeds: the untouched model and the two that were chosen.
@@ -150,7 +150,7 @@ def find_edit(
         development = _explore(bench, first, fixed, proposals, plan.n_trials, seen)
         measured = sweep_results(development)
         bars = plan.floor, plan.near, plan.finalists
-        again = [t for arm in ARMS for t in finalists_of(measured, arm, *bars, less_is_better)]
+        again = [t for arm in ARMS for t in pick_finalists(measured, arm, *bars, less_is_better)]
         finals = _run_off(bench, plans.finals, again, plan.floor)
         edit, steering = (choose(sweep_results(finals), arm, plan.floor, less_is_better) for arm in ARMS)
         choices = [trial for trial in (edit, steering) if trial is not None]
@@ -166,7 +166,7 @@ class _Plans:
     development: Plan
     finals: Plan
     test: Plan | None
-    """None if the behaviour has no prompts that nothing was chosen on."""
+    """None if the behaviour has no prompts that play no part in the choice."""
 
     def stages(self, progress: Progress | None, n_trials: int, finalists: int) -> Stages:
         return Stages(
@@ -181,7 +181,7 @@ def _plans(development: Plan, samples: int) -> _Plans:
     whole = replace(development, n_attribute=None, n_utility=None, samples=samples if development.temperature else 1)
     finals = replace(whole, seed=development.seed + NEW_SEEDS)
     test = replace(whole, split="test", seed=development.seed + 2 * NEW_SEEDS)
-    return _Plans(development, finals, _apart(test, finals))
+    return _Plans(development, finals, _held_out_plan(test, finals))
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,28 +211,29 @@ def _explore(
     n_trials: int,
     seen: Callable[[Sweep], None] | None,
 ) -> Sweep:
-    """Stage 1: what is tried in any case, then batch after batch of proposals."""
+    """Stage 1: the fixed trials, then batch after batch of proposals."""
     trials = list(fixed)
-    made = bench.ask("development", plan, trials)
-    for result in sweep_results(made):
+    development = bench.ask("development", plan, trials)
+    for result in sweep_results(development):
         proposals.learn(result)
     while True:
         if seen is not None:
-            seen(made)
-        new = proposals.ask(min(BATCH, len(fixed) + n_trials - len(trials)))
-        if not new:
-            return made
-        trials += new
-        made = bench.ask("development", plan, trials)
-        proposals.tell(results(made.questions, (made.outcomes[0], *made.outcomes[-len(new) :])))
+            seen(development)
+        batch = proposals.ask(min(BATCH, len(fixed) + n_trials - len(trials)))
+        if not batch:
+            return development
+        trials += batch
+        development = bench.ask("development", plan, trials)
+        outcomes = development.outcomes
+        proposals.tell(results(development.questions, (outcomes[0], *outcomes[-len(batch) :])))
 
 
 def _run_off(bench: _Bench, plan: Plan, finalists: Sequence[Trial], floor: float) -> Sweep:
-    """Stage 2: the finalists, and weaker ones of an arm while none of its keeps the floor."""
+    """Stage 2: the finalists, and weaker ones of every arm of which none keeps the floor."""
     trials, latest = [Trial(), *finalists], tuple(finalists)
     finals = bench.ask("finals", plan, trials)
     for _ in range(ROUNDS):
-        latest = weakened(latest, sweep_results(finals), floor, finals.less_is_better)
+        latest = weaken_failed(latest, sweep_results(finals), floor, finals.less_is_better)
         if not latest:
             break
         trials += latest
@@ -240,8 +241,8 @@ def _run_off(bench: _Bench, plan: Plan, finalists: Sequence[Trial], floor: float
     return finals
 
 
-def _apart(test: Plan, development: Plan) -> Plan | None:
-    """The test plan, or None where the behaviour has no prompts for it that nothing was chosen on."""
+def _held_out_plan(test: Plan, development: Plan) -> Plan | None:
+    """The test plan, or None if the behaviour has no test prompts besides those of the choice."""
     try:
         prompts = {question.row["prompt"] for question in test.questions()}
     except BehaviorError:
@@ -251,13 +252,15 @@ def _apart(test: Plan, development: Plan) -> Plan | None:
 
 @contextmanager
 def _folder(path: Path | None) -> Iterator[Path]:
-    """The folder for the files, made where it is missing; without a path one that is gone afterwards."""
+    """The folder for the files, created if it does not exist; without a path a temporary one."""
     if path is None:
-        with tempfile.TemporaryDirectory() as made:
-            yield Path(made)
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
         return
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SweepError(f"{path.name} is no folder to write to ({error.strerror}). Choose another folder.") from error
+        raise SweepError(
+            f"The folder {path.name} cannot be written ({error.strerror}). Choose another folder."
+        ) from error
     yield path

@@ -1,6 +1,6 @@
-"""Try many settings on the same questions, many of them in every batch, so that a grid is one run of one model.
+"""Try many settings on the same questions, many of them in every batch: a grid is one run of one model.
 
-Knows trials, plans and the file of a sweep; how the model answers is in `asking.py`, what an answer is worth in
+Knows trials, plans and the file of a sweep; how the model answers is in `asking.py`, how answers are judged in
 `plan.py`.
 """
 
@@ -21,7 +21,7 @@ from .sweep_file import Sweep, empty_sweep, sweep_file, with_answers
 from .trials import Trial
 
 BLOCK = 16
-"""Trials that are asked together: they have all their answers at the same time, and figures from then on."""
+"""Number of trials that are asked together: they are complete, and have figures, at the same time."""
 
 
 def sweep(
@@ -45,23 +45,23 @@ def sweep(
     trials = with_original(trials)
     started = empty_sweep(plan, extraction.provenance, loaded.dtype)
     with sweep_file(path, started, trials, extraction.spec) as file:
-        shares = in_order(len(trials), started.questions)
-        missing = [share for share in shares if share not in file.held]
+        shares = order_shares(len(trials), started.questions)
+        missing = [share for share in shares if share not in file.answers]
         if progress is not None:
-            progress(len(file.held), len(shares))
-        answers = asker(loaded, extraction, plan, trials, missing, stop)
-        with closing(answers):  # frees what the iterator holds if `progress` stops the sweep
-            for batch in answers:
+            progress(len(file.answers), len(shares))
+        batches = asker(loaded, extraction, plan, trials, missing, stop)
+        with closing(batches):  # frees what the iterator uses if `progress` stops the sweep
+            for batch in batches:
                 file.add(batch)
                 if progress is not None:
-                    progress(len(file.held), len(shares))
-    return with_answers(started, trials, file.held)
+                    progress(len(file.answers), len(shares))
+    return with_answers(started, trials, file.answers)
 
 
-def in_order(n_trials: int, questions: Sequence[Question]) -> list[Share]:
-    """All shares, a block of trials after the other; within a block by the length of the prompts.
+def order_shares(n_trials: int, questions: Sequence[Question]) -> list[Share]:
+    """All shares, one block of trials after the other; within a block by the length of the prompts.
 
-    So a batch holds few prompts of about one length under many trials: little padding, and few random numbers to draw.
+    So a batch contains few prompts of about one length for many trials: little padding, and few random numbers.
     """
     by_length = sorted(range(len(questions)), key=lambda q: (len(str(questions[q].row["prompt"])), q))
     blocks = (range(first, min(first + BLOCK, n_trials)) for first in range(0, n_trials, BLOCK))
@@ -69,9 +69,9 @@ def in_order(n_trials: int, questions: Sequence[Question]) -> list[Share]:
 
 
 def with_original(trials: Sequence[Trial]) -> tuple[Trial, ...]:
-    """The trials with the untouched model among them."""
-    known = any(trial.arm == "original" for trial in trials)
-    return tuple(trials) if known else (Trial(), *trials)
+    """The trials with the untouched model, which comes first if it is missing."""
+    has_original = any(trial.arm == "original" for trial in trials)
+    return tuple(trials) if has_original else (Trial(), *trials)
 
 
 def sweep_results(sweep: Sweep) -> tuple[Result, ...]:

@@ -1,6 +1,6 @@
-"""The file of a sweep: one line that says what was asked, one line per trial, one line per answer.
+"""The file of a sweep: one line with the questions, one line per trial, one line per answer.
 
-Knows what the lines mean; how they reach the disk and are found again there is in `files/growing_file.py`.
+Knows what the lines mean; how they are written and read is in `files/growing_file.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from s2e_core.values import Provenance
 from .plan import Answer, Outcome, Plan, Question, Share
 from .trials import Trial, trial_entry, trial_from, trial_key
 
-SWEEP = Kind("steer2edit sweep", "a sweep", "another sweep: its questions, model, number format or dice", SweepError)
+SWEEP = Kind(
+    "steer2edit sweep", "a sweep", "another sweep: its questions, model, number format or random seed", SweepError
+)
 VERSION = 1
 
 
@@ -37,16 +39,16 @@ class Sweep:
     seed: int
     max_new_tokens: int
     less_is_better: bool
-    """Of the attribute: true for thinking length."""
+    """True if a smaller attribute is better, as for thinking length."""
     number_format: str
-    """In which the model ran ("float32"): another one may answer otherwise."""
+    """Number format of the model, such as "float32"; another one may give other answers."""
     provenance: Provenance
     questions: tuple[Question, ...]
     outcomes: tuple[Outcome, ...] = ()
 
 
 def empty_sweep(plan: Plan, provenance: Provenance, dtype: torch.dtype) -> Sweep:
-    """A sweep in which nothing has been asked yet."""
+    """A sweep without answers."""
     return Sweep(
         behavior=plan.behavior.name,
         title=plan.behavior.title,
@@ -62,13 +64,13 @@ def empty_sweep(plan: Plan, provenance: Provenance, dtype: torch.dtype) -> Sweep
     )
 
 
-def with_answers(sweep: Sweep, trials: Sequence[Trial], held: Mapping[Share, Answer]) -> Sweep:
+def with_answers(sweep: Sweep, trials: Sequence[Trial], answers: Mapping[Share, Answer]) -> Sweep:
     """The sweep with every trial that has all its answers."""
     numbers = range(len(sweep.questions))
     complete = (
-        Outcome(trial, tuple(held[Share(t, q)] for q in numbers))
+        Outcome(trial, tuple(answers[Share(t, q)] for q in numbers))
         for t, trial in enumerate(trials)
-        if all(Share(t, q) in held for q in numbers)
+        if all(Share(t, q) in answers for q in numbers)
     )
     return replace(sweep, outcomes=tuple(complete))
 
@@ -76,69 +78,71 @@ def with_answers(sweep: Sweep, trials: Sequence[Trial], held: Mapping[Share, Ans
 def load_sweep(path: Path, spec: ModelSpec) -> Sweep:
     """A saved sweep; its `provenance` says of which weights. `spec` is that of the model.
 
-    Raises SweepError for a file that is no sweep or damaged, or that names components which the model lacks.
+    Raises SweepError if the file is not a sweep, is damaged, or names components that the model does not have.
     """
     lines = held_lines(path, SWEEP)
     if not lines:
-        raise SweepError(f"{path.name} is not a sweep: it is missing or empty. Choose another file.")
+        raise SweepError(f"{path.name} is not a sweep: it does not exist or is empty. Choose another file.")
     try:
-        return with_answers(_sweep(lines[0]), _trials(lines, spec), _held(lines))
+        return with_answers(_sweep(lines[0]), _trials(lines, spec), _answers(lines))
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise SweepError(f"{path.name} is damaged or of another model ({error}). Run the sweep again.") from error
+        raise SweepError(
+            f"{path.name} is damaged or belongs to another model ({error}). Run the sweep again."
+        ) from error
 
 
 class SweepFile:
-    """The answers known so far, and the open file that new ones are added to; without a path they are only held."""
+    """The answers so far, and the open file that new ones are added to; without a file they stay in memory."""
 
     def __init__(
-        self, trials: Sequence[Trial], held: dict[Share, Answer], file: GrowingFile | None, numbers: Sequence[int]
+        self, trials: Sequence[Trial], answers: dict[Share, Answer], file: GrowingFile | None, numbers: Sequence[int]
     ) -> None:
-        """`numbers` are those of the trials in the file."""
-        self.trials, self.held = trials, held
+        """`numbers` are the trials' line numbers among those of the file's trials."""
+        self.trials, self.answers = trials, answers
         self._file, self._numbers = file, numbers
 
-    def add(self, answered: Sequence[tuple[Share, Answer]]) -> None:
-        """Raises SweepError where the disk takes no more."""
-        self.held.update(answered)
+    def add(self, answers: Sequence[tuple[Share, Answer]]) -> None:
+        """Add answers to the file at once. Raises SweepError if they cannot be written."""
+        self.answers.update(answers)
         if self._file is not None:
             self._file.add(
-                {"t": self._numbers[share.trial], "q": share.question, **asdict(it)} for share, it in answered
+                {"t": self._numbers[share.trial], "q": share.question, **asdict(answer)} for share, answer in answers
             )
 
 
 @contextmanager
 def sweep_file(path: Path | None, sweep: Sweep, trials: Sequence[Trial], spec: ModelSpec) -> Iterator[SweepFile]:
-    """Open or begin the file of a sweep; `held` has what it holds for these trials.
+    """Open or begin the file of a sweep; its `answers` are those that the file contains for these trials.
 
-    Raises SweepError where the file belongs to another sweep (other questions, model or dice), is being written to, or
-    cannot be written.
+    Raises SweepError if the file belongs to another sweep (other questions, model or random seeds), another run is
+    writing to it, or it cannot be written.
     """
     if path is None:
         yield SweepFile(trials, {}, None, [])
         return
     with growing_file(path, _entry(sweep), SWEEP) as file:
-        yield _opened(file, trials, spec)
+        yield _open(file, trials, spec)
 
 
-def _opened(file: GrowingFile, trials: Sequence[Trial], spec: ModelSpec) -> SweepFile:
-    """Trials that the file does not know get a line of their own."""
-    known = {trial_key(trial): number for number, trial in enumerate(_trials(file.lines, spec))}
-    new = []
+def _open(file: GrowingFile, trials: Sequence[Trial], spec: ModelSpec) -> SweepFile:
+    """Add a line for every trial that the file does not contain yet."""
+    number_of = {trial_key(trial): number for number, trial in enumerate(_trials(file.lines, spec))}
+    entries = []
     for trial in trials:
-        if trial_key(trial) not in known:
-            known[trial_key(trial)] = len(known)
-            new.append({"trial": trial_entry(trial)})
-    file.add(new)
-    numbers = [known[trial_key(trial)] for trial in trials]
-    place: dict[int, list[int]] = {}
+        if trial_key(trial) not in number_of:
+            number_of[trial_key(trial)] = len(number_of)
+            entries.append({"trial": trial_entry(trial)})
+    file.add(entries)
+    numbers = [number_of[trial_key(trial)] for trial in trials]
+    indices: dict[int, list[int]] = {}
     for index, number in enumerate(numbers):
-        place.setdefault(number, []).append(index)
-    held = {
+        indices.setdefault(number, []).append(index)
+    answers = {
         Share(index, share.question): answer
-        for share, answer in _held(file.lines).items()
-        for index in place.get(share.trial, ())
+        for share, answer in _answers(file.lines).items()
+        for index in indices.get(share.trial, ())
     }
-    return SweepFile(trials, held, file, numbers)
+    return SweepFile(trials, answers, file, numbers)
 
 
 def _entry(sweep: Sweep) -> dict[str, Any]:
@@ -147,21 +151,21 @@ def _entry(sweep: Sweep) -> dict[str, Any]:
         "number_format",
     )  # fmt: skip
     questions = [{"row": dict(q.row), "side": q.side, "seed": q.seed, "prompt": q.prompt} for q in sweep.questions]
-    described = {name: getattr(sweep, name) for name in names}
+    fields = {name: getattr(sweep, name) for name in names}
     provenance = asdict(sweep.provenance)
-    return {"version": VERSION, **described, "provenance": provenance, "questions": questions}
+    return {"version": VERSION, **fields, "provenance": provenance, "questions": questions}
 
 
 def _sweep(entry: Mapping[str, Any]) -> Sweep:
-    kept = {name: value for name, value in entry.items() if name not in ("format", "version")}
-    kept["questions"] = tuple(Question(**question) for question in kept["questions"])
-    kept["provenance"] = Provenance(**kept["provenance"])
-    return Sweep(**kept)
+    fields = {name: value for name, value in entry.items() if name not in ("format", "version")}
+    fields["questions"] = tuple(Question(**question) for question in fields["questions"])
+    fields["provenance"] = Provenance(**fields["provenance"])
+    return Sweep(**fields)
 
 
 def _trials(lines: Sequence[Any], spec: ModelSpec) -> list[Trial]:
     return [trial_from(line["trial"], spec) for line in lines if "trial" in line]
 
 
-def _held(lines: Sequence[Any]) -> dict[Share, Answer]:
+def _answers(lines: Sequence[Any]) -> dict[Share, Answer]:
     return {Share(line["t"], line["q"]): Answer(line["text"], line["n_tokens"]) for line in lines if "t" in line}

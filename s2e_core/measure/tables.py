@@ -1,6 +1,6 @@
-"""What was measured as lines for the terminal and as rows for CSV.
+"""Results and evaluations as lines for the terminal and as rows for CSV.
 
-Knows results and evaluations; nothing is measured or printed here. The columns of a sweep are those of the page's CSV.
+Measures and prints nothing. The columns of a sweep are those of the page's CSV.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ def result_lines(results: Sequence[Result], front: Sequence[int] = (), order: Se
         silent = result.flaws["empty"].value + result.flaws["repeated"].value
         figures = (figure_text(figure) for figure in (result.attribute, result.kept, result.tokens))
         rows.append(("*" if n in front else "", result.trial.label, *figures, f"{silent:.3f}"))
-    return aligned(rows)
+    return _align(rows)
 
 
 def evaluation_lines(evaluations: Sequence[Evaluation]) -> list[str]:
-    """One line per figure and one column per variant, and how many prompts each figure rests on."""
+    """One line per figure and one column per variant, and the number of prompts behind each figure."""
     figures = [evaluation.figures() for evaluation in evaluations]
     rows = [("figure", *(evaluation.label for evaluation in evaluations), "prompts")]
     for name in HOW:
-        counts = {made[name].count for made in figures if name in made}
+        counts = {one[name].count for one in figures if name in one}
         if counts:
-            cells = (figure_text(made[name]) if name in made else "" for made in figures)
+            cells = (figure_text(one[name]) if name in one else "" for one in figures)
             rows.append((name, *cells, str(max(counts))))
-    return aligned(rows)
+    return _align(rows)
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def _align(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows of cells as lines with columns of one width."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -1,4 +1,4 @@
-"""Attribute against utility: which trials nobody beats on both, and which is best where little utility may be lost.
+"""Attribute against utility: which trials no other beats on both, and which is best if little utility may be lost.
 
 Knows figures only.
 """
@@ -12,20 +12,20 @@ from .trials import Arm
 
 
 def pareto_front(results: Sequence[Result], *, less_is_better: bool) -> tuple[int, ...]:
-    """Positions of the trials that no other beats in attribute without losing utility, by rising utility."""
+    """Indices of the trials that no other beats in attribute without losing utility, by rising utility."""
     front = [n for n, result in enumerate(results) if not any(_beats(o, result, less_is_better) for o in results)]
     return tuple(sorted(front, key=lambda n: results[n].kept.value))
 
 
 def best_within(results: Sequence[Result], arm: Arm, floor: float, *, less_is_better: bool) -> int | None:
-    """Position of the best trial of an arm that keeps at least `floor` of the utility (0.97 is 97 %), or None.
+    """Index of the best trial of an arm that keeps at least `floor` of the utility (0.97 is 97 %), or None.
 
-    Where less is better, silence would be best: at most `1 - floor` of the answers may be empty.
+    If less is better, silence would be best, so at most `1 - floor` of the answers may be empty.
     """
-    kept = [n for n, result in enumerate(results) if result.trial.arm == arm and result.kept.value >= floor]
+    allowed = [n for n, result in enumerate(results) if result.trial.arm == arm and result.kept.value >= floor]
     if less_is_better:
-        kept = [n for n in kept if results[n].flaws["empty"].value <= 1 - floor]
-    return max(kept, key=lambda n: (_gain(results[n], less_is_better), results[n].kept.value), default=None)
+        allowed = [n for n in allowed if results[n].flaws["empty"].value <= 1 - floor]
+    return max(allowed, key=lambda n: (_gain(results[n], less_is_better), results[n].kept.value), default=None)
 
 
 def _gain(result: Result, less_is_better: bool) -> float:

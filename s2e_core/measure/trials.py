@@ -1,4 +1,4 @@
-"""The settings that are tried against each other: the untouched model, steering strengths, edits, and their grids.
+"""The variants that are compared with each other: the untouched model, steering strengths, edits, and their grids.
 
 Knows settings and scores; no model, no prompt and no figure.
 """
@@ -23,19 +23,25 @@ Arm = Literal["original", "steering", "edit"]
 PAPER_RHO_ATTN = (0.1, 0.2, 0.3, 0.4, 0.5)
 PAPER_RHO_MLP = (0.3, 0.45, 0.6, 0.75, 0.9)
 PAPER_ALPHA = (0.05, 0.2, 0.4, 0.6, 0.8)
-"""Five values each over the spans that the authors sweep: 125 settings."""
+"""Five values of each dial over the ranges that the authors sweep: 125 settings."""
 PAPER_GAMMA = tuple(round(0.1 * step, 1) for step in range(1, 16))
-"""The authors' steering strengths, 0.1 to 1.5."""
+"""Steering strengths of the authors, 0.1 to 1.5."""
+
+LEFT_OUT = "without "
+"""Beginning of the name of a trial that leaves one component out; it stands in the file of a sweep."""
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """One thing to try: the untouched model (neither is given), an edit, or activation steering."""
+    """One thing to try: an edit (`settings`), activation steering (`gamma`), or the untouched model (neither).
+
+    Raises SettingsError for settings and gamma together, and for a gamma that is not finite.
+    """
 
     settings: EditSettings | None = None
     gamma: float | None = None
     name: str = ""
-    """What it is called in a plot; made from the settings where it is empty."""
+    """Name in tables and plots; if empty, `label` describes the dials."""
 
     def __post_init__(self) -> None:
         if self.settings is not None and self.gamma is not None:
@@ -51,21 +57,41 @@ class Trial:
 
     @property
     def label(self) -> str:
+        """The name, or else the arm and its dials: "original", "steering γ = 0.3", "ρ attn 0.3, ..., strength 1"."""
         if self.name:
             return self.name
-        if self.settings is None:
-            return "original" if self.gamma is None else f"steering γ = {self.gamma:g}"
-        return settings_label(self.settings)
+        if self.settings is not None:
+            return self.dials
+        return f"steering {self.dials}" if self.gamma is not None else "original"
+
+    @property
+    def short_label(self) -> str:
+        """The label without a strength of 1, which is the paper's edit."""
+        return settings_label(self.settings, short=True) if self.settings and not self.name else self.label
+
+    @property
+    def dials(self) -> str:
+        """The dials alone: "γ = 0.3", "ρ attn 0.3, ρ mlp off, α 0.5, strength 1"; empty for the untouched model."""
+        if self.settings is not None:
+            return settings_label(self.settings)
+        return "" if self.gamma is None else f"γ = {self.gamma:g}"
+
+    @property
+    def left_out(self) -> str:
+        """Name of the component that a trial of `leave_one_out` leaves out; empty for every other trial."""
+        return self.name.removeprefix(LEFT_OUT) if self.name.startswith(LEFT_OUT) else ""
 
 
-def settings_label(settings: EditSettings) -> str:
-    """The dials in a few words: "ρ attn 0.3, ρ mlp off, α 0.5, strength 1"."""
-    rhos = ("off" if rho is None else f"{rho:.3g}" for rho in (settings.rho_attn, settings.rho_mlp))
-    return "ρ attn {}, ρ mlp {}, α {:.3g}, strength {:.3g}".format(*rhos, settings.alpha, settings.strength)
+def settings_label(settings: EditSettings, *, short: bool = False) -> str:
+    """The dials in a few words: "ρ attn 0.3, ρ mlp off, α 0.5, strength 1"; `short` leaves out a strength of 1."""
+    attn, mlp = ("off" if rho is None else f"{rho:.3g}" for rho in (settings.rho_attn, settings.rho_mlp))
+    strength = f"{settings.strength:.3g}"
+    label = f"ρ attn {attn}, ρ mlp {mlp}, α {settings.alpha:.3g}"
+    return label if short and strength == "1" else f"{label}, strength {strength}"
 
 
 def trial_variant(trial: Trial, extraction: Extraction) -> Variant:
-    """What a batch row runs for a trial."""
+    """The variant that a trial runs."""
     if trial.settings is not None:
         return Edited(build_edit(extraction, trial.settings))
     return Original() if trial.gamma is None else Steered(extraction.directions, trial.gamma)
@@ -77,7 +103,7 @@ def edit_grid(
     alpha: Iterable[float] = PAPER_ALPHA,
     strength: Iterable[float] = (1.0,),
 ) -> tuple[Trial, ...]:
-    """Every combination; by default the paper's 125 settings. Both kinds off is no edit and left out."""
+    """Every combination; by default the paper's 125 settings. Heads and neurons both off is no edit and is left out."""
     return tuple(
         Trial(EditSettings(attn, mlp, share, strength=factor))
         for attn, mlp, share, factor in product(rho_attn, rho_mlp, alpha, strength)
@@ -91,48 +117,47 @@ def steering_grid(gammas: Iterable[float] = PAPER_GAMMA) -> tuple[Trial, ...]:
 
 
 def progressive(edit: WeightEdit, counts: Sequence[int] | None = None) -> tuple[Trial, ...]:
-    """The edit with only its strongest components, more and more of them, each with the lambda it has in the whole.
+    """The edit with only its strongest components by |lambda|, more and more of them, each with its own lambda.
 
-    By default 1, 2, 4, ... up to all of them. "Strongest" is by |lambda|.
+    By default their numbers are 1, 2, 4, ... up to all of them.
     """
-    ranked = _ranked(edit)
-    counts = counts or [*_doubling(len(ranked)), len(ranked)]
+    components = _rank(edit)
+    counts = counts or [*_doublings(len(components)), len(components)]
     return tuple(
-        Trial(_only(edit.settings, ranked[:count]), name=f"{count} component{'s' * (count != 1)}") for count in counts
+        Trial(_only(edit.settings, components[:count]), name=f"{count} component{'s' * (count != 1)}")
+        for count in counts
     )
 
 
 def leave_one_out(edit: WeightEdit, most: int = 16) -> tuple[Trial, ...]:
-    """The edit without one of its `most` strongest components, for each of them."""
+    """For each of the `most` strongest components by |lambda|: the edit without it."""
     return tuple(
-        Trial(_without(edit.settings, component), name=f"without {_component_name(edit.spec, component)}")
-        for component in _ranked(edit)[:most]
+        Trial(_without(edit.settings, component), name=f"{LEFT_OUT}{_component_name(edit.spec, component)}")
+        for component in _rank(edit)[:most]
     )
 
 
-def _ranked(edit: WeightEdit) -> list[Component]:
-    found = [
+def _rank(edit: WeightEdit) -> list[Component]:
+    ranks = [
         (-abs(value), Component(site, index))
         for site, strengths in enumerate(edit.strength)
         for index, value in enumerate(strengths.tolist())
         if value
     ]
-    return [component for _, component in sorted(found)]
+    return [component for _, component in sorted(ranks)]
 
 
-def _doubling(end: int) -> Iterable[int]:
+def _doublings(end: int) -> Iterable[int]:
     count = 1
     while count < end:
         yield count
         count *= 2
 
 
-def _only(settings: EditSettings, kept: Sequence[Component]) -> EditSettings:
-    """What was chosen by hand stays chosen by hand, with its threshold waived; the rest stays behind the threshold."""
-    chosen = frozenset(kept)
-    selection = settings.selection
-    narrowed = replace(selection, only=chosen, included=selection.included & chosen)
-    return replace(settings, selection=narrowed)
+def _only(settings: EditSettings, components: Sequence[Component]) -> EditSettings:
+    """What was included by hand has no threshold as before; the rest keeps its threshold."""
+    only, selection = frozenset(components), settings.selection
+    return replace(settings, selection=replace(selection, only=only, included=selection.included & only))
 
 
 def _without(settings: EditSettings, component: Component) -> EditSettings:
@@ -163,12 +188,12 @@ def trial_from(entry: Mapping[str, Any], spec: ModelSpec) -> Trial:
 
 
 def trial_key(trial: Trial) -> str:
-    """Two trials are the same if they run the same, whatever they are called."""
+    """What a trial runs as text, whatever its name: two trials with one key are the same."""
     return repr({**trial_entry(trial), "name": ""})
 
 
 def edit_size(extraction: Extraction, trial: Trial) -> tuple[int, int] | None:
-    """Heads and neurons that a trial's edit touches; None for what is no edit."""
+    """Heads and neurons that a trial's edit changes; None if the trial is not an edit."""
     if trial.settings is None:
         return None
     edit = build_edit(extraction, trial.settings)

@@ -1,7 +1,7 @@
 """Capture the mean input of every projection over the response spans of a contrast set.
 
 Knows forward passes. Activations are reduced inside the hooks and never kept; examples of similar length share a batch;
-batches are added up in fp64 (fp32 where a device has none): a steering direction is a small difference of large means.
+batches are added up in fp64 (fp32 if the device has no fp64): a direction is a small difference of large means.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from s2e_core.spec import Site
 from s2e_core.text import dtype_name
 from s2e_core.values import ActivationMeans, ContrastSet, Example, MeanInputs
 
-MAX_BATCH_TOKENS = 4096  # padded tokens per forward pass
+MAX_BATCH_TOKENS = 4096
+"""Most padded tokens of one forward pass."""
 
 
 @dataclass(frozen=True, eq=False)
-class Span:
-    """One example as token ids."""
+class ExampleSpan:
+    """One example as token ids, with the start of its response span."""
 
     ids: list[int]
     start: int
@@ -38,29 +39,29 @@ class Span:
     is_positive: bool
 
     @property
-    def read(self) -> tuple[tuple[int, ...], int]:
-        """All that the averaged activations depend on: the last token is predicted, and never read."""
+    def model_input(self) -> tuple[tuple[int, ...], int]:
+        """All that the mean activations depend on: the last token is only predicted."""
         return tuple(self.ids[:-1]), self.start
 
 
 def capture_means(loaded: LoadedModel, contrast: ContrastSet, *, progress: Progress | None = None) -> ActivationMeans:
-    """Mean input of every site over the positions that predict the response (method, step 0), per side.
+    """Mean input of every site over the response span, for each side: what README, step 1: direction starts from.
 
     Every example weighs the same, whatever its length, and so does every run of a site that runs several times in one
-    forward pass. `progress` is called with (examples done, examples in all)
-    after each batch. Raises ContrastDataError when a side has no response left after tokenisation or the sides are the
-    same to the model, and S2EError where the numbers of the examples are too large for the model's number format.
+    forward pass. `progress` is called with (examples done, examples in total) after each batch. Raises
+    ContrastDataError if a side has no response of at least one token, an example is too long for the model, or the
+    model cannot distinguish the sides, and S2EError if the activations are too large for the model's number format.
     """
     spans = [
-        *spans_of(loaded, contrast.positive, f"the positive side of {contrast.name}"),
-        *spans_of(loaded, contrast.negative, f"the negative side of {contrast.name}", is_positive=False),
+        *tokenize_examples(loaded, contrast.positive, f"the positive side of {contrast.name}"),
+        *tokenize_examples(loaded, contrast.negative, f"the negative side of {contrast.name}", is_positive=False),
     ]
     n_positive = sum(span.is_positive for span in spans)
     _refuse_same_sides(contrast.name, spans, n_positive)
-    sums = _summed(loaded, spans, progress)
+    sums = _sum_sides(loaded, spans, progress)
     counts = torch.tensor([n_positive, len(spans) - n_positive])
     sites = loaded.spec.sites
-    means = [  # per site (2, n_inputs), and what it writes beside them
+    means = [  # per site (2, n_captured)
         total.cpu().double() / counts.unsqueeze(1) / site.runs for site, total in zip(sites, sums, strict=True)
     ]
     inputs = [mean[:, : site.n_inputs].float() for site, mean in zip(sites, means, strict=True)]
@@ -80,14 +81,14 @@ def capture_means(loaded: LoadedModel, contrast: ContrastSet, *, progress: Progr
 def capture_inputs(
     loaded: LoadedModel, examples: Sequence[Example], *, name: str = "examples", progress: Progress | None = None
 ) -> MeanInputs:
-    """Mean input of every site over the positions that predict the responses, sides not told apart.
+    """Mean input of every site over the response spans of examples without sides.
 
-    For a steering direction from elsewhere: scores need mean inputs beside it, and no contrast. Take texts like those
-    the edit is for; to weigh two sides alike, as the method does, use `capture_means`. Progress and errors are those of
+    For a direction from elsewhere: its scores need mean inputs and no contrast set. Choose texts like those that the
+    edit is for; to weigh two sides equally, as the method does, use `capture_means`. Progress and errors are those of
     `capture_means`.
     """
-    spans = spans_of(loaded, examples, name)
-    sums = _summed(loaded, spans, progress)
+    spans = tokenize_examples(loaded, examples, name)
+    sums = _sum_sides(loaded, spans, progress)
     mean = tuple(
         (total[0, : site.n_inputs].cpu().double() / len(spans) / site.runs).float()
         for site, total in zip(loaded.spec.sites, sums, strict=True)
@@ -95,49 +96,55 @@ def capture_inputs(
     return MeanInputs(loaded.spec, mean, len(spans), loaded.provenance(name, content_hash(examples)))
 
 
-def spans_of(loaded: LoadedModel, examples: Sequence[Example], name: str, *, is_positive: bool = True) -> list[Span]:
+def tokenize_examples(
+    loaded: LoadedModel, examples: Sequence[Example], name: str, *, is_positive: bool = True
+) -> list[ExampleSpan]:
+    """Examples as tokens, without those that have no prompt or no response; `name` names them in messages.
+
+    Raises ContrastDataError if no example is left or one is too long for the model.
+    """
     encoded = [example_ids(loaded.tokenizer, example) for example in examples]
-    usable = [Span(ids, start, is_positive) for ids, start in encoded if len(ids) > start > 0]
+    usable = [ExampleSpan(ids, start, is_positive) for ids, start in encoded if len(ids) > start > 0]
     if not usable:
         raise ContrastDataError(f"No example of {name} has a prompt and a response of at least one token.")
     _check_lengths(loaded, usable)
     return usable
 
 
-def _refuse_same_sides(name: str, spans: Sequence[Span], n_positive: int) -> None:
-    """Of equal means nothing but rounding is left, which has a direction too, and scores like any other."""
+def _refuse_same_sides(name: str, spans: Sequence[ExampleSpan], n_positive: int) -> None:
+    """The difference of equal means is rounding noise, whose direction would give scores like any other."""
     shares: Counter[tuple[tuple[int, ...], int]] = Counter()
     for span in spans:
-        shares[span.read] += len(spans) - n_positive if span.is_positive else -n_positive
+        shares[span.model_input] += len(spans) - n_positive if span.is_positive else -n_positive
     if not any(shares.values()):
         raise ContrastDataError(
-            f"Both sides of {name} are the same to the model, so that no direction leads from one to the other. "
-            "Responses to the same prompts have to differ before their last token, which is predicted and never read. "
-            "Give responses of several words."
+            f"Both sides of {name} are the same to the model, so no direction leads from one to the other. Responses "
+            "to the same prompt must differ before their last token, which the model predicts but never reads. Give "
+            "responses of several words."
         )
 
 
-def _summed(loaded: LoadedModel, spans: Sequence[Span], progress: Progress | None) -> list[Tensor]:
-    """Per site (2, n_captured): the sums of the examples' means, positive and negative."""
+def _sum_sides(loaded: LoadedModel, spans: Sequence[ExampleSpan], progress: Progress | None) -> list[Tensor]:
+    """Sums of the examples' means, positive and negative. Per site: (2, n_captured)."""
     sides = torch.tensor([[span.is_positive for span in spans], [not span.is_positive for span in spans]]).float()
     return weighted_sums(loaded, spans, sides, progress)
 
 
 def weighted_sums(
-    loaded: LoadedModel, spans: Sequence[Span], weights: Tensor, progress: Progress | None = None
+    loaded: LoadedModel, spans: Sequence[ExampleSpan], weights: Tensor, progress: Progress | None = None
 ) -> list[Tensor]:
-    """Per site (R, n_captured): R weighted sums of the examples' means in one pass; `weights` is (R, examples).
+    """R weighted sums of the examples' means in one pass; `weights` is (R, examples). Per site: (R, n_captured).
 
-    The means are of the n_inputs and, where a site writes more than they give, of that, (d,), behind them. On the
-    model's device, in fp64 where it has it. A site that runs several times in a pass has its runs added up. Raises
-    S2EError where a number is not finite.
+    A mean consists of the n_inputs and, if the site has extra output, the mean of that, (d,), after them. The sums are
+    on the model's device, in fp64 if it has fp64. All runs of a site that runs several times in a pass are added up.
+    Raises S2EError if a sum is not finite.
     """
     dtype = torch.float32 if loaded.device.type == "mps" else torch.float64
     sizes = [site.n_inputs + site.writes_more * loaded.spec.d_model for site in loaded.spec.sites]
     sums = [torch.zeros(len(weights), n_captured, dtype=dtype, device=loaded.device) for n_captured in sizes]
 
-    def add(site: int, places: Sequence[int], reduced: Tensor) -> None:
-        sums[site].add_(reduced.to(sums[site]))
+    def add(site: int, indices: Sequence[int], captured: Tensor) -> None:
+        sums[site].add_(captured.to(sums[site]))
 
     reduce_spans(loaded, spans, weights, add, progress)
     _refuse_not_finite(loaded, sums)
@@ -145,40 +152,40 @@ def weighted_sums(
 
 
 def _refuse_not_finite(loaded: LoadedModel, sums: Sequence[Tensor]) -> None:
-    """A score of NaN would read as none: no component would seem to matter, without a word."""
+    """Scores of NaN would pass no threshold: no component would seem to matter, without any message."""
     for site, total in zip(loaded.spec.sites, sums, strict=True):
         if not bool(total.isfinite().all()):
             raise S2EError(
                 f"On these examples the model computes numbers that are not finite (NaN or infinity), first at the "
-                f"input of {site.name}: most likely they are too large for {dtype_name(loaded.dtype)}. Load the model "
-                "in float32 (--dtype float32)."
+                f"input of {site.name}. They are probably too large for {dtype_name(loaded.dtype)}. Load the model in "
+                "float32 (--dtype float32)."
             )
 
 
 def reduce_spans(
     loaded: LoadedModel,
-    spans: Sequence[Span],
+    spans: Sequence[ExampleSpan],
     weights: Tensor | None,
     take: Callable[[int, Sequence[int], Tensor], None],
     progress: Progress | None = None,
 ) -> None:
-    """Run every batch and hand out what its hooks reduced: take(site, places of the batch's spans, reduced).
+    """Run every batch and call take(site, indices of the batch's spans, captured) for every site.
 
-    `reduced` is (R, n_captured) in fp32, the sums of the batch's means under `weights` (R, examples), or with None the
-    means of every example of the batch, in the order of the places; it is not kept.
+    `captured` is (R, n_captured) in fp32: the sums of the batch's means weighted by `weights` (R, examples), or without
+    weights the mean of every example of the batch, in the order of the indices. It is not kept.
     """
     done = 0
     with loaded.lock, torch.inference_mode():
-        for places in batches_of(spans):
+        for indices in split_batches(spans):
             _run_batch(
-                loaded, [spans[i] for i in places], None if weights is None else weights[:, places], places, take
+                loaded, [spans[i] for i in indices], None if weights is None else weights[:, indices], indices, take
             )
-            done += len(places)
+            done += len(indices)
             if progress is not None:
                 progress(done, len(spans))
 
 
-def _check_lengths(loaded: LoadedModel, spans: Sequence[Span]) -> None:
+def _check_lengths(loaded: LoadedModel, spans: Sequence[ExampleSpan]) -> None:
     limit = loaded.context_length
     longest = max(len(span.ids) for span in spans)
     if limit is not None and longest > limit:
@@ -187,8 +194,8 @@ def _check_lengths(loaded: LoadedModel, spans: Sequence[Span]) -> None:
         )
 
 
-def batches_of(spans: Sequence[Span]) -> Iterator[list[int]]:
-    """Places of the spans of each batch: similar lengths, longest first, at most MAX_BATCH_TOKENS padded tokens."""
+def split_batches(spans: Sequence[ExampleSpan]) -> Iterator[list[int]]:
+    """Indices of the spans of each batch: similar lengths, longest first, at most MAX_BATCH_TOKENS padded tokens."""
     batch: list[int] = []
     for i in sorted(range(len(spans)), key=lambda i: len(spans[i].ids), reverse=True):
         if batch and (len(batch) + 1) * len(spans[batch[0]].ids) > MAX_BATCH_TOKENS:
@@ -200,9 +207,9 @@ def batches_of(spans: Sequence[Span]) -> Iterator[list[int]]:
 
 def _run_batch(
     loaded: LoadedModel,
-    batch: Sequence[Span],
+    batch: Sequence[ExampleSpan],
     weights: Tensor | None,
-    places: Sequence[int],
+    indices: Sequence[int],
     take: Callable[[int, Sequence[int], Tensor], None],
 ) -> None:
     width = max(len(span.ids) for span in batch)
@@ -215,32 +222,32 @@ def _run_batch(
         mask[row, :n] = 1
         means[row, row, span.start - 1 : n - 1] = 1 / (n - span.start)
     positions = means.flatten(1) if weights is None else weights @ means.flatten(1)
-    with _reducing(loaded, positions.to(loaded.device), lambda site, reduced: take(site, places, reduced)):
-        # The body without the language-model head: its logits would be the largest tensor of all.
+    with _capture_inputs(loaded, positions.to(loaded.device), lambda site, captured: take(site, indices, captured)):
+        # The language-model head is left out: its logits would be the largest tensor of all.
         loaded.model.base_model(input_ids=ids.to(loaded.device), attention_mask=mask.to(loaded.device), use_cache=False)
 
 
 @contextmanager
-def _reducing(loaded: LoadedModel, weights: Tensor, take: Callable[[int, Tensor], None]) -> Iterator[None]:
-    """While the context lasts, hand out the weighted sums of every site's inputs; `weights` is (R, B * T)."""
+def _capture_inputs(loaded: LoadedModel, weights: Tensor, take: Callable[[int, Tensor], None]) -> Iterator[None]:
+    """While the context lasts, call take(site, weighted sums of its inputs); `weights` is (R, B * T)."""
     handles: list[RemovableHandle] = []
     used = weights.any(dim=0).nonzero().squeeze(1)  # positions inside a span
     shares = weights[:, used]
     try:
         for index, site in enumerate(loaded.spec.sites):
             if site.experts:
-                handles += watch(loaded.model, site, _experts_reducer(weights, site, partial(take, index)))
+                handles += watch(loaded.model, site, _experts_hook(weights, site, partial(take, index)))
             else:
-                reduce = _reducer(shares, used, weights.shape[1], partial(take, index))
-                places = map(loaded.model.get_submodule, site.places)
-                handles += [place.register_forward_pre_hook(reduce) for place in places]
+                hook = _input_hook(shares, used, weights.shape[1], partial(take, index))
+                modules = map(loaded.model.get_submodule, site.places)
+                handles += [module.register_forward_pre_hook(hook) for module in modules]
         yield
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _reducer(shares: Tensor, used: Tensor, n_positions: int, take: Callable[[Tensor], None]) -> Any:
+def _input_hook(shares: Tensor, used: Tensor, n_positions: int, take: Callable[[Tensor], None]) -> Any:
     def add(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         x = inputs[0].reshape(-1, inputs[0].shape[-1])  # (B * T, n_inputs)
         _check_positions(len(x), n_positions)
@@ -249,8 +256,8 @@ def _reducer(shares: Tensor, used: Tensor, n_positions: int, take: Callable[[Ten
     return add
 
 
-def _experts_reducer(weights: Tensor, site: Site, take: Callable[[Tensor], None]) -> Callable[[Call, Tensor], None]:
-    """Expert by expert over its own tokens alone: inputs of all experts for all tokens are never side by side."""
+def _experts_hook(weights: Tensor, site: Site, take: Callable[[Tensor], None]) -> Callable[[Call, Tensor], None]:
+    """One expert at a time over its own tokens: the inputs of all experts for all tokens never exist together."""
     n = site.n_inputs // site.experts
 
     def add(call: Call, output: Tensor) -> None:
@@ -268,9 +275,9 @@ def _experts_reducer(weights: Tensor, site: Site, take: Callable[[Tensor], None]
     return add
 
 
-def _check_positions(seen: int, given: int) -> None:
-    if seen != given:  # block-wise attention that fills its last block would shift the spans
+def _check_positions(n_positions: int, n_tokens: int) -> None:
+    if n_positions != n_tokens:  # block-wise attention that fills its last block would shift the spans
         raise UnsupportedModelError(
-            f"This model works on {seen} positions where {given} tokens were given, so the responses "
-            "cannot be told from the prompts. Use shorter examples, or another model."
+            f"This model processes {n_positions} positions for {n_tokens} tokens, so the responses cannot be "
+            "distinguished from the prompts. Use shorter examples, or another model."
         )

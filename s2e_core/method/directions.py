@@ -1,8 +1,8 @@
 """Steering directions: the difference of the mean outputs of every projection.
 
 Knows tensors and sites only. The projections are linear, so the direction at a projection's output follows from the
-means of its inputs, v = W (xbar_positive - xbar_negative), and a bias cancels; the biases of experts do not, since
-other tokens are sent to other experts.
+means of its inputs, v = W (xbar_positive - xbar_negative), and a bias cancels. The biases of experts do not cancel,
+since the two sides' tokens are sent to different experts.
 """
 
 import hashlib
@@ -16,13 +16,13 @@ from s2e_core.values import ActivationMeans, SteeringDirections, WeightSource
 
 @torch.no_grad()
 def steering_directions(loaded: WeightSource, means: ActivationMeans) -> SteeringDirections:
-    """v = mean_post(positive) - mean_post(negative) per site (method, step 0), as unit vector and length.
+    """v = mean_post(positive) - mean_post(negative) per site (README, step 1: direction), as unit direction and length.
 
-    A site whose two means are equal gets a zero direction, hence no edit.
+    A site whose two means are equal gets a zero direction, and so no edit.
     """
     units, norms = [], []
     for site, (positive, negative) in enumerate(zip(means.positive, means.negative, strict=True)):
-        v = projected(loaded, site, positive - negative)  # (d,)
+        v = project(loaded, site, positive - negative)  # (d,)
         if site in means.more:
             v = v + means.more[site].to(v.device)
         norm = torch.linalg.vector_norm(v)
@@ -32,20 +32,20 @@ def steering_directions(loaded: WeightSource, means: ActivationMeans) -> Steerin
 
 
 def opposite(directions: SteeringDirections) -> SteeringDirections:
-    """The same directions the other way round, for the opposite behaviour; their provenance says so."""
-    given = directions.provenance
-    digest = hashlib.sha256(f"opposite {given.contrast_hash}".encode()).hexdigest()
-    provenance = replace(given, contrast_name=f"{given.contrast_name}, the opposite", contrast_hash=digest)
+    """The directions of the opposite behaviour, -v; their provenance says so."""
+    source = directions.provenance
+    digest = hashlib.sha256(f"opposite {source.contrast_hash}".encode()).hexdigest()
+    provenance = replace(source, contrast_name=f"{source.contrast_name}, the opposite", contrast_hash=digest)
     return replace(directions, unit=tuple(-unit for unit in directions.unit), provenance=provenance)
 
 
-def projected(loaded: WeightSource, site: int, captured: Tensor) -> Tensor:
-    """W x, (..., d) in fp32, of inputs (..., n_inputs) of one site, plus what stands behind them, (..., d), if any."""
-    first, written = 0, []
+def project(loaded: WeightSource, site: int, captured: Tensor) -> Tensor:
+    """Output W x, (..., d) in fp32, for captured inputs (..., n_inputs) and any extra output (..., d) after them."""
+    first, outputs = 0, []
     for block in loaded.blocks(site):  # (d, n)
         x = captured[..., first : first + block.shape[1]]
-        written.append(x.to(block) @ block.T)
+        outputs.append(x.to(block) @ block.T)
         first += block.shape[1]
     if first < captured.shape[-1]:
-        written.append(captured[..., first:].to(written[0]))
-    return torch.stack(written).sum(dim=0)
+        outputs.append(captured[..., first:].to(outputs[0]))
+    return torch.stack(outputs).sum(dim=0)

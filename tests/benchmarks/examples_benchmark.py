@@ -37,7 +37,7 @@ from s2e_core import (
 from s2e_core.data import contrast_set, fitting_folder
 from s2e_core.measure import Plan
 from s2e_core.method import reliability
-from s2e_core.method.capture import spans_of, weighted_sums
+from s2e_core.method.capture import tokenize_examples, weighted_sums
 from s2e_core.method.scores import score_site
 from s2e_core.model import LoadedModel
 from s2e_core.spec import KINDS, Kind
@@ -69,7 +69,10 @@ class Likeness:
 
 def means_of_examples(loaded: LoadedModel, behavior: Behavior) -> list[Pair]:
     """Per site the mean inputs of every positive and every negative example, (examples, n_inputs) each."""
-    sides = [spans_of(loaded, side, behavior.name) for side in (behavior.contrast.positive, behavior.contrast.negative)]
+    sides = [
+        tokenize_examples(loaded, side, behavior.name)
+        for side in (behavior.contrast.positive, behavior.contrast.negative)
+    ]
     n = len(sides[0])
     every = weighted_sums(loaded, [*sides[0], *sides[1]], torch.eye(n + len(sides[1])))
     return [(x[:n] / s.runs, x[n:] / s.runs) for x, s in zip(every, loaded.spec.sites, strict=True)]

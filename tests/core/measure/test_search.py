@@ -8,7 +8,7 @@ import pytest
 
 from s2e_core import Cancelled, EditSettings, SettingsError, build_edit, find_edit, load_behavior
 from s2e_core.measure import Estimate, Result, SearchPlan, Trial, choose, load_sweep, settings_label, sweep_results
-from s2e_core.measure.choosing import finalists_of, weakened
+from s2e_core.measure.choosing import pick_finalists, weaken_failed
 from s2e_core.measure.proposals import (
     LARGEST,
     LEAST_ALPHA,
@@ -18,9 +18,9 @@ from s2e_core.measure.proposals import (
     MOST_STRENGTH,
     SMALLEST,
     Proposals,
-    params_of,
+    params_to_settings,
     search_space,
-    settings_of,
+    settings_to_params,
 )
 from s2e_core.method import summarize
 from s2e_core.spec import KINDS
@@ -93,12 +93,12 @@ def drawn(made, rounds, **options):
 @pytest.mark.parametrize("kinds", ["both", *KINDS])
 def test_settings_have_the_counts_and_the_size_that_were_drawn(made, kinds):
     params = {"kinds": kinds, "heads": 3, "neurons": 17, "size": 0.08}
-    settings = settings_of(made.extraction, params)
+    settings = params_to_settings(made.extraction, params)
     edit = build_edit(made.extraction, settings)
     assert edit.count("heads") == (3 if kinds in ("both", "heads") else 0)
     assert edit.count("neurons") == (17 if kinds in ("both", "neurons") else 0)
     assert summarize(made.scores, edit).relative_size == pytest.approx(0.08, rel=0.02)
-    back = params_of(made.extraction, settings)
+    back = settings_to_params(made.extraction, settings)
     assert back["kinds"] == kinds and back["size"] == pytest.approx(0.08, rel=0.02)
 
 
@@ -106,7 +106,7 @@ def test_settings_have_the_counts_and_the_size_that_were_drawn(made, kinds):
 def test_settings_stay_within_the_reach_of_the_dials(made, kinds):
     for heads, neurons, size in product((1, 4, 12), (1, 9, 90), (0.02, 0.3)):
         params = {"kinds": kinds, "heads": heads, "neurons": neurons, "size": size}
-        settings = settings_of(made.extraction, params)
+        settings = params_to_settings(made.extraction, params)
         if settings is not None:
             assert all(rho is None or rho <= MOST_RHO * 1.001 for rho in (settings.rho_attn, settings.rho_mlp))
             assert LEAST_STRENGTH <= settings.strength <= MOST_STRENGTH and LEAST_ALPHA <= settings.alpha <= MOST_ALPHA
@@ -169,7 +169,7 @@ def test_a_model_with_one_kind_of_components_is_never_asked_for_the_other(made):
 
 def test_finalists_are_the_best_near_the_floor_a_weaker_one_and_some_that_keep_it_surely():
     measured = steered((0.9, 0.80), (0.8, 0.96), (0.7, 0.97), (0.6, 0.985), (0.5, 1.0), (0.4, 1.0))
-    picked = [trial.gamma for trial in finalists_of(measured, "steering", 0.97, 0.955, 5, False)]
+    picked = [trial.gamma for trial in pick_finalists(measured, "steering", 0.97, 0.955, 5, False)]
     assert picked == pytest.approx([0.2, 0.2 * 0.85, 0.3, 0.5, 0.4])
 
 
@@ -177,20 +177,20 @@ def test_finalists_are_weakened_where_none_of_their_arm_keeps_the_floor():
     edit = Trial(EditSettings(0.3, None, 0.5, strength=2.0))
     latest = (Trial(gamma=1.0), Trial(gamma=0.5), edit)
     kept = [result(trial, 0.5, 0.9) for trial in latest]
-    assert [trial.gamma for trial in weakened(latest, kept, 0.97, False)[:2]] == [0.85, 0.425]
-    assert weakened(latest, kept, 0.97, False)[2].settings.strength == pytest.approx(1.7)
+    assert [trial.gamma for trial in weaken_failed(latest, kept, 0.97, False)[:2]] == [0.85, 0.425]
+    assert weaken_failed(latest, kept, 0.97, False)[2].settings.strength == pytest.approx(1.7)
     kept[2] = result(edit, 0.5, 0.98)
-    assert [trial.arm for trial in weakened(latest, kept, 0.97, False)] == ["steering", "steering"]
-    assert weakened(latest, kept, 0.9, False) == ()
+    assert [trial.arm for trial in weaken_failed(latest, kept, 0.97, False)] == ["steering", "steering"]
+    assert weaken_failed(latest, kept, 0.9, False) == ()
 
 
 def test_finalists_are_filled_up_and_never_from_another_arm():
     edit = Trial(EditSettings(0.3, None, 0.5, strength=0.5))
     measured = [*steered((0.5, 1.0), (0.6, 1.0), (0.7, 1.0)), result(edit, 0.9, 1.0)]
-    picked = [trial.gamma for trial in finalists_of(measured, "steering", 0.97, 0.955, 9, False)]
+    picked = [trial.gamma for trial in pick_finalists(measured, "steering", 0.97, 0.955, 9, False)]
     assert picked == pytest.approx([0.3, 0.255, 0.2, 0.1])
-    assert [t.settings.strength for t in finalists_of(measured, "edit", 0.97, 0.955, 9, False)] == [0.5, 0.425]
-    assert finalists_of(measured, "edit", 0.97, 0.955, 1, False) == (edit,)
+    assert [t.settings.strength for t in pick_finalists(measured, "edit", 0.97, 0.955, 9, False)] == [0.5, 0.425]
+    assert pick_finalists(measured, "edit", 0.97, 0.955, 1, False) == (edit,)
 
 
 def test_the_choice_keeps_the_floor_with_a_standard_error_to_spare_where_it_can():

@@ -151,7 +151,7 @@ def test_a_cancelled_sweep_goes_on_where_it_was(llama, made, tmp_path, small_bat
 
 def test_shares_are_ordered_by_blocks_of_trials_and_within_them_by_the_length_of_the_prompts(monkeypatch):
     monkeypatch.setattr(SWEEP_FILE, "BLOCK", 2)
-    shares = SWEEP_FILE.in_order(3, PLAN.questions())
+    shares = SWEEP_FILE.order_shares(3, PLAN.questions())
     lengths = [len(question.row["prompt"]) for question in PLAN.questions()]
     assert sorted(shares) == [(t, q) for t in range(3) for q in range(7)]
     assert [share.trial for share in shares] == [0, 1] * 7 + [2] * 7
@@ -314,7 +314,7 @@ def test_a_damaged_sweep_or_none_is_refused_with_a_sentence(llama, made, tmp_pat
     run(llama, made, path=path)
     lines = path.read_text("utf-8").replace('"alpha"', '"alfa"')
     path.write_text(lines, "utf-8")
-    with pytest.raises(SweepError, match="damaged or of another model.*Run the sweep again"):
+    with pytest.raises(SweepError, match="damaged or belongs to another model.*Run the sweep again"):
         load_sweep(path, llama.spec)
 
 

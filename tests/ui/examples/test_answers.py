@@ -35,7 +35,7 @@ from components.shared.choices import Choice, chosen_contrast, extract
 from components.shared.limits import Limits
 from components.shared.session import OWN, Session
 from components.shared.store import BUNDLED_LABEL
-from s2e_core import ContrastDataError, SettingsError
+from s2e_core import ActivationMeans, ContrastDataError, SettingsError
 from s2e_core.method import reliability
 from s2e_core.responses import asked_prompts, own_responses
 from tests.ui.running import first_session, shared_store
@@ -211,7 +211,7 @@ def test_separability_and_stability_are_those_of_the_core(session: Session, trus
 def test_good_examples_are_called_good_and_others_are_not(
     trust: Trust, accuracy: float, cosine: float, said: str
 ) -> None:
-    told = trust_html(replace(trust, separability=accuracy, cosine=cosine, is_weak=False))
+    told = trust_html(replace(trust, separability=accuracy, cosine=cosine, weaknesses=()))
     assert said in told and f"{100 * accuracy:.0f} %" in told and 'class="lead holds"' in told
 
 
@@ -221,7 +221,7 @@ def test_weak_examples_are_said_to_be_weak() -> None:
     assert isinstance(session, Session)
     trust = trust_in(session)
     assert trust.is_weak and 'class="lead weak">Weak data:' in trust_html(trust)
-    several = replace(trust, sentences=(*trust.sentences[:2], "Weak data: other examples would.", "Weak data: <it>."))
+    several = replace(trust, weaknesses=(*trust.weaknesses[:1], "Other examples would.", "<it>."))
     assert "<p>Other examples would.</p><p>&lt;it&gt;.</p>" in trust_html(several)
 
 
@@ -229,7 +229,10 @@ def test_own_examples_are_measured_unasked_once_where_it_is_fast(session: Sessio
     store = shared_store()
     assert is_due(store, session, Checks()) and not is_due(store, first_session(), Checks())
     assert not is_due(store, session, Checks(tried=frozenset({trust_key(session)})))
-    large = replace(session, scored=replace(session.scored, means=replace(session.scored.means, n_tokens=10**6)))
+    extraction = session.scored.extraction
+    assert isinstance(extraction.means, ActivationMeans)
+    extraction = replace(extraction, means=replace(extraction.means, n_tokens=10**6))
+    large = replace(session, scored=replace(session.scored, extraction=extraction))
     assert not is_due(store, large, Checks())
     checks = with_trust(Checks(running=True), session, trust)
     assert trust_key(session) in checks.found and not checks.running
