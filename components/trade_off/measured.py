@@ -144,7 +144,7 @@ def checked(held_out: Sweep, edit: Trial | None, steering: Trial | None, size_of
             if held_out.less_is_better
             else difference(edit_scores, steering_scores)
         )
-    return HeldOut(without_answers(held_out), points[trial_key(Trial())], *choices, lead)
+    return HeldOut(without_answers(held_out), points[trial_key(Trial())], choices[0], choices[1], lead)
 
 
 def _point(

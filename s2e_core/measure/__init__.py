@@ -1,5 +1,6 @@
 """Whether an edit is good: what is asked, how answers are judged, sweeps, the search, damage."""
 
+from .asking import Asker, ask_here
 from .choosing import choose
 from .damage import ChoiceQuestion, MultipleChoice, multiple_choice, next_token_kl, perplexity
 from .estimates import RESAMPLES, Estimate, difference
@@ -39,6 +40,7 @@ from .trials import (
 __all__ = [
     "Answer",
     "Arm",
+    "Asker",
     "ChoiceQuestion",
     "EVALUATION_COLUMNS",
     "Estimate",
@@ -60,6 +62,7 @@ __all__ = [
     "SearchPlan",
     "Sweep",
     "Trial",
+    "ask_here",
     "best_within",
     "choose",
     "difference",

@@ -96,7 +96,7 @@ def ratio(a: Sequence[float], b: Sequence[float]) -> Estimate:
     return _bootstrap(quotient, *columns)
 
 
-def kept(scores: Sequence[float], original: Sequence[float]) -> Estimate:
+def kept_share(scores: Sequence[float], original: Sequence[float]) -> Estimate:
     """mean(scores) / mean(original) for scores from 0 to 1, as `ratio`, with an interval that allows for rare losses.
 
     If 60 prompts lose nothing, every resample loses nothing either, though the next prompt may: the interval of the

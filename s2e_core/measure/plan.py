@@ -14,7 +14,7 @@ from s2e_core.data import Behavior
 from s2e_core.errors import BehaviorError, SettingsError
 from s2e_core.text import Verdict, judge, less_is_better
 
-from .estimates import Estimate, estimate, kept, mean
+from .estimates import Estimate, estimate, kept_share, mean
 from .trials import Trial
 
 Side = Literal["attribute", "utility"]
@@ -168,7 +168,7 @@ def _result(
         trial=outcome.trial,
         attribute=estimate(_per_prompt(questions, verdicts, "attribute")),
         utility=estimate(utility),
-        kept=Estimate(1.0, 1.0, 1.0, len(base)) if outcome.trial.arm == "original" else kept(utility, base),
+        kept=Estimate(1.0, 1.0, 1.0, len(base)) if outcome.trial.arm == "original" else kept_share(utility, base),
         tokens=mean(_per_prompt(questions, lengths, "utility")),
         flaws=_flaws(questions, verdicts, "attribute"),
         utility_flaws=_flaws(questions, verdicts, "utility"),

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from s2e_core.measure import RESAMPLES, difference
-from s2e_core.measure.estimates import SEED, estimate, kept, mean, ratio, share
+from s2e_core.measure.estimates import SEED, estimate, kept_share, mean, ratio, share
 
 
 def interval(figure):
@@ -89,19 +89,19 @@ def test_rare_losses_are_within_the_interval_of_what_is_kept(n):
     drawn = []
     for _ in range(300):
         original = [float(dice.random() < 0.95) for _ in range(n)]
-        drawn.append(kept([value * (dice.random() < 0.97) for value in original], original))
+        drawn.append(kept_share([value * (dice.random() < 0.97) for value in original], original))
     assert sum(f.low <= 0.97 <= f.high for f in drawn) / 300 >= 0.93
 
 
 def test_what_is_kept_is_the_ratio_with_an_interval_that_is_never_narrower():
     original = [1.0] * 9 + [0.0]
-    lossless, lossy = kept(original, original), kept([1.0] * 6 + [0.0] * 4, original)
+    lossless, lossy = kept_share(original, original), kept_share([1.0] * 6 + [0.0] * 4, original)
     half = 1.959964 * sqrt(1 / 10 / 10) / 0.9  # as if one of the ten had changed
     assert (lossless.value, lossless.count) == (1.0, 10)
     assert interval(lossless) == pytest.approx((1 - half, 1 + half))
     drawn = ratio([1.0] * 6 + [0.0] * 4, original)
     assert lossy.value == drawn.value and lossy.low <= drawn.low and drawn.high <= lossy.high
-    assert kept([0.0, 0.0], [1.0, 1.0]).low == 0.0
+    assert kept_share([0.0, 0.0], [1.0, 1.0]).low == 0.0
 
 
 def test_scores_that_no_prompt_tells_apart_may_differ_on_the_next():
@@ -161,7 +161,7 @@ def test_a_ratio_to_little_stays_finite():
 
 
 @pytest.mark.parametrize(
-    "figure", [share, mean, estimate, lambda v: difference(v, v), lambda v: ratio(v, v), lambda v: kept(v, v)]
+    "figure", [share, mean, estimate, lambda v: difference(v, v), lambda v: ratio(v, v), lambda v: kept_share(v, v)]
 )
 def test_nothing_cannot_be_estimated(figure):
     with pytest.raises(ValueError, match="empty"):
