@@ -30,8 +30,8 @@ DAYS = tuple(
     for n in range(12)
 )
 SEARCH = SearchPlan(
-    toy_behavior(attribute=DAYS, utility=DAYS), floor=0.5, n_trials=9, seed=31, gammas=(0.8,), prompts=4, finalists=2, samples=1,
-    max_new_tokens=12,
+    toy_behavior(attribute=DAYS, utility=DAYS), floor=0.5, n_trials=9, seed=31, gammas=(0.8,), prompts=4, finalists=2,
+    samples=1, max_new_tokens=12,
 )  # fmt: skip
 STAGES = ("development", "finals", "test")
 
