@@ -39,17 +39,23 @@ def edited_mask(scores: ComponentScores, settings: EditSettings) -> tuple[Tensor
     selection, sites = settings.selection, scores.spec.sites
     sizes = [site.n_components for site in sites]
     included, excluded = _membership(selection.included, sizes), _membership(selection.excluded, sizes)
-    only = [None] * len(sizes) if selection.only is None else _membership(selection.only, sizes)
+    only = _membership(selection.only or frozenset(), sizes)
     first, last = selection.layers or (0, scores.spec.n_layers - 1)
     masks = []
     for i, site in enumerate(sites):
         rho = settings.rho(site.kind)
-        if rho is None:
-            masks.append(torch.zeros_like(included[i]))
-            continue
-        above = (scores.g[i].abs() > rho * settings.alpha) & (first <= site.layer <= last)
-        allowed = only[i]
-        masks.append(((above if allowed is None else above & allowed) | included[i]) & ~excluded[i])
+        restricted = selection.only is not None and i not in only
+        if rho is None or restricted or not first <= site.layer <= last:
+            mask = torch.zeros(site.n_components, dtype=torch.bool)
+        else:
+            mask = scores.g[i].abs() > rho * settings.alpha
+            if i in only:
+                mask &= only[i]
+        if rho is not None and i in included:
+            mask |= included[i]
+        if i in excluded:
+            mask &= ~excluded[i]
+        masks.append(mask)
     return tuple(masks)
 
 
@@ -63,8 +69,8 @@ def build_edit(extraction: Extraction, settings: EditSettings) -> WeightEdit:
     for component in settings.strengths:
         _check_exists(component, sizes)
     included = _membership(settings.selection.included, sizes)
-    masks = zip(edited_mask(scores, settings), included, strict=True)
-    strengths = tuple(_site_strength(scores, site, settings, *mask) for site, mask in enumerate(masks))
+    masks = edited_mask(scores, settings)
+    strengths = tuple(_site_strength(scores, i, settings, mask, included.get(i)) for i, mask in enumerate(masks))
     right = tuple((s.unsqueeze(1) * keys).flatten() for s, keys in zip(strengths, scores.keys, strict=True))
     return WeightEdit(scores.spec, extraction.directions.unit, right, strengths, settings, scores.provenance)
 
@@ -134,20 +140,21 @@ def summarize(scores: ComponentScores, edit: WeightEdit) -> EditSummary:
 
 
 def _site_strength(
-    scores: ComponentScores, site: int, settings: EditSettings, edited: Tensor, included: Tensor
+    scores: ComponentScores, site: int, settings: EditSettings, edited: Tensor, included: Tensor | None
 ) -> Tensor:
     """lambda_i of one site (n_components,) with its multipliers; `edited` and `included` are (n_components,), bool."""
     g, keys = scores.g[site], scores.keys[site]
     rho = settings.rho(scores.spec.sites[site].kind)
     if rho is None:
         return torch.zeros_like(g)
-    by_hand = g / (rho * (1 - settings.alpha))  # a component included by hand has no threshold
-    lam = torch.where(edited, torch.where(included, by_hand, elastic_net(g, rho, settings.alpha)), 0.0)
+    lam = elastic_net(g, rho, settings.alpha)
+    if included is not None:  # what is included by hand has no threshold
+        lam = torch.where(included, g / (rho * (1 - settings.alpha)), lam)
     for component, factor in settings.strengths.items():
         if component.site == site:
             lam[component.index] *= factor
     # A component that reads nothing along v (k_i = 0) cannot be edited, whatever its g.
-    return torch.where(keys.any(dim=1), lam * settings.strength, 0.0)
+    return torch.where(edited & keys.any(dim=1), lam * settings.strength, 0.0)
 
 
 def _check_exists(component: Component, sizes: list[int]) -> None:
@@ -160,9 +167,12 @@ def _check_exists(component: Component, sizes: list[int]) -> None:
         )
 
 
-def _membership(components: frozenset[Component], sizes: list[int]) -> list[Tensor]:
-    masks = [torch.zeros(size, dtype=torch.bool) for size in sizes]
+def _membership(components: frozenset[Component], sizes: list[int]) -> dict[int, Tensor]:
+    """True for the components, by the index of every site that has some of them: (n_components,), bool."""
+    masks: dict[int, Tensor] = {}
     for component in components:
         _check_exists(component, sizes)
+        if component.site not in masks:
+            masks[component.site] = torch.zeros(sizes[component.site], dtype=torch.bool)
         masks[component.site][component.index] = True
     return masks

@@ -9,19 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from components.trade_off.figure import trade_off_figure
 from components.trade_off.measured import HeldOut, Measured, Point, checked, grown, without_answers
-from s2e_core import (
-    Behavior,
-    build_edit,
-    extract,
-    find_edit,
-    list_behaviors,
-    load_behavior,
-)
-from s2e_core.measure import Estimate, SearchPlan, Trial
+from s2e_core import Behavior, extract, find_edit, list_behaviors, load_behavior
+from s2e_core.measure import Estimate, SearchPlan, edit_size
 from s2e_core.model import LoadedModel
 
 FLOOR = 0.97
@@ -63,13 +57,7 @@ def measure_headlines(loaded: LoadedModel, folder: Path, work: Path) -> list[Hea
 
 def _headline(loaded: LoadedModel, behavior: Behavior, work: Path) -> Headline:
     extraction = extract(loaded, behavior.contrast)
-
-    def size_of(trial: Trial) -> tuple[int, int] | None:
-        if trial.settings is None:
-            return None
-        edit = build_edit(extraction, trial.settings)
-        return edit.count("heads"), edit.count("neurons")
-
+    size_of = partial(edit_size, extraction)
     work.mkdir(parents=True, exist_ok=True)
     found = find_edit(loaded, extraction, SearchPlan(behavior, floor=FLOOR, n_trials=TRIALS), path=work)
     if found.held_out is None:
