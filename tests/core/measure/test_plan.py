@@ -6,7 +6,7 @@ import pytest
 
 from s2e_core import BehaviorError, EditSettings, SettingsError
 from s2e_core.measure import Answer, Outcome, Plan, Trial, per_prompt, results
-from s2e_core.measure.estimates import estimate, kept, mean
+from s2e_core.measure.estimates import estimate, kept_share, mean
 from tests.core.toy import toy_behavior
 
 EDIT = Trial(EditSettings(0.3, 0.3, 0.5))
@@ -118,7 +118,7 @@ def test_samples_of_one_prompt_are_averaged_before_the_interval():
     for figure, expected in (
         (edited.attribute, estimate([1.0, 0.5])),
         (edited.utility, mean([1.0, 0.5, 0.0])),
-        (edited.kept, kept([1.0, 0.5, 0.0], [1.0, 1.0, 1.0])),
+        (edited.kept, kept_share([1.0, 0.5, 0.0], [1.0, 1.0, 1.0])),
     ):
         assert (figure.value, figure.low, figure.high, figure.count) == (
             expected.value,
