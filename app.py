@@ -1,5 +1,5 @@
-"""The page: builds the panels, wires every event, and launches. What an event does is in components/dials.py and
-components/*_handlers.py; what the page then shows is components/page_view.py."""
+"""The page: builds the panels, wires every event, and launches. What an event does is in components/select/dials.py and
+components/*_handlers.py; what the page then shows is components/page/view.py."""
 
 from __future__ import annotations
 
@@ -14,29 +14,33 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from components import dials, look, pick_handlers, texts
-from components.choose_handlers import Choice, offered, opened
-from components.choose_panel import choose_panel
-from components.choose_wiring import ChooseWiring
-from components.compare_handlers import Request, compared
-from components.compare_panel import compare_panel
-from components.data_wiring import DataWiring
-from components.detail_panel import detail_panel
-from components.handlers import guarded
-from components.import_panel import import_panel
-from components.import_wiring import wire_import
-from components.options import options, read_first, set_threads, store_of
-from components.page_view import whole_view
-from components.see_panel import see_panel
-from components.session import Lost, Session
-from components.set_panel import set_panel
-from components.store import ModelStore
-from components.take_home_panel import take_home_panel
-from components.take_home_wiring import wire_take_home
-from components.text_columns import of_edit
-from components.trade_off_panel import trade_off_panel
-from components.trade_off_wiring import wire_trade_off
-from components.wiring import BROKEN, MODEL, QUIET, RUN, Changes, Page, spare_the_browser, started, wire_stop
+from components.bring.panel import import_panel
+from components.bring.wiring import wire_import
+from components.choose.panel import choose_panel
+from components.choose.wiring import ChooseWiring
+from components.compare.handlers import Request, compared
+from components.compare.panel import compare_panel
+from components.compare.text_columns import of_edit
+from components.examples.wiring import DataWiring
+from components.page import look
+from components.page.changes import BROKEN, Changes, Page
+from components.page.options import options, read_first, set_threads, store_of
+from components.page.view import whole_view
+from components.select import dials
+from components.select import picks as pick_handlers
+from components.select.detail_panel import detail_panel
+from components.select.see_panel import see_panel
+from components.select.set_panel import set_panel
+from components.shared import texts
+from components.shared.choices import Choice, offered, opened
+from components.shared.errors import guarded
+from components.shared.events import MODEL, QUIET, RUN, spare_the_browser, started, wire_stop
+from components.shared.session import Lost, Session
+from components.shared.store import ModelStore
+from components.take_home.panel import take_home_panel
+from components.take_home.wiring import wire_take_home
+from components.trade_off.panel import trade_off_panel
+from components.trade_off.wiring import wire_trade_off
 from s2e_core import S2EError
 
 

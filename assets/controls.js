@@ -26,7 +26,7 @@
     else if (Number(field.value) < bound(field, 'min')) correct(field, field.min);
   }, true);
 
-  // What a control is for, where the pointer rests; the words are put in by components/look.py.
+  // What a control is for, where the pointer rests; the words are put in by components/page/look.py.
   const TOLD = {};
   for (const [id, told] of Object.entries(TOLD)) document.getElementById(id)?.setAttribute('title', told);
 

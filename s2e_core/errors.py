@@ -1,13 +1,16 @@
-"""The errors a person can act on. Every message says what was wrong, what was expected and what to do, so that the
-page and the command line can show it as it is; anything that is not an S2EError is a bug and keeps its traceback."""
+"""The errors a person can act on.
+
+Every message says what was wrong, what was expected and what to do; the page and the command line show it unchanged.
+Any other exception is a bug and keeps its traceback.
+"""
 
 
 class S2EError(Exception):
-    """Base of all errors whose message is meant for the person in front of the screen."""
+    """Base of all errors whose message is meant for the user."""
 
 
 class UnsupportedModelError(S2EError):
-    """A model whose heads or neurons cannot be located, or that fails the check made at load."""
+    """A model whose heads or neurons cannot be located, or that fails the check at load."""
 
 
 class ModelLoadError(S2EError):
@@ -15,7 +18,7 @@ class ModelLoadError(S2EError):
 
 
 class ContrastDataError(S2EError):
-    """A contrast set that cannot be read or holds too little to average."""
+    """A contrast set that cannot be read or has too few examples."""
 
 
 class BehaviorError(S2EError):
@@ -23,7 +26,7 @@ class BehaviorError(S2EError):
 
 
 class SettingsError(S2EError):
-    """Edit or generation settings outside the range in which the formulas hold."""
+    """Edit or generation settings outside the range in which the formulas are valid."""
 
 
 class RecipeError(S2EError):
@@ -31,7 +34,7 @@ class RecipeError(S2EError):
 
 
 class InteropError(S2EError):
-    """A file of another program that is damaged, too large, of another model, or holds something else than numbers."""
+    """Another program's file that is damaged, too large or for another model, or that contains more than numbers."""
 
 
 class ExportError(S2EError):
@@ -39,8 +42,8 @@ class ExportError(S2EError):
 
 
 class SweepError(S2EError):
-    """A saved sweep that is unreadable, of another model or of other questions."""
+    """A saved sweep that is unreadable, or was made for another model or other questions."""
 
 
 class Cancelled(S2EError):
-    """The person pressed Stop; nothing that was computed before is lost."""
+    """The user pressed Stop; earlier results remain."""

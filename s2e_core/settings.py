@@ -1,4 +1,4 @@
-"""The dials of the edit and the choice of components, as frozen values that are checked when they are made.
+"""The dials of the edit and the selection of components, as frozen values that are checked on creation.
 
 Knows the range in which the formulas hold, not the formulas.
 """
@@ -15,45 +15,49 @@ from .spec import Component, Kind
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """Which components an edit may touch. By default every one whose |g| is above the threshold rho * alpha."""
+    """The components that an edit may change; by default all whose |g| is above the threshold rho * alpha."""
 
     only: frozenset[Component] | None = None
-    """Restrict the components above the threshold to these; None restricts nothing."""
+    """The only components above the threshold that may change; None if all may."""
     included: frozenset[Component] = frozenset()
-    """Chosen by hand: the threshold is waived, lambda = g / (rho * (1 - alpha))."""
+    """Components that change without a threshold: lambda = g / (rho * (1 - alpha))."""
     excluded: frozenset[Component] = frozenset()
-    """Left alone whatever their score."""
+    """Components that never change, whatever their score."""
     layers: tuple[int, int] | None = None
-    """First and last layer, inclusive, for the components above the threshold; None means all."""
+    """First and last layer (inclusive) in which components above the threshold may change; None if all may."""
 
 
 @dataclass(frozen=True, eq=False)
 class EditSettings:
-    """The dials of the edit: threshold rho * alpha and gain 1 / (rho * (1 - alpha)) per kind, and multipliers."""
+    """The dials of the edit: threshold rho * alpha and gain 1 / (rho * (1 - alpha)) per kind, and multipliers.
+
+    See README, step 4: strength. Raises SettingsError if a value is outside its range.
+    """
 
     rho_attn: float | None
-    """Budget of the attention heads, > 0; None leaves all heads alone."""
+    """Budget of the attention heads, > 0; None leaves all heads unchanged."""
     rho_mlp: float | None
-    """Budget of the MLP neurons, > 0; None leaves all neurons alone."""
+    """Budget of the MLP neurons, > 0; None leaves all neurons unchanged."""
     alpha: float
-    """Share of the L1 part in the budget, 0 <= alpha < 1."""
+    """L1 share of the elastic net, 0 <= alpha < 1."""
     strength: float = 1.0
-    """Multiplies every lambda, >= 0; 1 is the paper's edit."""
+    """Multiplier of every lambda, >= 0; 1 is the paper's edit."""
     selection: Selection = Selection()
     strengths: Mapping[Component, float] = field(default_factory=lambda: MappingProxyType({}))
-    """Further multiplier of single components, >= 0."""
+    """Additional multipliers of single components, >= 0."""
 
     def __post_init__(self) -> None:
         for name, rho in (("rho_attn", self.rho_attn), ("rho_mlp", self.rho_mlp)):
             if rho is not None and not 0 < rho < float("inf"):
-                raise SettingsError(f"{name} is {rho}; it must be a positive number, or off to leave that kind alone.")
+                raise SettingsError(f"{name} is {rho}; use a positive number, or off to leave that kind unchanged.")
         if not 0 <= self.alpha < 1:
             raise SettingsError(f"alpha is {self.alpha}; it must be at least 0 and below 1.")
         for value in (self.strength, *self.strengths.values()):
             if not 0 <= value < float("inf"):
                 raise SettingsError(
-                    f"A strength is {value}; strengths start at 0. For the opposite behaviour, swap the two sides."
+                    f"A strength is {value}; it must be 0 or more. For the opposite behaviour, swap the two sides."
                 )
 
     def rho(self, kind: Kind) -> float | None:
+        """Budget of one kind; None leaves it unchanged."""
         return self.rho_attn if kind == "heads" else self.rho_mlp

@@ -1,6 +1,6 @@
-"""Edit settings as plain JSON entries and back, for every file that keeps them.
+"""Edit settings to JSON and back, for every file that contains them.
 
-Knows settings and the spec that says which components exist; no file.
+Knows settings and which components exist; knows no file.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from .spec import Component, ModelSpec
 
 
 def settings_entry(settings: EditSettings) -> dict[str, Any]:
+    """Settings as values that `json` can write."""
     selection = settings.selection
     return {
         "rho_attn": settings.rho_attn,
@@ -29,7 +30,10 @@ def settings_entry(settings: EditSettings) -> dict[str, Any]:
 
 
 def settings_from(data: Mapping[str, Any], spec: ModelSpec) -> EditSettings:
-    """Raises KeyError, TypeError or ValueError for an entry that is incomplete or names components without a place."""
+    """Settings read from the keys that `settings_entry` writes.
+
+    Raises KeyError, TypeError or ValueError if a key is missing, has a wrong value or names an unknown component.
+    """
     layers = data["layers"]
     selection = Selection(
         only=None if data["only"] is None else _components(data["only"], spec),

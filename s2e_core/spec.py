@@ -1,4 +1,4 @@
-"""Where the heads and neurons of a model are, and how values known per site become a grid of layers.
+"""Where the heads and neurons of a model are, and how values per site become a grid of layers.
 
 Symbols: L layers, H query heads, D head width, d residual width, F MLP width. Knows no formula, no file and no model.
 """
@@ -17,7 +17,7 @@ KINDS: tuple[Kind, ...] = ("heads", "neurons")
 
 
 class Component(NamedTuple):
-    """One head or one neuron: its site's position in `ModelSpec.sites` and its index within that site."""
+    """One head or one neuron: its site's index in `ModelSpec.sites` and its own index within that site."""
 
     site: int
     index: int  # type: ignore[assignment]  # hides tuple.index, which has no use here
@@ -32,31 +32,33 @@ class Site:
     name: str
     """Module path in the loaded model."""
     n_components: int
-    """H for an attention output projection, F for an MLP down projection."""
+    """Number of components: H for an attention output projection, F for an MLP down projection."""
     width: int
-    """Projection inputs per component: D for a head, 1 for a neuron."""
+    """Number of projection inputs per component: D for a head, 1 for a neuron."""
     transposed: bool = False
-    """The weight is stored (in, out), as in GPT-2's Conv1D."""
+    """True if the weight is stored as (in, out), as in GPT-2's Conv1D."""
     post_norm: bool = False
-    """A norm follows the projection before the residual addition, so that strong edits saturate."""
+    """True if a norm follows the projection before the residual addition, so that strong edits saturate."""
     runs: int = 1
-    """How often it runs in one forward pass, at all its places: in stacks of layers that take turns, more than once."""
+    """Number of runs in one forward pass, all `places` together; more than 1 if layers repeat or share the weight."""
     parameter: str = "weight"
-    """The weight's path inside the module."""
+    """Path of the weight inside the module."""
     experts: int = 0
-    """Number of experts whose components stand side by side, expert-major: component e * n + i is the i-th of expert e,
-    n = n_components / experts. 0 for a plain projection."""
+    """Number of experts, 0 for a plain projection. Component e * n + i is the i-th of expert e, where
+    n = n_components / experts."""
     writes_more: bool = False
-    """Than its inputs give, and not the same for every token, as experts with biases do."""
+    """True if the module adds something that is not W x (expert biases, which depend on the routing)."""
     also_at: tuple[str, ...] = ()
-    """Paths of the modules of later layers that share its weight: an edit changes what they do as well."""
+    """Paths of the modules in later layers that share the weight, so that an edit changes them as well."""
 
     @property
     def places(self) -> tuple[str, ...]:
+        """Paths of all modules that use the weight."""
         return (self.name, *self.also_at)
 
     @property
     def n_inputs(self) -> int:
+        """Number of inputs of the projection."""
         return self.n_components * self.width
 
 
@@ -69,24 +71,32 @@ class ModelSpec:
     d_model: int
     sites: tuple[Site, ...]
     unreachable: tuple[str, ...] = ()
-    """What cannot be edited, each with its reason, as sentences."""
+    """Sentences that say what cannot be edited, and why."""
 
     def of_kind(self, kind: Kind) -> tuple[int, ...]:
-        """Positions in `sites` of all sites of one kind, in layer order."""
+        """Indices in `sites` of all sites of one kind, in layer order."""
         return tuple(i for i, site in enumerate(self.sites) if site.kind == kind)
 
     def n_components(self, kind: Kind) -> int:
+        """Number of components of one kind in the whole model."""
         return sum(self.sites[i].n_components for i in self.of_kind(kind))
+
+    def same_sites(self, other: ModelSpec) -> bool:
+        """Whether values per site of one model fit the other: the same modules, components and residual width.
+
+        How a model stores its weights, and what a norm does behind them, may differ.
+        """
+        return _layout(self) == _layout(other)
 
 
 def layer_grid(spec: ModelSpec, kind: Kind, values: tuple[Tensor, ...]) -> Tensor:
-    """Per-site values as (L, widest layer), NaN where a layer has no component; sites of a layer stand side by side."""
+    """Values per site as (L, widest layer), the sites of a layer side by side, the rest of a row NaN."""
     rows = [torch.cat([torch.empty(0), *(values[i] for i in _in_layer(spec, kind, n))]) for n in range(spec.n_layers)]
     return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=float("nan"))
 
 
 def grid_component(spec: ModelSpec, kind: Kind, layer: int, column: int) -> Component | None:
-    """The component shown at (layer, column) of a grid of `kind`; None where there is none."""
+    """The component at (layer, column) of the grid of one kind; None if the cell is empty."""
     for i in _in_layer(spec, kind, layer):
         if column < spec.sites[i].n_components:
             return Component(i, column)
@@ -98,17 +108,21 @@ def _in_layer(spec: ModelSpec, kind: Kind, layer: int) -> Iterator[int]:
     return (i for i, site in enumerate(spec.sites) if site.kind == kind and site.layer == layer)
 
 
+def _layout(spec: ModelSpec) -> tuple[int, list[tuple[str, int, int]]]:
+    return spec.d_model, [(site.name, site.n_components, site.width) for site in spec.sites]
+
+
 def check_shapes(name: str, tensors: tuple[Tensor, ...], shapes: Sequence[tuple[int, ...]]) -> None:
-    """Raise ValueError with both shapes where a tuple of tensors does not fit its sites."""
-    found = [tuple(tensor.shape) for tensor in tensors]
-    if found != list(shapes):
-        wrong = [(i, f, s) for i, (f, s) in enumerate(zip(found, shapes, strict=False)) if f != s]
-        counts = f"got {len(found)} entries, expected {len(shapes)}"
+    """Raise ValueError with both shapes if a tuple of tensors does not fit its sites."""
+    actual = [tuple(tensor.shape) for tensor in tensors]
+    if actual != list(shapes):
+        wrong = [(i, a, s) for i, (a, s) in enumerate(zip(actual, shapes, strict=False)) if a != s]
+        counts = f"got {len(actual)} entries, expected {len(shapes)}"
         detail = "entry {}: got {}, expected {}".format(*wrong[0]) if wrong else counts
         raise ValueError(f"{name} does not fit the model: {detail}")
 
 
 def check_finite(name: str, tensors: Iterable[Tensor]) -> None:
-    """Raise ValueError for a NaN or an infinity: the scores that follow would be 0, as of a component without any."""
+    """Raise ValueError for a NaN or an infinity: the scores computed from it would be 0, as for an idle component."""
     if not all(bool(tensor.isfinite().all()) for tensor in tensors):
-        raise ValueError(f"{name} hold a value that is not finite (NaN or infinity)")
+        raise ValueError(f"{name} has a value that is not finite (NaN or infinity)")

@@ -26,17 +26,16 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from s2e_core import (
     Edited,
     ExportError,
-    LoadedModel,
     ModelLoadError,
     Original,
     UnsupportedModelError,
     WeightEdit,
-    preview_logits,
+    export_adapter,
+    export_checkpoint,
+    load_model,
 )
-from s2e_core.adapter import export_adapter
-from s2e_core.architecture import refuse_by_name
-from s2e_core.export import export_checkpoint
-from s2e_core.loading import load_model
+from s2e_core.generation import preview_logits
+from s2e_core.model import LoadedModel, refuse_by_name
 from s2e_core.spec import Kind
 from tests.core.edits import IDS, random_edit
 from tests.families import NOT_BUILT, saved_folder

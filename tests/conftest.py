@@ -9,7 +9,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is first importe
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-from s2e_core import LoadedModel, load_model  # noqa: E402
+from s2e_core import load_model  # noqa: E402
+from s2e_core.model import LoadedModel  # noqa: E402
 from tests.families import saved_folder  # noqa: E402
 
 torch.set_num_threads(1)  # the models are too small to share their work

@@ -21,10 +21,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from s2e_core.architecture import find_sites
-from s2e_core.loading import fingerprint
-from s2e_core.site_check import verify_sites
-from s2e_core.types import LoadedModel
+from s2e_core.loading.load import fingerprint
+from s2e_core.model import LoadedModel, find_sites, verify_sites
 
 
 def _words(names: str) -> tuple[str, ...]:

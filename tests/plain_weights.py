@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 from transformers import PreTrainedModel
 
-from s2e_core import Site
+from s2e_core.spec import Site
 
 
 def matrices(model: PreTrainedModel, site: Site) -> Iterator[Tensor]:

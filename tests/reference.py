@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from s2e_core import Example, LoadedModel, Site
+from s2e_core import Example
+from s2e_core.model import LoadedModel
+from s2e_core.spec import Site
 from tests.plain_weights import experts_activations, matrices
 
 

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 import s2e_core
-from components.options import options
-from s2e_core.__main__ import COMMANDS
-from s2e_core.arguments import parse
+from components.page.options import options
+from s2e_core.cli import COMMANDS, parse
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -1,4 +1,7 @@
-"""Who may import whom, and that nothing in the core writes to a model: read from the source, not from a run."""
+"""Who may import whom, and that nothing in the core writes to a model: read from the source, not from a run.
+
+The order of the core's packages has one source: the list in the README's section on architecture.
+"""
 
 from __future__ import annotations
 
@@ -7,61 +10,42 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-import s2e_core
-
 ROOT = Path(__file__).parent.parent
-CORE = sorted((ROOT / "s2e_core").glob("*.py"))
-COMPONENTS = sorted((ROOT / "components").glob("*.py"))
+CORE = sorted((ROOT / "s2e_core").rglob("*.py"))
+COMPONENTS = sorted((ROOT / "components").rglob("*.py"))
 PAGE_LIBRARIES = {"gradio", "plotly", "pandas", "starlette", "fastapi"}
-ROWS = (
-    {"types", "spec", "naming", "placement", "site_weight", "settings", "errors"},
-    {"directions", "scores", "edit", "settings_json", "estimates", "wording", "refusals", "scoring", "trials"},
-    {
-        "architecture",
-        "site_check",
-        "decoder_layer",
-        "experts",
-        "contrast",
-        "behaviors",
-        "chat",
-        "reading",
-        "reading_words",
-        "row_examples",
-        "data_file",
-        "json_rows",
-        "literals",
-        "choices",
-        "columns",
-        "labels",
-        "turns",
-    },
-    {"intervene", "cache", "plan", "trade_off", "finalists", "proposals", "stages"},
+NAMED_FOR_GRADIO = re.compile(
+    r"(.*panel|.*wiring|events|changes|.*view|errors|look|heatmap|.*_widget|text_columns|answer_table)\.py"
 )
-"""Rows of the core from the bottom; every file that is not named stands above them."""
-DRAWS_OR_WIRES = ("_panel.py", "_wiring.py")
+"""Files whose name says that they build, wire or draw the page: only these may import gradio."""
 KNOWS = {
-    "gradio": {
-        "handlers.py", "heatmap.py", "text_columns.py", "figure_widget.py", "look.py", "page_view.py",
-        "trade_off_view.py", "wiring.py", "answer_table.py",
-    },
-    "plotly": {"heatmap.py", "figure_widget.py", "trade_off_figure.py", "report.py"},
-    "pandas": {"tables.py"},
-}  # fmt: skip
-"""Files of the page that may import these libraries; gradio also where a panel is drawn or wired."""
+    "plotly": {"heatmap.py", "figure_widget.py", "figure.py", "report.py"},
+    "pandas": {"table.py"},
+}
+"""The files of the page that may import these libraries."""
 
 
-def imports(path: Path) -> Iterator[tuple[int, str]]:
-    """(level, module) of every import outside `if TYPE_CHECKING`, wherever it stands in the file."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in _without_type_checking(tree):
+def name_of(path: Path) -> str:
+    """s2e_core/method/edit.py -> s2e_core.method.edit; a package's own file has the package's name."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: Path) -> Iterator[tuple[str, str]]:
+    """(module, name) of every import outside `if TYPE_CHECKING`, anywhere in the file, both in full."""
+    here = path.relative_to(ROOT).parts[:-1]
+    for node in _without_type_checking(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from ((0, alias.name) for alias in node.names)
+            yield from ((alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield from ((node.level, name) for name in ([node.module] if node.module else [a.name for a in node.names]))
+            above = ".".join(here[: len(here) - node.level + 1]) if node.level else ""
+            module = ".".join(part for part in (above, node.module) if part)
+            yield from ((module, alias.name) for alias in node.names)
 
 
 def _without_type_checking(node: ast.AST) -> Iterator[ast.AST]:
@@ -72,92 +56,131 @@ def _without_type_checking(node: ast.AST) -> Iterator[ast.AST]:
         yield from _without_type_checking(child)
 
 
-def packages(path: Path) -> set[str]:
-    return {module.split(".")[0] for level, module in imports(path) if level == 0}
+def libraries(path: Path) -> set[str]:
+    return {module.split(".")[0] for module, _ in imports(path)}
 
 
-def row_of(name: str) -> int:
-    return next((number for number, row in enumerate(ROWS) if name in row), len(ROWS))
+@cache
+def package_order() -> tuple[tuple[str, ...], ...]:
+    """The floors of the core from the ground up, as the README lists them."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = re.search(r"<!-- packages -->\n```\n(.*?)\n```", text, re.DOTALL)
+    assert block, "the README lists no packages"
+    return tuple(tuple(line.split("  ")[0].replace(",", " ").split()) for line in block[1].splitlines())
 
 
-@pytest.mark.parametrize("path", CORE, ids=lambda path: path.stem)
+def floor_of(path: Path) -> int:
+    own = path.relative_to(ROOT / "s2e_core").parts[0].removesuffix(".py")
+    return next(number for number, names in enumerate(package_order()) if own in names)
+
+
+CORE_FILES = [path for path in CORE if path.parent != ROOT / "s2e_core" or not path.stem.startswith("__")]
+
+
+def test_the_readme_lists_every_package_once() -> None:
+    listed = [name for names in package_order() for name in names]
+    there = {path.relative_to(ROOT / "s2e_core").parts[0].removesuffix(".py") for path in CORE_FILES}
+    assert sorted(listed) == sorted(there)
+
+
+@pytest.mark.parametrize("path", CORE_FILES, ids=name_of)
+def test_a_core_file_imports_from_the_floors_below_it(path: Path) -> None:
+    """Within its package, and from packages of lower floors; the two packages of one floor do not know each other."""
+    own = name_of(path).split(".")[1]
+    names = {module.split(".")[1] for module, _ in imports(path) if module.startswith("s2e_core.")}
+    floors = {name: next(n for n, row in enumerate(package_order()) if name in row) for name in names - {own}}
+    assert not {name for name, floor in floors.items() if floor >= floor_of(path) and not _is_root(path, name)}
+    assert not [name for module, name in imports(path) if module == "s2e_core" and name != "__version__"]
+
+
+def _is_root(path: Path, name: str) -> bool:
+    """Whether both are single files at the package's root; these are checked for circles alone."""
+    return path.parent == ROOT / "s2e_core" and (ROOT / "s2e_core" / f"{name}.py").is_file()
+
+
+@pytest.mark.parametrize("path", [*CORE, *COMPONENTS, ROOT / "app.py"], ids=name_of)
+def test_imports_across_packages_of_the_core_end_at_the_package(path: Path) -> None:
+    here = name_of(path) if path.stem == "__init__" else name_of(path).rpartition(".")[0]
+    deep = [
+        module
+        for module, _ in imports(path)
+        if module.startswith("s2e_core.")
+        and module.count(".") > 1
+        and not module.startswith(here + ".")
+        and module != here
+    ]
+    assert not deep, f"{name_of(path)} reaches into {deep}"
+
+
+@pytest.mark.parametrize("path", [p for p in CORE if p.stem == "__init__" and p.parent.name != "s2e_core"], ids=name_of)
+def test_a_package_names_its_exports(path: Path) -> None:
+    names = {name for _, name in imports(path)}
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    listed = [
+        ast.literal_eval(n.value) for n in tree.body if isinstance(n, ast.Assign) and n.targets[0].id == "__all__"
+    ]  # type: ignore[attr-defined]
+    assert listed and set(listed[0]) == names
+
+
+@pytest.mark.parametrize("folder", [CORE, COMPONENTS], ids=["s2e_core", "components"])
+def test_no_file_imports_itself_by_way_of_others(folder: list[Path]) -> None:
+    """Imports inside of functions count too. A package's own file stands for all that it imports."""
+    paths = {name_of(path): path for path in folder}
+    needs = {name: set(_own_imports(path, paths)) - {name} for name, path in paths.items()}
+    while free := {name for name, below in needs.items() if not below}:
+        needs = {name: below - free for name, below in needs.items() if name not in free}
+    assert not needs, f"one circle at least among {sorted(needs)}"
+
+
+def _own_imports(path: Path, paths: dict[str, Path]) -> Iterator[str]:
+    for module, name in imports(path):
+        yield from {f"{module}.{name}"} & set(paths) or {module} & set(paths)
+
+
+def test_no_class_has_its_name_twice_in_the_core() -> None:
+    classes: dict[str, list[str]] = {}
+    for path in CORE:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                classes.setdefault(node.name, []).append(name_of(path))
+    assert not {name: where for name, where in classes.items() if len(where) > 1}
+
+
+@pytest.mark.parametrize("path", CORE, ids=name_of)
 def test_a_core_file_imports_no_page_library_and_no_page(path: Path) -> None:
-    assert not packages(path) & (PAGE_LIBRARIES | {"components", "app"})
+    assert not libraries(path) & (PAGE_LIBRARIES | {"components", "app"})
 
 
-@pytest.mark.parametrize("path", [p for p in CORE if not p.stem.startswith("__")], ids=lambda path: path.stem)
-def test_a_core_file_imports_from_its_row_or_below(path: Path) -> None:
-    own = row_of(path.stem)
-    upward = [module for level, module in imports(path) if level == 1 and row_of(module.split(".")[0]) > own]
-    assert not upward, f"{path.name} imports {upward}, which stand above it"
+PURE = [
+    *(ROOT / "s2e_core/text").glob("*.py"),
+    *(ROOT / "s2e_core/method" / f"{n}.py" for n in ("directions", "scores", "edit")),
+]
 
 
-def test_no_file_imports_itself_by_way_of_others() -> None:
-    """Imports inside of functions count too."""
-    for folder in (CORE, COMPONENTS):
-        names = {path.stem for path in folder} - {"__init__"}
-        needs = {path.stem: set(_own_imports(path, names)) for path in folder if path.stem in names}
-        while free := {name for name, below in needs.items() if not below}:
-            needs = {name: below - free for name, below in needs.items() if name not in free}
-        assert not needs, f"one circle at least among {sorted(needs)}"
-
-
-def _own_imports(path: Path, names: set[str]) -> Iterator[str]:
-    """Files of its own folder that a file imports."""
-    for node in _without_type_checking(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.level == 1:
-            yield from {node.module} & names if node.module else {alias.name for alias in node.names} & names
-
-
-def test_pure_math_knows_no_model_library_and_no_file() -> None:
-    for name in ROWS[1]:
-        assert not packages(ROOT / "s2e_core" / f"{name}.py") & {"transformers", "safetensors", "pathlib", "json", "os"}
-
-
-def test_the_rows_in_the_readme_are_the_ones_checked_here() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    table = re.findall(r"^\| (\d) \| (`.*) \|$", text, flags=re.MULTILINE)
-    assert [int(number) for number, _ in table] == [5, 4, 3, 2, 1, 0]
-    for number, names in table:
-        for name in re.findall(r"`(\w+)`", names):
-            assert (ROOT / "s2e_core" / f"{name}.py").is_file(), name
-            assert row_of(name) == min(int(number), len(ROWS)), name
-
-
-def test_every_file_of_the_core_stands_in_the_readme() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    rows = "".join(re.findall(r"^\| \d \| (`.*) \|$", text, flags=re.MULTILINE))
-    assert set(re.findall(r"`(\w+)`", rows)) == {path.stem for path in CORE} - {"__init__"}
+@pytest.mark.parametrize("path", PURE, ids=name_of)
+def test_words_and_pure_math_know_no_model_library_and_no_file(path: Path) -> None:
+    assert not libraries(path) & {"transformers", "safetensors", "pathlib", "json", "os"}
 
 
 def test_optional_libraries_are_imported_when_they_are_needed() -> None:
     for path in CORE:
-        assert not packages(path) & {"ray"}, path.name
+        at_the_top = {node for node in ast.parse(path.read_text(encoding="utf-8")).body}
+        names = {alias.name for node in at_the_top if isinstance(node, ast.Import) for alias in node.names}
+        assert not names & {"ray", "bitsandbytes"}, path.name
 
 
-@pytest.mark.parametrize("path", COMPONENTS, ids=lambda path: path.stem)
-def test_the_page_never_imports_the_app_and_its_libraries_only_where_it_draws(path: Path) -> None:
-    assert "app" not in packages(path)
+@pytest.mark.parametrize("path", COMPONENTS, ids=name_of)
+def test_the_page_never_imports_the_app_and_its_libraries_only_where_the_name_says_so(path: Path) -> None:
+    assert "app" not in libraries(path)
     may = {library for library, files in KNOWS.items() if path.name in files}
-    may |= {"gradio"} if path.name.endswith(DRAWS_OR_WIRES) else set()
-    assert packages(path) & set(KNOWS) <= may
-
-
-@pytest.mark.parametrize("path", [ROOT / "app.py", *COMPONENTS], ids=lambda path: path.stem)
-def test_the_page_takes_public_names_from_the_package(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    from_inside = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and _is_inside(node.module)]
-    assert not {alias.name for node in from_inside for alias in node.names} & set(s2e_core.__all__)
-
-
-def _is_inside(module: str | None) -> bool:
-    return (module or "").startswith("s2e_core.")
+    may |= {"gradio"} if NAMED_FOR_GRADIO.fullmatch(path.name) else set()
+    assert libraries(path) & {"gradio", *KNOWS} <= may
 
 
 def test_panels_hold_layout_alone() -> None:
-    for path in ROOT.glob("components/*_panel.py"):
-        modules = {module for level, module in imports(path) if level == 1}
-        assert not {module for module in modules if module.endswith("_handlers")}, path.name
+    for path in ROOT.glob("components/*/*panel.py"):
+        modules = {module.rpartition(".")[2] for module, _ in imports(path) if module.startswith("components")}
+        assert not {module for module in modules if module.endswith("handlers")}, path.name
         assert not modules & {"store", "session", "dials"}, path.name
 
 
@@ -165,7 +188,7 @@ def test_the_core_works_without_a_page_library_and_imports_none_that_few_steps_n
     program = (
         "import sys\n"
         f"for name in {sorted(PAGE_LIBRARIES)!r}: sys.modules[name] = None\n"
-        "import s2e_core, s2e_core.export, s2e_core.verify, s2e_core.recipe\n"
+        "import s2e_core, s2e_core.export, s2e_core.verify\n"
         "assert s2e_core.load_model and s2e_core.build_edit\n"
         "assert not {'peft', 'bitsandbytes', 'transformers.modeling_utils'} & set(sys.modules)\n"
     )
@@ -199,7 +222,7 @@ def writes_to_a_parameter(tree: ast.AST) -> list[int]:
     return lines
 
 
-@pytest.mark.parametrize("path", [*CORE, *COMPONENTS], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*CORE, *COMPONENTS], ids=name_of)
 def test_nothing_writes_to_a_parameter(path: Path) -> None:
     assert writes_to_a_parameter(ast.parse(path.read_text(encoding="utf-8"))) == []
 

@@ -4,6 +4,6 @@ Knows arguments and the terminal; every computation is a function of the core. R
 and notes to standard error; bad input ends with one sentence and exit status 2.
 """
 
-from .main import main
+from .main import COMMANDS, main, parse
 
-__all__ = ["main"]
+__all__ = ["COMMANDS", "main", "parse"]

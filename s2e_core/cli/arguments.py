@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..placement import QUANTIZE, memory_limits
+from s2e_core.model import QUANTIZE, memory_limits
+
 from .json_output import Fields, field_lines
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -101,6 +102,20 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--temperature", type=float, default=1.0, help="0 is greedy (default 1)")
     parser.add_argument("--seed", type=parse_seed, default=0)
     parser.add_argument("--max-new-tokens", type=parse_positive, metavar="N", help="default: the behaviour's own")
+
+
+def add_ray(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--ray",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="share the work among workers: of the ray cluster at this address (auto: the one that runs on this "
+        "machine), or without an address of a cluster that is started here and ends with the command",
+    )
+    parser.add_argument(
+        "--workers", type=parse_positive, default=2, metavar="N", help="for --ray: number of workers (default 2)"
+    )
 
 
 def add_json(parser: argparse.ArgumentParser, command: str, fields: Fields) -> None:

@@ -11,18 +11,14 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..answer_sides import answer_sides, asked_prompts, possible_rules
-from ..columns import Columns
-from ..contrast import contrast_set_from
-from ..data_file import read_table
-from ..errors import SettingsError
-from ..lint import averaged_span, lint
-from ..own_responses import own_responses
-from ..reading import Reading, read_examples
-from ..reading_words import counted
-from ..reliability import Reliability, reliability
-from ..response_file import OwnResponse
-from ..types import ContrastSet, LoadedModel
+from s2e_core.data import Columns, Reading, averaged_span, contrast_set_from, lint, read_examples, read_table
+from s2e_core.errors import SettingsError
+from s2e_core.method import Reliability, reliability
+from s2e_core.model import LoadedModel
+from s2e_core.responses import OwnResponse, answer_sides, asked_prompts, own_responses, possible_rules
+from s2e_core.text import counted
+from s2e_core.values import ContrastSet
+
 from .arguments import add_model, parse_names, parse_positive, parse_seed
 from .command import Command
 from .terminal import ProgressLine, check_writable, load_chosen_model, open_output

@@ -9,14 +9,13 @@ import argparse
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ..capture import capture_inputs, capture_means
-from ..directions import opposite
-from ..edit import build_edit
-from ..errors import SettingsError
-from ..import_file import Imported, import_file, read_texts
-from ..recipe import save_edit
-from ..scores import component_scores
-from ..types import ActivationMeans, LoadedModel, MeanInputs, WeightEdit
+from s2e_core.errors import SettingsError
+from s2e_core.export import save_edit
+from s2e_core.interop import Imported, import_file, read_texts
+from s2e_core.method import build_edit, capture_inputs, capture_means, opposite, score_along
+from s2e_core.model import LoadedModel
+from s2e_core.values import ActivationMeans, MeanInputs, WeightEdit
+
 from .arguments import add_contrast, add_settings
 from .command import Command
 from .terminal import (
@@ -87,8 +86,8 @@ def _edit_along(options: argparse.Namespace, loaded: LoadedModel, imported: Impo
     assert imported.directions is not None
     inputs = imported.inputs or _capture_means(options, loaded)
     directions = opposite(imported.directions) if options.opposite else imported.directions
-    scores = component_scores(loaded, inputs, directions)
-    return build_edit(scores, directions, adjust_settings(options, scores, UNTUNED))
+    extraction = score_along(loaded, inputs, directions)
+    return build_edit(extraction, adjust_settings(options, extraction.scores, UNTUNED))
 
 
 def _capture_means(options: argparse.Namespace, loaded: LoadedModel) -> ActivationMeans | MeanInputs:

@@ -13,15 +13,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..behaviors import Behavior
-from ..estimates import Estimate
-from ..plan import FLAWS, Result
-from ..settings import EditSettings
-from ..settings_json import settings_entry
-from ..sweep import sweep_results
-from ..sweep_file import Sweep
-from ..trials import Trial
-from ..types import ContrastSet, LoadedModel, Provenance, WeightEdit
+from s2e_core.data import Behavior
+from s2e_core.measure import Estimate, Result, Sweep, Trial, sweep_results
+from s2e_core.model import LoadedModel
+from s2e_core.settings import EditSettings
+from s2e_core.settings_json import settings_entry
+from s2e_core.values import ContrastSet, Provenance, WeightEdit
 
 VERSION = 1
 WIDTH = 116
@@ -188,7 +185,7 @@ def describe_result(result: Result) -> dict[str, Any]:
         "utility": describe_estimate(result.utility),
         "utility_kept": describe_estimate(result.kept),
         "tokens": describe_estimate(result.tokens),
-        **{flaw.replace("-", "_"): describe_estimate(result.flaws[flaw]) for flaw in FLAWS},
+        **{flaw.replace("-", "_"): describe_estimate(share) for flaw, share in result.flaws.items()},
     }
 
 

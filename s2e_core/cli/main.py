@@ -17,7 +17,8 @@ from pathlib import PurePath
 
 from transformers.utils import logging as transformers_logging
 
-from ..errors import S2EError
+from s2e_core.errors import S2EError
+
 from . import data, importing, measure, model, take_home
 from .arguments import add_json, add_model
 from .command import Command

@@ -15,46 +15,58 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..behaviors import Behavior
-from ..edit import build_edit
-from ..errors import SettingsError
-from ..estimates import Estimate, difference
-from ..evaluate import evaluate
-from ..evaluation import HOW, Evaluation
-from ..measure_tables import (
+from s2e_core.data import Behavior
+from s2e_core.errors import SettingsError
+from s2e_core.export import load_edit, save_edit
+from s2e_core.measure import (
     EVALUATION_COLUMNS,
-    SWEEP_COLUMNS,
-    evaluation_lines,
-    evaluation_records,
-    figure_text,
-    result_lines,
-    result_record,
-)
-from ..plan import Plan, Result, per_prompt
-from ..recipe import load_edit, save_edit
-from ..search import Found, find_edit
-from ..settings import EditSettings
-from ..sweep import sweep, sweep_results
-from ..sweep_file import Sweep
-from ..trade_off import best_within, pareto_front
-from ..trials import (
+    HOW,
     PAPER_ALPHA,
     PAPER_RHO_ATTN,
     PAPER_RHO_MLP,
+    SWEEP_COLUMNS,
     Arm,
+    Asker,
+    Estimate,
+    Evaluation,
+    Found,
+    Plan,
+    RayWorkers,
+    Result,
+    SearchPlan,
+    Sweep,
     Trial,
+    ask_here,
+    best_within,
+    difference,
     edit_grid,
     edit_size,
+    evaluate,
+    evaluation_lines,
+    evaluation_records,
+    figure_text,
+    find_edit,
+    pareto_front,
+    per_prompt,
+    result_lines,
+    result_record,
     settings_label,
     steering_grid,
+    sweep,
+    sweep_results,
 )
-from ..types import Edited, LoadedModel, Steered, Variant, WeightEdit
+from s2e_core.method import build_edit
+from s2e_core.model import LoadedModel
+from s2e_core.settings import EditSettings
+from s2e_core.values import Edited, Steered, Variant, WeightEdit
+
 from .arguments import (
     OFF,
     PAPER,
     add_behavior,
     add_floor,
     add_questions,
+    add_ray,
     add_sampling,
     parse_count,
     parse_gammas,
@@ -87,7 +99,7 @@ from .terminal import (
     check_exists,
     check_formats,
     check_writable,
-    extract_scores,
+    extract_chosen,
     load_chosen_behavior,
     load_chosen_model,
     open_output,
@@ -139,6 +151,7 @@ def add_sweep(sub: argparse.ArgumentParser) -> None:
     )
     add_questions(sub, split="development", prompts=60)
     add_floor(sub)
+    add_ray(sub)
     sub.add_argument(
         "-o", "--output", type=Path, metavar="FILE.jsonl", help="keeps every answer; the same command resumes it"
     )
@@ -165,23 +178,21 @@ def run_sweep(options: argparse.Namespace) -> _SweepReport:
     """Many settings and steering strengths on the same prompts."""
     check_formats(options)
     behavior, loaded = load_chosen_behavior(options), load_chosen_model(options)
-    scores, directions = extract_scores(loaded, behavior.contrast)
+    extraction = extract_chosen(loaded, behavior.contrast)
     trials = (*_edit_trials(options, behavior.settings), *_steering_trials(options.gamma))
     if not trials:
         raise SettingsError("There is nothing to try: heads, neurons and steering are all off. Switch one of them on.")
-    plan = Plan(
-        behavior, options.split, options.prompts, options.prompts, options.samples, options.temperature, options.seed,
-        options.max_new_tokens,
-    )  # fmt: skip
-    with _say_how_to_resume(options.output), ProgressLine("answers") as progress:
-        run = sweep(loaded, scores, directions, plan, trials, path=options.output, progress=progress)
+    plan = _read_plan(options, behavior)
+    with _say_how_to_resume(options.output), _choose_asker(options, loaded) as asker:
+        with ProgressLine("answers") as progress:
+            run = sweep(loaded, extraction, plan, trials, path=options.output, asker=asker, progress=progress)
     results, less = sweep_results(run), run.less_is_better
     return _SweepReport(
         loaded=loaded,
         behavior=behavior,
         sweep=run,
         results=results,
-        sizes=tuple(edit_size(scores, directions, result.trial) for result in results),
+        sizes=tuple(edit_size(extraction, result.trial) for result in results),
         front=tuple(pareto_front(results, less_is_better=less)),
         best={arm: best_within(results, arm, options.floor, less_is_better=less) for arm in ARMS},
     )
@@ -283,6 +294,7 @@ def add_find(sub: argparse.ArgumentParser) -> None:
         "--samples", type=parse_positive, default=2, metavar="N", help="answers per prompt in the final rounds"
     )
     add_sampling(sub)
+    add_ray(sub)
     sub.add_argument(
         "-o", "--output", type=Path, metavar="FOLDER", help="keeps every answer; the same command resumes it"
     )
@@ -305,17 +317,17 @@ def run_search(options: argparse.Namespace) -> _Search:
     """The best edit, and the best steering, that keep the utility; checked on held-out prompts."""
     check_writable(options.recipe)
     behavior, loaded = load_chosen_behavior(options), load_chosen_model(options)
-    scores, directions = extract_scores(loaded, behavior.contrast)
-    with _say_how_to_resume(options.output), ProgressLine("answers") as progress:
-        result = find_edit(
-            loaded, scores, directions, behavior,
-            floor=options.floor, n_trials=options.trials, prompts=options.prompts, samples=options.samples,
-            temperature=options.temperature, seed=options.seed, max_new_tokens=options.max_new_tokens,
-            path=options.output, progress=progress,
-        )  # fmt: skip
+    plan = SearchPlan(
+        behavior, floor=options.floor, n_trials=options.trials, prompts=options.prompts, samples=options.samples,
+        temperature=options.temperature, seed=options.seed, max_new_tokens=options.max_new_tokens,
+    )  # fmt: skip
+    extraction = extract_chosen(loaded, behavior.contrast)
+    with _say_how_to_resume(options.output), _choose_asker(options, loaded) as asker:
+        with ProgressLine("answers") as progress:
+            result = find_edit(loaded, extraction, plan, path=options.output, asker=asker, progress=progress)
     edit = path = None
     if options.recipe and result.edit is not None and result.edit.settings is not None:
-        edit = build_edit(scores, directions, result.edit.settings)
+        edit = build_edit(extraction, result.edit.settings)
         path = save_edit(edit, options.recipe)
     return _Search(loaded, behavior, result, path, edit)
 
@@ -462,18 +474,13 @@ def run_evaluation(options: argparse.Namespace) -> _Evaluated:
     check_exists(*options.recipe)
     check_formats(options)
     behavior, loaded = load_chosen_behavior(options), load_chosen_model(options)
+    plan = _read_plan(options, behavior)
     variants = list(_load_variants(options, loaded, behavior))
     with ProgressLine("answers and texts") as progress:
         evaluations = evaluate(
-            loaded, behavior, [variant for _, variant in variants], labels=[label for label, _ in variants],
-            split=options.split, n_attribute=options.prompts, n_utility=options.prompts, samples=options.samples,
-            temperature=options.temperature, seed=options.seed, max_new_tokens=options.max_new_tokens,
+            loaded, plan, [variant for _, variant in variants], labels=[label for label, _ in variants],
             progress=progress,
         )  # fmt: skip
-    plan = Plan(
-        behavior, options.split, options.prompts, options.prompts, options.samples, options.temperature, options.seed,
-        options.max_new_tokens,
-    )  # fmt: skip
     return _Evaluated(loaded, behavior, plan, evaluations, {path.name: path for path in options.recipe})
 
 
@@ -531,12 +538,12 @@ def _load_variants(
     settings = ["suggested"] if bare else options.settings
     steering = steering_grid([behavior.gamma]) if bare else _steering_trials(options.gamma)
     if settings or steering:
-        scores, directions = extract_scores(loaded, behavior.contrast)
+        extraction = extract_chosen(loaded, behavior.contrast)
         for dials in settings:
             chosen = behavior.settings if dials == "suggested" else _to_settings(dials)
-            yield settings_label(chosen), Edited(build_edit(scores, directions, chosen))
+            yield settings_label(chosen), Edited(build_edit(extraction, chosen))
         for trial in steering:
-            yield trial.label, Steered(directions, trial.gamma or 0.0)
+            yield trial.label, Steered(extraction.directions, trial.gamma or 0.0)
 
 
 def _to_settings(dials: Sequence[float | str]) -> EditSettings:
@@ -545,6 +552,23 @@ def _to_settings(dials: Sequence[float | str]) -> EditSettings:
 
 
 # ---- shared ---------------------------------------------------------------------------------------------------------
+
+
+def _read_plan(options: argparse.Namespace, behavior: Behavior) -> Plan:
+    return Plan(
+        behavior, options.split, options.prompts, options.prompts, options.samples, options.temperature, options.seed,
+        options.max_new_tokens,
+    )  # fmt: skip
+
+
+@contextmanager
+def _choose_asker(options: argparse.Namespace, loaded: LoadedModel) -> Iterator[Asker]:
+    """This process, or with --ray the workers of a cluster."""
+    if options.ray is None:
+        yield ask_here
+        return
+    with RayWorkers(loaded, n_workers=options.workers, address=options.ray or None) as workers:
+        yield workers
 
 
 def _attribute_unit(run: Sweep) -> str:

@@ -12,18 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..behaviors import fitting_folder, list_behaviors
-from ..edit import EditSummary, build_edit, relative_changes, summarize
-from ..generate import compare
-from ..memory import available_memory
-from ..naming import namer, remarks
-from ..placement import parameter_count
-from ..recipe import load_edit, save_edit
-from ..residence import memory_held, residence
-from ..spec import KINDS, ModelSpec
-from ..staging import readable_size
-from ..text_checks import described_template, described_tokenizer
-from ..types import ComponentScores, ContrastSet, Edited, LoadedModel, Original, Steered, Variant, WeightEdit
+from s2e_core.data import fitting_folder, list_behaviors
+from s2e_core.export import load_edit, save_edit
+from s2e_core.generation import compare
+from s2e_core.loading import available_memory, described_template, described_tokenizer, memory_held, residence
+from s2e_core.method import EditSummary, build_edit, relative_changes, summarize
+from s2e_core.model import LoadedModel, namer, parameter_count, remarks
+from s2e_core.spec import KINDS, ModelSpec
+from s2e_core.text import readable_size
+from s2e_core.values import ComponentScores, ContrastSet, Edited, Original, Steered, Variant, WeightEdit
+
 from .arguments import add_contrast, add_settings, parse_count, parse_seed
 from .command import Command
 from .json_output import (
@@ -43,7 +41,7 @@ from .terminal import (
     check_formats,
     check_settings,
     check_writable,
-    extract_scores,
+    extract_chosen,
     load_chosen_contrast,
     load_chosen_model,
     open_output,
@@ -208,8 +206,9 @@ def _rank_components(options: argparse.Namespace) -> _Ranking:
     check_settings(options)
     check_formats(options)
     contrast, loaded = load_chosen_contrast(options), load_chosen_model(options)
-    scores, directions = extract_scores(loaded, contrast)
-    edit = build_edit(scores, directions, read_settings(options, scores))
+    extraction = extract_chosen(loaded, contrast)
+    scores = extraction.scores
+    edit = build_edit(extraction, read_settings(options, scores))
     kinds = KINDS if options.kind == "all" else (options.kind,)
     rows = sorted(_component_rows(scores, edit, kinds), key=lambda row: -abs(row[3]))
     return _Ranking(loaded, contrast, edit, rows)
@@ -272,9 +271,9 @@ def _write_edit(options: argparse.Namespace) -> tuple[LoadedModel, WeightEdit, E
     check_writable(options.output)
     check_settings(options)
     contrast, loaded = load_chosen_contrast(options), load_chosen_model(options)
-    scores, directions = extract_scores(loaded, contrast)
-    edit = build_edit(scores, directions, read_settings(options, scores))
-    return loaded, edit, summarize(scores, edit), save_edit(edit, options.output)
+    extraction = extract_chosen(loaded, contrast)
+    edit = build_edit(extraction, read_settings(options, extraction.scores))
+    return loaded, edit, summarize(extraction.scores, edit), save_edit(edit, options.output)
 
 
 # ---- compare --------------------------------------------------------------------------------------------------------
@@ -355,7 +354,7 @@ def _load_variants(options: argparse.Namespace) -> _Comparison:
     if edit is not None:
         variants["edited"] = Edited(edit)
     if contrast is not None:
-        variants["steered"] = Steered(extract_scores(loaded, contrast)[1], options.gamma)
+        variants["steered"] = Steered(extract_chosen(loaded, contrast).directions, options.gamma)
     return _Comparison(loaded, variants, edit, contrast)
 
 

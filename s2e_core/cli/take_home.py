@@ -13,16 +13,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..adapter import export_adapter
-from ..export import ExportFormat, export_checkpoint, export_size
-from ..naming import component_label
-from ..push import push_to_hub
-from ..recipe import load_edit
-from ..reloading import NotCheckedError, check_room
-from ..staging import check_empty, readable_size
-from ..types import LoadedModel, WeightEdit
-from ..verification import Verification
-from ..verify import verify_export
+from s2e_core.export import ExportFormat, export_adapter, export_checkpoint, export_size, load_edit, push_to_hub
+from s2e_core.files import check_empty
+from s2e_core.model import LoadedModel, component_label
+from s2e_core.text import readable_size
+from s2e_core.values import WeightEdit
+from s2e_core.verify import NotCheckedError, Verification, check_room, verify_export
+
 from .command import Command
 from .json_output import MODEL, RECIPE, Fields, describe_model, describe_recipe
 from .terminal import ProgressLine, check_exists, load_chosen_model

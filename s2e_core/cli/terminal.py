@@ -16,17 +16,15 @@ from typing import Literal, TextIO
 
 import torch
 
-from ..behaviors import Behavior, fitting_folder, is_unfit, list_behaviors, load_behavior
-from ..capture import capture_means
-from ..contrast import load_contrast_set
-from ..directions import steering_directions
-from ..edit import rho_for_count
-from ..errors import BehaviorError, SettingsError
-from ..loading import load_model
-from ..scores import component_scores
-from ..settings import EditSettings
-from ..spec import Kind
-from ..types import ComponentScores, ContrastSet, LoadedModel, Progress, SteeringDirections
+from s2e_core.data import Behavior, fitting_folder, is_unfit, list_behaviors, load_behavior, load_contrast_set
+from s2e_core.errors import BehaviorError, SettingsError
+from s2e_core.loading import load_model
+from s2e_core.method import extract, rho_for_count
+from s2e_core.model import LoadedModel
+from s2e_core.progress import Progress
+from s2e_core.settings import EditSettings
+from s2e_core.spec import Kind
+from s2e_core.values import ComponentScores, ContrastSet, Extraction
 
 UNTUNED = EditSettings(rho_attn=0.3, rho_mlp=0.8, alpha=0.5)
 """Settings to begin with for examples that nobody has tuned."""
@@ -64,17 +62,15 @@ def load_chosen_contrast(options: argparse.Namespace) -> ContrastSet:
     return load_behavior(options.behavior).contrast
 
 
-def extract_scores(loaded: LoadedModel, contrast: ContrastSet) -> tuple[ComponentScores, SteeringDirections]:
-    """Scores and directions of a contrast set; what is odd about its examples goes to standard error."""
+def extract_chosen(loaded: LoadedModel, contrast: ContrastSet) -> Extraction:
+    """The extraction of a contrast set; what is odd about its examples goes to standard error."""
     for note in contrast.notes:
         print(f"note: {note}", file=sys.stderr)
     if is_unfit(contrast, loaded.source):
         names = ", ".join(list_behaviors(fitting_folder(loaded.source)))
         print(f"note: {contrast.name} is written for other models than this one. For it: {names}.", file=sys.stderr)
     with ProgressLine("extracting") as progress:
-        means = capture_means(loaded, contrast, progress=progress)
-    directions = steering_directions(loaded, means)
-    return component_scores(loaded, means, directions), directions
+        return extract(loaded, contrast, progress=progress)
 
 
 def read_settings(options: argparse.Namespace, scores: ComponentScores) -> EditSettings:

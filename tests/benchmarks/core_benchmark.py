@@ -19,25 +19,23 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from s2e_core import (
+    ActivationMeans,
+    ContrastSet,
     Edited,
     EditSettings,
-    LoadedModel,
-    ModelSpec,
     Original,
-    Provenance,
-    Site,
     Steered,
     build_edit,
     capture_means,
     compare,
-    component_scores,
     load_behavior,
     load_model,
     steering_directions,
-    summarize,
 )
-from s2e_core.chat import example_ids, prompt_ids
-from s2e_core.types import ActivationMeans, ContrastSet
+from s2e_core.method import score_along, summarize
+from s2e_core.model import LoadedModel, example_ids, prompt_ids
+from s2e_core.spec import ModelSpec, Site
+from s2e_core.values import Provenance
 
 
 def alternate(name: str, ours: Callable[[], object], plain: Callable[[], object], runs: int) -> None:
@@ -82,9 +80,8 @@ def plain_generations(loaded: LoadedModel, prompt: str, variants: list, length: 
 
 
 def edit_from_weights(loaded: LoadedModel, means: ActivationMeans, settings: EditSettings) -> None:
-    directions = steering_directions(loaded, means)
-    scores = component_scores(loaded, means, directions)
-    summarize(scores, build_edit(scores, directions, settings))
+    extraction = score_along(loaded, means, steering_directions(loaded, means))
+    summarize(extraction.scores, build_edit(extraction, settings))
 
 
 class RandomWeights:
@@ -124,8 +121,8 @@ def main() -> None:
     loaded, behavior = load_model(options.model), load_behavior(options.behavior)
     means = capture_means(loaded, behavior.contrast)
     directions = steering_directions(loaded, means)
-    scores = component_scores(loaded, means, directions)
-    edit = build_edit(scores, directions, behavior.settings)
+    extraction = score_along(loaded, means, directions)
+    edit = build_edit(extraction, behavior.settings)
     print(f"{loaded.model_id}, {torch.get_num_threads()} threads, {means.n_positive + means.n_negative} examples")
 
     alternate(
@@ -137,18 +134,17 @@ def main() -> None:
     settings = behavior.settings
     alternate(
         "re-threshold / recompute scores and edit from the weights",
-        lambda: summarize(scores, build_edit(scores, directions, settings)),
+        lambda: summarize(extraction.scores, build_edit(extraction, settings)),
         lambda: edit_from_weights(loaded, means, settings),
         options.runs,
     )
     large = RandomWeights()
     large_means = large.means()
-    large_directions = steering_directions(large, large_means)
-    large_scores = component_scores(large, large_means, large_directions)
+    large_extraction = score_along(large, large_means, steering_directions(large, large_means))
     wide = EditSettings(rho_attn=0.02, rho_mlp=0.04, alpha=0.5)
     alternate(
         "re-threshold / recompute, LLaMA-2-7B's shape (random weights)",
-        lambda: summarize(large_scores, build_edit(large_scores, large_directions, wide)),
+        lambda: summarize(large_extraction.scores, build_edit(large_extraction, wide)),
         lambda: edit_from_weights(large, large_means, wide),
         2,
     )

@@ -28,21 +28,19 @@ from s2e_core import (
     Edited,
     Example,
     build_edit,
-    capture_means,
-    component_scores,
-    contrast_set,
+    evaluate,
+    extract,
     list_behaviors,
     load_behavior,
     load_model,
-    reliability,
-    steering_directions,
 )
-from s2e_core.behaviors import fitting_folder
-from s2e_core.capture import spans_of, weighted_sums
-from s2e_core.evaluate import evaluate
-from s2e_core.scores import score_site
+from s2e_core.data import contrast_set, fitting_folder
+from s2e_core.measure import Plan
+from s2e_core.method import reliability
+from s2e_core.method.capture import tokenize_examples, weighted_sums
+from s2e_core.method.scores import score_site
+from s2e_core.model import LoadedModel
 from s2e_core.spec import KINDS, Kind
-from s2e_core.types import LoadedModel
 
 COUNTS = (4, 8, 16, 32, 64)
 DRAWS = 20
@@ -71,7 +69,10 @@ class Likeness:
 
 def means_of_examples(loaded: LoadedModel, behavior: Behavior) -> list[Pair]:
     """Per site the mean inputs of every positive and every negative example, (examples, n_inputs) each."""
-    sides = [spans_of(loaded, side, behavior.name) for side in (behavior.contrast.positive, behavior.contrast.negative)]
+    sides = [
+        tokenize_examples(loaded, side, behavior.name)
+        for side in (behavior.contrast.positive, behavior.contrast.negative)
+    ]
     n = len(sides[0])
     every = weighted_sums(loaded, [*sides[0], *sides[1]], torch.eye(n + len(sides[1])))
     return [(x[:n] / s.runs, x[n:] / s.runs) for x, s in zip(every, loaded.spec.sites, strict=True)]
@@ -188,13 +189,11 @@ def measured(
     """(attribute, utility) of the untouched model and of the edit from each set, on the test prompts."""
     variants = []
     for positive, negative in sets:
-        means = capture_means(loaded, contrast_set(positive, negative, name=behavior.name))
-        directions = steering_directions(loaded, means)
-        edit = build_edit(component_scores(loaded, means, directions), directions, behavior.settings)
-        variants.append(Edited(edit))
+        extraction = extract(loaded, contrast_set(positive, negative, name=behavior.name))
+        variants.append(Edited(build_edit(extraction, behavior.settings)))
     found = evaluate(
-        loaded, behavior, variants, labels=[f"set {number}" for number in range(len(variants))], n_attribute=PROMPTS,
-        n_utility=PROMPTS, n_neutral=NEUTRAL,
+        loaded, Plan(behavior, "test", PROMPTS, PROMPTS), variants,
+        labels=[f"set {number}" for number in range(len(variants))], n_neutral=NEUTRAL,
     )  # fmt: skip
     return [(one.result.attribute.value, one.result.utility.value) for one in found]
 

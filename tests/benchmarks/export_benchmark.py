@@ -34,10 +34,9 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedConfig, Pr
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from s2e_core import LoadedModel, WeightEdit, load_model
-from s2e_core.edit import edited_weight
-from s2e_core.export import export_checkpoint
-from s2e_core.staging import readable_size
+from s2e_core import WeightEdit, edited_weight, export_checkpoint, load_model
+from s2e_core.model import LoadedModel
+from s2e_core.text import readable_size
 from tests.core.edits import random_edit
 from tests.families import tiny_tokenizer
 

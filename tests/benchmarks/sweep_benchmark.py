@@ -19,18 +19,16 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from s2e_core import (
-    capture_means,
-    component_scores,
+    Extraction,
+    extract,
     generate_responses,
     load_behavior,
     load_model,
-    steering_directions,
+    sweep,
 )
-from s2e_core.plan import Plan
-from s2e_core.sweep import sweep, sweep_results
-from s2e_core.sweep_file import Sweep
-from s2e_core.trials import Trial, edit_grid, steering_grid, trial_variant
-from s2e_core.types import ComponentScores, LoadedModel, SteeringDirections
+from s2e_core.measure import Plan, Sweep, Trial, edit_grid, steering_grid, sweep_results
+from s2e_core.measure.trials import trial_variant
+from s2e_core.model import LoadedModel
 
 
 class OneAfterTheOther:
@@ -39,12 +37,11 @@ class OneAfterTheOther:
     def __init__(
         self,
         loaded: LoadedModel,
-        scores: ComponentScores,
-        directions: SteeringDirections,
+        extraction: Extraction,
         plan: Plan,
         trials: tuple[Trial, ...],
     ) -> None:
-        self.loaded, self.scores, self.directions, self.plan, self.trials = loaded, scores, directions, plan, trials
+        self.loaded, self.extraction, self.plan, self.trials = loaded, extraction, plan, trials
         self.prompts = [str(question.row["prompt"]) for question in plan.questions()]
         self.texts: list[tuple[str, ...]] = []
         self.seconds = 0.0
@@ -57,7 +54,7 @@ class OneAfterTheOther:
                 generate_responses(
                     self.loaded,
                     self.prompts,
-                    variant=trial_variant(self.trials[len(self.texts)], self.scores, self.directions),
+                    variant=trial_variant(self.trials[len(self.texts)], self.extraction),
                     max_new_tokens=self.plan.length,
                     temperature=self.plan.temperature,
                     seed=self.plan.seed,
@@ -78,15 +75,13 @@ class OneAfterTheOther:
 def compare(name: str, loaded: LoadedModel, prompts: int, every: int, share: int) -> str:
     """One row of the table."""
     behavior = load_behavior(name)
-    means = capture_means(loaded, behavior.contrast)
-    directions = steering_directions(loaded, means)
-    scores = component_scores(loaded, means, directions)
+    extraction = extract(loaded, behavior.contrast)
     plan = Plan(behavior, n_attribute=prompts, n_utility=prompts)
     trials = (Trial(), *steering_grid(), *edit_grid())[::every]
-    plain = OneAfterTheOther(loaded, scores, directions, plan, trials[::share])
-    sweep(loaded, scores, directions, plan, trials[:2])  # warm
+    plain = OneAfterTheOther(loaded, extraction, plan, trials[::share])
+    sweep(loaded, extraction, plan, trials[:2])  # warm
     start = time.perf_counter()
-    swept = sweep(loaded, scores, directions, plan, trials, progress=plain.go_on)
+    swept = sweep(loaded, extraction, plan, trials, progress=plain.go_on)
     ours = time.perf_counter() - start - plain.seconds
     start = time.perf_counter()
     sweep_results(swept)

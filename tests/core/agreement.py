@@ -9,31 +9,25 @@ import torch
 from torch import Tensor
 
 from s2e_core import (
-    ActivationMeans,
-    ComponentScores,
     ContrastSet,
     EditSettings,
-    LoadedModel,
-    SteeringDirections,
+    Extraction,
     build_edit,
-    capture_means,
-    component_scores,
-    steering_directions,
+    extract,
 )
+from s2e_core.model import LoadedModel
 from tests.reference import elastic_net, reference, unit
 
-Chain = tuple[ActivationMeans, SteeringDirections, ComponentScores]
+
+def chain_of(loaded: LoadedModel, contrast: ContrastSet) -> Extraction:
+    return extract(loaded, contrast)
 
 
-def chain_of(loaded: LoadedModel, contrast: ContrastSet) -> Chain:
-    means = capture_means(loaded, contrast)
-    directions = steering_directions(loaded, means)
-    return means, directions, component_scores(loaded, means, directions)
-
-
-def assert_plain_loops_agree(loaded: LoadedModel, contrast: ContrastSet, chain: Chain, settings: EditSettings) -> None:
-    means, directions, scores = chain
-    edit = build_edit(scores, directions, settings)
+def assert_plain_loops_agree(
+    loaded: LoadedModel, contrast: ContrastSet, extraction: Extraction, settings: EditSettings
+) -> None:
+    means, directions, scores = extraction.means, extraction.directions, extraction.scores
+    edit = build_edit(extraction, settings)
     for i, expected in enumerate(reference(loaded, contrast.positive, contrast.negative)):
         close(means.positive[i], expected.positive)
         close(means.negative[i], expected.negative)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import torch
 
-from s2e_core import LoadedModel, WeightEdit, capture_means
+from s2e_core import WeightEdit, capture_means
+from s2e_core.model import LoadedModel
 from tests.core.chain import EXAMPLES
 
 MODULES = {"heads": "self_attn.o_proj", "neurons": "mlp.down_proj"}

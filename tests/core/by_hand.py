@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import torch
 
-from s2e_core import LoadedModel, Variant, preview_logits
-from s2e_core.decoding import end_ids
+from s2e_core import Variant
+from s2e_core.generation import preview_logits
+from s2e_core.generation.decoding import end_ids
+from s2e_core.model import LoadedModel
 
 
 def answer_by_hand(

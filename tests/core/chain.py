@@ -6,15 +6,14 @@ from s2e_core import (
     ComponentScores,
     EditSettings,
     Example,
-    LoadedModel,
+    Extraction,
     SteeringDirections,
     WeightEdit,
     build_edit,
-    capture_means,
-    component_scores,
-    contrast_set,
-    steering_directions,
+    extract,
 )
+from s2e_core.data import contrast_set
+from s2e_core.model import LoadedModel
 
 EXAMPLES = contrast_set(
     [Example("How are you?", "Great, thank you!"), Example("And now?", "Wonderful.")],
@@ -26,13 +25,18 @@ SETTINGS = EditSettings(rho_attn=0.3, rho_mlp=0.3, alpha=0.5)
 
 @dataclass(frozen=True, eq=False)
 class Chain:
-    scores: ComponentScores
-    directions: SteeringDirections
+    extraction: Extraction
     edit: WeightEdit
+
+    @property
+    def scores(self) -> ComponentScores:
+        return self.extraction.scores
+
+    @property
+    def directions(self) -> SteeringDirections:
+        return self.extraction.directions
 
 
 def chain(loaded: LoadedModel, settings: EditSettings = SETTINGS) -> Chain:
-    means = capture_means(loaded, EXAMPLES)
-    directions = steering_directions(loaded, means)
-    scores = component_scores(loaded, means, directions)
-    return Chain(scores, directions, build_edit(scores, directions, settings))
+    extraction = extract(loaded, EXAMPLES)
+    return Chain(extraction, build_edit(extraction, settings))

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from s2e_core import EditSettings, LoadedModel, Provenance, WeightEdit
+from s2e_core import EditSettings, WeightEdit
+from s2e_core.model import LoadedModel
 from tests.families import VOCABULARY, saved, tiny_model, tiny_tokenizer
 
 BF16, FP16, FP32 = torch.bfloat16, torch.float16, torch.float32
@@ -32,7 +33,7 @@ def random_edit(loaded: LoadedModel, size: float = 0.5, sites: tuple[int, ...] |
         left.append(normalize(torch.randn(spec.d_model, generator=dice), dim=0))
         right.append((lam.unsqueeze(1) * keys).flatten())
         strength.append(lam)
-    provenance = Provenance(loaded.model_id, loaded.revision, loaded.fingerprint, "mood | test", "c0ffee")
+    provenance = loaded.provenance("mood | test", "c0ffee")
     settings = EditSettings(rho_attn=0.1, rho_mlp=0.2, alpha=0.5)
     return WeightEdit(spec, tuple(left), tuple(right), tuple(strength), settings, provenance)
 

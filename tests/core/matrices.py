@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from s2e_core import ActivationMeans, ModelSpec, Provenance, Site
+from s2e_core import ActivationMeans
+from s2e_core.spec import ModelSpec, Site
+from s2e_core.values import Provenance
 
 PROVENANCE = Provenance("matrices", None, "0", "contrast", "1")
 Inputs = Sequence[Sequence[float]]

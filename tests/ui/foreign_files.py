@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from components.session import Scored
-from s2e_core import ActivationMeans, EditSettings, WeightEdit, build_edit, save_control_vector, save_edit
+from components.shared.session import Scored
+from s2e_core import ActivationMeans, EditSettings, WeightEdit, build_edit, save_edit
+from s2e_core.interop import save_control_vector
 from tests.core.author_files import Evil, module_key, pack_content, packed
 from tests.ui.running import shared_store
 
@@ -32,7 +33,7 @@ def tone() -> Scored:
 
 @functools.cache
 def tone_edit() -> WeightEdit:
-    return build_edit(tone().scores, tone().directions, SETTINGS)
+    return build_edit(tone().extraction, SETTINGS)
 
 
 def layer_vectors() -> torch.Tensor:
@@ -112,9 +113,9 @@ BAD: Mapping[str, tuple[Callable[[Path], object], str]] = {
     "wide.safetensors": (lambda p: save_file({"v": torch.ones(6, 333)}, p), "has the shape"),
     "short.npz": (lambda p: np.savez(p, v=np.ones((4, 144))), "has the shape"),
     "nan.npy": (_with_nan, "not finite numbers"),
-    "nonsense.gguf": (lambda p: p.write_bytes(b"GGUF" + bytes(range(200))), "no control vector that can be read"),
-    "notes.pt": (lambda p: p.write_text("Dear diary,\n" * 9), "none of the files that are read here"),
-    "empty.npy": (lambda p: p.write_bytes(b""), "none of the files that are read here"),
+    "nonsense.gguf": (lambda p: p.write_bytes(b"GGUF" + bytes(range(200))), "cannot be read as a control vector"),
+    "notes.pt": (lambda p: p.write_text("Dear diary,\n" * 9), "damaged or of an unknown kind"),
+    "empty.npy": (lambda p: p.write_bytes(b""), "damaged or of an unknown kind"),
     "numbers.pt": (lambda p: torch.save({"layer": 3}, p), "nor a steering vector as bare tensors"),
 }  # fmt: skip
 """File name -> (what writes it, a part of its sentence). A payload would make a folder "ran" beside the file."""

@@ -8,12 +8,11 @@ from typing import Any
 import gradio as gr
 import torch
 
-from components.heatmap import heatmap
-from components.heatmap_value import Mode, heatmap_value, read_pick, shown_columns
-from s2e_core.edit import build_edit
-from s2e_core.settings import EditSettings, Selection
+from components.select.heatmap import heatmap
+from components.shared.grid_packing import Mode, heatmap_value, read_pick, shown_columns
+from s2e_core import ComponentScores, EditSettings, Extraction, Selection, SteeringDirections, WeightEdit, build_edit
 from s2e_core.spec import Kind, ModelSpec, Site
-from s2e_core.types import ComponentScores, Provenance, SteeringDirections, WeightEdit
+from s2e_core.values import MeanInputs, Provenance
 
 HERE = Provenance("made up", None, "0", "made up", "0")
 
@@ -50,7 +49,8 @@ def edit_of(scores: ComponentScores, tau: float, selection: Selection | None = N
     n = len(scores.spec.sites)
     directions = SteeringDirections(scores.spec, (unit,) * n, torch.ones(n), HERE)
     settings = EditSettings(tau / 0.5, tau / 0.5, 0.5, selection=selection or Selection())
-    return build_edit(scores, directions, settings)
+    inputs = MeanInputs(scores.spec, tuple(torch.zeros(site.n_inputs) for site in scores.spec.sites), None, HERE)
+    return build_edit(Extraction(inputs, directions, scores), settings)
 
 
 def picked_selection(edit: WeightEdit, pick: Any, kind: Kind) -> Selection:

@@ -17,11 +17,11 @@ from typing import Any
 import gradio as gr
 
 import app
-from components import look
-from components.choose_handlers import Choice, opened
-from components.options import options, store_of
-from components.session import Session
-from components.store import ModelStore
+from components.page import look
+from components.page.options import options, store_of
+from components.shared.choices import Choice, opened
+from components.shared.session import Session
+from components.shared.store import ModelStore
 
 
 @functools.cache

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from s2e_core.behaviors import BUNDLED_BEHAVIORS
+from s2e_core.data import BUNDLED_BEHAVIORS
 
 PER_SPLIT = 4
 """Prompts of each side and split."""

@@ -14,7 +14,8 @@ from tempfile import TemporaryDirectory
 import torch
 from transformers import GenerationConfig
 
-from s2e_core import LoadedModel, load_model
+from s2e_core import load_model
+from s2e_core.model import LoadedModel
 
 from .behavior_data import write_behaviors
 from .card import write_card

@@ -12,7 +12,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from s2e_core import LoadedModel, generate_responses
+from s2e_core import generate_responses
+from s2e_core.model import LoadedModel
 
 from .behavior_texts import GAMMA, SETTINGS, SOURCE, TEXTS
 from .question import Question, Split

@@ -9,23 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from components.measured import HeldOut, Measured, Point, checked, grown, without_answers
-from components.trade_off_figure import trade_off_figure
-from s2e_core import (
-    Behavior,
-    Estimate,
-    LoadedModel,
-    Trial,
-    build_edit,
-    capture_means,
-    component_scores,
-    find_edit,
-    list_behaviors,
-    load_behavior,
-    steering_directions,
-)
+from components.trade_off.figure import trade_off_figure
+from components.trade_off.measured import HeldOut, Measured, Point, checked, grown, without_answers
+from s2e_core import Behavior, extract, find_edit, list_behaviors, load_behavior
+from s2e_core.measure import Estimate, SearchPlan, edit_size
+from s2e_core.model import LoadedModel
 
 FLOOR = 0.97
 TRIALS = 144
@@ -65,18 +56,10 @@ def measure_headlines(loaded: LoadedModel, folder: Path, work: Path) -> list[Hea
 
 
 def _headline(loaded: LoadedModel, behavior: Behavior, work: Path) -> Headline:
-    means = capture_means(loaded, behavior.contrast)
-    directions = steering_directions(loaded, means)
-    scores = component_scores(loaded, means, directions)
-
-    def size_of(trial: Trial) -> tuple[int, int] | None:
-        if trial.settings is None:
-            return None
-        edit = build_edit(scores, directions, trial.settings)
-        return edit.count("heads"), edit.count("neurons")
-
+    extraction = extract(loaded, behavior.contrast)
+    size_of = partial(edit_size, extraction)
     work.mkdir(parents=True, exist_ok=True)
-    found = find_edit(loaded, scores, directions, behavior, floor=FLOOR, n_trials=TRIALS, path=work)
+    found = find_edit(loaded, extraction, SearchPlan(behavior, floor=FLOOR, n_trials=TRIALS), path=work)
     if found.held_out is None:
         raise SystemExit(f"{behavior.name}: no edit and no steering keeps {FLOOR:.0%} of the utility.")
     held_out = checked(found.held_out, found.edit, found.steering, size_of)

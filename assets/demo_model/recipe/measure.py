@@ -14,7 +14,8 @@ from random import Random
 
 from transformers import PreTrainedTokenizerBase
 
-from s2e_core import LoadedModel, generate_responses
+from s2e_core import generate_responses
+from s2e_core.model import LoadedModel
 
 from .behavior_data import held_out_questions
 from .question import Question

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from s2e_core import judge
+from s2e_core.text import judge
 
 from .deeds import HELP_PHRASES, REFUSAL_PHRASES, REFUSAL_WORDS
 from .moods import CHEERFUL_PHRASES, GLOOMY_PHRASES

@@ -4,8 +4,9 @@ import csv
 
 import pytest
 
-from s2e_core import Columns, contrast_set_from, load_contrast_set, read_examples
-from s2e_core.__main__ import main
+from s2e_core import load_contrast_set
+from s2e_core.cli import main
+from s2e_core.data import Columns, contrast_set_from, read_examples
 
 RATED = "question;answer;rating\nHow?;Great, really;5\nHow?;Awful;1\nHow?;So so;3\n"
 
@@ -117,7 +118,7 @@ def test_answers_go_to_sides_by_length_or_by_agreement(tmp_path, capsys):
     (tmp_path / "sums.csv").write_text("question,answer\n" + "\n".join(rows))
     answers, written = tmp_path / "own.jsonl", tmp_path / "mine.jsonl"
     given = ["data", str(tmp_path / "sums.csv"), "--answers", str(answers), "--model", "bundled", "--samples", "8"]
-    assert main([*given, "--sides", "prompt"]) == 2 and "prompts of two sides" in capsys.readouterr().err
+    assert main([*given, "--sides", "prompt"]) == 2 and "prompts of both sides" in capsys.readouterr().err
     assert main([*given, "-o", str(written)]) == 0  # by agreement: the file has an answer of its own
     assert "sides by agreement" in capsys.readouterr().out
     contrast = load_contrast_set(written)

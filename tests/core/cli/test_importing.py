@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from s2e_core import capture_means, load_behavior, load_edit, load_model, steering_directions, terminal
-from s2e_core.__main__ import main
+from s2e_core import capture_means, load_behavior, load_edit, load_model, steering_directions
+from s2e_core.cli import main, terminal
 from tests.core.author_files import module_key, pack_content
 
 
@@ -120,5 +120,5 @@ def test_directions_can_be_taken_the_other_way_round_and_a_finished_edit_cannot(
 def test_a_bad_file_ends_with_one_sentence(tmp_path, capsys):
     (tmp_path / "notes.pt").write_text("not a tensor")
     assert main(["import", str(tmp_path / "notes.pt"), "-o", str(tmp_path / "a.safetensors")]) == 2
-    assert "none of the files that are read here" in capsys.readouterr().err
+    assert "damaged or of an unknown kind" in capsys.readouterr().err
     assert not (tmp_path / "a.safetensors").exists()

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from s2e_core import __main__ as command_line
-from s2e_core import load_edit, load_model, load_sweep
-from s2e_core.__main__ import main
-from s2e_core.behaviors import BUNDLED_BEHAVIORS
-from s2e_core.measure_tables import EVALUATION_COLUMNS, SWEEP_COLUMNS
+from s2e_core import load_edit, load_model
+from s2e_core.cli import COMMANDS, main
+from s2e_core.data import BUNDLED_BEHAVIORS
+from s2e_core.measure import EVALUATION_COLUMNS, SWEEP_COLUMNS, load_sweep
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +72,7 @@ def test_another_sweep_does_not_go_on_in_the_file(grid, swept, capsys):
 
 
 def test_ctrl_c_says_how_to_go_on_and_keeps_the_answers(grid, tmp_path, monkeypatch, capsys):
-    from s2e_core import terminal
+    from s2e_core.cli import terminal
 
     def interrupt(self, done, total):
         if done and "answers" in self.label:
@@ -178,4 +177,4 @@ def test_a_floor_that_is_no_share_is_refused(command, floor, capsys):
 
 
 def test_all_three_commands_are_known():
-    assert {"sweep", "find", "evaluate"} <= set(command_line.COMMANDS)
+    assert {"sweep", "find", "evaluate"} <= set(COMMANDS)

@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM
 
-from s2e_core import __main__ as command_line
-from s2e_core.__main__ import COMMANDS, main
+from s2e_core.cli import COMMANDS, main
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DIALS = ["--behavior", "tone", "--rho-mlp", "0.5", "--alpha", "0.4"]
 
 
@@ -146,7 +145,9 @@ def test_unknown_arguments_are_refused():
 
 
 def test_a_folder_that_holds_files_is_refused_before_the_model_is_loaded(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(command_line, "chosen_model", lambda options: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(
+        sys.modules["s2e_core.cli.main"], "chosen_model", lambda options: pytest.fail("a model was loaded")
+    )
     (tmp_path / "recipe.safetensors").touch()
     assert main(["export", str(tmp_path / "recipe.safetensors"), "-o", str(tmp_path)]) == 2
     assert "already holds files" in capsys.readouterr().err
@@ -154,7 +155,7 @@ def test_a_folder_that_holds_files_is_refused_before_the_model_is_loaded(tmp_pat
 
 STANDS_STILL = """
 import runpy, signal, time
-from s2e_core import copying
+from s2e_core.files import copying
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # tests that run in the background of a shell ignore it
 

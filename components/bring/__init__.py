@@ -1,0 +1,1 @@
+"""Open a recipe, a direction or an edit from a file."""

@@ -1,0 +1,132 @@
+"""A file from elsewhere: (store, session, file) to what it is, and then to a session that has it.
+
+Knows the store and the core's readers; no page. What a file is, is read twice, when it arrives and when it is used: the
+model on the page may be another one by then. Whatever is refused leaves the session as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from components.shared.choices import strongest_few
+from components.shared.limits import Limits
+from components.shared.session import Origin, Scored, Session
+from components.shared.store import ModelStore
+from components.shared.work import Work
+from s2e_core import (
+    ActivationMeans,
+    ContrastDataError,
+    InteropError,
+    capture_inputs,
+    import_file,
+    swapped,
+)
+from s2e_core.interop import Imported, read_texts
+from s2e_core.method import opposite, score_along
+from s2e_core.model import LoadedModel
+from s2e_core.progress import Progress
+from s2e_core.values import MeanInputs
+
+from . import words as words
+
+Result = TypeVar("Result")
+TURNED = "Taken the other way round. "
+
+
+@dataclass(frozen=True, eq=False)
+class FromFile:
+    """What is to be put on the page."""
+
+    imported: Imported
+    scored: Scored | None = None
+    """None for a finished edit."""
+    where: str = ""
+    """Which way round it was taken, and where the mean inputs come from, as sentences."""
+
+
+def inspected(store: ModelStore, session: Session, path: str | None) -> Imported:
+    """What a file is, checked against the model on the page; nothing changes yet."""
+    if not path:
+        raise InteropError("No file has arrived. Choose one and upload it again.")
+    return import_file(path, store.model(session.model))
+
+
+def title_of(store: ModelStore, session: Session) -> str:
+    """What the examples on the page are called."""
+    behavior = store.named_behavior(session.behavior)
+    return behavior.title if behavior else "your examples"
+
+
+def prepared(
+    store: ModelStore, session: Session, path: str | None, texts: str | None, turned: bool = False
+) -> Iterator[str | FromFile]:
+    """Progress as HTML, then what is to be put on the page.
+
+    `texts` is a file of examples for the mean inputs; `turned` takes directions the other way round.
+    """
+    yield words.READING
+    imported = inspected(store, session, path)
+    if imported.directions is None:
+        yield FromFile(imported)
+        return
+    loaded, directions = store.model(session.model), opposite(imported.directions) if turned else imported.directions
+    contrast = swapped(session.scored.contrast) if session.swapped else session.scored.contrast
+    means: ActivationMeans | MeanInputs
+    if imported.inputs is not None:
+        means, where = imported.inputs, "The mean inputs are the file's own."
+    elif texts:
+        means = yield from _worked(lambda progress: _captured(loaded, texts, store.limits, progress))
+        where = f"Mean inputs of {means.n_examples:,} texts that you gave."
+    else:
+        scored = yield from _worked(lambda progress: store.scored(session.model, contrast, progress=progress))
+        means, where = scored.means, f"Mean inputs of the examples of “{title_of(store, session)}”."
+    yield words.SCORING
+    extraction = yield from _worked(lambda progress: score_along(loaded, means, directions))
+    yield FromFile(imported, Scored(contrast, extraction), f"{TURNED if turned else ''}{where}")
+
+
+def adopted(store: ModelStore, session: Session, given: FromFile) -> Session:
+    """The session with what was given. Raises InteropError where the page has another model by now."""
+    imported, scored = given.imported, given.scored
+    if _weights_of(imported) != store.model(session.model).fingerprint:
+        raise InteropError(f"The model was changed before {imported.name} was on the page. Press {words.USE} again.")
+    if imported.edit is not None:
+        taken = session.with_recipe(imported.edit, imported.name)
+        # Of other directions: what shows on the heatmaps is the edit, not the alignment of this behaviour.
+        return taken if session.made_here(imported.edit) else taken.with_mode("lambda")
+    assert scored is not None
+    origin = Origin(imported.name, f"{imported.sentence()} {given.where}")
+    return Session.start(session.model, session.behavior, scored, strongest_few(scored), origin=origin)
+
+
+def _weights_of(imported: Imported) -> str:
+    """Fingerprint of the weights that a file was read for."""
+    made_for = imported.edit if imported.edit is not None else imported.directions
+    assert made_for is not None
+    return made_for.provenance.fingerprint
+
+
+def _captured(loaded: LoadedModel, path: str, limits: Limits, progress: Progress) -> MeanInputs:
+    """Mean inputs of a file of texts, within the limits."""
+    texts = read_texts(path)
+    longest = max(len(text.prompt) + len(text.response) for text in texts)
+    if len(texts) > 2 * limits.examples or longest > limits.example_chars:
+        raise ContrastDataError(
+            f"{Path(path).name} has {len(texts):,} texts of up to {longest:,} characters; at most "
+            f"{2 * limits.examples:,} of up to {limits.example_chars:,} are read. Remove some."
+        )
+    return capture_inputs(loaded, texts, name=Path(path).name, progress=progress)
+
+
+def _worked(stage: Callable[[Progress], Result]) -> Generator[str, None, Result]:
+    """Progress of a long stage; closing it stops the stage."""
+    work = Work(stage)
+    with closing(work.ticks()) as ticks:
+        for done, total in ticks:
+            if total:
+                yield words.capturing_words(done, total)
+    return work.result

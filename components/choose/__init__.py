@@ -1,0 +1,1 @@
+"""Choose a model and a behaviour."""

@@ -1,0 +1,50 @@
+"""Layout of the first panel: model, behaviour, extraction; own examples and the check of examples. No logic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import gradio as gr
+
+from components.examples.check_panel import CheckPanel, check_panel
+from components.examples.panel import DataPanel, as_sent, data_panel
+from components.shared import data_words as words
+from components.shared import texts
+from components.shared.limits import Limits
+
+
+@dataclass(frozen=True, eq=False)
+class ChoosePanel:
+    model: gr.Dropdown
+    behavior: gr.Dropdown
+    swap: gr.Checkbox
+    extract: gr.Button
+    stop: gr.Button
+    status: gr.Markdown
+    check: gr.Button
+    own: gr.Column
+    data: DataPanel
+    check_panel: CheckPanel
+
+
+def choose_panel(
+    models: Sequence[str], behaviors: Sequence[tuple[str, str]], limits: Limits, *, any_model: bool
+) -> ChoosePanel:
+    with gr.Row(elem_id="choose", elem_classes="bar"):
+        model = gr.Dropdown(
+            models, value=models[0], label=texts.MODEL, allow_custom_value=any_model, interactive=True,
+            elem_id="model", scale=2, min_width=180,
+        )  # fmt: skip
+        behavior = gr.Dropdown(
+            behaviors, value=behaviors[0][1], label=texts.BEHAVIOR, interactive=True, elem_id="behavior", scale=2,
+            min_width=180, filterable=False,
+        )  # fmt: skip
+        as_sent(behavior)  # its choices follow the model's box
+        swap = gr.Checkbox(False, label=texts.SWAP, interactive=True, elem_id="swap", scale=1, min_width=170)
+        check = gr.Button(words.CHECK, elem_id="check-examples", size="sm", scale=0, min_width=72)
+        extract = gr.Button(texts.EXTRACT, elem_id="extract", size="sm", scale=0, min_width=84)
+        stop = gr.Button(texts.STOP, elem_id="stop-extract", size="sm", scale=0, min_width=64, interactive=False)
+    status = gr.Markdown(elem_id="status", elem_classes="status")
+    data = data_panel(limits)
+    return ChoosePanel(model, behavior, swap, extract, stop, status, check, data.own, data, check_panel())

@@ -1,0 +1,1 @@
+"""Texts of the original, edited and steered model side by side."""

@@ -1,0 +1,113 @@
+"""The comparison: (store, session, prompt and options) to the columns of text while they grow.
+
+Knows the core's `compare` and the variants; no event. Differences are marked once the texts are complete.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from components.shared import texts
+from components.shared.limits import Limits
+from components.shared.session import Session
+from components.shared.store import ModelStore
+from components.trade_off.words import counted
+from s2e_core import Edited, Original, SettingsError, Steered, Variant, compare
+
+from .differences import changed_share, differences
+from .text_columns import Column, columns_value
+
+UPDATE_SECONDS = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What the compare panel says."""
+
+    prompt: str
+    length: float
+    temperature: float = 0.0
+    seed: float = 0
+    steered: bool = False
+    gamma: float = 0.5
+
+
+def compared(store: ModelStore, session: Session, request: Request) -> Iterator[dict[str, Any]]:
+    """Values of the text columns, the last one complete and with the differences marked."""
+    _check(request, store.limits)
+    stop = threading.Event()
+    variants = _variants(session, request)
+    stream = compare(
+        store.model(session.model),
+        request.prompt,
+        [variant for _, variant in variants],
+        max_new_tokens=int(request.length),
+        temperature=float(request.temperature),
+        seed=int(request.seed),
+        stop=stop,
+    )
+    titles = [title for title, _ in variants]
+    shown, latest = 0.0, tuple("" for _ in titles)
+    try:
+        for latest in stream:
+            if time.monotonic() - shown > UPDATE_SECONDS:
+                shown = time.monotonic()
+                yield columns_value(_growing(titles, latest), busy=True)
+    finally:
+        stop.set()  # also where the visitor pressed Stop: the model ends within a token
+    yield columns_value(_marked(titles, latest))
+
+
+def _variants(session: Session, request: Request) -> list[tuple[str, Variant]]:
+    variants: list[tuple[str, Variant]] = [
+        (texts.ORIGINAL_COLUMN, Original()),
+        (_edited_title(session), Edited(session.edit)),
+    ]
+    if request.steered:
+        steered = Steered(session.scored.directions, float(request.gamma))
+        variants.append((f"{texts.STEERED_COLUMN}, γ = {request.gamma:g}", steered))
+    return variants
+
+
+def _edited_title(session: Session) -> str:
+    return f"{texts.EDITED_COLUMN}, {counted((session.edit.count('heads'), session.edit.count('neurons')))}"
+
+
+def _plural(count: int, word: str) -> str:
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
+
+
+def _growing(titles: list[str], latest: tuple[str, ...]) -> list[Column]:
+    return [Column(title, "writing …", [(text, "")]) for title, text in zip(titles, latest, strict=True)]
+
+
+def _marked(titles: list[str], latest: tuple[str, ...]) -> list[Column]:
+    original = latest[0]
+    columns = [Column(titles[0], _words(original), [(original, "")])]
+    for title, text in zip(titles[1:], latest[1:], strict=True):
+        segments = differences(original, text)
+        note = "same text" if text == original else f"{_words(text)}, {changed_share(original, text):.0%} differ"
+        columns.append(Column(title, note, segments))
+    return columns
+
+
+def _words(text: str) -> str:
+    return _plural(len(text.split()), "word")
+
+
+def _check(request: Request, limits: Limits) -> None:
+    for name in ("length", "temperature", "seed", "gamma"):
+        if getattr(request, name) is None:
+            raise SettingsError(f"The field {name} is empty. Type a number.")
+    if not request.prompt.strip():
+        raise SettingsError("The prompt is empty. Type one, or choose one of the examples.")
+    if len(request.prompt) > limits.prompt_chars:
+        raise SettingsError(
+            f"The prompt has {len(request.prompt):,} characters; at most {limits.prompt_chars:,} are read. Shorten it."
+        )
+    if not 1 <= request.length <= limits.new_tokens:
+        raise SettingsError(f"The length is {request.length:g} tokens; choose from 1 to {limits.new_tokens}.")

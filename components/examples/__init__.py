@@ -1,0 +1,1 @@
+"""One's own examples: read, corrected, answered by the model, checked."""

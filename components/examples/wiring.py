@@ -1,0 +1,232 @@
+"""Wires a visitor's own examples: what was understood follows every change, and the model's own answers grow and stop.
+
+Knows gradio's events. What is understood is in shared/brought.py, how answers are made in handlers.py.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import gradio as gr
+
+from components.page.changes import Page
+from components.shared import data_words as words
+from components.shared.answers import Answers
+from components.shared.brought import CORRECTIONS, Correction
+from components.shared.choices import Choice
+from components.shared.errors import guarded
+from components.shared.events import LOOK, QUIET, SWEEP, apart, fresh
+from components.shared.progress import progress_bar
+from components.shared.session import Session
+from s2e_core.responses import possible_rules
+
+from .answer_table import read_mark
+from .check_wiring import CheckWiring
+from .handlers import Look, answered, looked, stopped_answers, wished
+from .trusted import Checks
+from .view import answers_line, answers_value
+
+ANSWER_PARTS = ("generate", "stop", "status", "rules", "rule", "share", "use", "table")
+TABLE_SECONDS = 2.0
+"""How often the table follows while answers come: it is large."""
+STOP_ANSWERS = "() => document.querySelector('#stop-generate:not(:disabled)')?.click()"
+EXTRACT = """() => setTimeout(() => {
+  document.querySelector('#extract')?.click();
+  document.querySelector('#choose')?.scrollIntoView();
+}, 50)"""
+"""The page goes to where progress and Stop are."""
+
+
+class DataWiring:
+    """The own examples of a page; `answers` and `look` hold what each visitor has."""
+
+    def __init__(self, page: Page) -> None:
+        choose = page.choose
+        self.page, self.panel, self.store = page, choose.data, page.store
+        self.answers = fresh(Answers)
+        self.look = fresh(Look)
+        panel = self.panel
+        # What `Choice.of` is made from.
+        self.inputs = [
+            choose.model, choose.behavior, choose.swap, panel.positive, panel.negative, panel.file, panel.second,
+            *panel.corrections, self.answers,
+        ]  # fmt: skip
+        self.check = CheckWiring(page, self.look)
+        self.outputs = [
+            self.look, panel.correct, *panel.corrections, panel.answers, panel.status,
+            *self.check.outputs,
+        ]  # fmt: skip
+        self.parts = [getattr(panel, name) for name in ANSWER_PARTS]
+
+    def wire(self) -> None:
+        panel, choose = self.panel, self.page.choose
+        state = [self.page.session, *self.check.states, self.look, *self.inputs]
+        # One event for all: a look is asked when the last one is on the page, and so with what that changed.
+        changed = [
+            panel.file.change, panel.second.change, panel.positive.change, panel.negative.change,
+            choose.model.input, choose.behavior.input, choose.swap.input, *(one.input for one in panel.corrections),
+        ]  # fmt: skip
+        apart(*changed)(guarded(self._look), state, self.outputs, trigger_mode="always_last", **LOOK)
+        self._wire_answers(state)
+        self.check.wire()
+
+    # ---- what was understood
+
+    def _look(self, session: Session, checks: Checks, on_show: Any, last: Look, *values: Any) -> tuple[Any, ...]:
+        choice = Choice.of(*values)
+        files = (choice.own.file, choice.own.second)
+        reset = files != last.files  # another file has other columns
+        if reset:
+            choice = replace(choice, own=replace(choice.own, correction=Correction()))
+        look = replace(looked(self.store, choice), files=files)
+        reading, answers = look.reading, choice.own.answers
+        alone = reading is not None and reading.responses_missing
+        opens = bool(look.names) and bool(look.problem or (look.questions and not alone))
+        stale = bool(answers.made) and reading is not None and not answers.belong_to(choice.model, reading)
+        can_answer = reading is not None and any(
+            e.prompt.strip() for e in (*reading.positive, *reading.negative, *reading.unsided)
+        )
+        return (
+            look,
+            gr.update(visible=bool(look.names), **({"open": opens} if opens or reset else {})),
+            *correction_updates(look, choice.own.correction, reset=reset),
+            gr.update(visible=can_answer, **({"open": alone} if alone or reset else {})),
+            progress_bar(words.OTHER_PROMPTS) if stale else gr.skip() if answers.running else _status(answers),
+            *self.check.view(session, checks, on_show, choice.model, choice.behavior, look),
+        )
+
+    # ---- the model's own answers
+
+    def _wire_answers(self, state: Sequence[Any]) -> None:
+        panel, choose = self.panel, self.page.choose
+        fields = [panel.length, panel.samples, panel.temperature]
+        outputs = [self.answers, *self.parts]
+
+        def grow(*values: Any) -> Iterator[tuple[Any, ...]]:
+            *chosen, length, samples, temperature = values
+            wish = wished(self.store, length, samples, temperature)
+            n, sent = -1, 0.0
+            for answers in answered(self.store, Choice.of(*chosen), wish):
+                full = not answers.running or time.monotonic() - sent > TABLE_SECONDS
+                if full:
+                    sent = time.monotonic()
+                    yield answers, *self._fold(answers)
+                elif len(answers.made) != n:
+                    yield answers, *_named(status=_status(answers))
+                else:
+                    yield gr.skip(), *_named()  # a place at which a Stop is heard
+                n = len(answers.made)
+
+        heard = panel.generate.click(_heard, None, self.parts, trigger_mode="once", **QUIET)
+        done = heard.success(guarded(grow), [*self.inputs, *fields], outputs, **SWEEP)
+        done.success(guarded(self._look), state, self.outputs, **LOOK)
+
+        def stopped(answers: Answers) -> tuple[Any, ...]:
+            answers = stopped_answers(answers)
+            return answers, *self._fold(answers)
+
+        failed = done.failure(guarded(stopped), self.answers, outputs, **QUIET)
+        choose.model.input(None, js=STOP_ANSWERS)  # they would be another model's
+        halted = panel.stop.click(guarded(stopped), self.answers, outputs, cancels=[heard, done], **QUIET)
+        for after in (failed, halted):
+            after.success(guarded(self._look), state, self.outputs, **LOOK)
+        self._wire_sides(state)
+
+    def _wire_sides(self, state: Sequence[Any]) -> None:
+        panel = self.panel
+
+        def change(listen: Any, changed: Callable[..., Answers], inputs: Sequence[Any], *, table: bool) -> Any:
+            """(answers, value) -> answers, then everything that follows; a table that was ticked is not sent again."""
+
+            def handle(answers: Answers, *values: Any) -> tuple[Any, ...]:
+                answers = changed(answers, *values)
+                *parts, rows = self._fold(answers)
+                return answers, *parts, rows if table else gr.skip()
+
+            done = listen(
+                guarded(handle), [self.answers, *inputs], [self.answers, *self.parts], trigger_mode="multiple",
+                **LOOK,
+            )  # fmt: skip
+            return done.success(guarded(self._look), state, self.outputs, **LOOK)
+
+        change(panel.rule.input, Answers.with_rule, [panel.rule], table=True)
+        change(panel.share.input, _with_share, [panel.share], table=True)
+        change(panel.use.input, lambda answers, use: replace(answers, used=bool(use)), [panel.use], table=False)
+        panel.extract_own.click(None, js=EXTRACT)
+        go = change(panel.extract_answers.click, lambda answers: replace(answers, used=True), [], table=False)
+        go.success(None, js=EXTRACT)
+
+        def marked(answers: Answers, event: gr.EventData) -> tuple[Any, ...]:
+            mark = read_mark(event._data, len(answers.made))
+            answers = answers if mark is None else replace(answers.with_mark(*mark), used=True)
+            *parts, _ = self._fold(answers)
+            return answers, *parts, gr.skip()
+
+        done = panel.table.mark(
+            guarded(marked), self.answers, [self.answers, *self.parts], trigger_mode="multiple", **LOOK
+        )  # fmt: skip
+        done.success(guarded(self._look), state, self.outputs, **LOOK)
+
+    def _fold(self, answers: Answers) -> tuple[Any, ...]:
+        """One update for each of ANSWER_PARTS; the table is the last."""
+        rules = possible_rules(answers.asked)
+        go_on = bool(answers.made) and not answers.is_complete
+        return _named(
+            generate=gr.update(value=words.GO_ON if go_on else words.GENERATE, interactive=not answers.running),
+            stop=gr.update(interactive=answers.running),
+            status=_status(answers),
+            rules=gr.update(visible=bool(answers.made) and not answers.running),
+            rule=gr.update(choices=[(words.RULES[rule], rule) for rule in rules], value=answers.rule),
+            share=gr.update(visible=answers.rule == "length"),
+            use=answers.used,
+            table=answers_value(answers, self.store.limits.table_rows),
+        )
+
+
+def correction_updates(look: Look, said: Correction, *, reset: bool) -> Iterator[Any]:
+    """One update for each of the correction's components.
+
+    A value is sent only where it has to change: what a visitor chose while this was on its way stays chosen.
+    """
+    if not look.names and not reset:
+        yield from (gr.skip() for _ in CORRECTIONS)
+        return
+    found = look.reading.columns.roles() if look.reading is not None else {}
+    for role in words.ROLES:
+        given = getattr(said, role) or ""
+        names = [*look.sources, *look.names] if role in ("positive", "negative") else look.names
+        kept = given if given in names else ""
+        as_found = words.FIND_IT if kept else words.FOUND.format(found[role]) if role in found else words.NOT_FOUND
+        choices = [(as_found, ""), *((words.COLUMN.format(name), name) for name in names)]
+        yield gr.update(choices=choices, **({"value": kept} if reset or kept != given else {}))
+    labels = look.reading.labels if look.reading is not None else ()
+    found_labels = [(f"“{label.value[:40] or 'empty'}” ({label.count:,})", label.value) for label in labels]
+    values = {value for _, value in found_labels}
+    for chosen in (said.positive_labels, said.negative_labels):
+        still = [value for value in chosen or () if value in values]
+        changes = reset or len(still) != len(chosen or ())
+        yield gr.update(choices=found_labels, visible=bool(found_labels), **({"value": still} if changes else {}))
+    yield gr.update(value=None) if reset else gr.skip()
+
+
+def _status(answers: Answers) -> str:
+    said, done, total = answers_line(answers)
+    return progress_bar(said, done, total) if said else ""
+
+
+def _with_share(answers: Answers, share: float | None) -> Answers:
+    return replace(answers, share=min(50.0, max(0.1, float(share)))) if share else answers
+
+
+def _heard() -> tuple[Any, ...]:
+    """A click says at once that it was heard; the run begins when it is its turn."""
+    return _named(
+        generate=gr.update(interactive=False), stop=gr.update(interactive=True), status=progress_bar(words.WAITING)
+    )
+
+
+def _named(**updates: Any) -> tuple[Any, ...]:
+    return tuple(updates.get(name, gr.skip()) for name in ANSWER_PARTS)

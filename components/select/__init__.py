@@ -1,0 +1,1 @@
+"""Heatmaps, dials and the table: choose components and set the edit."""

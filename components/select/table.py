@@ -1,0 +1,74 @@
+"""Values as tables: the components of a model ranked by |g|, with what the current edit does to each.
+
+Knows pandas and the core's values, no page. The ranking depends on the scores alone, so that a row keeps its component
+while dials move.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pandas as pd
+import torch
+
+from components.shared.session import Session
+from s2e_core import Component, ComponentScores
+from s2e_core.method import edited_mask, relative_changes
+from s2e_core.model import component_name
+from s2e_core.spec import KINDS
+
+Shown = Literal["all", "heads", "neurons"]
+COLUMNS = ("edited", "kind", "layer", "index", "g", "λ", "|ΔW| / |W|", "mean contribution")
+DATATYPES = ("bool", "str", "number", "number", "number", "number", "number", "number")
+
+
+def ranking(scores: ComponentScores, shown: Shown, rows: int) -> list[Component]:
+    """The `rows` components of the shown kinds with the largest |g|, strongest first."""
+    sites = [i for kind in KINDS if shown in ("all", kind) for i in scores.spec.of_kind(kind)]
+    if not sites:
+        return []
+    g = torch.cat([scores.g[i] for i in sites]).abs()
+    least = g.topk(min(rows, len(g))).values[-1]
+    candidates = (g >= least).nonzero().squeeze(1)  # sorting all of them takes seconds where there are millions
+    order = candidates[g[candidates].argsort(descending=True, stable=True)[:rows]]
+    ends = torch.tensor([len(scores.g[i]) for i in sites]).cumsum(0)
+    places = torch.bucketize(order, ends, right=True)  # which of the sites
+    starts = ends - ends.diff(prepend=torch.zeros(1, dtype=ends.dtype))
+    indices = order - starts[places]
+    return [Component(sites[place], index) for place, index in zip(places.tolist(), indices.tolist(), strict=True)]
+
+
+def ranked_table(session: Session, shown: Shown, rows: int) -> pd.DataFrame:
+    """One row per component of the ranking, figures rounded for reading."""
+    scores, edit = session.scored.scores, session.edit
+    changes, selected = relative_changes(scores, edit), edited_mask(scores, session.settings)
+    records = []
+    for component in ranking(scores, shown, rows):
+        site, i = component
+        where = scores.spec.sites[site]
+        on = bool((edit.strength if session.recipe else selected)[site][i])
+        records.append((
+            on,
+            _what(scores, component),
+            where.layer,
+            column_of(scores, component),
+            round(float(scores.g[site][i]), 3),
+            round(float(edit.strength[site][i]), 3) + 0.0,  # never -0.0
+            round(float(changes[site][i]), 3),
+            round(float(scores.contributions[site][i]), 4),
+        ))  # fmt: skip
+    return pd.DataFrame.from_records(records, columns=list(COLUMNS))
+
+
+def _what(scores: ComponentScores, component: Component) -> str:
+    """The kind; where a layer has several projections of it, which of them, and the number there."""
+    name, kind = component_name(scores.spec, component), scores.spec.sites[component.site].kind.removesuffix("s")
+    return kind if name == f"{kind} {component.index}" else name
+
+
+def column_of(scores: ComponentScores, component: Component) -> int:
+    """Position of a component in its layer: sites of one kind and layer are counted through, as in the heatmap."""
+    spec = scores.spec
+    here = spec.sites[component.site]
+    before = (s for s in spec.sites[: component.site] if s.kind == here.kind and s.layer == here.layer)
+    return component.index + sum(site.n_components for site in before)

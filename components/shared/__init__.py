@@ -1,0 +1,1 @@
+"""What several panels share: the session, the store of models, errors, events, texts."""

@@ -1,0 +1,117 @@
+"""The model's own answers to a visitor's prompts, as far as they have come, and the sides they are put on.
+
+Knows what was asked and answered; no page and no model. A frozen value, kept by one visitor's tab.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from s2e_core import ContrastDataError, ContrastSet
+from s2e_core.data import Reading, content_hash
+from s2e_core.responses import Asked, OwnResponse, Rule, answer_sides, asked_prompts, marks_of, possible_rules
+
+SHARE = 5.0  # percent, the paper's
+
+
+@dataclass(frozen=True, eq=False)
+class Wish:
+    """How the model is asked."""
+
+    max_new_tokens: int
+    samples: int
+    temperature: float
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """One visitor's answers; at first none."""
+
+    model: str = ""
+    asked: tuple[Asked, ...] = ()
+    wish: Wish | None = None
+    path: Path | None = None
+    """Where they are kept while they are made."""
+    made: Mapping[int, OwnResponse] = field(default_factory=lambda: MappingProxyType({}))
+    """By the place of the prompt in `asked`."""
+    rule: Rule = "hand"
+    share: float = SHARE
+    marks: tuple[bool | None, ...] = ()
+    """By hand, of the answers in order of their place."""
+    used: bool = False
+    """Extract takes these in place of the file's responses."""
+    running: bool = False
+    said: str = ""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Answers:
+        return self
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        return tuple(sorted(self.made))
+
+    @property
+    def responses(self) -> tuple[OwnResponse, ...]:
+        return tuple(self.made[place] for place in self.places)
+
+    @property
+    def is_complete(self) -> bool:
+        return bool(self.asked) and len(self.made) == len(self.asked)
+
+    def belong_to(self, model: str, reading: Reading) -> bool:
+        """Whether these are the model's answers to the prompts of a reading."""
+        if not self.made or self.wish is None or self.model != model:
+            return False
+        try:
+            return same_prompts(self.asked, asked_prompts(reading, samples=self.wish.samples))
+        except ContrastDataError:
+            return False
+
+    def stand_for(self, model: str, reading: Reading) -> bool:
+        """Whether Extract takes them."""
+        return self.used and self.belong_to(model, reading)
+
+    def contrast(self, name: str) -> ContrastSet:
+        """The answers on their sides. Raises ContrastDataError where a side is empty."""
+        asked = [self.asked[place] for place in self.places]
+        return answer_sides(
+            self.rule, asked, self.responses, share=self.share / 100, marks=self.marks, name=name
+        )  # fmt: skip
+
+    def sides(self) -> tuple[bool | None, ...]:
+        """Where each answer is; all None where the rule puts none on a side."""
+        if self.rule == "hand":
+            return self.marks if len(self.marks) == len(self.made) else (None,) * len(self.made)
+        try:
+            return marks_of(self.contrast("answers"), self.responses)
+        except ContrastDataError:
+            return (None,) * len(self.made)
+
+    def with_made(self, made: Mapping[int, OwnResponse], **changes: Any) -> Answers:
+        """With more answers; marks by hand stay with theirs."""
+        marked = dict(zip(self.places, self.marks, strict=False))
+        marks = tuple(marked.get(place) for place in sorted(made))
+        return replace(self, made=MappingProxyType(dict(made)), marks=marks, **changes)
+
+    def with_rule(self, rule: Rule) -> Answers:
+        """With another rule; by hand begins with the sides that the last rule chose."""
+        if rule not in possible_rules(self.asked):
+            return self
+        return replace(self, rule=rule, marks=self.sides() if rule == "hand" else self.marks)
+
+    def with_mark(self, n: int, mark: bool | None) -> Answers:
+        """With one answer on another side, by hand from then on."""
+        marks = list(self.sides())
+        marks[n] = mark
+        return replace(self, rule="hand", marks=tuple(marks))
+
+
+def same_prompts(one: tuple[Asked, ...], other: tuple[Asked, ...]) -> bool:
+    """Whether the prompts, their order and what is known of them are the same."""
+    return len(one) == len(other) and all(
+        a.side == b.side and a.reference == b.reference for a, b in zip(one, other, strict=True)
+    ) and content_hash([a.example for a in one]) == content_hash([b.example for b in other])  # fmt: skip

@@ -1,0 +1,212 @@
+"""The models a server has loaded and the extractions it has finished, shared by all visitors.
+
+Made in `main()`; knows which sources the operator allows. Models are read-only and every value kept here is frozen, so
+visitors share them freely; the lock guards the two dictionaries alone.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+
+import torch
+
+from s2e_core import (
+    ActivationMeans,
+    Behavior,
+    BehaviorError,
+    ContrastSet,
+    ModelLoadError,
+    extract,
+    list_behaviors,
+    load_behavior,
+    load_model,
+    steering_directions,
+    swapped,
+)
+from s2e_core.data import BUNDLED_BEHAVIORS, CHAT_BEHAVIORS, fitting_folder
+from s2e_core.loading import BUNDLED, BUNDLED_MODEL, HUB_ID, split_revision
+from s2e_core.method import score_along
+from s2e_core.model import LoadedModel, Quantize
+from s2e_core.progress import Progress
+
+from .limits import Limits
+from .session import OWN, Scored
+
+BUNDLED_LABEL = "Bundled demo model"
+
+
+def model_sources(first: str, folders: Sequence[Path]) -> dict[str, str | Path]:
+    """Name shown to visitors -> what `load_model` gets, `first` leading; visitors choose names and never type a path.
+
+    Each of `folders` is a model folder or a folder of model folders.
+    """
+    found = [path for folder in folders for path in (folder, *sorted(folder.iterdir()))]
+    models = {path.resolve().name: path for path in found if (path / "config.json").is_file()}
+    source, revision = split_revision(first)
+    label = BUNDLED_LABEL if first == BUNDLED else "@".join(filter(None, (Path(source).name, revision)))
+    named: dict[str, str | Path] = {label: first}
+    return {**named, BUNDLED_LABEL: BUNDLED, **models, **named}
+
+
+@dataclass(eq=False)
+class ModelStore:
+    """Loaded models by name, finished extractions by (model fingerprint, contrast hash), behaviours by name."""
+
+    sources: Mapping[str, str | Path]
+    """What visitors may choose; the first is loaded before they come."""
+    work: Path
+    """Folder below which downloads are written."""
+    limits: Limits = field(default_factory=Limits)
+    hub: bool = False
+    """Visitors may name a model on the Hub."""
+    push: bool = False
+    """Visitors may send their edited model to the Hub, with their own token."""
+    device: str | None = None
+    dtype: torch.dtype | None = None
+    max_memory: Mapping[str, int] | None = None
+    quantize: Quantize | None = None
+    originals: str | None = None
+    """Of the first model, where its files are quantised: see `load_model`."""
+    behaviors: Path | None = None
+    """Folder of behaviours in place of the bundled ones."""
+    _models: OrderedDict[str, LoadedModel] = field(default_factory=OrderedDict)
+    _scored: OrderedDict[tuple[str, str], Scored] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _loading: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def first_model(self) -> str:
+        return next(iter(self.sources))
+
+    @property
+    def behavior_list(self) -> tuple[Behavior, ...]:
+        """The behaviours that fit the first model, in the order of their lessons."""
+        return self.fitting(self.first_model)
+
+    def fitting(self, model: str) -> tuple[Behavior, ...]:
+        """The behaviours that fit a model, which need not be loaded; the operator's own fit every model."""
+        if self.behaviors is not None:
+            return self._behaviors[self.behaviors]
+        known, source = self._known(model), self.sources.get(model)
+        local = BUNDLED_MODEL if source == BUNDLED else None if source is None else Path(source)
+        return self._behaviors[fitting_folder(local if known is None else known.source)]
+
+    @cached_property
+    def _behaviors(self) -> Mapping[Path, tuple[Behavior, ...]]:
+        folders = (BUNDLED_BEHAVIORS, CHAT_BEHAVIORS) if self.behaviors is None else (self.behaviors,)
+        return {
+            folder: tuple(self._limited(load_behavior(n, folder)) for n in list_behaviors(folder)) for folder in folders
+        }
+
+    def _limited(self, behavior: Behavior) -> Behavior:
+        """Its answers are no longer than a visitor's may be, in what is compared and in what is measured."""
+        return replace(behavior, max_new_tokens=min(behavior.max_new_tokens, self.limits.new_tokens))
+
+    def behavior(self, name: str) -> Behavior:
+        for behavior in chain(*self._behaviors.values()):
+            if behavior.name == name:
+                return behavior
+        raise BehaviorError(f'There is no behaviour "{name[:80]}" here. Choose one from the list.')
+
+    def named_behavior(self, name: str) -> Behavior | None:
+        """A behaviour by name; None where a visitor brought the examples."""
+        return None if name == OWN else self.behavior(name)
+
+    def is_loaded(self, name: str) -> bool:
+        return self._known(name) is not None
+
+    def model(self, name: str, *, progress: Progress | None = None) -> LoadedModel:
+        """A loaded model; loads it where the operator allows the source, and then forgets the one unused longest.
+
+        `progress` counts the bytes of a download. One that fails leaves the models that are loaded as they were.
+        """
+        known = self._known(name)
+        if known is not None:
+            return known
+        with self._loading:  # two visitors who ask for the same model wait for one load
+            known = self._known(name)
+            if known is not None:
+                return known
+            loaded = load_model(
+                self._source(name),
+                device=self.device,
+                dtype=self.dtype,
+                max_memory=self.max_memory,
+                quantize=self.quantize,
+                originals=self.originals if name == self.first_model else None,
+                progress=progress,
+            )
+            with self._lock:
+                self._models[name] = loaded
+                self._evict()
+            return loaded
+
+    def _known(self, name: str) -> LoadedModel | None:
+        with self._lock:
+            if name in self._models:
+                self._models.move_to_end(name)
+            return self._models.get(name)
+
+    def scored(self, name: str, contrast: ContrastSet, *, progress: Progress | None = None) -> Scored:
+        """Means, directions and scores of a model and a contrast set, computed once."""
+        loaded = self.model(name)
+        known = self.cached(loaded, contrast)
+        if known is not None:
+            return known
+        means = self._means_of_swapped(loaded, contrast)
+        if means is None:
+            extraction = extract(loaded, contrast, progress=progress)
+        else:
+            extraction = score_along(loaded, means, steering_directions(loaded, means))
+        scored = Scored(contrast, extraction)
+        with self._lock:
+            self._scored[loaded.fingerprint, contrast.content_hash] = scored
+            while len(self._scored) > self.limits.scored_sets:
+                self._scored.popitem(last=False)
+        return scored
+
+    def cached(self, loaded: LoadedModel, contrast: ContrastSet) -> Scored | None:
+        with self._lock:
+            return self._scored.get((loaded.fingerprint, contrast.content_hash))
+
+    def _means_of_swapped(self, loaded: LoadedModel, contrast: ContrastSet) -> ActivationMeans | None:
+        """The means of the same examples with the sides the other way round need no run of the model."""
+        other = self.cached(loaded, swapped(contrast))
+        if other is None or not isinstance(other.means, ActivationMeans):
+            return None
+        means = other.means
+        return replace(
+            means,
+            positive=means.negative,
+            negative=means.positive,
+            n_positive=means.n_negative,
+            n_negative=means.n_positive,
+            provenance=replace(means.provenance, contrast_name=contrast.name, contrast_hash=contrast.content_hash),
+        )
+
+    def _source(self, name: str) -> str | Path:
+        if name in self.sources:
+            return self.sources[name]
+        found = HUB_ID.fullmatch(name)
+        if found is None:
+            raise ModelLoadError(f'There is no model "{name[:80]}" here. Choose one from the list.')
+        if (
+            not self.hub or Path(name).exists() or Path(found[1]).exists()
+        ):  # a name must never reach a folder that the operator did not offer
+            raise ModelLoadError(
+                f'Loading "{name[:80]}" from the Hub is switched off here. '
+                "Start the program on your own machine with --allow-hub, or choose a model from the list."
+            )
+        return name
+
+    def _evict(self) -> None:
+        """Keep the first model and the ones used last; visitors who hold an older one load it again."""
+        spare = [name for name in self._models if name != self.first_model]
+        for name in spare[: max(0, len(self._models) - self.limits.models)]:
+            del self._models[name]

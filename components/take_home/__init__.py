@@ -1,0 +1,1 @@
+"""Download the edit or push it to the Hub."""

@@ -1,0 +1,40 @@
+"""Layout of the downloads, and of the push below them where the operator allows it. No logic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import gradio as gr
+
+from components.shared import texts
+
+from .push_panel import PushPanel, push_panel
+
+
+@dataclass(frozen=True, eq=False)
+class TakeHomePanel:
+    checkpoint: gr.Button
+    adapter: gr.Button
+    recipe: gr.Button
+    control_vector: gr.Button
+    stop: gr.Button
+    dtype: gr.Radio
+    report: gr.Markdown
+    push: PushPanel | None
+
+
+def take_home_panel(*, push: bool) -> TakeHomePanel:
+    with gr.Column(elem_id="take-home"):
+        gr.Markdown(f"## {texts.TAKE_HOME}\n{texts.TAKE_HOME_HELP}")
+        with gr.Row(elem_id="downloads"):
+            checkpoint = gr.Button(texts.CHECKPOINT, elem_id="checkpoint", variant="primary", min_width=140)
+            adapter = gr.Button(texts.ADAPTER, elem_id="adapter", min_width=140)
+            recipe = gr.Button(texts.RECIPE, elem_id="recipe", min_width=140)
+            vector = gr.Button(texts.CONTROL_VECTOR, elem_id="control-vector", min_width=140)
+            stop = gr.Button(texts.STOP, elem_id="stop-export", scale=0, min_width=64, interactive=False)
+        dtype = gr.Radio(
+            list(texts.DTYPE_CHOICES), value="stored", label=texts.DTYPE, elem_id="dtype", interactive=True
+        )
+        status = gr.Markdown(elem_id="export-status", elem_classes="status")
+        pushing = push_panel() if push else None
+    return TakeHomePanel(checkpoint, adapter, recipe, vector, stop, dtype, status, pushing)

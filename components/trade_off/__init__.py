@@ -1,0 +1,1 @@
+"""Measure: the search, sweeps, the plot of attribute over utility, the evaluation."""

@@ -1,0 +1,112 @@
+"""What one visitor has measured so far, as frozen values: by model, behaviour and study, while it runs and afterwards.
+
+Knows sessions and what was measured; no page and no model. The answers themselves lie in the files of `folder`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
+
+from components.shared.session import Session
+from s2e_core.measure import Plan, Trial
+from s2e_core.settings_json import settings_entry
+
+from .measured import Measured
+
+Study = Literal["trade-off", "progressive", "leave-one-out"]
+State = Literal["running", "stopped", "done"]
+
+
+class Place(NamedTuple):
+    """What a measurement belongs to: with another of these it says nothing."""
+
+    model: str
+    behavior: str
+    swapped: bool
+    directions: str = ""
+    """Hash of directions out of a file; empty for the behaviour's own."""
+
+    @classmethod
+    def of(cls, session: Session) -> Place:
+        directions = session.scored.scores.provenance.contrast_hash if session.origin else ""
+        return cls(session.model, session.behavior, session.swapped, directions)
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """To do: find a good edit."""
+
+    floor: float
+    n_trials: int
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """To do: ask given trials."""
+
+    plan: Plan
+    trials: tuple[Trial, ...]
+    floor: float = 0.97
+    reference: Trial | None = None
+    """The trial that all others are compared with."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lab:
+    """One measurement, as far as it has come."""
+
+    place: Place
+    study: Study
+    task: Search | Grid
+    folder: Path
+    state: State = "running"
+    measured: Measured | None = None
+    """None before the untouched model has answered."""
+    done: int = 0
+    total: int = 0
+    """Answers."""
+    seconds: float = 0.0
+    """Spent so far, without pauses."""
+    made: int = field(default_factory=time.monotonic_ns)
+    """Tells the points on show from earlier ones."""
+
+    @property
+    def view(self) -> str:
+        """Stands for the points on show in what the browser reports."""
+        return f"{self.study}-{self.made}"
+
+    def changed(self, **changes: Any) -> Lab:
+        made = time.monotonic_ns() if "measured" in changes else self.made
+        return replace(self, made=made, **changes)
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """Everything a visitor has measured."""
+
+    labs: Mapping[tuple[Place, Study], Lab] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Bench:
+        return self
+
+    def of(self, session: Session, study: Study = "trade-off") -> Lab | None:
+        return self.labs.get((Place.of(session), study))
+
+    def with_lab(self, lab: Lab) -> Bench:
+        return Bench(MappingProxyType({**self.labs, (lab.place, lab.study): lab}))
+
+
+def current_point(session: Session, lab: Lab | None) -> int | None:
+    """The point that is the edit on the page; None where it was not tried, or comes from a recipe."""
+    if lab is None or lab.measured is None or session.recipe:
+        return None
+    here = settings_entry(session.settings)
+    for n, point in enumerate(lab.measured.points):
+        if point.trial.settings is not None and settings_entry(point.trial.settings) == here:
+            return n
+    return None

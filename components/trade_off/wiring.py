@@ -1,0 +1,247 @@
+"""Wires the trade-off panel: runs that grow, Stop and Continue, points that load, files that download.
+
+Knows gradio's events. What a run does is components/trade_off/handlers.py, what the panel then shows
+components/trade_off/view.py. Runs have a queue of their own: they take the model in short parts, so that others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from components.page.changes import Changes, Page
+from components.shared import texts
+from components.shared.errors import guarded
+from components.shared.events import QUIET, SESSION, SWEEP, apart, fresh, ready_file
+from components.shared.progress import progress_bar
+from components.shared.session import Session
+from s2e_core import SettingsError
+
+from .evaluation_wiring import wire_evaluation
+from .figure_widget import read_point
+from .files import csv_file, report_file, sweep_download
+from .grid import PRESETS, GridRequest, estimate
+from .handlers import continued, searched, stopped, swept, taken_apart
+from .lab import Bench, Lab, Place, Study, current_point
+from .panel import TradeOffPanel
+from .view import PARTS, lab_view
+
+STATUS = ("status", "parts_status")
+"""What changes all the time while something runs."""
+STATES = (*STATUS, "find", "sweep", "progressive", "leave_one_out", "stop", "parts_stop", "go_on")
+"""What says what runs and what can be done; cheap to send."""
+Run = Callable[..., Iterator[Lab]]
+
+
+def wire_trade_off(page: Page, panel: TradeOffPanel, first: Session) -> None:
+    """Everything in the panel. `first` is the session a new tab starts with."""
+    TradeOffWiring(page, panel, first).wire()
+    wire_evaluation(page, panel.in_full)
+
+
+class TradeOffWiring:
+    """The panel of a page; `bench` holds what each visitor has measured."""
+
+    def __init__(self, page: Page, panel: TradeOffPanel, first: Session) -> None:
+        self.page, self.panel, self.store = page, panel, page.store
+        self.bench = fresh(Bench)
+        self.on_show = gr.State(None)
+        self.names = list(PARTS)
+        self.components = {name: getattr(panel, name) for name in self.names}
+        self.changes = Changes(page, first)
+        self.rates: dict[str, float] = {}
+        """Answers per second, by model: what every visitor's estimate is made from."""
+
+    def wire(self) -> None:
+        self._wire_runs()
+        self._wire_points()
+        self._wire_grid()
+        self._wire_files()
+        apart(self.page.refresh.click)(
+            guarded(self._show), [self.page.session, self.bench, self.on_show],
+            [self.on_show, *self.components.values()], trigger_mode="always_last", **SESSION,
+        )  # fmt: skip
+
+    # ---- runs
+
+    def _wire_runs(self) -> None:
+        panel, grid = self.panel, self._grid_inputs()
+        parts: tuple[tuple[gr.Button, Study], ...] = (
+            (panel.progressive, "progressive"), (panel.leave_one_out, "leave-one-out")
+        )  # fmt: skip
+        runs = [
+            self._run(panel.find.click, "trade-off", partial(searched, self.store), [panel.floor, panel.budget]),
+            self._run(panel.sweep.click, "trade-off", self._swept, [*grid, panel.prompts, panel.floor]),
+            self._run(panel.go_on.click, "trade-off", self._continued, [self.bench]),
+            *(
+                self._run(button.click, study, partial(self._taken_apart, study), [panel.parts_prompts, self.bench])
+                for button, study in parts
+            ),
+        ]
+        # A run belongs to the model and behaviour on the page: with another choice it stops, and can be continued.
+        choose = self.page.choose
+        leave = [choose.behavior.input, choose.swap.input, choose.model.input, choose.extract.click]
+        gr.on(
+            [panel.stop.click, panel.parts_stop.click, *leave], guarded(self._stopped), [self.page.session, self.bench],
+            [self.bench, *self.components.values()], cancels=[one for pair in runs for one in pair], **QUIET,
+        )  # fmt: skip
+
+    def _run(self, listen: Any, study: Study, run: Run, inputs: list[Any]) -> tuple[Any, Any]:
+        """A click says at once that it was heard, then the run begins when it is its turn."""
+        outputs = [self.bench, *self.components.values()]
+        heard = listen(_heard, None, self._heard_outputs(study), trigger_mode="once", **QUIET)
+
+        def grow(session: Session, bench: Bench, *values: Any) -> Iterator[tuple[Any, ...]]:
+            shown = ""
+            for lab in run(session, *values):
+                if lab.state == "done" and lab.seconds:
+                    self.rates[session.model] = lab.total / lab.seconds
+                bench = bench.with_lab(lab)
+                names = STATUS if lab.view == shown and lab.state == "running" else self.names
+                shown = lab.view
+                yield bench, *self._view(session, bench, names)
+
+        done = heard.success(guarded(grow), [self.page.session, self.bench, *inputs], outputs, **SWEEP)
+        done.success(  # dials may have moved meanwhile
+            guarded(self._show), [self.page.session, self.bench, self.on_show],
+            [self.on_show, *self.components.values()], **SESSION,
+        )  # fmt: skip
+        # After an error the panel shows what it had; a Stop has its own handler.
+        done.failure(guarded(self._stopped, after_failure=True), [self.page.session, self.bench], outputs, **QUIET)
+        return heard, done
+
+    def _heard_outputs(self, study: Study) -> list[Any]:
+        panel = self.panel
+        return [panel.status, panel.stop] if study == "trade-off" else [panel.parts_status, panel.parts_stop]
+
+    def _swept(self, session: Session, *values: Any) -> Iterator[Lab]:
+        *fields, prompts, floor = values
+        return swept(self.store, session, GridRequest(*fields), prompts, floor)
+
+    def _continued(self, session: Session, bench: Bench) -> Iterator[Lab]:
+        return continued(self.store, session, bench.of(session))
+
+    def _taken_apart(self, study: Study, session: Session, prompts: float | None, bench: Bench) -> Iterator[Lab]:
+        return taken_apart(self.store, session, study, prompts, before=bench.of(session, study))
+
+    def _stopped(self, session: Session, bench: Bench) -> tuple[Any, ...]:
+        """What was running is stopped, with everything that its files hold."""
+        running = [lab for lab in bench.labs.values() if lab.state == "running"]
+        for lab in running:
+            bench = bench.with_lab(stopped(self.store, session, lab))
+        return bench, *self._view(session, bench, self.names if running else STATES)
+
+    # ---- what is on show
+
+    def _view(self, session: Session, bench: Bench, names: Sequence[str]) -> tuple[Any, ...]:
+        """The named parts of the panel; the others stay as they are."""
+        view = lab_view(self.store, session, bench, names)
+        return tuple(view.get(name, gr.skip()) for name in self.names)
+
+    def _show(self, session: Session, bench: Bench, on_show: Any) -> tuple[Any, ...]:
+        """After a change of the session; figures that are on show already are not sent again."""
+        lab = bench.of(session)
+        showing = (Place.of(session), current_point(session, lab), lab and lab.view)
+        if showing == on_show or (lab is not None and lab.state == "running"):
+            return on_show, *(gr.skip() for _ in self.names)
+        return showing, *self._view(session, bench, self.names)
+
+    # ---- points
+
+    def _wire_points(self) -> None:
+        panel = self.panel
+        studies: tuple[tuple[gr.HTML, Study], ...] = (
+            (panel.plot, "trade-off"), (panel.curve, "progressive"), (panel.bars, "leave-one-out")
+        )  # fmt: skip
+        for widget, study in studies:
+            self.changes.on_event(widget.pick, partial(loaded_point, study), [self.bench])
+        panel.plot.pick(
+            guarded(steering_of), [self.page.session, self.bench],
+            [self.page.compare.gamma, self.page.compare.steered], trigger_mode="multiple", **QUIET,
+        )  # fmt: skip
+        self.changes.on(panel.load.click, loaded_best, [self.bench])
+
+    # ---- the grid
+
+    def _grid_inputs(self) -> list[Any]:
+        panel = self.panel
+        return [panel.rho_attn, panel.rho_mlp, panel.alpha, panel.strength, panel.gamma]
+
+    def _wire_grid(self) -> None:
+        panel, fields = self.panel, self._grid_inputs()
+
+        def estimated(session: Session, prompts: float | None, *values: Any) -> str:
+            most = self.store.limits.sweep_settings
+            return estimate(GridRequest(*values), prompts, most, self.rates.get(session.model))
+
+        apart(panel.prompts.change, *(field.change for field in fields), self.page.refresh.click)(
+            guarded(estimated), [self.page.session, panel.prompts, *fields], panel.work,
+            trigger_mode="always_last", **QUIET,
+        )  # fmt: skip
+        panel.preset.input(
+            lambda name: [getattr(PRESETS[name], field) if name in PRESETS else gr.skip() for field in PRESET_FIELDS],
+            panel.preset, fields, **QUIET,
+        )  # fmt: skip
+        gr.on([field.input for field in fields], lambda: texts.OWN_GRID, None, panel.preset, **QUIET)
+
+    # ---- files
+
+    def _wire_files(self) -> None:
+        panel = self.panel
+        makers: tuple[tuple[str, gr.Button, Callable[..., Path]], ...] = (
+            ("csv", panel.csv, csv_file), ("sweep", panel.sweep_file, sweep_download),
+            ("report", panel.report, report_file),
+        )  # fmt: skip
+        for name, button, maker in makers:
+            file, fetch = ready_file(name)
+
+            def send(session: Session, bench: Bench, maker: Callable[..., Path] = maker) -> str:
+                return str(maker(self.store, bench, session))
+
+            sent = button.click(guarded(send), [self.page.session, self.bench], file, **QUIET)
+            sent.success(None, js=fetch)
+
+
+def _heard() -> tuple[str, Any]:
+    return progress_bar(texts.WAITING), gr.update(interactive=True)
+
+
+PRESET_FIELDS = ("rho_attn", "rho_mlp", "alpha", "strength", "gamma")
+
+
+def loaded_point(study: Study, session: Session, data: object, bench: Bench) -> Session:
+    """The session with the settings of the point that was picked; a point without settings changes nothing."""
+    lab = bench.of(session, study)
+    n = _picked(lab, data)
+    if lab is None or lab.measured is None or n is None:
+        return session
+    settings = lab.measured.points[n].trial.settings
+    return session if settings is None or n == current_point(session, lab) else session.with_settings(settings)
+
+
+def steering_of(session: Session, bench: Bench, event: gr.EventData) -> tuple[Any, Any]:
+    """The steering strength of the point that was picked, for the comparison; edits leave it as it is."""
+    lab = bench.of(session)
+    n = _picked(lab, event._data)
+    gamma = None if lab is None or lab.measured is None or n is None else lab.measured.points[n].trial.gamma
+    return (gr.skip(), gr.skip()) if gamma is None else (gamma, True)
+
+
+def loaded_best(session: Session, bench: Bench) -> Session:
+    """The session with the recommended edit."""
+    lab = bench.of(session)
+    best = lab.measured.best("edit") if lab and lab.measured else None
+    if lab is None or lab.measured is None or best is None:
+        raise SettingsError(texts.SWITCHED)
+    settings = lab.measured.points[best].trial.settings
+    return session if settings is None else session.with_settings(settings)
+
+
+def _picked(lab: Lab | None, data: object) -> int | None:
+    if lab is None or lab.measured is None:
+        return None
+    return read_point(data, lab.view, len(lab.measured.points))

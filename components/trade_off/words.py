@@ -1,0 +1,162 @@
+"""The figures of a trade-off in words: points and the recommendation.
+
+Knows what was measured; no page and no plot. `advice` is HTML, everything else is plain text.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+
+from s2e_core.measure import Estimate
+
+from .measured import HeldOut, Measured, Point
+
+SHARES = ("refusal", "help", "source", "arithmetic")
+"""Kinds of prompts that an answer gets right or not; the others have scores in between."""
+
+
+def attribute_kind(measured: Measured) -> str:
+    return next(str(q.row["kind"]) for q in measured.about.questions if q.side == "attribute")
+
+
+def scaled(measured: Measured, value: float) -> float:
+    """The attribute as it is shown: of 100, or in tokens."""
+    return value if measured.less_is_better else 100 * value
+
+
+def bracketed(value: float, low: float, high: float) -> str:
+    """ "76 [69, 82]"."""
+    return f"{_number(value)} [{_number(low)}, {_number(high)}]"
+
+
+def attribute_figure(measured: Measured, figure: Estimate) -> str:
+    """ "76 of 100 [69, 82]", or tokens."""
+    value, low, high = (scaled(measured, one) for one in (figure.value, figure.low, figure.high))
+    unit = " tokens" if measured.less_is_better else " of 100"
+    return f"{_number(value)}{unit} [{_number(low)}, {_number(high)}]"
+
+
+def attribute_words(measured: Measured, figure: Estimate) -> str:
+    """ "refuses: 76 of 100 [69, 82]"."""
+    return f"{measured.wanted}: {attribute_figure(measured, figure)}"
+
+
+def percent(figure: Estimate) -> str:
+    """ "98 % [95, 101]"."""
+    return f"{_number(100 * figure.value)} % [{_number(100 * figure.low)}, {_number(100 * figure.high)}]"
+
+
+def title(point: Point) -> str:
+    """ "edit of 12 heads and 40 neurons", "steering γ = 0.4" or "original"."""
+    if point.trial.arm == "edit" and point.size is not None:
+        return f"edit of {counted(point.size)}"
+    return point.trial.label
+
+
+def counted(size: tuple[int, int]) -> str:
+    """ "12 heads and 40 neurons"; a kind without any is left out."""
+    parts = [f"{count:,} {word}{'s' * (count != 1)}" for count, word in zip(size, ("head", "neuron"), strict=True)]
+    return " and ".join(part for part, count in zip(parts, size, strict=True) if count) or "nothing"
+
+
+def hover(measured: Measured, point: Point, action: str = "") -> str:
+    """The card of a point: settings, figures, numbers of prompts. Plotly's own markup, everything else escaped."""
+    result = point.result
+    flaws = ", ".join(f"{name} {100 * flaw.value:.0f} %" for name, flaw in result.flaws.items())
+    lines = [
+        f"<b>{html.escape(title(point))}</b>",
+        html.escape(point.trial.label) if title(point) != point.trial.label else "",
+        f"{html.escape(attribute_words(measured, result.attribute))}, {result.attribute.count} prompts",
+        f"keeps {percent(result.kept)} of the utility, {result.kept.count} prompts",
+        f"answers: {flaws}",
+        f"<i>{action}</i>" if action else "",
+    ]
+    return "<br>".join(line for line in lines if line)
+
+
+def advice(measured: Measured) -> str:
+    """What to do, and how good it is, in sentences a newcomer understands."""
+    floor = f"{100 * measured.floor:g} %"
+    best = measured.best("edit")
+    if not measured.points:
+        return ""
+    if best is None:
+        return _paragraphs(
+            "No edit to recommend",
+            f"None of the edits that were tried keeps {floor} of the utility. Lower the floor or try more settings.",
+            _steering_alone(measured),
+        )
+    edit = measured.points[best]
+    name = f"Recommended: the {title(edit)}"
+    if measured.held_out is not None and measured.held_out.edit is not None:
+        return _paragraphs(name, *_held_out_words(measured, measured.held_out), edit.trial.label)
+    steering = measured.best("steering")
+    sentences = [
+        f"“{measured.wanted}”: {attribute_figure(measured, edit.result.attribute)}; "
+        f"keeps {percent(edit.result.kept)} of the utility.",
+        "" if steering is None else f"Best steering: {_steering(measured, measured.points[steering])}",
+        "Measured on the prompts it was chosen on, so expect a little less on others; "
+        "Find a good edit also checks on held-out prompts.",
+        edit.trial.label,
+    ]
+    return _paragraphs(name, *sentences)
+
+
+def _held_out_words(measured: Measured, check: HeldOut) -> list[str]:
+    assert check.edit is not None
+    edit, original = check.edit.result, check.original.result
+    floor = f"{100 * measured.floor:g} %"
+    short = edit.kept.value < measured.floor
+    return [
+        f"“{measured.wanted}” on {edit.attribute.count} held-out prompts: "
+        f"{attribute_figure(measured, edit.attribute)}; the untouched model: "
+        f"{attribute_figure(measured, original.attribute)}. The edit keeps {percent(edit.kept)} of the utility"
+        + (f", less than the {floor} asked for: on these prompts the choice does not quite hold." if short else "."),
+        f"No steering strength keeps {floor} of the utility."
+        if check.steering is None
+        else f"Best steering: {_steering(measured, check.steering)}",
+        winner(measured, check.lead),
+    ]
+
+
+def winner(measured: Measured, lead: Estimate | None) -> str:
+    """Who is ahead on the held-out prompts, or that nobody clearly is."""
+    if lead is None:
+        return ""
+    value, low, high = (scaled(measured, one) for one in (lead.value, lead.low, lead.high))
+    unit = "tokens" if measured.less_is_better else "of 100"
+    if low > 0:
+        return f"The edit wins by {bracketed(value, low, high)} {unit}."
+    if high < 0:
+        return f"Steering wins by {bracketed(-value, -high, -low)} {unit}."
+    return f"No clear winner: edit minus steering is {bracketed(value, low, high)} {unit}, which includes 0."
+
+
+def _steering(measured: Measured, point: Point) -> str:
+    result = point.result
+    return (
+        f"{point.trial.name or point.trial.dials} with {attribute_figure(measured, result.attribute)}, "
+        f"keeps {percent(result.kept)} of the utility."
+    )
+
+
+def _steering_alone(measured: Measured) -> str:
+    """The best steering where no edit is good enough: on held-out prompts where it was asked those."""
+    checked, best = measured.held_out and measured.held_out.steering, measured.best("steering")
+    if checked:
+        return f"Best steering, on held-out prompts: {_steering(measured, checked)}"
+    return "" if best is None else f"Best steering: {_steering(measured, measured.points[best])}"
+
+
+def _paragraphs(name: str, *sentences: str) -> str:
+    body = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in sentences if sentence)
+    return f'<h4 aria-level="3">{html.escape(name)}</h4>{body}'
+
+
+def _number(value: float) -> str:
+    """Whole numbers from 10 on, one digit below; never "-0"."""
+    rounded = (
+        round(value) if abs(value) >= 9.95 or math.isclose(value, round(value), abs_tol=0.005) else round(value, 1)
+    )
+    return f"{rounded + 0:,}"

@@ -1,0 +1,44 @@
+"""From a file to a contrast set: reading, columns, labels, the linter, and the bundled behaviours."""
+
+from .behaviors import (
+    BUNDLED_BEHAVIORS,
+    CHAT_BEHAVIORS,
+    Behavior,
+    fitting_folder,
+    is_unfit,
+    list_behaviors,
+    load_behavior,
+)
+from .columns import Columns
+from .contrast import content_hash, contrast_set, contrast_set_from, load_contrast_set, parse_contrast_set, swapped
+from .lint import FEW, Finding, averaged_span, lint
+from .reading import Reading, parse_examples, read_examples
+from .row_examples import Side
+from .table import SUFFIXES, read_table
+
+__all__ = [
+    "BUNDLED_BEHAVIORS",
+    "Behavior",
+    "CHAT_BEHAVIORS",
+    "Columns",
+    "FEW",
+    "Finding",
+    "Reading",
+    "SUFFIXES",
+    "Side",
+    "averaged_span",
+    "content_hash",
+    "contrast_set",
+    "contrast_set_from",
+    "fitting_folder",
+    "is_unfit",
+    "lint",
+    "list_behaviors",
+    "load_behavior",
+    "load_contrast_set",
+    "parse_contrast_set",
+    "parse_examples",
+    "read_examples",
+    "read_table",
+    "swapped",
+]

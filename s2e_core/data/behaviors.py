@@ -1,0 +1,146 @@
+"""The behaviours that come along: one folder each, with a description and the prompts that show and measure it.
+
+Knows the folder layout (`behavior.json`, `contrast.jsonl`, `attribute.jsonl`, `utility.jsonl`), and of models only
+whether one reads text as the bundled model does: that one speaks a small world of its own, all others plain English.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from s2e_core.errors import BehaviorError, ContrastDataError
+from s2e_core.settings import EditSettings
+from s2e_core.values import ContrastSet
+
+from .contrast import load_contrast_set
+
+BUNDLED_BEHAVIORS = Path(__file__).resolve().parents[2] / "assets" / "behaviors"
+"""Those of the bundled model, in the words of its world."""
+CHAT_BEHAVIORS = BUNDLED_BEHAVIORS / "chat"
+"""Those in ordinary English, for any chat model."""
+BUNDLED_TOKENIZER = BUNDLED_BEHAVIORS.parent / "demo_model" / "tokenizer.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Behavior:
+    """One behaviour, ready to be extracted, tried and measured."""
+
+    name: str
+    title: str
+    summary: str
+    """What the behaviour means, in a sentence or two."""
+    positive: str
+    """What the model does on the wanted side, as a short label."""
+    negative: str
+    lesson: str
+    """What to try and what one sees."""
+    settings: EditSettings
+    gamma: float
+    """A steering strength to compare with."""
+    examples: tuple[str, ...]
+    """Prompts on which the effect can be seen; the first is the page's default."""
+    max_new_tokens: int
+    source: str
+    """Where the data comes from."""
+    contrast: ContrastSet
+    attribute: tuple[Mapping[str, Any], ...]
+    """Held-out prompts that measure the behaviour; each row has "prompt" and "split"."""
+    utility: tuple[Mapping[str, Any], ...]
+    """Held-out prompts that measure what must not break."""
+    measured: str = ""
+    """What the suggested settings reach on held-out prompts, in a sentence; empty where nobody measured it."""
+
+
+def fitting_folder(model: Path | None) -> Path:
+    """The folder of the behaviours that fit a checkpoint's folder; None is a model that is known by name alone.
+
+    A model with the bundled model's tokenizer file, as every edited copy of it has, speaks the bundled model's world.
+    """
+    tokenizer = None if model is None else model / "tokenizer.json"
+    if tokenizer is None or not tokenizer.is_file() or tokenizer.stat().st_size != BUNDLED_TOKENIZER.stat().st_size:
+        return CHAT_BEHAVIORS
+    return BUNDLED_BEHAVIORS if tokenizer.read_bytes() == BUNDLED_TOKENIZER.read_bytes() else CHAT_BEHAVIORS
+
+
+def list_behaviors(folder: Path | None = None) -> tuple[str, ...]:
+    """Names of the behaviours in `folder` (by default the bundled model's), in the order of their lessons."""
+    folder = folder or BUNDLED_BEHAVIORS
+    if not folder.is_dir():
+        raise BehaviorError(f"There is no folder of behaviours named {folder.name}.")
+    found = [(_description(path)["order"], path.parent.name) for path in folder.glob("*/behavior.json")]
+    return tuple(name for _, name in sorted(found))
+
+
+def load_behavior(name: str, folder: Path | None = None) -> Behavior:
+    """Read one behaviour of `folder`, by default of those that come along, whichever model they fit.
+
+    Raises BehaviorError naming what is missing or malformed.
+    """
+    folders = (BUNDLED_BEHAVIORS, CHAT_BEHAVIORS) if folder is None else (folder,)
+    held = [place / name for place in folders if (place / name / "behavior.json").is_file()]
+    if name != Path(name).name or not held:
+        known = ", ".join(known for place in folders for known in list_behaviors(place))
+        raise BehaviorError(f'There is no behaviour named "{name}". Known: {known}.')
+    folder = held[0]
+    described = _description(folder / "behavior.json")
+    try:
+        settings = described["settings"]
+        contrast = load_contrast_set(folder / "contrast.jsonl")
+        return Behavior(
+            name=name,
+            title=described["title"],
+            summary=described["summary"],
+            positive=described["positive"],
+            negative=described["negative"],
+            lesson=described["lesson"],
+            settings=EditSettings(
+                settings["rho_attn"], settings["rho_mlp"], settings["alpha"], strength=settings["strength"]
+            ),
+            gamma=described["gamma"],
+            examples=tuple(described["examples"]),
+            max_new_tokens=described["max_new_tokens"],
+            source=described["source"],
+            contrast=_named(contrast, name),
+            attribute=_rows(folder / "attribute.jsonl"),
+            utility=_rows(folder / "utility.jsonl"),
+            measured=described.get("measured", ""),
+        )
+    except KeyError as error:
+        raise BehaviorError(f"The description of the behaviour {name} has no entry {error}.") from error
+    except TypeError as error:  # a list or a text where there should be entries
+        raise BehaviorError(f"The description of the behaviour {name} has an entry of the wrong kind.") from error
+    except ContrastDataError as error:
+        raise BehaviorError(f"The contrast set of the behaviour {name} cannot be used: {error}") from error
+
+
+def is_unfit(contrast: ContrastSet, model: Path | None) -> bool:
+    """Whether a contrast set is that of a behaviour which comes along for other models than this checkpoint's."""
+    others = BUNDLED_BEHAVIORS if fitting_folder(model) == CHAT_BEHAVIORS else CHAT_BEHAVIORS
+    if contrast.name not in list_behaviors(others):
+        return False
+    return load_behavior(contrast.name, others).contrast.content_hash == contrast.content_hash
+
+
+def _named(contrast: ContrastSet, name: str) -> ContrastSet:
+    return ContrastSet(contrast.positive, contrast.negative, name, contrast.notes, contrast.content_hash)
+
+
+def _description(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise BehaviorError(f"{path.parent.name}/{path.name} is not a readable description ({error}).") from error
+
+
+def _rows(path: Path) -> tuple[Mapping[str, Any], ...]:
+    try:
+        rows = tuple(json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip())
+    except (OSError, ValueError) as error:
+        raise BehaviorError(f"{path.parent.name}/{path.name} is not readable JSONL ({error}).") from error
+    if not all(isinstance(row, dict) and isinstance(row.get("prompt"), str) for row in rows):
+        raise BehaviorError(
+            f"{path.parent.name}/{path.name} has rows without a prompt. Expected objects with one each."
+        )
+    return rows

@@ -1,0 +1,31 @@
+"""Take the edit home: checkpoint, adapter, recipe, model card, and the Hub."""
+
+from .adapter import CONFIG_FILE, PREFIX, WEIGHTS_FILE, adapter_factors, change_by_factors, check_edit, export_adapter
+from .card import RECIPE_FILE, CardKind
+from .checkpoint import ExportFormat, export_checkpoint, export_size
+from .push import check_push, push_to_hub
+from .recipe import is_recipe_header, load_edit, save_edit
+from .shards import ExportDtype
+from .stored_edit import stored_changes
+
+__all__ = [
+    "CONFIG_FILE",
+    "CardKind",
+    "ExportDtype",
+    "ExportFormat",
+    "PREFIX",
+    "RECIPE_FILE",
+    "WEIGHTS_FILE",
+    "adapter_factors",
+    "change_by_factors",
+    "check_edit",
+    "check_push",
+    "export_adapter",
+    "export_checkpoint",
+    "export_size",
+    "is_recipe_header",
+    "load_edit",
+    "push_to_hub",
+    "save_edit",
+    "stored_changes",
+]

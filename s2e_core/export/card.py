@@ -1,0 +1,173 @@
+"""The README.md beside an export: what was changed, from which base, by which recipe, and how to load it.
+
+Knows an edit and the base model's own card, whose licence it keeps; writes no file itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from huggingface_hub import metadata_load
+
+from s2e_core.model import LoadedModel, held_weight
+from s2e_core.spec import KINDS
+from s2e_core.text import layer_ranges
+from s2e_core.values import WeightEdit
+
+from .recipe import PAPER, model_label, recipe_bytes
+
+CardKind = Literal["checkpoint", "adapter"]
+CARD_FILE = "README.md"
+RECIPE_FILE = "recipe/steer2edit.safetensors"
+"""In a folder of its own: some programs load every .safetensors file beside a checkpoint as weights."""
+_ROWS = 64
+"""Of a weight, read at a time: a copy of the whole in fp32 takes longer to allocate than to compute with."""
+_ROWS_A_TICK = 64 * _ROWS
+_KEPT = ("license", "license_name", "license_link", "language")
+_LICENCE_FILES = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
+
+_CARD = """---
+{front}---
+
+# {title}
+
+{change}
+
+## Base model and recipe
+
+| | |
+|---|---|
+{rows}
+
+The formula is closed-form and needs no training: {paper}.
+The complete edit lies in `{recipe}`; Steer2Edit loads it again for the same base model.
+
+## How to load it
+
+```python
+{snippet}
+```
+
+{note}The licence of the base model applies.
+"""
+_CHECKPOINT_SNIPPET = """from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model = AutoModelForCausalLM.from_pretrained("path/to/this/folder")
+tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")"""
+_ADAPTER_SNIPPET = """from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+base = AutoModelForCausalLM.from_pretrained({base!r}{revision})
+model = PeftModel.from_pretrained(base, "path/to/this/folder")
+tokenizer = AutoTokenizer.from_pretrained({base!r}{revision})"""
+
+
+_EXPERTS_NOTE = (
+    "PEFT adds the change of a mixture of experts in the number format in which the base is loaded; load it with "
+    "`dtype=torch.float32` to keep small changes whole.\n\n"
+)
+
+
+def own_files(loaded: LoadedModel, edit: WeightEdit, kind: CardKind, size: float) -> dict[str, bytes]:
+    """Model card and recipe, by file name: what an export adds to the weights. `size` is the `relative_size`."""
+    return {CARD_FILE: model_card(loaded, edit, kind, size).encode(), RECIPE_FILE: recipe_bytes(edit)}
+
+
+def model_card(loaded: LoadedModel, edit: WeightEdit, kind: CardKind, size: float) -> str:
+    """The text of README.md; `size` is the `relative_size` of the edit."""
+    revision = f", revision={loaded.revision!r}" if loaded.revision else ""
+    experts = any(edit.spec.sites[i].experts for i in edit.edited_sites())
+    adapter = _ADAPTER_SNIPPET.format(base=base_to_load(loaded), revision=revision)
+    return _CARD.format(
+        front=yaml.safe_dump(_front_matter(loaded, kind), sort_keys=False, allow_unicode=True),
+        title=f"{_line(loaded.model_id)}, edited with Steer2Edit",
+        change=_change(loaded, edit, size),
+        rows="\n".join(f"| {name} | {value} |" for name, value in _rows(loaded, edit)),
+        paper=PAPER,
+        recipe=RECIPE_FILE,
+        snippet=_CHECKPOINT_SNIPPET if kind == "checkpoint" else adapter,
+        note=_EXPERTS_NOTE if experts and kind == "adapter" else "",
+    )
+
+
+def base_to_load(loaded: LoadedModel) -> str:
+    """What to load the base model by: its Hub id, or a path to be filled in, which no Hub id can be taken for."""
+    return loaded.model_id if loaded.revision else f"path/to/{loaded.model_id}"
+
+
+def relative_size(loaded: LoadedModel, edit: WeightEdit, *, tick: Callable[[], None] = lambda: None) -> float:
+    """|dW| / |W| in Frobenius norms over the edited matrices, all of which it reads; |outer(u, a)| = |u| |a|.
+
+    `tick` is called for every matrix, several times for a tall one; an error in it ends the reading.
+    """
+    sites = edit.edited_sites()
+    change = sum(float(edit.left[i].norm() * edit.right[i].norm()) ** 2 for i in sites)
+    weight = 0.0
+    for matrix in (held_weight(loaded.as_stored, edit.spec.sites[i]).flatten(0, -2) for i in sites):
+        for part in matrix.split(_ROWS_A_TICK):
+            weight += sum(float(rows.float().norm()) ** 2 for rows in part.split(_ROWS))
+            tick()
+    return (change / weight) ** 0.5 if weight else 0.0
+
+
+def licence_files(folder: Path) -> list[Path]:
+    """The files of the base model that state its licence."""
+    return sorted(path for pattern in _LICENCE_FILES for path in folder.glob(pattern) if path.is_file())
+
+
+def _front_matter(loaded: LoadedModel, kind: CardKind) -> dict[str, Any]:
+    base = _base_metadata(loaded.source / CARD_FILE)
+    # Only of a model that came from the Hub: there, a folder's name would be taken for somebody else's model.
+    relation = "adapter" if kind == "adapter" else "finetune"
+    lineage = {"base_model": loaded.model_id, "base_model_relation": relation} if loaded.revision else {}
+    return {
+        **lineage,
+        **{key: base[key] for key in _KEPT if key in base},
+        "library_name": "peft" if kind == "adapter" else "transformers",
+        "pipeline_tag": "text-generation",
+        "tags": ["steer2edit", "model-editing"],
+    }
+
+
+def _base_metadata(card: Path) -> Mapping[str, Any]:
+    """Front matter of the base model's card; empty where there is no card or none that can be read."""
+    if not card.is_file():
+        return {}
+    try:
+        return metadata_load(card) or {}
+    except (ValueError, yaml.YAMLError):  # a card is written by people; its errors do not concern the weights
+        return {}
+
+
+def _change(loaded: LoadedModel, edit: WeightEdit, size: float) -> str:
+    layers = {edit.spec.sites[i].layer for i in edit.edited_sites()}
+    counts = " and ".join(
+        f"{edit.count(kind)} of {edit.spec.n_components(kind)} {'attention ' if kind == 'heads' else 'MLP '}{kind}"
+        for kind in KINDS
+    )
+    return (
+        f"{counts} of `{_line(loaded.model_id)}` were changed, each by a rank-1 weight edit towards a steering "
+        f"direction, in {len(layers)} of {edit.spec.n_layers} layers ({layer_ranges(layers)}, counted from 0). The "
+        f"change is {size:.2%} of the edited matrices' size (Frobenius norm). Everything else "
+        "is the base model, unchanged."
+    )
+
+
+def _rows(loaded: LoadedModel, edit: WeightEdit) -> Iterable[tuple[str, str]]:
+    settings, chosen = edit.settings, edit.settings.selection
+    yield "base model", f"`{_line(model_label(loaded.model_id, loaded.revision))}`"
+    yield "fingerprint of the edited weights before", f"`{loaded.fingerprint}`"
+    yield "made from", f"{_line(edit.provenance.contrast_name)}, SHA-256 `{edit.provenance.contrast_hash}`"
+    yield "rho of the heads", "off" if settings.rho_attn is None else f"{settings.rho_attn:.6g}"
+    yield "rho of the neurons", "off" if settings.rho_mlp is None else f"{settings.rho_mlp:.6g}"
+    yield "alpha, strength", f"{settings.alpha:.6g}, {settings.strength:.6g}"
+    hand = len(chosen.included), len(chosen.excluded), len(settings.strengths)
+    yield "by hand", "{} included, {} excluded, {} with their own strength".format(*hand)
+
+
+def _line(text: str) -> str:
+    """Free text made safe for one cell of a table."""
+    return " ".join(text.replace("|", "/").replace("`", "'").split())

@@ -1,0 +1,203 @@
+"""A saved edit: one safetensors file that reloads to the bit-identical edit, for the base model it was made for.
+
+Holds three tensors (`left` (sites, d), `right` and `strength` with all sites side by side) and, under one metadata key,
+JSON with settings, selection, sites and provenance. The same edit always gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, BinaryIO, TypedDict
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from s2e_core.errors import RecipeError, SettingsError
+from s2e_core.model import LoadedModel
+from s2e_core.settings_json import settings_entry, settings_from
+from s2e_core.spec import KINDS, ModelSpec, Site
+from s2e_core.values import Provenance, WeightEdit
+
+PAPER = "Sun, Yan, Wang, Weng: Steer2Edit, arXiv 2602.09870"
+_KEY = "steer2edit"  # a single key: safetensors writes several in random order
+_VERSION = 1
+_HEADER_LIMIT = 32_000_000  # bytes; a selection of every neuron of a large model stays below
+
+
+class _Tensors(TypedDict):
+    left: Tensor
+    right: Tensor
+    strength: Tensor
+
+
+def save_edit(edit: WeightEdit, path: str | Path) -> Path:
+    """Write an edit to one file, complete or not at all. Raises RecipeError where the file cannot be written."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        temporary.write_bytes(recipe_bytes(edit))
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RecipeError(
+            f"The recipe {path.name} could not be written: {error.strerror}; choose another folder."
+        ) from error
+    return path
+
+
+def recipe_bytes(edit: WeightEdit) -> bytes:
+    """The recipe file's content; the same for the same edit."""
+    tensors = {
+        "left": torch.stack(edit.left),
+        "right": torch.cat(edit.right),
+        "strength": torch.cat(edit.strength),
+    }
+    return save(tensors, {_KEY: json.dumps(_description(edit), sort_keys=True, allow_nan=False)})
+
+
+def load_edit(path: str | Path, *, base: LoadedModel | None = None) -> WeightEdit:
+    """Read a saved edit; with `base`, only if it was made for that very model, whose sites it then has.
+
+    Raises RecipeError for anything that is not a complete recipe and, naming both models, for another base.
+    """
+    path = Path(path)
+    text, tensors = _read(path)
+    try:
+        edit = _edit(json.loads(text), tensors)
+    except (ValueError, TypeError, AttributeError, LookupError, OverflowError, RuntimeError, SettingsError) as error:
+        raise RecipeError(f"The recipe {path.name} is damaged ({error}); save the edit again.") from error
+    other = other_base(edit, base) if base is not None else None
+    if other is not None:
+        raise RecipeError(f"The recipe {path.name} {other}")
+    return edit if base is None else replace(edit, spec=base.spec)
+
+
+def other_base(edit: WeightEdit, loaded: LoadedModel) -> str | None:
+    """The rest of a sentence naming both models where an edit was made for another one than `loaded`; else None."""
+    made_for = edit.provenance
+    if made_for.fingerprint == loaded.fingerprint and edit.spec.same_sites(loaded.spec):
+        return None
+    return (
+        f"was made for {model_label(made_for.model_id, made_for.revision)} (weights {made_for.fingerprint[:12]}), but "
+        f"the loaded model is {model_label(loaded.model_id, loaded.revision)} (weights {loaded.fingerprint[:12]}); "
+        "load the model it was made for first."
+    )
+
+
+def model_label(model_id: str, revision: str | None) -> str:
+    return f"{model_id} at revision {revision}" if revision else model_id
+
+
+def _description(edit: WeightEdit) -> dict[str, Any]:
+    return {
+        "format": "steer2edit recipe",
+        "version": _VERSION,
+        "paper": PAPER,
+        "provenance": asdict(edit.provenance),
+        "model_type": edit.spec.model_type,
+        "n_layers": edit.spec.n_layers,
+        "d_model": edit.spec.d_model,
+        "sites": [asdict(site) for site in edit.spec.sites],
+        "unreachable": list(edit.spec.unreachable),
+        **settings_entry(edit.settings),
+    }
+
+
+def is_recipe_header(file: BinaryIO) -> bool:
+    """Whether an opened safetensors file says in its header that it is a recipe; `load_edit` reads the rest."""
+    file.seek(0)
+    size = int.from_bytes(file.read(8), "little")
+    try:
+        described = json.loads(file.read(min(size, _HEADER_LIMIT)))
+    except (ValueError, RecursionError):
+        return False
+    metadata = described.get("__metadata__") if isinstance(described, dict) else None
+    return isinstance(metadata, dict) and _KEY in metadata
+
+
+def _read(path: Path) -> tuple[str, _Tensors]:
+    """The description and the three tensors; nothing is read before the header's length is known to be sane."""
+    wrong = RecipeError(
+        f"{path.name} is not a recipe of this program, or it is cut off; choose a complete .safetensors file that was "
+        "saved here."
+    )
+    try:
+        with path.open("rb") as file:
+            if int.from_bytes(file.read(8), "little") > _HEADER_LIMIT:
+                raise wrong
+        with safe_open(path, framework="pt") as opened:
+            text = (opened.metadata() or {}).get(_KEY)
+            if text is None or set(opened.keys()) != {"left", "right", "strength"}:
+                raise wrong
+            left, right, strength = (opened.get_tensor(name) for name in ("left", "right", "strength"))
+    except OSError as error:
+        raise RecipeError(f"The recipe {path.name} cannot be read: {error.strerror}; choose another file.") from error
+    except SafetensorError as error:
+        raise wrong from error
+    return text, _Tensors(left=left, right=right, strength=strength)
+
+
+def _edit(data: Mapping[str, Any], tensors: _Tensors) -> WeightEdit:
+    if data["version"] != _VERSION:
+        raise ValueError(f"format version {data['version']}, this program reads {_VERSION}")
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor) or tensor.dtype != torch.float32 or not bool(tensor.isfinite().all()):
+            raise ValueError(f"{name} does not hold finite fp32 numbers")
+    spec = _spec(data)
+    return WeightEdit(
+        spec=spec,
+        left=tuple(row.clone() for row in tensors["left"]),
+        right=_split(tensors["right"], [site.n_inputs for site in spec.sites]),
+        strength=_split(tensors["strength"], [site.n_components for site in spec.sites]),
+        settings=settings_from(data, spec),
+        provenance=_provenance(data["provenance"]),
+    )
+
+
+def _split(flat: Tensor, sizes: list[int]) -> tuple[Tensor, ...]:
+    return tuple(part.clone() for part in flat.split(sizes))
+
+
+def _spec(data: Mapping[str, Any]) -> ModelSpec:
+    sites = tuple(_site(entry) for entry in data["sites"])
+    unreachable = tuple(str(sentence) for sentence in data["unreachable"])
+    return ModelSpec(str(data["model_type"]), int(data["n_layers"]), int(data["d_model"]), sites, unreachable)
+
+
+def _site(entry: Mapping[str, Any]) -> Site:
+    site = Site(
+        layer=int(entry["layer"]),
+        kind=entry["kind"],
+        name=str(entry["name"]),
+        n_components=int(entry["n_components"]),
+        width=int(entry["width"]),
+        transposed=bool(entry["transposed"]),
+        post_norm=bool(entry["post_norm"]),
+        runs=int(entry.get("runs", 1)),  # recipes of before such models were known lack it, and what follows
+        parameter=str(entry.get("parameter", "weight")),
+        experts=int(entry.get("experts", 0)),
+        writes_more=bool(entry.get("writes_more", False)),
+        also_at=tuple(str(name) for name in entry.get("also_at", ())),
+    )
+    uneven = site.experts and site.n_components % site.experts
+    if site.kind not in KINDS or uneven or min(site.layer, site.experts, site.n_components - 1, site.width - 1) < 0:
+        raise ValueError(f"impossible site {site.name}")
+    return site
+
+
+def _provenance(entry: Mapping[str, Any]) -> Provenance:
+    revision = entry["revision"]
+    return Provenance(
+        model_id=str(entry["model_id"]),
+        revision=None if revision is None else str(revision),
+        fingerprint=str(entry["fingerprint"]),
+        contrast_name=str(entry["contrast_name"]),
+        contrast_hash=str(entry["contrast_hash"]),
+    )

@@ -1,0 +1,44 @@
+"""Bytes on the disk: checkpoints tensor by tensor, copies, files and folders that appear only when complete."""
+
+from .checkpoint import (
+    FLOATS,
+    INDEX,
+    SINGLE,
+    Checkpoint,
+    Shard,
+    StoredTensor,
+    open_checkpoint,
+    read_bytes,
+    read_rows,
+    read_shard,
+)
+from .copying import Meter, Span, copied_beside, copy_file, open_source, write_files, write_pieces
+from .growing_file import GrowingFile, Kind, growing_file, held_lines
+from .staging import LEFTOVER, check_empty, staged
+
+__all__ = [
+    "Checkpoint",
+    "FLOATS",
+    "GrowingFile",
+    "INDEX",
+    "Kind",
+    "LEFTOVER",
+    "Meter",
+    "SINGLE",
+    "Shard",
+    "Span",
+    "StoredTensor",
+    "check_empty",
+    "copied_beside",
+    "copy_file",
+    "growing_file",
+    "held_lines",
+    "open_checkpoint",
+    "open_source",
+    "read_bytes",
+    "read_rows",
+    "read_shard",
+    "staged",
+    "write_files",
+    "write_pieces",
+]

@@ -1,0 +1,211 @@
+"""A checkpoint on disk, tensor by tensor: which file holds it and at which bytes.
+
+Knows the safetensors layout (8 bytes of length, a JSON header, then the data) and reads by seek, in blocks of rows, so
+that memory does not grow with the checkpoint. Writes nothing and never opens a pickle.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from s2e_core.errors import ExportError
+
+from .copying import CHUNK
+
+FLOATS: Mapping[str, torch.dtype] = MappingProxyType(
+    {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+)
+"""The number formats an edit can be written in; the others are integers, masks and quantised weights."""
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+_WORKING_BYTES = 16
+"""Of a number, in all the forms that stand beside each other while it is changed. With blocks of a few MB, arithmetic
+took up to four times as long: the system then gives and takes the memory of each anew."""
+_HEADER_LIMIT = 100_000_000  # of the safetensors format itself
+
+
+@dataclass(frozen=True, eq=False)
+class StoredTensor:
+    """Where the bytes of one tensor are."""
+
+    path: Path
+    name: str
+    dtype: str
+    """As safetensors writes it: F32, BF16, ..."""
+    shape: tuple[int, ...]
+    start: int
+    """First byte, from the beginning of the file."""
+    end: int
+
+    @property
+    def numel(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def n_bytes(self) -> int:
+        return self.end - self.start
+
+
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """One safetensors file; its tensors in the order of their bytes."""
+
+    path: Path
+    metadata: Mapping[str, str] | None
+    tensors: tuple[StoredTensor, ...]
+    size: int
+    """Bytes of the whole file."""
+    data: int
+    """First byte behind the header."""
+    stamp: tuple[int, ...]
+    """Size, time of the last change and number of the file when its header was read."""
+
+    def check_unchanged(self) -> None:
+        """Raise ExportError where the file is not the one any more whose header was read."""
+        try:
+            stamp = _stamp(self.path.stat())
+        except OSError:
+            stamp = ()
+        if stamp != self.stamp:
+            raise ExportError(
+                f"The model's file {self.path.name} {'was changed' if stamp else 'vanished'} while it was read, so "
+                "that the copy cannot be trusted. Nothing was left behind; load the model again."
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A folder with `model.safetensors`, or with an index and its shards."""
+
+    folder: Path
+    shards: tuple[Shard, ...]
+    index: Path | None
+
+    def tensors(self) -> dict[str, StoredTensor]:
+        return {tensor.name: tensor for shard in self.shards for tensor in shard.tensors}
+
+
+def open_checkpoint(folder: Path) -> Checkpoint:
+    """Read the headers of a checkpoint, in transformers' order: the single file, else the index and its shards.
+
+    Raises ExportError for a missing folder, weights in another format, a missing shard, or a file that is cut off.
+    """
+    if not folder.is_dir():
+        raise ExportError(f"The model's folder {folder.name} is gone; load the model again.")
+    if (folder / SINGLE).is_file():
+        return Checkpoint(folder, (read_shard(folder / SINGLE),), None)
+    index = folder / INDEX
+    if not index.is_file():
+        found = "only pickled weights (.bin)" if any(folder.glob("*.bin")) else "no model.safetensors"
+        raise ExportError(
+            f"The folder {folder.name} holds {found}; an export needs safetensors. Save the model once with "
+            "save_pretrained, or export the adapter instead."
+        )
+    weight_map = _weight_map(index)
+    shards = tuple(read_shard(folder / name) for name in sorted(set(weight_map.values())))
+    stored = {(shard.path.name, tensor.name) for shard in shards for tensor in shard.tensors}
+    for name, file in weight_map.items():
+        if (file, name) not in stored:
+            raise ExportError(f"{INDEX} places {name} in {file}, which does not hold it; download the model again.")
+    return Checkpoint(folder, shards, index)
+
+
+def read_shard(path: Path) -> Shard:
+    """Read and check the header of one safetensors file. Raises ExportError when it is missing or not complete."""
+    if not path.is_file():
+        raise ExportError(f"The model's file {path.name} is missing in {path.parent.name}; download the model again.")
+    with _open(path) as file:
+        status = os.fstat(file.fileno())
+        size = status.st_size
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or length > min(size - 8, _HEADER_LIMIT):
+            raise _broken(path, "its header is cut off")
+        raw = file.read(length)
+    try:
+        header = json.loads(raw)
+        metadata = header.pop("__metadata__", None)
+        tensors = [_stored(path, name, entry, 8 + length) for name, entry in header.items()]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _broken(path, "its header cannot be read") from error
+    tensors.sort(key=lambda tensor: (tensor.start, tensor.end))
+    expected = max((tensor.end for tensor in tensors), default=8 + length)
+    if expected != size:
+        raise _broken(path, f"it has {size} bytes where its header promises {expected}")
+    return Shard(path, metadata, tuple(tensors), size, 8 + length, _stamp(status))
+
+
+def _stamp(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def read_rows(tensor: StoredTensor) -> Iterator[tuple[int, Tensor]]:
+    """(first row, block of rows (n, row length)) of a float tensor, at most about CHUNK bytes at a time, by seek.
+
+    A tensor of one dimension has rows of length 1, any other rows along its last dimension. Blocks depend on the shape
+    alone, so that two tensors of the same shape can be read side by side.
+    """
+    if tensor.numel == 0:
+        return
+    dtype = FLOATS[tensor.dtype]
+    length = tensor.shape[-1] if len(tensor.shape) > 1 else 1
+    n_rows = tensor.numel // length
+    step = max(1, CHUNK // (length * _WORKING_BYTES))
+    with _open(tensor.path) as file:
+        file.seek(tensor.start)
+        for first in range(0, n_rows, step):
+            rows = torch.empty(min(step, n_rows - first), length, dtype=dtype)
+            if file.readinto(rows.view(torch.uint8).numpy()) != rows.nbytes:
+                raise _broken(tensor.path, f"it ends within {tensor.name}")
+            yield first, rows
+
+
+def read_bytes(tensor: StoredTensor) -> Iterator[bytes]:
+    """The bytes of a tensor of any format, at most CHUNK at a time."""
+    with _open(tensor.path) as file:
+        file.seek(tensor.start)
+        while (left := tensor.end - file.tell()) > 0:
+            chunk = file.read(min(left, CHUNK))
+            if not chunk:
+                raise _broken(tensor.path, f"it ends within {tensor.name}")
+            yield chunk
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    try:
+        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        plain = all(file.endswith(".safetensors") and file == os.path.basename(file) for file in weight_map.values())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _broken(index, "it is not an index of shards") from error
+    if not plain or not weight_map:
+        raise _broken(index, "it names no shards in its own folder")
+    return dict(weight_map)
+
+
+def _stored(path: Path, name: str, entry: Mapping[str, Any], data: int) -> StoredTensor:
+    start, end = (data + int(offset) for offset in entry["data_offsets"])
+    tensor = StoredTensor(path, name, str(entry["dtype"]), tuple(int(n) for n in entry["shape"]), start, end)
+    itemsize = FLOATS[tensor.dtype].itemsize if tensor.dtype in FLOATS else None
+    if not data <= start <= end or (itemsize is not None and tensor.numel * itemsize != tensor.n_bytes):
+        raise ValueError(name)
+    return tensor
+
+
+def _open(path: Path) -> BufferedReader:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise _broken(path, f"it cannot be read ({error.strerror})") from error
+
+
+def _broken(path: Path, reason: str) -> ExportError:
+    return ExportError(f"{path.name} in {path.parent.name} is not complete: {reason}; download the model again.")

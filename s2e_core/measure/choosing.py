@@ -1,0 +1,65 @@
+"""Which of the measured trials enter the run-off, and which of those is the choice.
+
+Knows figures, floors and luck; no model and no prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from .estimates import Z
+from .plan import Result
+from .trade_off import best_within
+from .trials import Arm, Trial
+
+ARMS: tuple[Arm, Arm] = ("edit", "steering")
+"""Arms in which the best is chosen, each to be compared with the other."""
+WEAKER = 0.85
+"""Factor on the strength at which a finalist that may lose too much is tried again."""
+
+
+def pick_finalists(
+    measured: Sequence[Result], arm: Arm, floor: float, near: float, most: int, less_is_better: bool
+) -> tuple[Trial, ...]:
+    """Up to `most` trials of an arm for the run-off.
+
+    They are the best down to `near`, which may keep more than it seems to, and the same a little weaker; then the best
+    at the floor and the best well above it, which keeps the floor more surely; then the next best down to `near`.
+    """
+    rest, finalists = list(measured), list[Trial]()
+    for bar in (near, floor, floor + (1 - floor) * 2 / 3, *[near] * most):
+        place = best_within(rest, arm, bar, less_is_better=less_is_better)
+        if place is not None and len(finalists) < most:
+            finalists.append(rest.pop(place).trial)
+            if len(finalists) == 1 < most:
+                finalists.append(weaken(finalists[0]))
+    return tuple(finalists)
+
+
+def weaken(trial: Trial) -> Trial:
+    """The same steering or edit at WEAKER of its strength."""
+    if trial.settings is None:
+        return Trial(gamma=round((trial.gamma or 0.0) * WEAKER, 3))
+    return Trial(replace(trial.settings, strength=round(trial.settings.strength * WEAKER, 4)))
+
+
+def weaken_failed(
+    latest: Sequence[Trial], measured: Sequence[Result], floor: float, less_is_better: bool
+) -> tuple[Trial, ...]:
+    """The latest finalists of every arm of which none keeps the floor, at WEAKER of their strength."""
+    failed = [arm for arm in ARMS if choose(measured, arm, floor, less_is_better) is None]
+    return tuple(weaken(trial) for trial in latest if trial.arm in failed)
+
+
+def choose(measured: Sequence[Result], arm: Arm, floor: float, less_is_better: bool) -> Trial | None:
+    """The best of an arm that keeps the floor by one standard error, else the best that keeps it at all, else None.
+
+    A trial that is chosen for lying just above the floor lies below it on other prompts half of the time.
+    """
+    safe = [r for r in measured if r.kept.value - (r.kept.value - r.kept.low) / Z >= floor]
+    for among in (safe, measured):
+        place = best_within(among, arm, floor, less_is_better=less_is_better)
+        if place is not None:
+            return among[place].trial
+    return None

@@ -1,0 +1,98 @@
+"""Results and evaluations as lines for the terminal and as rows for CSV.
+
+Measures and prints nothing. The columns of a sweep are those of the page's CSV.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from .estimates import Estimate
+from .evaluation import HOW, Evaluation
+from .plan import Result
+from .trials import Trial
+
+SWEEP_COLUMNS = (
+    "arm", "label", "split", "rho_attn", "rho_mlp", "alpha", "strength", "gamma", "heads", "neurons",
+    "attribute", "attribute_low", "attribute_high", "attribute_prompts",
+    "utility", "utility_low", "utility_high", "utility_kept", "utility_kept_low", "utility_kept_high",
+    "utility_prompts", "tokens", "tokens_low", "tokens_high", "empty", "repeated", "off_topic",
+    "pareto_front", "recommended",
+)  # fmt: skip
+EVALUATION_COLUMNS = ("variant", "figure", "value", "low", "high", "prompts", "how")
+
+
+def figure_text(figure: Estimate) -> str:
+    """The value with its interval: shares with three digits, tokens with one."""
+    digits = 1 if abs(figure.value) >= 10 else 3
+    return f"{figure.value:.{digits}f} [{figure.low:.{digits}f}, {figure.high:.{digits}f}]"
+
+
+def result_lines(results: Sequence[Result], front: Sequence[int] = (), order: Sequence[int] | None = None) -> list[str]:
+    """A header and one line per trial; those on the Pareto front are marked with a star."""
+    rows: list[tuple[str, ...]] = [("", "setting", "attribute", "utility kept", "tokens", "empty, repeated")]
+    for n in range(len(results)) if order is None else order:
+        result = results[n]
+        silent = result.flaws["empty"].value + result.flaws["repeated"].value
+        figures = (figure_text(figure) for figure in (result.attribute, result.kept, result.tokens))
+        rows.append(("*" if n in front else "", result.trial.label, *figures, f"{silent:.3f}"))
+    return _align(rows)
+
+
+def evaluation_lines(evaluations: Sequence[Evaluation]) -> list[str]:
+    """One line per figure and one column per variant, and the number of prompts behind each figure."""
+    figures = [evaluation.figures() for evaluation in evaluations]
+    rows = [("figure", *(evaluation.label for evaluation in evaluations), "prompts")]
+    for name in HOW:
+        counts = {one[name].count for one in figures if name in one}
+        if counts:
+            cells = (figure_text(one[name]) if name in one else "" for one in figures)
+            rows.append((name, *cells, str(max(counts))))
+    return _align(rows)
+
+
+def _align(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines with columns of one width."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def result_record(result: Result, split: str, size: tuple[int, int] | None, marks: Mapping[str, int]) -> dict[str, Any]:
+    """One trial as a row of SWEEP_COLUMNS; shares lie between 0 and 1. `size` is heads and neurons of its edit."""
+    heads, neurons = size or ("", "")
+    return {
+        "arm": result.trial.arm,
+        "label": result.trial.label,
+        "split": split,
+        **_dials(result.trial),
+        "heads": heads,
+        "neurons": neurons,
+        **_interval("attribute", result.attribute),
+        "attribute_prompts": result.attribute.count,
+        **_interval("utility", result.utility),
+        **_interval("utility_kept", result.kept),
+        "utility_prompts": result.utility.count,
+        **_interval("tokens", result.tokens),
+        **{flaw.replace("-", "_"): figure.value for flaw, figure in result.flaws.items()},
+        **marks,
+    }
+
+
+def evaluation_records(evaluations: Sequence[Evaluation]) -> Iterator[tuple[str | float, ...]]:
+    """Rows of EVALUATION_COLUMNS."""
+    for evaluation in evaluations:
+        for name, figure in evaluation.figures().items():
+            yield evaluation.label, name, figure.value, figure.low, figure.high, figure.count, HOW[name]
+
+
+def _dials(trial: Trial) -> dict[str, Any]:
+    settings = trial.settings
+    if settings is None:
+        return {} if trial.gamma is None else {"gamma": trial.gamma}
+    dials = {"rho_attn": settings.rho_attn, "rho_mlp": settings.rho_mlp, "alpha": settings.alpha}
+    return {**dials, "strength": settings.strength}
+
+
+def _interval(name: str, figure: Estimate) -> dict[str, float]:
+    return {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}

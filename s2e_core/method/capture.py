@@ -1,0 +1,283 @@
+"""Capture the mean input of every projection over the response spans of a contrast set.
+
+Knows forward passes. Activations are reduced inside the hooks and never kept; examples of similar length share a batch;
+batches are added up in fp64 (fp32 if the device has no fp64): a direction is a small difference of large means.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from s2e_core.data import content_hash
+from s2e_core.errors import ContrastDataError, S2EError, UnsupportedModelError
+from s2e_core.model import Call, LoadedModel, example_ids, watch
+from s2e_core.progress import Progress
+from s2e_core.spec import Site
+from s2e_core.text import dtype_name
+from s2e_core.values import ActivationMeans, ContrastSet, Example, MeanInputs
+
+MAX_BATCH_TOKENS = 4096
+"""Most padded tokens of one forward pass."""
+
+
+@dataclass(frozen=True, eq=False)
+class ExampleSpan:
+    """One example as token ids, with the start of its response span."""
+
+    ids: list[int]
+    start: int
+    """Number of prompt tokens; the positions start-1 .. len(ids)-2 predict the response."""
+    is_positive: bool
+
+    @property
+    def model_input(self) -> tuple[tuple[int, ...], int]:
+        """All that the mean activations depend on: the last token is only predicted."""
+        return tuple(self.ids[:-1]), self.start
+
+
+def capture_means(loaded: LoadedModel, contrast: ContrastSet, *, progress: Progress | None = None) -> ActivationMeans:
+    """Mean input of every site over the response span, for each side: what README, step 1: direction starts from.
+
+    Every example weighs the same, whatever its length, and so does every run of a site that runs several times in one
+    forward pass. `progress` is called with (examples done, examples in total) after each batch. Raises
+    ContrastDataError if a side has no response of at least one token, an example is too long for the model, or the
+    model cannot distinguish the sides, and S2EError if the activations are too large for the model's number format.
+    """
+    spans = [
+        *tokenize_examples(loaded, contrast.positive, f"the positive side of {contrast.name}"),
+        *tokenize_examples(loaded, contrast.negative, f"the negative side of {contrast.name}", is_positive=False),
+    ]
+    n_positive = sum(span.is_positive for span in spans)
+    _refuse_same_sides(contrast.name, spans, n_positive)
+    sums = _sum_sides(loaded, spans, progress)
+    counts = torch.tensor([n_positive, len(spans) - n_positive])
+    sites = loaded.spec.sites
+    means = [  # per site (2, n_captured)
+        total.cpu().double() / counts.unsqueeze(1) / site.runs for site, total in zip(sites, sums, strict=True)
+    ]
+    inputs = [mean[:, : site.n_inputs].float() for site, mean in zip(sites, means, strict=True)]
+    more = {i: mean[:, sites[i].n_inputs :] for i, mean in enumerate(means) if sites[i].writes_more}
+    return ActivationMeans(
+        spec=loaded.spec,
+        positive=tuple(mean[0].clone() for mean in inputs),
+        negative=tuple(mean[1].clone() for mean in inputs),
+        n_positive=n_positive,
+        n_negative=len(spans) - n_positive,
+        n_tokens=sum(len(span.ids) - span.start for span in spans),
+        provenance=loaded.provenance(contrast.name, contrast.content_hash),
+        more={i: (mean[0] - mean[1]).float() for i, mean in more.items()},
+    )
+
+
+def capture_inputs(
+    loaded: LoadedModel, examples: Sequence[Example], *, name: str = "examples", progress: Progress | None = None
+) -> MeanInputs:
+    """Mean input of every site over the response spans of examples without sides.
+
+    For a direction from elsewhere: its scores need mean inputs and no contrast set. Choose texts like those that the
+    edit is for; to weigh two sides equally, as the method does, use `capture_means`. Progress and errors are those of
+    `capture_means`.
+    """
+    spans = tokenize_examples(loaded, examples, name)
+    sums = _sum_sides(loaded, spans, progress)
+    mean = tuple(
+        (total[0, : site.n_inputs].cpu().double() / len(spans) / site.runs).float()
+        for site, total in zip(loaded.spec.sites, sums, strict=True)
+    )
+    return MeanInputs(loaded.spec, mean, len(spans), loaded.provenance(name, content_hash(examples)))
+
+
+def tokenize_examples(
+    loaded: LoadedModel, examples: Sequence[Example], name: str, *, is_positive: bool = True
+) -> list[ExampleSpan]:
+    """Examples as tokens, without those that have no prompt or no response; `name` names them in messages.
+
+    Raises ContrastDataError if no example is left or one is too long for the model.
+    """
+    encoded = [example_ids(loaded.tokenizer, example) for example in examples]
+    usable = [ExampleSpan(ids, start, is_positive) for ids, start in encoded if len(ids) > start > 0]
+    if not usable:
+        raise ContrastDataError(f"No example of {name} has a prompt and a response of at least one token.")
+    _check_lengths(loaded, usable)
+    return usable
+
+
+def _refuse_same_sides(name: str, spans: Sequence[ExampleSpan], n_positive: int) -> None:
+    """The difference of equal means is rounding noise, whose direction would give scores like any other."""
+    shares: Counter[tuple[tuple[int, ...], int]] = Counter()
+    for span in spans:
+        shares[span.model_input] += len(spans) - n_positive if span.is_positive else -n_positive
+    if not any(shares.values()):
+        raise ContrastDataError(
+            f"Both sides of {name} are the same to the model, so no direction leads from one to the other. Responses "
+            "to the same prompt must differ before their last token, which the model predicts but never reads. Give "
+            "responses of several words."
+        )
+
+
+def _sum_sides(loaded: LoadedModel, spans: Sequence[ExampleSpan], progress: Progress | None) -> list[Tensor]:
+    """Sums of the examples' means, positive and negative. Per site: (2, n_captured)."""
+    sides = torch.tensor([[span.is_positive for span in spans], [not span.is_positive for span in spans]]).float()
+    return weighted_sums(loaded, spans, sides, progress)
+
+
+def weighted_sums(
+    loaded: LoadedModel, spans: Sequence[ExampleSpan], weights: Tensor, progress: Progress | None = None
+) -> list[Tensor]:
+    """R weighted sums of the examples' means in one pass; `weights` is (R, examples). Per site: (R, n_captured).
+
+    A mean consists of the n_inputs and, if the site has extra output, the mean of that, (d,), after them. The sums are
+    on the model's device, in fp64 if it has fp64. All runs of a site that runs several times in a pass are added up.
+    Raises S2EError if a sum is not finite.
+    """
+    dtype = torch.float32 if loaded.device.type == "mps" else torch.float64
+    sizes = [site.n_inputs + site.writes_more * loaded.spec.d_model for site in loaded.spec.sites]
+    sums = [torch.zeros(len(weights), n_captured, dtype=dtype, device=loaded.device) for n_captured in sizes]
+
+    def add(site: int, indices: Sequence[int], captured: Tensor) -> None:
+        sums[site].add_(captured.to(sums[site]))
+
+    reduce_spans(loaded, spans, weights, add, progress)
+    _refuse_not_finite(loaded, sums)
+    return sums
+
+
+def _refuse_not_finite(loaded: LoadedModel, sums: Sequence[Tensor]) -> None:
+    """Scores of NaN would pass no threshold: no component would seem to matter, without any message."""
+    for site, total in zip(loaded.spec.sites, sums, strict=True):
+        if not bool(total.isfinite().all()):
+            raise S2EError(
+                f"On these examples the model computes numbers that are not finite (NaN or infinity), first at the "
+                f"input of {site.name}. They are probably too large for {dtype_name(loaded.dtype)}. Load the model in "
+                "float32 (--dtype float32)."
+            )
+
+
+def reduce_spans(
+    loaded: LoadedModel,
+    spans: Sequence[ExampleSpan],
+    weights: Tensor | None,
+    take: Callable[[int, Sequence[int], Tensor], None],
+    progress: Progress | None = None,
+) -> None:
+    """Run every batch and call take(site, indices of the batch's spans, captured) for every site.
+
+    `captured` is (R, n_captured) in fp32: the sums of the batch's means weighted by `weights` (R, examples), or without
+    weights the mean of every example of the batch, in the order of the indices. It is not kept.
+    """
+    done = 0
+    with loaded.lock, torch.inference_mode():
+        for indices in split_batches(spans):
+            _run_batch(
+                loaded, [spans[i] for i in indices], None if weights is None else weights[:, indices], indices, take
+            )
+            done += len(indices)
+            if progress is not None:
+                progress(done, len(spans))
+
+
+def _check_lengths(loaded: LoadedModel, spans: Sequence[ExampleSpan]) -> None:
+    limit = loaded.context_length
+    longest = max(len(span.ids) for span in spans)
+    if limit is not None and longest > limit:
+        raise ContrastDataError(
+            f"The longest example has {longest} tokens and the model reads at most {limit}. Shorten or remove it."
+        )
+
+
+def split_batches(spans: Sequence[ExampleSpan]) -> Iterator[list[int]]:
+    """Indices of the spans of each batch: similar lengths, longest first, at most MAX_BATCH_TOKENS padded tokens."""
+    batch: list[int] = []
+    for i in sorted(range(len(spans)), key=lambda i: len(spans[i].ids), reverse=True):
+        if batch and (len(batch) + 1) * len(spans[batch[0]].ids) > MAX_BATCH_TOKENS:
+            yield batch
+            batch = []
+        batch.append(i)
+    yield batch
+
+
+def _run_batch(
+    loaded: LoadedModel,
+    batch: Sequence[ExampleSpan],
+    weights: Tensor | None,
+    indices: Sequence[int],
+    take: Callable[[int, Sequence[int], Tensor], None],
+) -> None:
+    width = max(len(span.ids) for span in batch)
+    ids = torch.zeros(len(batch), width, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    means = torch.zeros(len(batch), len(batch), width)  # (example, example, position): 1 / span length in its own span
+    for row, span in enumerate(batch):
+        n = len(span.ids)
+        ids[row, :n] = torch.tensor(span.ids)
+        mask[row, :n] = 1
+        means[row, row, span.start - 1 : n - 1] = 1 / (n - span.start)
+    positions = means.flatten(1) if weights is None else weights @ means.flatten(1)
+    with _capture_inputs(loaded, positions.to(loaded.device), lambda site, captured: take(site, indices, captured)):
+        # The language-model head is left out: its logits would be the largest tensor of all.
+        loaded.model.base_model(input_ids=ids.to(loaded.device), attention_mask=mask.to(loaded.device), use_cache=False)
+
+
+@contextmanager
+def _capture_inputs(loaded: LoadedModel, weights: Tensor, take: Callable[[int, Tensor], None]) -> Iterator[None]:
+    """While the context lasts, call take(site, weighted sums of its inputs); `weights` is (R, B * T)."""
+    handles: list[RemovableHandle] = []
+    used = weights.any(dim=0).nonzero().squeeze(1)  # positions inside a span
+    shares = weights[:, used]
+    try:
+        for index, site in enumerate(loaded.spec.sites):
+            if site.experts:
+                handles += watch(loaded.model, site, _experts_hook(weights, site, partial(take, index)))
+            else:
+                hook = _input_hook(shares, used, weights.shape[1], partial(take, index))
+                modules = map(loaded.model.get_submodule, site.places)
+                handles += [module.register_forward_pre_hook(hook) for module in modules]
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _input_hook(shares: Tensor, used: Tensor, n_positions: int, take: Callable[[Tensor], None]) -> Any:
+    def add(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        x = inputs[0].reshape(-1, inputs[0].shape[-1])  # (B * T, n_inputs)
+        _check_positions(len(x), n_positions)
+        take(shares.to(x.device) @ x[used.to(x.device)].float())
+
+    return add
+
+
+def _experts_hook(weights: Tensor, site: Site, take: Callable[[Tensor], None]) -> Callable[[Call, Tensor], None]:
+    """One expert at a time over its own tokens: the inputs of all experts for all tokens never exist together."""
+    n = site.n_inputs // site.experts
+
+    def add(call: Call, output: Tensor) -> None:
+        _check_positions(call.n_tokens, weights.shape[1])
+        shares = weights.to(output.device)
+        inputs = shares.new_zeros(len(shares), site.n_inputs)
+        more = shares.new_zeros(len(shares), output.shape[-1] if site.writes_more else 0)
+        for part in call.parts(shares.any(dim=0)):
+            share = shares[:, part.tokens]  # (R, n)
+            inputs[:, part.expert * n : (part.expert + 1) * n] += share @ part.weighed
+            if part.more is not None:
+                more += share @ part.more.float()
+        take(torch.cat([inputs, more], dim=1))
+
+    return add
+
+
+def _check_positions(n_positions: int, n_tokens: int) -> None:
+    if n_positions != n_tokens:  # block-wise attention that fills its last block would shift the spans
+        raise UnsupportedModelError(
+            f"This model processes {n_positions} positions for {n_tokens} tokens, so the responses cannot be "
+            "distinguished from the prompts. Use shorter examples, or another model."
+        )

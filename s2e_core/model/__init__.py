@@ -1,0 +1,60 @@
+"""A model in memory: where its heads and neurons are, their weights, their names, its tokens."""
+
+from .experts import Call, watch
+from .loaded import LoadedModel
+from .names import component_label, component_name, grid_parts, namer, remarks
+from .placement import (
+    QUANTIZE,
+    SPREAD,
+    Placement,
+    Quantize,
+    bytes_by_place,
+    embedding,
+    is_quantized,
+    memory_limits,
+    offload_maps,
+    parameter_count,
+    running_device,
+    weight_identities,
+    whole_weight,
+)
+from .probe import verify_sites
+from .sites import find_sites, refuse_by_name
+from .tokens import example_ids, folds_system, has_chat_template, is_text, prompt_ids, response_text
+from .weights import held_weight, site_weight, weight_blocks
+
+__all__ = [
+    "Call",
+    "LoadedModel",
+    "Placement",
+    "QUANTIZE",
+    "Quantize",
+    "SPREAD",
+    "bytes_by_place",
+    "component_label",
+    "component_name",
+    "embedding",
+    "example_ids",
+    "find_sites",
+    "folds_system",
+    "grid_parts",
+    "has_chat_template",
+    "held_weight",
+    "is_quantized",
+    "is_text",
+    "memory_limits",
+    "namer",
+    "offload_maps",
+    "parameter_count",
+    "prompt_ids",
+    "refuse_by_name",
+    "remarks",
+    "response_text",
+    "running_device",
+    "site_weight",
+    "verify_sites",
+    "watch",
+    "weight_blocks",
+    "weight_identities",
+    "whole_weight",
+]

@@ -1,0 +1,82 @@
+"""A model in memory with everything the other stages need to know about it: read-only, shared by everybody."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from s2e_core.spec import ModelSpec
+from s2e_core.values import Provenance
+
+from .placement import Placement, running_device
+from .weights import site_weight, weight_blocks
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A model, read-only and shared by all visitors. Its loader owns it; no session keeps it."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    spec: ModelSpec
+    model_id: str
+    revision: str | None
+    source: Path
+    """Folder of the checkpoint that was loaded; an export reads it."""
+    fingerprint: str
+    """Fingerprint of the weights at the sites; see `loading.fingerprint`."""
+    warnings: tuple[str, ...] = ()
+    """Sentences about what a person should know about this model."""
+    precise: PreTrainedModel | None = None
+    """The same model in full precision, its weights still in the files; None if `model` itself is in full precision."""
+    placement: Placement = Placement()
+    """Device, number format and memory limits that were requested."""
+    stored_quantized: str = ""
+    """Quantisation method of the files that `model` was read from; empty if they are not quantised."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """Lock to hold while the model runs, so that it never has the hooks of two visitors at once."""
+
+    def weight(self, site: int) -> Tensor:
+        """(d, n_components * width), fp32; see `WeightSource.weight`. Never write: it is a view of an fp32 model."""
+        return site_weight(self.as_stored, self.spec.sites[site])
+
+    @property
+    def as_stored(self) -> PreTrainedModel:
+        """The model whose weights are scored, edited and exported."""
+        return self.model if self.precise is None else self.precise
+
+    def blocks(self, site: int) -> Iterator[Tensor]:
+        """Blocks (d, n) of the weight, fp32; see `WeightSource.blocks`. Never write."""
+        return weight_blocks(self.as_stored, self.spec.sites[site])
+
+    def in_full(self) -> LoadedModel:
+        """The model to run in full precision: itself, or the one that reads its weights from the files as it runs."""
+        return self if self.precise is None else replace(self, model=self.precise, precise=None, stored_quantized="")
+
+    def provenance(self, name: str, content_hash: str) -> Provenance:
+        """Provenance of a value that is computed with this model from examples or a file; the hash is a SHA-256."""
+        return Provenance(self.model_id, self.revision, self.fingerprint, name, content_hash)
+
+    @property
+    def context_length(self) -> int | None:
+        """Length in tokens of the longest text that the model reads; None if its configuration does not say."""
+        limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        return limit if isinstance(limit, int) else None
+
+    @property
+    def device(self) -> torch.device:
+        """Device for inputs; layers may be on other devices."""
+        return running_device(self.model)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.model.dtype

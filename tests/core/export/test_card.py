@@ -1,0 +1,112 @@
+"""The card beside an export: what was changed, from which base, under which licence."""
+
+import re
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+from huggingface_hub import metadata_load
+
+from s2e_core import Edited, export_adapter, export_checkpoint, load_edit, load_model
+from s2e_core.export import RECIPE_FILE
+from s2e_core.generation import preview_logits
+from s2e_core.text import layer_ranges
+from tests.core.edits import (
+    FP32,
+    IDS,
+    logits,
+    merged,
+    random_edit,
+)
+from tests.families import saved_folder
+from tests.hub_server import Repository, running_hub, use_hub
+
+
+@pytest.fixture
+def model_folder(llama, tmp_path):
+    """A copy of the tiny model's folder that a test may change before it is loaded."""
+    return shutil.copytree(llama.source, tmp_path / "model")
+
+
+def test_the_card_says_what_was_changed_and_keeps_the_licence_and_the_base_card(model_folder, tmp_path):
+    card = "---\nlicense: other\nlicense_name: tiny\nlicense_link: LICENSE\ndatasets: [a]\n---\n# Base\n"
+    (model_folder / "README.md").write_text(card)
+    loaded = replace(load_model(model_folder, device="cpu"), model_id="owner/base", revision="abc123")
+    edit = random_edit(loaded, sites=(0, 1, 5))
+    out = export_checkpoint(loaded, edit, tmp_path / "out")
+    front = metadata_load(out / "README.md")
+    assert (front["license"], front["license_name"], front["license_link"]) == ("other", "tiny", "LICENSE")
+    assert front["base_model"] == "owner/base" and front["library_name"] == "transformers"
+    text = (out / "README.md").read_text()
+    heads, neurons = edit.count("heads"), edit.count("neurons")
+    assert f"{heads} of 12 attention heads and {neurons} of 288 MLP neurons" in text
+    assert "2 of 3 layers (0, 2, counted from 0)" in text
+    for said in ("owner/base at revision abc123", loaded.fingerprint, "c0ffee", "2602.09870", "from_pretrained"):
+        assert said in text
+    assert "mood / test" in text  # a bar would break the table
+    assert (out / "README_base.md").read_text() == card
+
+
+def test_a_folder_is_no_base_model_of_the_hub(llama, tmp_path):
+    front = metadata_load(export_checkpoint(llama, random_edit(llama), tmp_path / "out") / "README.md")
+    assert "base_model" not in front and "base_model_relation" not in front
+    assert llama.model_id in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_the_relative_size_on_the_card_is_that_of_the_changed_matrices(llama, tmp_path):
+    edit = random_edit(llama, sites=(0,))
+    before, after = llama.weight(0), merged(llama, edit, FP32).get_submodule(llama.spec.sites[0].name).weight.detach()
+    ratio = float((after - before).norm() / before.norm())
+    assert f"The change is {ratio:.2%} of" in (export_checkpoint(llama, edit, tmp_path) / "README.md").read_text()
+
+
+@pytest.mark.parametrize("card", ["no front matter", "---\n: [\n---\n", "---\n- a\n---\n", ""])
+def test_a_base_card_without_readable_front_matter_is_no_obstacle(model_folder, tmp_path, card):
+    (model_folder / "README.md").write_text(card)
+    loaded = load_model(model_folder, device="cpu")
+    out = export_checkpoint(loaded, random_edit(loaded), tmp_path / "out")
+    assert "license" not in metadata_load(out / "README.md")
+
+
+def test_the_recipe_lies_beside_the_weights_where_nothing_takes_it_for_weights(llama, tmp_path):
+    edit = random_edit(llama)
+    out = export_checkpoint(llama, edit, tmp_path)
+    assert all(
+        torch.equal(a, b) for a, b in zip(load_edit(out / RECIPE_FILE, base=llama).right, edit.right, strict=True)
+    )
+    assert [path.name for path in out.glob("*.safetensors")] == ["model.safetensors"]
+
+
+def shown_code(folder):
+    """The lines of Python on the card of an export, as somebody copies them, with the folder's path filled in."""
+    (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), flags=re.DOTALL)
+    assert code.count('"path/to/this/folder"') >= 1
+    return code.replace("path/to/this/folder", str(folder))
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "mixtral"])
+@pytest.mark.parametrize("export", [export_checkpoint, export_adapter])
+def test_the_lines_on_the_card_load_what_the_preview_showed(tmp_path, family, export):
+    loaded = load_model(saved_folder(tmp_path / "model", family), device="cpu")
+    edit, ran = random_edit(loaded), {}
+    code = shown_code(export(loaded, edit, tmp_path / "out"))
+    exec(code.replace(f"path/to/{loaded.model_id}", str(loaded.source)), ran)
+    torch.testing.assert_close(logits(ran["model"]), preview_logits(loaded, Edited(edit), IDS), atol=1e-4, rtol=0)
+    assert ran["tokenizer"]("Hello")["input_ids"] == loaded.tokenizer("Hello")["input_ids"]
+
+
+def test_the_lines_on_the_card_of_an_adapter_find_a_base_on_the_hub_word_for_word(llama, tmp_path, monkeypatch):
+    with running_hub() as hub:
+        hub.repositories = {"owner/base": Repository.of(llama.source)}
+        use_hub(monkeypatch, hub.address, tmp_path / "cache")
+        loaded = load_model("owner/base", device="cpu")
+        edit, ran = random_edit(loaded), {}
+        exec(shown_code(export_adapter(loaded, edit, tmp_path / "out")), ran)
+        assert loaded.revision and ran["model"].peft_config["default"].base_model_name_or_path == "owner/base"
+        torch.testing.assert_close(logits(ran["model"]), preview_logits(loaded, Edited(edit), IDS), atol=1e-4, rtol=0)
+
+
+def test_layers_are_written_as_ranges():
+    assert layer_ranges([3, 1, 2, 7, 9, 10, 7]) == "1-3, 7, 9-10"
+    assert layer_ranges([]) == ""

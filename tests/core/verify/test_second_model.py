@@ -1,0 +1,286 @@
+"""Where the model that a check runs finds room: on the loaded weights, in memory, on the disk, or nowhere, said so."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+
+from s2e_core import Edited, ExportError, export_adapter, export_checkpoint, load_model, verify_export
+from s2e_core.export import CONFIG_FILE, WEIGHTS_FILE
+from s2e_core.files import open_checkpoint
+from s2e_core.generation import preview_logits
+from s2e_core.loading import memory as memory_module
+from s2e_core.loading.memory import weights_bytes
+from s2e_core.model import LoadedModel
+from s2e_core.text import readable_size
+from s2e_core.verify import check_room
+from s2e_core.verify import second_model as reloading_module
+from s2e_core.verify.second_model import second_model
+from tests.core.edits import BF16, FP32, IDS, folder_of, logits, random_edit
+from tests.families import saved_folder, tiny_tokenizer
+
+EXPERTS = ("mixtral", "deepseek_v3", "gpt_oss", "granitemoe")
+
+
+def spread(folder: Path, dtype: torch.dtype = FP32, share: float = 0.5) -> LoadedModel:
+    size = weights_bytes(open_checkpoint(folder), dtype)
+    return load_model(folder, device="auto", dtype=dtype, max_memory={"cpu": int(share * size)})
+
+
+@pytest.fixture
+def read_again(monkeypatch):
+    """Every model that is read from files again: (folder's name, target, dtype)."""
+    seen, read = [], reloading_module.read_model
+
+    def noted(folder, target, dtype, **options):
+        seen.append((folder.name, str(target), dtype))
+        return read(folder, target, dtype, **options)
+
+    monkeypatch.setattr(reloading_module, "read_model", noted)
+    return seen
+
+
+# ---- an adapter: on the weights that are loaded ---------------------------------------------------------------------
+
+
+def held_weights(loaded: LoadedModel) -> dict[str, tuple[int, int]]:
+    """Which tensors are in memory, and how often each was written."""
+    weights = {name: p for name, p in loaded.model.named_parameters() if not p.is_meta and not p.is_inference()}
+    return {name: (id(p), p._version) for name, p in weights.items()}
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", *EXPERTS])
+@pytest.mark.parametrize("held", ["whole", "half on the disk", "on the disk"])
+def test_an_adapter_is_checked_without_a_second_copy_of_the_weights(tmp_path, read_again, family, held):
+    folder = folder_of(tmp_path / "model", family, FP32, sharded=True)
+    share = {"half on the disk": 0.5, "on the disk": 0.01}
+    loaded = load_model(folder, device="cpu") if held == "whole" else spread(folder, share=share[held])
+    edit = random_edit(loaded)
+    out = export_adapter(loaded, edit, tmp_path / "adapter")
+    before = held_weights(loaded)
+    modules = [(type(module), module._forward_hooks.copy()) for module in loaded.model.modules()]
+    shown = preview_logits(loaded, Edited(edit), IDS)
+    found = verify_export(loaded, edit, out)
+    assert found.passed and found.logit_difference < 1e-4 and not found.warnings and not read_again
+    assert held_weights(loaded) == before
+    assert [(type(module), module._forward_hooks) for module in loaded.model.modules()] == modules
+    assert torch.equal(preview_logits(loaded, Edited(edit), IDS), shown)
+    model, _ = second_model(loaded, out, check_room(loaded, edit, out))
+    assert isinstance(model, PeftModel)
+    torch.testing.assert_close(logits(model), shown, atol=1e-4, rtol=0)
+    shared = {p.data_ptr() for p in loaded.model.parameters()}
+    assert shared == {p.data_ptr() for name, p in model.named_parameters() if ".lora_" not in name}
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_in_16_bits_the_adapter_runs_in_16_bits_and_nearer_to_the_preview_than_a_second_model_would(
+    tmp_path, read_again, family
+):
+    loaded = load_model(saved_folder(tmp_path / "model", family, dtype=BF16), device="cpu", dtype=BF16)
+    edit = random_edit(loaded)
+    found = verify_export(loaded, edit, export_adapter(loaded, edit, tmp_path / "adapter"))
+    assert found.passed and not read_again and found.logit_difference < 0.02 * found.logit_effect
+
+
+@pytest.mark.parametrize("family", EXPERTS)
+@pytest.mark.parametrize("held", ["whole", "on the disk"])
+def test_experts_in_16_bits_are_checked_in_float32_as_their_card_says_to_load_them(tmp_path, read_again, family, held):
+    folder = folder_of(tmp_path / "model", family, BF16)
+    loaded = load_model(folder, device="cpu", dtype=BF16) if held == "whole" else spread(folder, BF16, 0.01)
+    edit = random_edit(loaded)
+    found = verify_export(loaded, edit, export_adapter(loaded, edit, tmp_path / "adapter"))
+    assert found.passed and {dtype for _, _, dtype in read_again} == {FP32}
+    assert found.realised_min == pytest.approx(1.0, abs=1e-4)
+
+
+@pytest.mark.parametrize("quantize", ["int8", "int4"])
+def test_experts_of_a_model_that_runs_in_fewer_bits_are_checked_from_its_files(tmp_path, quantize):
+    pytest.importorskip("bitsandbytes", reason="needs bitsandbytes")
+    folder = folder_of(tmp_path / "model", "mixtral", BF16, hidden_size=64, intermediate_size=128)
+    loaded = load_model(folder, device="cpu", quantize=quantize)
+    edit = random_edit(loaded)
+    found = verify_export(loaded, edit, export_adapter(loaded, edit, tmp_path / "adapter"))
+    assert found.passed and not found.not_checked
+
+
+# ---- a checkpoint: where there is room ------------------------------------------------------------------------------
+
+
+def test_what_the_check_takes_is_known_before_and_said(llama, tmp_path):
+    edit = random_edit(llama)
+    room = check_room(llama, edit, export_checkpoint(llama, edit, tmp_path / "out"))
+    size = weights_bytes(open_checkpoint(llama.source), FP32)
+    assert room.target == torch.device("cpu") and f"{readable_size(size)} on cpu" in room.sentence
+    assert room.sentence in "\n".join(verify_export(llama, edit, tmp_path / "out").lines())
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "mixtral"])
+def test_without_room_in_memory_it_stays_on_the_disk_with_the_same_result(tmp_path, family, monkeypatch):
+    loaded = load_model(folder_of(tmp_path / "model", family, BF16, sharded=True), device="cpu")
+    edit = random_edit(loaded)
+    out = export_checkpoint(loaded, edit, tmp_path / "out")
+    roomy = verify_export(loaded, edit, out)
+    monkeypatch.setattr(memory_module, "available_memory", lambda device: 1000)
+    room = check_room(loaded, edit, out)
+    tight = verify_export(loaded, edit, out)
+    assert room.target == "disk" and "beside the loaded one" in room.sentence and "stays on the disk" in room.sentence
+    assert tight.passed and (tight.logit_difference, tight.agreement) == (roomy.logit_difference, roomy.agreement)
+
+
+def test_a_spread_model_is_checked_within_what_is_free_now(tmp_path, monkeypatch):
+    loaded = spread(saved_folder(tmp_path / "model", "llama"))
+    edit, limits = random_edit(loaded), []
+    read = reloading_module.read_model
+    monkeypatch.setattr(reloading_module, "budget", lambda asked: {"cpu": 200_000})
+
+    def noted(*arguments, max_memory):
+        limits.append(max_memory)
+        return read(*arguments, max_memory=max_memory)
+
+    monkeypatch.setattr(reloading_module, "read_model", noted)
+    assert verify_export(loaded, edit, export_checkpoint(loaded, edit, tmp_path / "out")).passed
+    assert limits == [{"cpu": 200_000}] and loaded.placement.max_memory["cpu"] > 200_000
+
+
+# ---- nowhere: written, and not checked ------------------------------------------------------------------------------
+
+
+def said_not_checked(found, because: str) -> str:
+    """The sentence of a check that could not be made: the files are right, and there is a way to check them."""
+    assert not found.passed and not found.missing and because in found.not_checked
+    sentence = found.sentence()
+    assert sentence.startswith(f"The {found.kind} was written, and the edit is in all {len(found.intended)} intended")
+    assert "was not checked here, because" in sentence and "does not do" not in " ".join(found.lines())
+    assert "s2e_core verify out/recipe/steer2edit.safetensors out there" in sentence
+    assert "nan" not in " ".join(found.lines()) and all(line.endswith(".") for line in found.lines())
+    return sentence
+
+
+def test_what_is_stored_quantised_and_finds_no_room_is_written_and_said_not_to_be_checked(tmp_path, monkeypatch):
+    pytest.importorskip("bitsandbytes", reason="needs bitsandbytes")
+    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4, "head_dim": 16}
+    small = load_model(saved_folder(tmp_path / "full", "llama", dtype=BF16, **sizes), device="cpu", quantize="int8")
+    small.model.save_pretrained(tmp_path / "stored")
+    tiny_tokenizer().save_pretrained(tmp_path / "stored")
+    stored = load_model(tmp_path / "stored", device="cpu")
+    edit = random_edit(stored)
+    out = export_adapter(stored, edit, tmp_path / "out")
+    monkeypatch.setattr(memory_module, "available_memory", lambda device: 1000)
+    assert "1.0 kB are free on cpu" in said_not_checked(verify_export(stored, edit, out), "stored quantised, needs")
+
+
+def test_what_transformers_cannot_run_from_the_disk_is_said_not_to_be_checked(tmp_path, monkeypatch):
+    loaded = load_model(folder_of(tmp_path / "model", "dbrx", FP32), device="cpu")
+    edit = random_edit(loaded)
+    out = export_checkpoint(loaded, edit, tmp_path / "out")
+    assert verify_export(loaded, edit, out).passed
+    monkeypatch.setattr(memory_module, "available_memory", lambda device: 1000)
+    said_not_checked(verify_export(loaded, edit, out), "cannot be run with its weights on the disk")
+
+
+def test_what_transformers_computes_wrongly_from_the_disk_is_not_held_against_the_files(tmp_path, monkeypatch):
+    loaded = load_model(folder_of(tmp_path / "model", "longcat_flash", FP32), device="cpu")
+    edit = random_edit(loaded)
+    out = export_checkpoint(loaded, edit, tmp_path / "out")
+    assert verify_export(loaded, edit, out).passed
+    monkeypatch.setattr(memory_module, "available_memory", lambda device: 1000)
+    said_not_checked(verify_export(loaded, edit, out), "transformers computes something else")
+
+
+def test_what_is_wrong_from_the_disk_as_from_memory_is_held_against_the_files(llama, tmp_path, monkeypatch):
+    edit = random_edit(llama)
+    out = export_checkpoint(llama, edit, tmp_path / "out")
+    config = json.loads((out / "config.json").read_text())
+    (out / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 0.1}))
+    monkeypatch.setattr(memory_module, "available_memory", lambda device: 1000)
+    found = verify_export(llama, edit, out)
+    assert not found.passed and not found.not_checked and "Logits differ from the preview" in found.sentence()
+
+
+@pytest.mark.parametrize(
+    ("error", "because"),
+    [
+        (MemoryError(), "the memory does not hold"),
+        (RuntimeError("CUDA out of memory. Tried to allocate"), "the memory does not hold"),
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk for temporary files is full"),
+    ],
+)
+def test_memory_or_disk_that_ends_while_it_is_read_says_nothing_of_the_files(
+    llama, tmp_path, monkeypatch, error, because
+):
+    edit = random_edit(llama)
+    out = export_checkpoint(llama, edit, tmp_path / "out")
+
+    def read(*args, **options):
+        raise error
+
+    monkeypatch.setattr(reloading_module, "read_model", read)
+    said_not_checked(verify_export(llama, edit, out), because)
+
+
+def test_files_that_are_wrong_are_said_to_be_wrong_also_where_nothing_can_be_run(llama, tmp_path, monkeypatch):
+    edit = random_edit(llama)
+    out = export_checkpoint(llama, random_edit(llama, sites=(0,)), tmp_path / "out")
+
+    def read(*args, **options):
+        raise MemoryError
+
+    monkeypatch.setattr(reloading_module, "read_model", read)
+    found = verify_export(llama, edit, out)
+    assert found.missing and found.sentence().startswith("The checkpoint does not do what the preview showed.")
+
+
+# ---- files that cannot be loaded or run -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda config: config | {"peft_type": "NOTHING"},
+        lambda config: config | {"target_modules": ["nowhere"]},
+        lambda config: config | {"target_modules": 7},
+        lambda config: config | {"r": -1},
+        lambda config: config | {"r": 3},
+        lambda config: config | {"r": "one"},
+        lambda config: config | {"lora_alpha": "one"},
+        lambda config: config | {"task_type": "nothing"},
+        lambda config: config | {"target_parameters": ["model.norm.weight"]},
+        lambda config: [config],
+        lambda config: None,
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_an_adapter_with_another_configuration_fails_with_a_sentence(llama, tmp_path, spoil):
+    edit = random_edit(llama)
+    out = export_adapter(llama, edit, tmp_path / "out")
+    (out / CONFIG_FILE).write_text(json.dumps(spoil(json.loads((out / CONFIG_FILE).read_text()))))
+    try:
+        assert not verify_export(llama, edit, out).passed
+    except ExportError as error:
+        assert str(error).startswith("What was written to out cannot be ") and str(tmp_path) not in str(error)
+
+
+@pytest.mark.parametrize("rows", [0, 2, 5])
+def test_an_adapter_whose_factors_have_another_shape_fails_with_a_sentence(llama, tmp_path, rows):
+    edit = random_edit(llama)
+    out = export_adapter(llama, edit, tmp_path / "out")
+    factors = load_file(out / WEIGHTS_FILE)
+    name = next(iter(factors))
+    save_file(factors | {name: torch.zeros(rows, *factors[name].shape[1:])}, out / WEIGHTS_FILE, {"format": "pt"})
+    with pytest.raises(ExportError, match="of another model"):
+        verify_export(llama, edit, out)
+
+
+@pytest.mark.parametrize("dtype", [BF16, torch.float64])
+def test_an_adapter_in_another_number_format_is_judged_by_its_numbers(llama, tmp_path, dtype):
+    edit = random_edit(llama)
+    out = export_adapter(llama, edit, tmp_path / "out")
+    factors = {name: factor.to(dtype) for name, factor in load_file(out / WEIGHTS_FILE).items()}
+    save_file(factors, out / WEIGHTS_FILE, {"format": "pt"})
+    assert verify_export(llama, edit, out).passed == (dtype == torch.float64)

@@ -1,0 +1,81 @@
+"""Files from elsewhere in a real browser: each kind is shown before it is used, and a bad one changes nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.ui.foreign_files import BAD, bad, good, tone_edit
+from tests.ui.page.test_journey import PATIENCE, arrive, figures, rest
+from tests.ui.running import running_app, shared_store
+
+CHANGES_NOTHING = ("cut_vector.safetensors", "payload.pt", "bomb.npz", "foreign.safetensors", "nan.npy", "notes.pt")
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with running_app(shared_store()) as url:
+        yield url
+
+
+@pytest.fixture
+def visitor(page: Page, address: str) -> Page:
+    arrive(page, address)
+    page.click("#bring button")
+    return page
+
+
+def bring(page: Page, path: Path) -> None:
+    """Another file in place of the one that is there."""
+    there = page.locator("#bring-file button[aria-label='Remove this file'], #bring-file button[aria-label='Clear']")
+    if there.count():
+        there.first.click()
+    page.set_input_files("#bring-file input[type=file]", path)
+
+
+def test_each_kind_is_shown_then_used_and_everything_downstream_follows(visitor: Page, tmp_path: Path) -> None:
+    read, status = visitor.locator("#bring-read"), visitor.locator("#status")
+    own = figures(visitor)
+    bring(visitor, good("pack.pt", tmp_path))
+    expect(read).to_contain_text("no dial can tune it", timeout=PATIENCE)
+    assert figures(visitor) == own and visitor.locator("#bring-texts").count() == 0
+    visitor.click("#bring-use")
+    expect(visitor.locator("#summary .verdict")).to_contain_text("finished edit you uploaded", timeout=PATIENCE)
+    assert figures(visitor) == (tone_edit().count("heads"), tone_edit().count("neurons"))
+    rest(visitor)
+    bring(visitor, good("vector.gguf", tmp_path))
+    expect(read).to_contain_text("unless you give texts of your own", timeout=PATIENCE)
+    expect(visitor.locator("#bring-texts")).to_be_visible()
+    visitor.locator("#bring-opposite input").check()
+    visitor.click("#bring-use")
+    expect(status).to_contain_text("Mean inputs of the examples of “Safety”", timeout=PATIENCE)
+    expect(status).to_contain_text("Taken the other way round")
+    expect(visitor.locator("#swap input")).to_be_disabled(timeout=PATIENCE)
+    assert sum(figures(visitor)) > 0 and visitor.locator("#summary .figure").count() == 4
+    rest(visitor)
+    with visitor.expect_download(timeout=2 * PATIENCE) as started:
+        visitor.click("#recipe")
+    assert started.value.suggested_filename.endswith(".safetensors")
+    visitor.click("#extract")
+    expect(status).to_contain_text("Wanted", timeout=PATIENCE)
+    expect(visitor.locator("#swap input")).to_be_enabled(timeout=PATIENCE)
+    assert figures(visitor) == own
+
+
+def test_bad_files_get_one_sentence_and_change_nothing(visitor: Page, tmp_path: Path) -> None:
+    before = visitor.inner_html("#summary"), visitor.inner_text("#status")
+    for name in CHANGES_NOTHING:
+        bring(visitor, bad(name, tmp_path))
+        toast = visitor.locator(".toast-body").last
+        expect(toast).to_contain_text(re.compile(BAD[name][1]), timeout=PATIENCE)
+        assert visitor.locator(".toast-body").count() == 1, name
+        visitor.locator(".toast-close").first.click()
+        expect(visitor.locator(".toast-body")).to_have_count(0, timeout=PATIENCE)
+        expect(visitor.locator("#bring-read")).to_contain_text("Nothing was read", timeout=PATIENCE)
+        expect(visitor.locator("#bring-use")).to_be_disabled()
+        assert (visitor.inner_html("#summary"), visitor.inner_text("#status")) == before, name
+    assert not (tmp_path / "ran").exists()

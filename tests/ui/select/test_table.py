@@ -1,0 +1,57 @@
+"""The ranked table says what the scores and the edit say, and a row keeps its component while dials move."""
+
+from __future__ import annotations
+
+import pytest
+
+from components.select import dials
+from components.select.table import COLUMNS, ranked_table, ranking
+from s2e_core import Component
+from s2e_core.method import relative_changes
+from s2e_core.spec import grid_component
+from tests.ui.running import first_session
+
+
+def test_the_ranking_is_by_magnitude_of_g_over_all_layers() -> None:
+    scores = first_session().scored.scores
+    everything = sorted((abs(float(v)) for g in scores.g for v in g), reverse=True)
+    ranked = [abs(float(scores.g[site][i])) for site, i in ranking(scores, "all", 50)]
+    assert ranked == pytest.approx(everything[:50])
+
+
+@pytest.mark.parametrize("kind", ["heads", "neurons"])
+def test_a_table_of_one_kind_holds_that_kind_alone(kind) -> None:
+    scores = first_session().scored.scores
+    ranked = ranking(scores, kind, 10_000)
+    assert len(ranked) == scores.spec.n_components(kind) == len(set(ranked))
+    assert {scores.spec.sites[c.site].kind for c in ranked} == {kind}
+
+
+def test_every_figure_of_a_row_belongs_to_its_component() -> None:
+    session = first_session()
+    scores, edit = session.scored.scores, session.edit
+    table, components = ranked_table(session, "all", 80), ranking(scores, "all", 80)
+    changes = relative_changes(scores, edit)
+    assert list(table.columns) == list(COLUMNS) and len(table) == 80
+    for row, (site, i) in zip(table.itertuples(index=False), components, strict=True):
+        assert grid_component(scores.spec, scores.spec.sites[site].kind, row[2], row[3]) == Component(site, i)
+        assert row[4] == pytest.approx(float(scores.g[site][i]), abs=5e-4)
+        assert row[5] == pytest.approx(float(edit.strength[site][i]), abs=5e-4)
+        assert row[6] == pytest.approx(float(changes[site][i]), abs=5e-4)
+        assert row[7] == pytest.approx(float(scores.contributions[site][i]), abs=5e-5)
+
+
+def test_the_tick_says_what_is_edited_also_after_a_change_by_hand() -> None:
+    session = dials.set_count(first_session(), "neurons", 5)
+    ranked = ranking(session.scored.scores, "neurons", 20)
+    changed = dials.switch(dials.switch(session, [ranked[0]], False), [ranked[12]], True)
+    assert list(ranked_table(session, "neurons", 20)["edited"]) == [True] * 5 + [False] * 15
+    expected = [False] + [True] * 4 + [False] * 7 + [True] + [False] * 7
+    assert list(ranked_table(changed, "neurons", 20)["edited"]) == expected
+    assert ranking(changed.scored.scores, "neurons", 20) == ranked
+
+
+def test_nothing_edited_reads_as_zero_and_never_as_minus_zero() -> None:
+    table = ranked_table(dials.select_none(first_session()), "all", 100)
+    assert not table["edited"].any()
+    assert all(str(value) == "0.0" for value in table["λ"])

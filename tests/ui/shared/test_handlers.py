@@ -1,0 +1,618 @@
+"""What the handlers do, as plain functions on the bundled model and its real behaviours; no server, no browser."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import gradio as gr
+import pytest
+import torch
+
+from components.compare.handlers import Request, compared
+from components.page.view import CHOICE, kept_choice, page_view, resting_view, whole_view
+from components.select import dials, readouts
+from components.select import picks as pick_handlers
+from components.select.table import ranked_table, ranking
+from components.shared import texts
+from components.shared.brought import Brought
+from components.shared.choices import Choice, chosen_contrast, extract, is_ready, opened
+from components.shared.errors import BUG, guarded
+from components.shared.grid_packing import view_token
+from components.shared.limits import Limits
+from components.shared.session import OWN, Session
+from components.shared.store import BUNDLED_LABEL, ModelStore, model_sources
+from components.shared.work import Work
+from components.take_home.handlers import Parcel, exported
+from s2e_core import (
+    Cancelled,
+    Component,
+    ContrastDataError,
+    Edited,
+    ExportError,
+    ModelLoadError,
+    Original,
+    SettingsError,
+    capture_means,
+    component_scores,
+    steering_directions,
+    swapped,
+)
+from s2e_core.method import summarize
+from tests.ui.running import first_session, shared_store
+
+STRONG = {"rho_attn": None, "rho_mlp": 0.5, "alpha": 0.2, "strength": 1.0}
+
+
+def strong_session() -> Session:
+    """An edit large enough to be heard in every text."""
+    session = first_session()
+    return session.with_settings(replace(session.settings, **STRONG))
+
+
+def texts_of(value: dict) -> list[str]:
+    return ["".join(text for text, mark in column["segments"] if mark != "gone") for column in value["columns"]]
+
+
+# ---- dials ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["heads", "neurons"])
+@pytest.mark.parametrize("count", [1, 4, 30])
+def test_a_count_edits_exactly_so_many_and_moves_the_papers_dial(kind, count: int) -> None:
+    session = dials.set_count(first_session(), kind, count)
+    assert session.edit.count(kind) == dials.count_above(session, kind) == count
+    rho = session.settings.rho(kind)
+    assert rho is not None
+    view = page_view(session)
+    assert view["rho_attn" if kind == "heads" else "rho_mlp"]["value"] == pytest.approx(rho, abs=1e-4)
+    assert view[f"{kind}_count"]["value"] == count and view[f"{kind}_on"] is True
+
+
+def test_the_papers_dial_moves_the_count() -> None:
+    session = dials.set_rho(first_session(), "neurons", 0.9)
+    tau = 0.9 * session.settings.alpha
+    g = torch.cat([session.scored.scores.g[i] for i in session.edit.spec.of_kind("neurons")])
+    above = int((g.abs() > tau).sum())
+    assert page_view(session)["neurons_count"]["value"] == above == session.edit.count("neurons")
+
+
+def test_a_count_of_zero_switches_a_kind_off_and_the_switch_brings_it_back() -> None:
+    off = dials.set_count(first_session(), "neurons", 0)
+    assert off.settings.rho_mlp is None and off.edit.count("neurons") == 0 and not page_view(off)["neurons_on"]
+    on = dials.set_kind(off, "neurons", True)
+    assert on.settings.rho_mlp == first_session().suggested.rho_mlp or on.edit.count("neurons") == dials.DEFAULT_COUNT
+
+
+def test_heads_only_and_neurons_only_leave_one_kind() -> None:
+    heads = dials.only_kind(first_session(), "heads")
+    assert heads.edit.count("neurons") == 0 and heads.edit.count("heads") > 0
+    neurons = dials.only_kind(heads, "neurons")
+    assert neurons.edit.count("heads") == 0 and neurons.edit.count("neurons") > 0
+
+
+def test_strength_multiplies_every_lambda() -> None:
+    one, two = (dials.set_strength(first_session(), strength) for strength in (1.0, 2.0))
+    for a, b in zip(one.edit.strength, two.edit.strength, strict=True):
+        assert torch.allclose(2 * a, b)
+    assert dials.set_strength(first_session(), 0.0).edit.is_empty
+
+
+def test_the_strength_of_one_component_touches_no_other() -> None:
+    session = first_session()
+    assert session.focus is not None
+    halved = dials.set_component_strength(session, 0.5)
+    site, index = session.focus
+    expected = session.edit.strength[site].clone()
+    expected[index] *= 0.5
+    assert torch.allclose(halved.edit.strength[site], expected)
+    assert page_view(halved)["own_strength"]["value"] == 0.5
+
+
+def test_published_settings_are_those_of_the_paper() -> None:
+    session = dials.set_preset(first_session(), "Gemma-2-2B IT, truthfulness")
+    settings = session.settings
+    assert (settings.rho_attn, settings.rho_mlp, settings.alpha, settings.strength) == (0.3, None, 0.9, 1.0)
+    assert dials.set_preset(session, "Suggested").settings is session.suggested
+
+
+def test_a_layer_range_restricts_the_edit_in_either_order() -> None:
+    session = dials.set_layers(first_session(), 4, 2)
+    sites = session.edit.edited_sites()
+    assert sites and {session.edit.spec.sites[i].layer for i in sites} <= {2, 3, 4}
+    last = session.edit.spec.n_layers - 1
+    assert dials.set_layers(session, 0, last).settings.selection.layers is None
+
+
+def test_select_none_then_all_returns_to_the_threshold() -> None:
+    none = dials.select_none(first_session())
+    assert none.edit.is_empty and page_view(none)["summary"].count("Nothing is edited") == 1
+    assert dials.select_all(none).edit.count("neurons") == first_session().edit.count("neurons")
+
+
+def test_edit_only_this_one_leaves_one_component() -> None:
+    session = dials.keep_focus(first_session())
+    assert session.edit.count("heads") + session.edit.count("neurons") == 1
+    assert session.focus is not None and session.edit.strength[session.focus.site][session.focus.index] != 0
+
+
+def test_an_impossible_setting_is_a_sentence() -> None:
+    with pytest.raises(SettingsError, match="rho_mlp"):
+        dials.set_rho(first_session(), "neurons", -1.0)
+    with pytest.raises(SettingsError, match="alpha"):
+        dials.set_count(dials.set_alpha(first_session(), 0.0), "heads", 3)
+
+
+# ---- clicks ---------------------------------------------------------------------------------------------------------
+
+
+def pick(session: Session, kind: str, cells: list[list[int]], seq: int = 1, action: str = "toggle") -> dict:
+    return {"seq": seq, "action": action, "cells": cells, "view": view_token(kind, session.columns[kind])}
+
+
+def test_a_click_includes_a_head_and_a_second_click_takes_it_back() -> None:
+    session = dials.only_kind(first_session(), "neurons")
+    once = pick_handlers.picked(session, "heads", pick(session, "heads", [[2, 3]]))
+    assert once.edit.count("heads") == 1 and once.edit.count("neurons") == session.edit.count("neurons")
+    assert once.focus is not None and once.picks["heads"] == 1
+    assert "Head 3 of layer 2" in page_view(once)["inspector"]
+    twice = pick_handlers.picked(once, "heads", pick(once, "heads", [[2, 3]], seq=2))
+    assert twice.edit.count("heads") == 0 and twice.picks["heads"] == 2
+    assert twice.undo().edit.count("heads") == 1
+
+
+def test_a_click_on_an_edited_neuron_excludes_it() -> None:
+    session = dials.set_count(first_session(), "neurons", 6)
+    top = ranking(session.scored.scores, "neurons", 1)[0]
+    layer = session.edit.spec.sites[top.site].layer
+    changed = pick_handlers.picked(session, "neurons", pick(session, "neurons", [[layer, top.index]]))
+    assert changed.edit.count("neurons") == 5 and top in changed.settings.selection.excluded
+
+
+def test_a_box_adds_what_is_missing_before_it_ever_removes() -> None:
+    session = dials.set_count(first_session(), "heads", 2)
+    box = {"seq": 4, "action": "toggle", "box": [[0, 0], [1, 3]], "view": view_token("heads", session.columns["heads"])}
+    added = pick_handlers.picked(session, "heads", box)
+    inside = [Component(i, j) for i in added.edit.spec.of_kind("heads")[:2] for j in range(4)]
+    assert all(dials.is_on(added, component) for component in inside)
+    removed = pick_handlers.picked(added, "heads", box)
+    assert not any(dials.is_on(removed, component) for component in inside)
+
+
+@pytest.mark.parametrize("data", [None, 7, {}, {"seq": 1}, {"seq": 1, "action": "toggle", "cells": [[99, 0]]}, []])
+def test_a_forged_click_changes_nothing(data: object) -> None:
+    session = first_session()
+    assert pick_handlers.picked(session, "heads", data) is session
+    assert pick_handlers.ticked(session, "all", 50, data) is session
+    assert pick_handlers.inspected(session, "all", 50, data) is session
+
+
+def test_a_tick_in_the_table_includes_and_excludes_its_row() -> None:
+    session = dials.set_count(first_session(), "neurons", 3)
+    off = pick_handlers.ticked(session, "neurons", 50, {"index": [1, 0], "value": "false"})
+    assert off.edit.count("neurons") == 2
+    on = pick_handlers.ticked(off, "neurons", 50, {"index": [10, 0], "value": "true"})
+    assert on.edit.count("neurons") == 3
+    row = ranking(session.scored.scores, "heads", 50)[4]
+    assert pick_handlers.inspected(session, "heads", 50, {"index": [4, 2]}).focus == row
+
+
+def test_a_row_is_known_by_what_it_says_whatever_table_is_on_show() -> None:
+    session = first_session()
+    table, components = ranked_table(session, "heads", 50), ranking(session.scored.scores, "heads", 50)
+    for row in (0, 7, 20):
+        values = [str(value) for value in table.iloc[row]]
+        found = pick_handlers.inspected(session, "all", 50, {"index": [3, 2], "row_value": values})
+        assert found.focus == components[row]
+    for forged in (["true"], ["true", "head", "x", "0"], ["true", "tail", 0, 0], ["true", "head", 0, 9999], [0] * 9):
+        assert pick_handlers.inspected(session, "all", 50, {"index": [0, 2], "row_value": forged}) is session
+
+
+def test_a_cleared_layer_field_stands_for_the_end_of_the_range() -> None:
+    session = first_session()
+    assert pick_handlers.layers(session, None, 2).settings.selection.layers == (0, 2)
+    last = session.edit.spec.n_layers - 1
+    assert pick_handlers.layers(session, 3, None).settings.selection.layers == (3, last)
+
+
+# ---- figures --------------------------------------------------------------------------------------------------------
+
+
+def test_the_chance_line_counts_what_random_directions_would_hardly_reach() -> None:
+    session = first_session()
+    level = 3 / math.sqrt(session.edit.spec.d_model)
+    pairs = list(zip(session.edit.strength, session.scored.scores.g, strict=True))
+    beyond = sum(int(((strength != 0) & (g.abs() > level)).sum()) for strength, g in pairs)
+    assert readouts.chance_level(session) == pytest.approx(level)
+    assert readouts.beyond_chance(session) == (beyond, session.edit.count("heads") + session.edit.count("neurons"))
+
+
+def test_a_large_edit_is_called_large_and_a_small_one_is_not() -> None:
+    small, large = (dials.set_strength(dials.set_rho(first_session(), "neurons", 0.2), s) for s in (0.01, 3.0))
+    assert "A large edit" in readouts.summary(large) and "A large edit" not in readouts.summary(small)
+
+
+def test_a_large_edit_that_is_suggested_is_no_alarm() -> None:
+    store = shared_store()
+    behavior = store.behavior("truthfulness")
+    scored = store.scored(store.first_model, behavior.contrast)
+    suggested = opened(store, Choice(store.first_model, behavior.name), scored)
+    assert "A large edit, and chosen so" in readouts.summary(suggested)
+    assert "verdict warning" not in readouts.summary(suggested)
+    assert "verdict warning" in readouts.summary(dials.set_strength(suggested, suggested.settings.strength + 0.05))
+
+
+def test_the_summary_says_threshold_and_gain() -> None:
+    session = dials.set_rho(dials.set_alpha(first_session(), 0.5), "neurons", 0.8)
+    assert "|g| &gt; 0.400, gain 2.50" in readouts.summary(session)
+
+
+def test_the_view_of_a_session_is_complete_for_every_behaviour() -> None:
+    store = shared_store()
+    for behavior in store.behavior_list:
+        choice = Choice(store.first_model, behavior.name)
+        session = opened(store, choice, store.scored(store.first_model, behavior.contrast))
+        view = whole_view(store, session, "neurons", "stored")
+        assert (view["model"], view["behavior"]["value"], view["swap"]) == (session.model, behavior.name, False)
+        assert view["own"]["visible"] is False and set(view["table"]["kind"]) == {"neuron"}
+        assert behavior.positive in view["status"] and view["prompt"] == behavior.examples[0]
+        assert not session.edit.is_empty, behavior.name
+
+
+def test_own_examples_that_came_to_nothing_still_wait_for_the_button() -> None:
+    store, session = shared_store(), first_session()
+    status, *others = kept_choice(store, session, OWN)
+    assert status.index(texts.GIVE_EXAMPLES) < status.index("the page shows Safety") < status.index("**Wanted:**")
+    assert others == [gr.skip()] * 4  # the examples stay to be corrected
+    status, model, *_ = kept_choice(store, session, "tone")
+    assert status.startswith("**Wanted:**") and model == session.model
+    own = replace(session, behavior=OWN)
+    assert kept_choice(store, own, OWN)[0].startswith("**Wanted:** your examples")
+
+
+# ---- choosing -------------------------------------------------------------------------------------------------------
+
+POSITIVE = "\n".join(f"How was day {n}? | It was wonderful, I am so glad." for n in range(8))
+NEGATIVE = "\n".join(f"How was day {n}?\tIt was awful, I could cry." for n in range(8))
+
+
+def own(**changes: object) -> Choice:
+    swap = bool(changes.pop("swap", False))
+    return Choice(BUNDLED_LABEL, OWN, swap, replace(Brought(POSITIVE, NEGATIVE), **changes))
+
+
+def test_own_examples_become_a_session_with_progress() -> None:
+    steps = list(extract(shared_store(), own()))
+    assert all(isinstance(step, str) for step in steps[:-1]) and steps[0].startswith("Reading 16 examples")
+    session = steps[-1]
+    assert isinstance(session, Session) and session.scored.means.n_positive == 8 and not session.edit.is_empty
+    assert summarize(session.scored.scores, session.edit).largest_change < 1
+
+
+def test_a_file_of_examples_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "<b>mine.jsonl"
+    rows = [{"prompt": "Hi", "positive": f"Glad {n}.", "negative": f"Sad {n}."} for n in range(4)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    contrast = chosen_contrast(shared_store(), own(file=str(path)))
+    assert len(contrast.positive) == 4 and "<b>" not in contrast.name
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"positive": ""}, "behaviour you want is empty"),
+        ({"negative": "no separator here"}, "Line 1 has no prompt and response"),
+        ({"positive": "a | " + "x" * 5000}, "at most 4,000"),
+        ({"positive": "a | b\n" * 2001}, "at most 2,000"),
+    ],
+)
+def test_examples_that_cannot_be_used_are_refused_with_a_sentence(change: dict, sentence: str) -> None:
+    with pytest.raises(ContrastDataError, match=sentence):
+        chosen_contrast(shared_store(), own(**change))
+
+
+def test_swapped_sides_need_no_run_of_the_model_and_equal_an_extraction() -> None:
+    store = shared_store()
+    behavior = store.behavior_list[0]
+    loaded = store.model(store.first_model)
+    first_session()
+    opposite = swapped(behavior.contrast)
+    with loaded.lock:  # a run of the model would wait for ever
+        quick = store.scored(store.first_model, opposite)
+    means = capture_means(loaded, opposite)
+    slow = component_scores(loaded, means, steering_directions(loaded, means))
+    for a, b in zip(quick.scores.g, slow.g, strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
+    assert quick.scores.provenance.contrast_hash == opposite.content_hash
+
+
+def test_an_extraction_that_is_stopped_ends_and_leaves_the_store_as_it_was() -> None:
+    store = shared_store()
+    contrast_text = "\n".join(f"Question number {n}? | Answer {n}, and then some." for n in range(600))
+    choice = own(positive=contrast_text)
+    steps = extract(store, choice)
+    loaded = store.model(store.first_model)
+    with closing(steps):
+        assert "608" in next(steps)
+        next(steps)
+    with loaded.lock:
+        pass  # comes free: the stage gave up
+    assert store.cached(loaded, chosen_contrast(store, choice)) is None
+    assert threading.active_count() < 100
+
+
+def test_two_visitors_who_ask_for_the_same_extraction_get_equal_scores() -> None:
+    store, results = shared_store(), []
+
+    def ask() -> None:
+        *_, session = extract(store, own(positive=POSITIVE.replace("glad", "merry")))
+        results.append(session)
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(torch.equal(a, b) for a, b in zip(results[0].edit.right, results[1].edit.right, strict=True))
+
+
+def test_a_choice_that_came_to_nothing_leaves_the_page_naming_the_session_it_has() -> None:
+    session = first_session()
+    kept = dict(zip(CHOICE, kept_choice(shared_store(), session, "tone"), strict=True))
+    assert (kept["model"], kept["behavior"]["value"], kept["swap"]) == (session.model, session.behavior, False)
+    assert kept["own"]["visible"] is False and "Wanted" in kept["status"]
+    open_ = dict(zip(CHOICE, kept_choice(shared_store(), session, OWN), strict=True))
+    assert "Wanted" in open_["status"] and open_["own"] == open_["behavior"] == gr.skip()
+
+
+def test_a_session_is_adopted_only_for_the_choice_it_was_made_for() -> None:
+    session, names = first_session(), [behavior.name for behavior in shared_store().behavior_list]
+    assert Choice(session.model, names[0]).is_of(session)
+    assert not Choice(session.model, names[1]).is_of(session)
+    assert not Choice(session.model, names[0], swap=True).is_of(session)
+
+
+def test_own_examples_are_swapped_at_once_when_they_have_been_read() -> None:
+    store = shared_store()
+    assert not is_ready(store, own(), first_session())
+    *_, session = extract(store, own())
+    assert isinstance(session, Session)
+    assert is_ready(store, own(swap=True), session) and is_ready(store, own(), session)
+    assert not is_ready(store, own(positive=""), session)
+    assert not is_ready(store, own(positive=POSITIVE.replace("glad", "calm")), session)
+
+
+# ---- the operator's limits ------------------------------------------------------------------------------------------
+
+
+def test_a_visitor_reaches_only_the_models_that_the_operator_offers(tmp_path: Path) -> None:
+    (tmp_path / "model-a").mkdir()
+    (tmp_path / "model-a" / "config.json").write_text("{}")
+    (tmp_path / "notes").mkdir()
+    sources = model_sources("bundled", [tmp_path])
+    assert list(sources) == [BUNDLED_LABEL, "model-a"]
+    store = ModelStore(sources=sources, work=tmp_path)
+    for name in (str(tmp_path / "model-a"), "../model-a", "notes", "assets/demo_model", "/etc", ""):
+        with pytest.raises(ModelLoadError):
+            store.model(name)
+    with pytest.raises(ModelLoadError, match="allow-hub"):
+        store.model("someone/something")
+
+
+def test_no_path_of_the_server_is_the_name_of_a_model() -> None:
+    assert list(model_sources("/srv/models/private-7b", [])) == ["private-7b", BUNDLED_LABEL]
+
+
+# ---- comparing ------------------------------------------------------------------------------------------------------
+
+
+def test_the_edited_text_differs_from_the_original_and_is_marked() -> None:
+    session, behavior = strong_session(), shared_store().behavior_list[0]
+    differing = 0
+    for prompt in behavior.examples[:4]:
+        *_, last = compared(shared_store(), session, Request(prompt, 40))
+        original, edited = texts_of(last)
+        marks = [text for text, mark in last["columns"][1]["segments"] if mark]
+        assert bool(marks) == (edited.split() != original.split()) and not last["busy"]
+        assert not any(mark for _, mark in last["columns"][0]["segments"])
+        differing += edited != original
+    assert differing
+
+
+def test_an_empty_edit_says_the_same_as_the_original() -> None:
+    prompt = shared_store().behavior_list[0].examples[0]
+    *_, last = compared(shared_store(), dials.select_none(first_session()), Request(prompt, 40))
+    original, edited = texts_of(last)
+    assert original == edited != "" and last["columns"][1]["note"] == "same text"
+
+
+def test_the_page_shows_what_the_core_would_generate() -> None:
+    from s2e_core import compare
+
+    store, session = shared_store(), strong_session()
+    prompt = store.behavior_list[0].examples[0]
+    *_, last = compared(store, session, Request(prompt, 30, temperature=0.8, seed=3))
+    *_, expected = compare(
+        store.model(session.model),
+        prompt,
+        [Original(), Edited(session.edit)],
+        max_new_tokens=30,
+        temperature=0.8,
+        seed=3,
+    )
+    assert texts_of(last) == list(expected)
+
+
+def test_steering_joins_as_a_third_column() -> None:
+    prompt = shared_store().behavior_list[0].examples[0]
+    *_, last = compared(shared_store(), strong_session(), Request(prompt, 20, steered=True, gamma=1.5))
+    assert [column["title"].split(",")[0] for column in last["columns"]] == ["Original", "Edited", "Steered"]
+
+
+def test_a_comparison_that_is_stopped_frees_the_model_within_moments() -> None:
+    store = shared_store()
+    stream = compared(store, strong_session(), Request("How was your day?", 256))
+    next(stream)
+    stream.close()
+    started = time.monotonic()
+    assert store.model(store.first_model).lock.acquire(timeout=10)
+    store.model(store.first_model).lock.release()
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("request_", "sentence"),
+    [
+        (Request("  ", 10), "prompt is empty"),
+        (Request("x" * 2001, 10), "at most 2,000"),
+        (Request("Hi", 0), "from 1 to 256"),
+        (Request("Hi", 257), "from 1 to 256"),
+        (Request("Hi", 10, temperature=-1.0), "temperature"),
+    ],
+)
+def test_a_request_beyond_the_limits_is_refused_with_a_sentence(request_: Request, sentence: str) -> None:
+    with pytest.raises(SettingsError, match=sentence):
+        list(compared(shared_store(), first_session(), request_))
+
+
+def test_every_limit_is_told_to_the_visitor() -> None:
+    sentence = Limits(prompt_chars=1234, new_tokens=77, examples=555, file_megabytes=9).sentence()
+    assert all(figure in sentence for figure in ("1,234", "77", "555", "9 MB"))
+
+
+# ---- taking home ----------------------------------------------------------------------------------------------------
+
+
+def parcel(session: Session, kind: str, dtype: str = "stored") -> Parcel:
+    *status, last = exported(shared_store(), session, kind, dtype)  # type: ignore[arg-type]
+    assert all(isinstance(step, str) for step in status) and isinstance(last, Parcel)
+    return last
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "adapter"])
+def test_an_export_is_one_uncompressed_archive_of_one_folder_and_says_that_it_was_checked(kind: str) -> None:
+    made = parcel(strong_session(), kind)
+    assert f"The {kind} does what the preview showed" in made.report
+    with zipfile.ZipFile(made.path) as archive:
+        assert archive.testzip() is None
+        assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
+        assert {Path(name).parts[0] for name in archive.namelist()} == {made.path.stem}
+    assert [path.name for path in made.path.parent.iterdir()] == [made.path.name]
+
+
+def test_the_sizes_on_the_buttons_are_those_of_the_files() -> None:
+    session = strong_session()
+    labels = resting_view(shared_store(), session, "all", "stored")
+    for kind in ("checkpoint", "adapter", "recipe"):
+        size = parcel(session, kind).path.stat().st_size
+        shown = labels[kind]["value"].split(" · ")[1]
+        figure = float(shown.split()[0]) * (1e6 if "MB" in shown else 1e3)
+        assert figure == pytest.approx(size, rel=0.05), kind
+
+
+def test_a_report_goes_when_the_edit_it_is_about_has_changed() -> None:
+    session = first_session()
+    moved = dials.set_strength(session, 0.9)
+    reports = [
+        resting_view(shared_store(), now, "all", "stored", reported=session.made)["report"] for now in (session, moved)
+    ]
+    assert reports == [gr.skip(), ""]
+
+
+def test_an_empty_edit_cannot_be_taken_home() -> None:
+    none = dials.select_none(first_session())
+    with pytest.raises(ExportError, match="Nothing is edited"):
+        list(exported(shared_store(), none, "checkpoint"))
+    assert resting_view(shared_store(), none, "all", "stored")["checkpoint"]["interactive"] is False
+
+
+# ---- what goes wrong ------------------------------------------------------------------------------------------------
+
+
+def test_an_expected_error_becomes_one_escaped_sentence() -> None:
+    def fails() -> None:
+        raise SettingsError("Not <img src=x onerror=alert(1)> this.")
+
+    with pytest.raises(gr.Error) as caught:
+        guarded(fails)()
+    assert caught.value.message == "Not &lt;img src=x onerror=alert(1)&gt; this."
+
+
+def test_a_bug_is_logged_and_its_words_stay_off_the_page(caplog: pytest.LogCaptureFixture) -> None:
+    def streams():
+        yield 1
+        raise RuntimeError("secret path /srv/x")
+
+    stream = guarded(streams)()
+    assert next(stream) == 1
+    with caplog.at_level(logging.ERROR), pytest.raises(gr.Error) as caught:
+        next(stream)
+    assert caught.value.message == BUG and "secret" in caplog.text
+
+
+LEFT = """
+import sys, time, torch
+from components.shared.work import Work
+
+def stage(progress):
+    try:
+        while True:
+            torch.randn(200, 200) @ torch.randn(200, 200)
+            progress(1, 2)
+    finally:
+        print("cleaned up", flush=True)
+
+ticks = Work(stage).ticks()
+next(ticks)
+time.sleep(0.2)
+if "interrupted" in sys.argv:
+    raise KeyboardInterrupt
+"""
+
+
+@pytest.mark.parametrize("how", ["left", "interrupted"])
+def test_a_server_that_ends_while_a_stage_runs_stops_it_and_waits_for_its_cleaning_up(how: str) -> None:
+    command = [sys.executable, "-c", LEFT, how]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(
+        command, cwd=Path(__file__).parents[3], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert ended.stdout == "cleaned up\n" and "terminate called" not in ended.stderr
+    assert ended.returncode == (-2 if how == "interrupted" else 0), ended.stderr
+
+
+def test_work_reports_progress_and_stops_at_the_next_report() -> None:
+    started, seen = threading.Event(), []
+
+    def stage(progress) -> str:
+        try:
+            for step in range(10_000):
+                progress(step, 10_000)
+                started.set()
+                time.sleep(0.001)
+        except Cancelled as error:
+            seen.append(error)
+            raise
+        return "done"
+
+    ticks = Work(stage).ticks()
+    next(ticks)
+    started.wait(5)
+    ticks.close()
+    deadline = time.monotonic() + 5
+    while not seen and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert seen
+
+    short = Work(lambda progress: progress(1, 1) or "result")
+    assert (1, 1) in list(short.ticks()) and short.result == "result"
