@@ -4,6 +4,8 @@ Knows arguments and the terminal; every computation is a function of the core. R
 and notes to standard error; bad input ends with one sentence and exit status 2.
 """
 
-from .main import COMMANDS, main, parse
+from .arguments import parse_memory
+from .main import COMMANDS, main, parse, program_name
+from .terminal import ProgressLine
 
-__all__ = ["COMMANDS", "main", "parse"]
+__all__ = ["COMMANDS", "ProgressLine", "main", "parse", "parse_memory", "program_name"]

@@ -113,9 +113,7 @@ def add_ray(parser: argparse.ArgumentParser) -> None:
         help="share the work among workers: of the ray cluster at this address (auto: the one that runs on this "
         "machine), or without an address of a cluster that is started here and ends with the command",
     )
-    parser.add_argument(
-        "--workers", type=parse_positive, default=2, metavar="N", help="for --ray: number of workers (default 2)"
-    )
+    parser.add_argument("--workers", type=parse_positive, metavar="N", help="number of workers of --ray (default 2)")
 
 
 def add_json(parser: argparse.ArgumentParser, command: str, fields: Fields) -> None:

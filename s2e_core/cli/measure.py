@@ -176,6 +176,7 @@ class _SweepReport:
 
 def run_sweep(options: argparse.Namespace) -> _SweepReport:
     """Many settings and steering strengths on the same prompts."""
+    _check_workers(options)
     check_formats(options)
     behavior, loaded = load_chosen_behavior(options), load_chosen_model(options)
     extraction = extract_chosen(loaded, behavior.contrast)
@@ -315,6 +316,7 @@ class _Search:
 
 def run_search(options: argparse.Namespace) -> _Search:
     """The best edit, and the best steering, that keep the utility; checked on held-out prompts."""
+    _check_workers(options)
     check_writable(options.recipe)
     behavior, loaded = load_chosen_behavior(options), load_chosen_model(options)
     plan = SearchPlan(
@@ -561,13 +563,18 @@ def _read_plan(options: argparse.Namespace, behavior: Behavior) -> Plan:
     )  # fmt: skip
 
 
+def _check_workers(options: argparse.Namespace) -> None:
+    if options.workers is not None and options.ray is None:
+        raise SettingsError("--workers is for --ray. Give --ray too, with the address of a cluster or without one.")
+
+
 @contextmanager
 def _choose_asker(options: argparse.Namespace, loaded: LoadedModel) -> Iterator[Asker]:
     """This process, or with --ray the workers of a cluster."""
     if options.ray is None:
         yield ask_here
         return
-    with RayWorkers(loaded, n_workers=options.workers, address=options.ray or None) as workers:
+    with RayWorkers(loaded, n_workers=options.workers or 2, address=options.ray or None) as workers:
         yield workers
 
 
