@@ -1,4 +1,4 @@
-"""A folder that appears only when it is complete: written as a temporary sibling, renamed at the end.
+"""A folder or a file that appears only when it is complete: written as a temporary sibling, then renamed.
 
 Knows files and the disk, nothing of models. Whatever goes wrong in between, Stop included, leaves nothing behind; what
 a killed process leaves has a telling name, and the next export into the same place removes it.
@@ -12,7 +12,7 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -56,6 +56,22 @@ def staged(folder: str | Path, n_bytes: int) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
         if lock is not None:
             os.close(lock)
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` create a temporary file beside `path`, which then takes the place of `path`.
+
+    If that fails, Stop included, `path` is as it was before and the temporary file is removed. Raises what `write`
+    raises, and OSError if the file cannot be renamed.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
 
 
 def _locked(folder: Path) -> int | None:
