@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,11 @@ OTHER_TASKS = re.compile(r"For(MaskedLM|\w*Classification|QuestionAnswering|Mult
 """Of a class name: models whose weights lack what continues a text, or that see the words to come."""
 
 
-def check_config(file: Path, model_id: str) -> None:
+def check_config(config: Mapping[str, Any], model_id: str) -> None:
     """Raise ModelLoadError, with what to do, unless it is a causal language model that transformers can build.
 
     Raises UnsupportedModelError for one of a type that cannot be edited whatever its weights are.
     """
-    config = read_json(file, model_id)
     model_type = str(config.get("model_type", ""))
     if model_type not in CONFIG_MAPPING:
         raise ModelLoadError(_unknown(model_id, model_type, needs_code="auto_map" in config))

@@ -5,8 +5,10 @@ Knows configuration, settings files and the headers of the weights; reads no wei
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from s2e_core.errors import ExportError, ModelLoadError
 from s2e_core.files import INDEX, SINGLE, Checkpoint, open_checkpoint
@@ -35,6 +37,7 @@ class ModelFiles:
     model_id: str
     """To show and to record."""
     revision: str | None
+    config: Mapping[str, Any]
     checkpoint: Checkpoint
     method: str | None
     """How the weights are quantised; None where they are not."""
@@ -47,15 +50,16 @@ def find_files(source: str | Path, *, revision: str | None = None, progress: Pro
     causal language model, and UnsupportedModelError for a type that cannot be edited.
     """
     folder, model_id, found = _located(source, revision, progress)
-    check_config(folder / CONFIG, model_id)
+    config = read_json(folder / CONFIG, model_id)
+    check_config(config, model_id)
     for name in SETTINGS_FILES:
         if (folder / name).is_file():
             read_json(folder / name, model_id)
-    method = stored_method(read_json(folder / CONFIG, model_id)) or ("quanto" if (folder / MAP).is_file() else None)
+    method = stored_method(config) or ("quanto" if (folder / MAP).is_file() else None)
     check_stored(method, model_id)
     checkpoint = _checkpoint(folder, model_id)
     check_unstated({name: tensor.dtype for name, tensor in checkpoint.tensors().items()}, method, model_id)
-    return ModelFiles(folder, model_id, found, checkpoint, method)
+    return ModelFiles(folder, model_id, found, config, checkpoint, method)
 
 
 def _located(source: str | Path, revision: str | None, progress: Progress | None) -> tuple[Path, str, str | None]:

@@ -34,7 +34,7 @@ from s2e_core.errors import ModelLoadError
 from s2e_core.progress import Progress
 from s2e_core.text import readable_size
 
-from .config import check_config
+from .config import check_config, read_json
 from .file_names import wanted_files
 from .transfer import BrokenTransfer, fetch
 
@@ -91,7 +91,7 @@ def _downloaded(model_id: str, revision: str | None, progress: Progress) -> Path
         url = hf_hub_url(model_id, name, revision=info.sha)
         file = fetch(url, storage / "blobs", partial(_told, progress, done, total))
         if name == "config.json":
-            check_config(file, model_id)  # before gigabytes come that no one can use
+            check_config(read_json(file, model_id), model_id)  # before gigabytes come that no one can use
         done += sizes[name]
     progress(total, total)
     # All files are there by now: the client puts them into its cache's order, and notes branch and commit.

@@ -29,7 +29,7 @@ def unreadable_model(files: ModelFiles, error: Exception) -> str:
         return other_shapes(files)
     if isinstance(error, SAYS_ITSELF):
         return _sentence(files, said)
-    settings = _settings(read_json(files.folder / CONFIG, files.model_id))
+    settings = _settings(files.config)
     asked = next((f"{name}: {value}" for name, value in settings if error.args == (value,)), said)
     return _sentence(
         files,
@@ -45,7 +45,7 @@ def other_shapes(files: ModelFiles) -> str:
 
 def lacking_weights(files: ModelFiles, missing: Sequence[str]) -> str:
     """`missing` are the names of weights that the model has and its files have not."""
-    classes = [str(name) for name in read_json(files.folder / CONFIG, files.model_id).get("architectures") or ()]
+    classes = [str(name) for name in files.config.get("architectures") or ()]
     if classes and all(name.endswith("Model") and not name.endswith("HeadModel") for name in classes):
         return (
             f"{files.model_id} is no causal language model ({', '.join(classes)}): it lacks what continues a text "
