@@ -53,7 +53,7 @@ def explain_missing_weights(files: ModelFiles, missing: Sequence[str]) -> str:
         )
     return (
         f"{files.model_id} lacks the weights {', '.join(missing[:3])}. Download or save it again; if its files are "
-        f"complete, transformers {transformers.__version__} expects these under other names."
+        f"complete, transformers {transformers.__version__} looks for these under other names."
     )
 
 

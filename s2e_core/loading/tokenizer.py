@@ -88,8 +88,8 @@ def _check_size(tokenizer: PreTrainedTokenizerBase, model_id: str, vocabulary: i
         )
     last = tokenizer.convert_ids_to_tokens(len(tokenizer) - 1)
     return (
-        f"The tokenizer has {len(tokenizer) - vocabulary:,} more tokens than the model knows (such as {last}): a text "
-        "that contains one of them fails."
+        f"The tokenizer has {len(tokenizer):,} tokens and the model knows only {vocabulary:,}: a text that contains "
+        f"one of the others (such as {last}) fails."
     )
 
 
