@@ -43,7 +43,7 @@ HUB_ID = re.compile(
 )
 """Model on the Hub, with or without a revision: owner/name@branch, tag or commit. No longer than a file name may be."""
 PATIENCE_SECONDS = 15.0
-SPARE_BYTES = 1 << 26  # of the disk that stay free
+SPARE_BYTES = 1 << 26  # these bytes of the disk stay free
 
 
 def split_revision(source: str | Path) -> tuple[str | Path, str | None]:

@@ -143,12 +143,12 @@ def _match_sites(
 ) -> ModelSpec:
     """Return the sites of the full-precision files. Raises ModelLoadError if `model` is not the same in fewer bits."""
     full_spec = find_sites(full_precision)
-    merged = merge_specs(spec, full_spec)
+    common_spec = merge_specs(spec, full_spec)
     other = "it has other heads and neurons"
-    if merged is not None:
+    if common_spec is not None:
         other = describe_difference(model, spec, full_precision, full_spec) or ""
         if not other:
-            return merged
+            return common_spec
     if full_files is files:
         raise ModelLoadError(
             f"Quantising {files.model_id} makes it another model: {other}. Load it without --quantize."
@@ -193,16 +193,16 @@ def default_device() -> torch.device:
 
 def _resolve_device(device: str | torch.device) -> torch.device:
     try:
-        resolved = torch.empty(0, device=device).device
+        torch_device = torch.empty(0, device=device).device
     except (RuntimeError, AssertionError):  # an unknown name, or a kind of device that this build of torch lacks
-        resolved = torch.device("meta")
-    if resolved.type == "meta":  # shapes without numbers
+        torch_device = torch.device("meta")
+    if torch_device.type == "meta":  # shapes without numbers
         raise ModelLoadError(f"This machine has no device {device}. Use cpu, or the name of an existing GPU.")
-    return resolved
+    return torch_device
 
 
 def fingerprint(model: PreTrainedModel, spec: ModelSpec) -> str:
-    """SHA-256 over the names, shapes and the row and column sums of the weights of all sites, hexadecimal.
+    """Return the SHA-256 over the names, shapes and the row and column sums of the weights of all sites, hexadecimal.
 
     The bits of the bf16 values are summed as integers: the sums are exact on every device, change with any single
     value, and are the same whether the checkpoint was loaded as bf16 or fp32.

@@ -13,8 +13,8 @@ def residence(loaded: LoadedModel) -> str:
     """Describe dtype and devices in a few words."""
     places = dict.fromkeys([str(loaded.device), *bytes_by_place(loaded.model)])
     bits = loaded.placement.quantize or loaded.stored_quantized
-    where = " and ".join("the disk" if place == "disk" else place for place in places)
-    return f"{dtype_name(loaded.dtype)} on {where}{f', quantised ({bits})' if bits else ''}"
+    devices = " and ".join("the disk" if place == "disk" else place for place in places)
+    return f"{dtype_name(loaded.dtype)} on {devices}{f', quantised ({bits})' if bits else ''}"
 
 
 def memory_held(loaded: LoadedModel) -> str:

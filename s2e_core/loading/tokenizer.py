@@ -36,24 +36,24 @@ def load_tokenizer(folder: Path) -> tuple[PreTrainedTokenizerBase, tuple[str, ..
     is.
     """
     file = folder / "tokenizer.json"
-    picked = _load_picked(folder)
-    if not file.is_file() or _encodes_as(file, picked):
-        return picked, ()
+    tokenizer = _load_automatically(folder)
+    if not file.is_file() or _encodes_as(file, tokenizer):
+        return tokenizer, ()
     plain = PreTrainedTokenizerFast.from_pretrained(folder)
-    name = type(picked).__name__
+    name = type(tokenizer).__name__
     if _encodes_as(file, plain):
         return plain, (
             f"This model's tokenizer.json is not of the class {name}, which transformers picks for it and which would "
             "split text differently without an error. This program uses the file as it is; in other programs, load it "
             "with PreTrainedTokenizerFast.",
         )
-    return picked, (
+    return tokenizer, (
         f"This model's tokenizer.json splits text differently from the class {name} that transformers picks for it: "
         "prompts may be encoded wrongly. Read a few texts before you trust a figure.",
     )
 
 
-def _load_picked(folder: Path) -> PreTrainedTokenizerBase:
+def _load_automatically(folder: Path) -> PreTrainedTokenizerBase:
     try:
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:
@@ -84,7 +84,7 @@ def _check_size(tokenizer: PreTrainedTokenizerBase, model_id: str, vocabulary: i
     if max(tokens, default=0) >= vocabulary:
         raise ModelLoadError(
             f"{model_id} could not be loaded: its tokenizer has {len(tokenizer):,} tokens and the model knows "
-            f"{vocabulary:,}, so it belongs to another model. Replace it by the tokenizer of this model."
+            f"{vocabulary:,}, so it belongs to another model. Replace it with the tokenizer of this model."
         )
     last = tokenizer.convert_ids_to_tokens(len(tokenizer) - 1)
     return (
@@ -95,12 +95,12 @@ def _check_size(tokenizer: PreTrainedTokenizerBase, model_id: str, vocabulary: i
 
 def _encodes_as(file: Path, tokenizer: PreTrainedTokenizerBase) -> bool:
     """Check whether a tokenizer splits the probes as the bare tokenizers library does with the same file."""
-    stored = Tokenizer.from_file(str(file))
-    stored.no_padding()
-    stored.no_truncation()
+    file_tokenizer = Tokenizer.from_file(str(file))
+    file_tokenizer.no_padding()
+    file_tokenizer.no_truncation()
     return all(
         list(tokenizer(text, add_special_tokens=False)["input_ids"])
-        == list(stored.encode(text, add_special_tokens=False).ids)
+        == list(file_tokenizer.encode(text, add_special_tokens=False).ids)
         for text in PROBES.values()
     )
 
