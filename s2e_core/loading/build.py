@@ -57,9 +57,8 @@ def read_model(
     options: dict[str, Any] = {"device_map": _device_map(target)}
     offload_folder = None
     if isinstance(target, str):
-        logging.getLogger("accelerate.big_modeling").setLevel(
-            logging.ERROR
-        )  # residence.py reports what stays on the disk
+        # residence.py reports what stays on the disk.
+        logging.getLogger("accelerate.big_modeling").setLevel(logging.ERROR)
         offload_folder = tempfile.mkdtemp(prefix="s2e-offloaded-")
         options["offload_folder"] = offload_folder
         if target == SPREAD:
@@ -97,9 +96,8 @@ def config_exceeds_files(folder: Path, checkpoint: Checkpoint) -> bool:
         return True
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    return sum(parameter.numel() for parameter in model.parameters()) > MAX_TIED_RATIO * sum(
-        tensor.numel for tensor in stored
-    )
+    n_stored = sum(tensor.numel for tensor in stored)
+    return sum(parameter.numel() for parameter in model.parameters()) > MAX_TIED_RATIO * n_stored
 
 
 def budget(max_memory: Mapping[str, int] | None, *, only_gpus: bool = False) -> dict[str | int, int]:

@@ -78,11 +78,7 @@ def _download_or_find(model_id: str, revision: str | None, progress: Progress) -
         info = HfApi().model_info(model_id, revision=revision, files_metadata=True, timeout=PATIENCE_SECONDS)
     except HFValidationError:
         raise
-    except (
-        httpx2.TransportError,
-        OfflineModeIsEnabled,
-        ValueError,
-    ) as error:  # ValueError: a sign-in page of a network
+    except (httpx2.TransportError, OfflineModeIsEnabled, ValueError) as error:  # ValueError: a network's sign-in page
         return _find_snapshot(model_id, revision, error)
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
     names = wanted_files(model_id, tuple(sizes))
