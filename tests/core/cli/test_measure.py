@@ -68,7 +68,7 @@ def test_figures_as_csv_have_the_columns_of_the_page(grid, swept, capsys):
 
 def test_another_sweep_does_not_go_on_in_the_file(grid, swept, capsys):
     assert main([*grid, "--seed", "5", "-o", str(swept)]) == 2
-    assert "holds another sweep" in capsys.readouterr().err
+    assert "contains another sweep" in capsys.readouterr().err
 
 
 def test_ctrl_c_says_how_to_go_on_and_keeps_the_answers(grid, tmp_path, monkeypatch, capsys):
