@@ -46,15 +46,28 @@ def add_sweep(sub: argparse.ArgumentParser) -> None:
     )
     _add_asking(sub, split="development", samples=1, prompts=60)
     _add_floor(sub)
+    _add_ray(sub)
     sub.add_argument(
         "-o", "--output", type=Path, metavar="FILE.jsonl", help="keeps every answer; the same command goes on from it"
     )
     sub.add_argument("--csv", metavar="FILE", help="write the figures as CSV instead of the table; - is the terminal")
 
 
+def _add_ray(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--ray",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="let the workers of a ray cluster answer; without an address one is started on this machine",
+    )
+    sub.add_argument("--workers", type=positive, default=2, metavar="N", help="workers for --ray (default 2)")
+
+
 def add_find(sub: argparse.ArgumentParser) -> None:
     _add_behavior(sub)
     _add_floor(sub)
+    _add_ray(sub)
     sub.add_argument("--trials", type=count, default=48, metavar="N", help="edits to try (default 48)")
     sub.add_argument("--prompts", type=positive, default=60, metavar="N", help="prompts of each side to search on")
     sub.add_argument("--samples", type=positive, default=2, metavar="N", help="answers per prompt in the final rounds")

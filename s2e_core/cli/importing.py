@@ -27,7 +27,7 @@ from .terminal import (
 )
 
 TEXTS = ("texts", "contrast", "behavior")
-"""Of these one at most can be given."""
+"""Options for texts, of which at most one can be given."""
 DIALS = ("rho_attn", "rho_mlp", "alpha", "strength", "heads", "neurons")
 
 

@@ -1,7 +1,7 @@
 """The commands that measure: sweep a grid, find a good edit, evaluate a few variants.
 
 Knows options and the terminal; every computation is the core's public functions. A sweep or a search that is
-interrupted keeps what was answered, and the same command goes on from there.
+interrupted keeps what was answered, and the same command resumes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import argparse
 import csv
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from s2e_core.errors import SettingsError
@@ -22,13 +22,16 @@ from s2e_core.measure import (
     PAPER_RHO_ATTN,
     PAPER_RHO_MLP,
     SWEEP_COLUMNS,
+    Asker,
     Estimate,
     Found,
     Plan,
+    RayWorkers,
     Result,
     SearchPlan,
     Sweep,
     Trial,
+    ask_here,
     best_within,
     difference,
     edit_grid,
@@ -68,8 +71,8 @@ def sweep_grid(options: argparse.Namespace) -> None:
         behavior, options.split, options.prompts, options.prompts, options.samples, options.temperature, options.seed,
         options.max_new_tokens,
     )  # fmt: skip
-    with _resumable(options.output), progress_line("answers") as progress:
-        made = sweep(loaded, extraction, plan, trials, path=options.output, progress=progress)
+    with _resumable(options.output), _asker(options, loaded) as asker, progress_line("answers") as progress:
+        made = sweep(loaded, extraction, plan, trials, path=options.output, asker=asker, progress=progress)
     _show_sweep(options, made, extraction)
 
 
@@ -126,8 +129,8 @@ def find(options: argparse.Namespace) -> None:
         temperature=options.temperature, seed=options.seed, max_new_tokens=options.max_new_tokens,
     )  # fmt: skip
     extraction = extracted(loaded, behavior.contrast)
-    with _resumable(options.output), progress_line("answers") as progress:
-        found = find_edit(loaded, extraction, plan, path=options.output, progress=progress)
+    with _resumable(options.output), _asker(options, loaded) as asker, progress_line("answers") as progress:
+        found = find_edit(loaded, extraction, plan, path=options.output, asker=asker, progress=progress)
     _show_found(found)
     if options.recipe and found.edit is not None and found.edit.settings is not None:
         path = save_edit(build_edit(extraction, found.edit.settings), options.recipe)
@@ -242,6 +245,13 @@ def _check_csv(path: str | None) -> None:
         check_place(Path(path))
 
 
+def _asker(options: argparse.Namespace, loaded: LoadedModel) -> AbstractContextManager[Asker]:
+    """This process, or the workers of the ray cluster that --ray names."""
+    if options.ray is None:
+        return nullcontext(ask_here)
+    return RayWorkers(loaded, n_workers=options.workers, address=options.ray or None)
+
+
 @contextmanager
 def _resumable(path: Path | None) -> Iterator[None]:
     """Says how to go on where Ctrl+C ends the work."""
@@ -249,5 +259,5 @@ def _resumable(path: Path | None) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         if path is not None:
-            print(f"What was answered is kept in {path}; the same command goes on from there.", file=sys.stderr)
+            print(f"What was answered is kept in {path}; the same command resumes.", file=sys.stderr)
         raise

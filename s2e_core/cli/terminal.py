@@ -24,7 +24,7 @@ from s2e_core.spec import Kind
 from s2e_core.values import ComponentScores, ContrastSet, Extraction
 
 UNTUNED = EditSettings(rho_attn=0.3, rho_mlp=0.8, alpha=0.5)
-"""Where the dials start for examples that nobody has tuned."""
+"""Starting dials for examples that nobody has tuned."""
 
 
 def chosen_model(options: argparse.Namespace) -> LoadedModel:

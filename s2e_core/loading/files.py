@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from s2e_core.bundled import BUNDLED_FOLDER
 from s2e_core.errors import ExportError, ModelLoadError
 from s2e_core.files import INDEX, SINGLE, Checkpoint, open_checkpoint
 from s2e_core.progress import Progress
@@ -21,7 +22,7 @@ from .quantized import check_number_formats, check_stored, stored_method
 from .quanto_file import MAP
 
 BUNDLED = "bundled"
-BUNDLED_MODEL = Path(__file__).resolve().parents[2] / "assets" / "demo_model"
+BUNDLED_MODEL = BUNDLED_FOLDER / "demo_model"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 SETTINGS_FILES = (
     TOKENIZER_CONFIG, "tokenizer.json", "special_tokens_map.json", "added_tokens.json", "generation_config.json"

@@ -82,7 +82,7 @@ def test_ctrl_c_says_how_to_go_on_and_keeps_the_answers(grid, tmp_path, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(terminal.progress_line, "show", interrupt)
         assert main([*grid, "-o", str(path)]) == 130
-    assert "the same command goes on from there" in capsys.readouterr().err
+    assert "the same command resumes" in capsys.readouterr().err
     kept = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert sum("t" in line for line in kept) > 0
     assert main([*grid, "-o", str(path)]) == 0
