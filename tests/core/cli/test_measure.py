@@ -178,3 +178,11 @@ def test_a_floor_that_is_no_share_is_refused(command, floor, capsys):
 
 def test_all_three_commands_are_known():
     assert {"sweep", "find", "evaluate"} <= set(COMMANDS)
+
+
+def test_the_workers_of_a_ray_cluster_give_the_same_sweep(tmp_path):
+    pytest.importorskip("ray", reason="ray is optional")
+    asked = ["sweep", "--behavior", "tone", "--prompts", "4", "--gamma", "0.5", "--max-new-tokens", "8"]
+    for name, where in (("here", []), ("ray", ["--ray"])):
+        assert main([*asked, "--csv", str(tmp_path / f"{name}.csv"), *where]) == 0
+    assert (tmp_path / "ray.csv").read_text() == (tmp_path / "here.csv").read_text()
