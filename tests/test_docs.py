@@ -63,8 +63,8 @@ def test_every_command_line_of_the_readme_is_understood():
     understood = []
     for block in re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL):
         for words in (shlex.split(line, comments=True) for line in block.splitlines()):
-            if "s2e_core" in words:
-                understood.append(parse(words[words.index("s2e_core") + 1 :]).command)
+            if program := {"s2e_core", "steer2edit"} & set(words):
+                understood.append(parse(words[words.index(*program) + 1 :]).command)
             elif words and words[0].endswith("python") and "app.py" in words:
                 options(words[words.index("app.py") + 1 :])
     assert set(understood) == {command.name for command in COMMANDS}
@@ -77,7 +77,7 @@ def test_every_public_name_exists_and_says_what_it_is(name):
         assert (value.__doc__ or "").strip() and not value.__doc__.startswith(f"{name}("), name
 
 
-def test_the_names_are_in_order_and_complete():
-    assert list(s2e_core.__all__) == sorted(s2e_core.__all__)
+def test_the_names_are_few_and_complete():
+    assert len(set(s2e_core.__all__)) == len(s2e_core.__all__) <= 51
     errors = {n for n, v in vars(s2e_core.errors).items() if inspect.isclass(v) and issubclass(v, s2e_core.S2EError)}
     assert errors <= set(s2e_core.__all__)

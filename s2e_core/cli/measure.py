@@ -594,7 +594,7 @@ def _say_how_to_resume(path: Path | None) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         if path is not None:
-            print(f"The answers so far are kept in {path}; the same command resumes from there.", file=sys.stderr)
+            print(f"The answers so far are kept in {path}; the same command resumes.", file=sys.stderr)
         raise
 
 

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from s2e_core.bundled import BUNDLED_FOLDER
 from s2e_core.errors import BehaviorError, ContrastDataError
 from s2e_core.settings import EditSettings
 from s2e_core.values import ContrastSet
 
 from .contrast import load_contrast_set
 
-BUNDLED_BEHAVIORS = Path(__file__).resolve().parents[2] / "assets" / "behaviors"
+BUNDLED_BEHAVIORS = BUNDLED_FOLDER / "behaviors"
 """Those of the bundled model, in the words of its world."""
 CHAT_BEHAVIORS = BUNDLED_BEHAVIORS / "chat"
 """Those in ordinary English, for any chat model."""
@@ -43,7 +44,7 @@ class Behavior:
     """Prompts on which the effect can be seen; the first is the page's default."""
     max_new_tokens: int
     source: str
-    """Where the data comes from."""
+    """Origin of the data."""
     contrast: ContrastSet
     attribute: tuple[Mapping[str, Any], ...]
     """Held-out prompts that measure the behaviour; each row has "prompt" and "split"."""

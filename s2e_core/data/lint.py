@@ -17,7 +17,7 @@ from s2e_core.text import is_empty, is_repeated, thinking
 from s2e_core.values import ContrastSet, Example
 
 Severity = Literal["problem", "warning", "note"]
-"""problem: the direction will not mean what it should; warning: it may not; note: good to know."""
+"""Problem: the direction will not mean what it should; warning: it may not; note: good to know."""
 
 FEW, SOME = 8, 30
 """Examples of a side below which the data is too little, and below which it is little."""

@@ -33,7 +33,7 @@ class Reading:
     format: str
     """For a person: "CSV, separated by semicolons"."""
     layout: Layout
-    """Where the sides are: in two columns or the choices of a row, two lists, two files, a label, or nowhere."""
+    """Place of the sides: in two columns or the choices of a row, two lists, two files, a label, or nowhere."""
     columns: Columns
     """The column of each role; None where there is none. Of two files or lists, the positive one's."""
     names: tuple[str, ...]

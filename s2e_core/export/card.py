@@ -24,7 +24,7 @@ CARD_FILE = "README.md"
 RECIPE_FILE = "recipe/steer2edit.safetensors"
 """In a folder of its own: some programs load every .safetensors file beside a checkpoint as weights."""
 _ROWS = 64
-"""Of a weight, read at a time: a copy of the whole in fp32 takes longer to allocate than to compute with."""
+"""Part of a weight that is read at a time: a copy of the whole in fp32 is slower to allocate than to use."""
 _ROWS_A_TICK = 64 * _ROWS
 _KEPT = ("license", "license_name", "license_link", "language")
 _LICENCE_FILES = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")

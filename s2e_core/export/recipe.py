@@ -7,8 +7,6 @@ JSON with settings, selection, sites and provenance. The same edit always gives 
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,6 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from s2e_core.errors import RecipeError, SettingsError
+from s2e_core.files import write_whole
 from s2e_core.model import LoadedModel
 from s2e_core.settings_json import settings_entry, settings_from
 from s2e_core.spec import KINDS, ModelSpec, Site
@@ -40,12 +39,10 @@ class _Tensors(TypedDict):
 def save_edit(edit: WeightEdit, path: str | Path) -> Path:
     """Write an edit to one file, complete or not at all. Raises RecipeError where the file cannot be written."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    content = recipe_bytes(edit)
     try:
-        temporary.write_bytes(recipe_bytes(edit))
-        os.replace(temporary, path)
+        write_whole(path, lambda temporary: temporary.write_bytes(content))
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise RecipeError(
             f"The recipe {path.name} could not be written: {error.strerror}; choose another folder."
         ) from error

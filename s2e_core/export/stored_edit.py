@@ -29,9 +29,9 @@ class StoredChange:
     """Position in `spec.sites`."""
     piece: Piece
     left: Tensor
-    """(d,)"""
+    """Unit direction: (d,)"""
     right: Tensor
-    """(n,), the site's `right` at the piece's inputs"""
+    """Values (n,) of the site's `right` at the piece's inputs"""
 
     def applied(self, first: int, rows: Tensor) -> Tensor:
         """A block of stored rows, starting with row `first`, with the edit in it."""

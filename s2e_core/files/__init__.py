@@ -14,7 +14,7 @@ from .checkpoint import (
 )
 from .copying import Meter, Span, copied_beside, copy_file, open_source, write_files, write_pieces
 from .growing_file import GrowingFile, Kind, growing_file, held_lines
-from .staging import LEFTOVER, check_empty, staged
+from .staging import LEFTOVER, check_empty, staged, write_whole
 
 __all__ = [
     "Checkpoint",
@@ -41,4 +41,5 @@ __all__ = [
     "staged",
     "write_files",
     "write_pieces",
+    "write_whole",
 ]

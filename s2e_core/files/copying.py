@@ -1,7 +1,7 @@
-"""Bytes from file to file, piece by piece and counted, so that Stop takes effect within a large file.
+"""Copy bytes from file to file in counted pieces, so that Stop takes effect within a large file.
 
-Knows files and threads, nothing of models. What stays as it is can be copied by a second thread, while the first one
-computes what changes.
+Knows files and threads, nothing of models. A second thread can copy what stays the same while the first computes what
+changes.
 """
 
 from __future__ import annotations
@@ -21,25 +21,28 @@ from s2e_core.errors import Cancelled, ExportError
 from s2e_core.progress import Progress
 
 CHUNK = 1 << 22
-"""Bytes held in memory at a time."""
+"""Bytes in memory at a time."""
 PIECE = 1 << 18
-"""Bytes copied or written at a time. They stay in the processor's cache between reading and writing, and the file cache
-needs no large stretches of memory for them: writes of 1 MB were seen to take up to six times as long."""
+"""Bytes copied or written at a time.
+
+They stay in the processor's cache between reading and writing, and the file cache needs no large stretches of memory
+for them: writes of 1 MB took up to six times as long.
+"""
 TICK = 1 << 24
-"""Bytes after which progress is told at the latest."""
-_LOOK_SECONDS = 0.1
-"""Between two looks at what the other thread has copied."""
+"""Largest number of bytes between two reports of progress."""
+_POLL_SECONDS = 0.1
+"""Seconds between two looks at what the other thread has copied."""
 
 
 class Meter:
-    """Counts bytes and reports them to a progress callable, which may raise `Cancelled`.
+    """Counter of bytes that reports them to a progress callable, which may raise `Cancelled`.
 
-    Any thread may count; progress is told in the thread that calls `add` or `tell` alone.
+    Any thread may count; progress is reported only in the thread that calls `add`, `tell` or `still`.
     """
 
     def __init__(self, total: int, progress: Progress | None) -> None:
         self.done, self.total, self.progress = 0, total, progress
-        self._told, self._step = 0, min(total // 100, TICK)
+        self._last_report, self._step = 0, min(total // 100, TICK)
         self._lock = threading.Lock()
 
     def count(self, n_bytes: int) -> None:
@@ -51,21 +54,21 @@ class Meter:
         self.tell()
 
     def still(self) -> None:
-        """Tell progress again where it stands: something else takes its time, and can be stopped."""
+        """Report the same progress again, so that other work can be stopped too."""
         if self.progress is not None:
             self.progress(min(self.done, self.total), self.total)
 
     def tell(self) -> None:
         done = self.done
-        news = done > self._told and (done - self._told >= self._step or done >= self.total)
-        if self.progress is not None and news:
-            self._told = done
+        is_due = done > self._last_report and (done - self._last_report >= self._step or done >= self.total)
+        if self.progress is not None and is_due:
+            self._last_report = done
             self.progress(min(done, self.total), self.total)
 
 
 @dataclass(frozen=True)
 class Span:
-    """Bytes that go unchanged from one file to another, which exists already."""
+    """Bytes to copy unchanged from one file to another that already exists."""
 
     source: Path
     start: int
@@ -78,15 +81,15 @@ class Span:
 
 @contextmanager
 def copied_beside(spans: Sequence[Span], meter: Meter) -> Iterator[None]:
-    """Copy spans in a thread of their own while the block runs; they are complete when it is left.
+    """Copy spans in a second thread while the block runs; they are complete when the block is left.
 
-    Progress is told by the calling thread. An error in the block, Stop included, ends the copying; one in the copying
+    The calling thread reports progress. An error in the block, Stop included, ends the copying; an error in the copying
     is raised when the block is left.
     """
-    left = threading.Event()
+    stop = threading.Event()
 
     def count(n_bytes: int) -> None:
-        if left.is_set():
+        if stop.is_set():
             raise Cancelled("Stopped.")
         meter.count(n_bytes)
 
@@ -95,10 +98,10 @@ def copied_beside(spans: Sequence[Span], meter: Meter) -> Iterator[None]:
         try:
             yield
             while not copying.done():
-                wait([copying], timeout=_LOOK_SECONDS)
+                wait([copying], timeout=_POLL_SECONDS)
                 meter.tell()
         except BaseException:
-            left.set()
+            stop.set()
             raise
         copying.result()
 
@@ -116,15 +119,15 @@ def copy_file(source: Path, target: Path, meter: Meter) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with open_source(source) as reader, target.open("wb") as writer:
         copy_bytes(reader, writer, os.fstat(reader.fileno()).st_size, meter.add)
-        # Of the open file, which may have vanished from its folder meanwhile.
+        # The mode is read from the open file, which may have vanished from its folder.
         target.chmod(stat.S_IMODE(os.fstat(reader.fileno()).st_mode))
 
 
 def copy_bytes(reader: FileIO, writer: BinaryIO, n_bytes: int, count: Callable[[int], None]) -> None:
-    """Copy that many bytes from the reader's position. Raises ExportError where the file ends before.
+    """Copy `n_bytes` from the reader's position. Raises ExportError if the file ends before that.
 
-    All pieces go through one buffer: memory that is touched for the first time costs more than the copying. With it,
-    this is as fast as the copy inside the kernel that some systems offer.
+    All pieces go through one buffer, because memory that is touched for the first time costs more than the copying.
+    With it, this is as fast as the copy inside the kernel that some systems offer.
     """
     buffer = memoryview(bytearray(min(PIECE, n_bytes)))
     while n_bytes > 0:
@@ -137,13 +140,13 @@ def copy_bytes(reader: FileIO, writer: BinaryIO, n_bytes: int, count: Callable[[
 
 
 def write_pieces(writer: BinaryIO, content: memoryview) -> None:
-    """Write bytes that are in memory already."""
+    """Write bytes from memory, a piece at a time."""
     for first in range(0, len(content), PIECE):
         writer.write(content[first : first + PIECE])
 
 
 def open_source(path: Path) -> FileIO:
-    """A file of the model, to be read without a buffer. Raises ExportError where that is not possible any more."""
+    """Open a file of the model for reading without a buffer. Raises ExportError if it cannot be read any more."""
     try:
         return path.open("rb", buffering=0)
     except OSError as error:
@@ -154,7 +157,7 @@ def open_source(path: Path) -> FileIO:
 
 
 def write_files(folder: Path, files: Mapping[str, bytes], meter: Meter) -> None:
-    """Write small files whose content is known, by path relative to `folder`."""
+    """Write small files, given as content by path relative to `folder`."""
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)

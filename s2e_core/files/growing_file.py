@@ -1,7 +1,7 @@
-"""A file of JSON lines that grows while work goes on: a first line that says what was asked, then one line per result.
+"""A file of JSON lines that grows during work: a first line that describes the work, then one line per result.
 
-Knows JSON and the disk, not what the lines mean. Lines are on disk as soon as they are added; one that a killed process
-left half written is dropped when the file is opened again. While it is open nobody else writes into it.
+Knows JSON and the disk, not what the lines mean. Lines are on disk as soon as they are added; a line that a killed
+process left half written is dropped when the file is opened again. While it is open, no other process writes to it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 try:
     import fcntl
-except ImportError:  # Windows: two runs into one file are not told apart
+except ImportError:  # Windows: two runs that write to one file are not noticed
     fcntl = None  # type: ignore[assignment]
 
 from s2e_core.errors import S2EError
@@ -23,68 +23,69 @@ from s2e_core.errors import S2EError
 
 @dataclass(frozen=True, eq=False)
 class Kind:
-    """What such a file holds, and how a person is told of it."""
+    """Kind of growing file: its format, and the words for it in messages."""
 
     format: str
-    """At the beginning of its first line."""
+    """Name of the format, at the beginning of the first line."""
     name: str
-    """With an article: "a sweep"."""
+    """Name with an article: "a sweep"."""
     another: str
-    """One of another run, and what then differs: "another sweep: its questions or dice"."""
+    """Content of a file of another run, and what then differs: "another sweep: its questions or random seed"."""
     error: type[S2EError]
+    """Error to raise."""
 
 
 class GrowingFile:
-    """An open file: `lines` are those it held after its first one, as values."""
+    """Open growing file; `lines` are the values of the lines after the first when it was opened."""
 
     def __init__(self, file: TextIO, lines: list[Any], kind: Kind) -> None:
         self.lines = lines
         self._file, self._kind = file, kind
 
     def add(self, lines: Iterable[Mapping[str, Any]]) -> None:
-        """Write lines at the end. Raises the kind's error where the disk takes no more."""
+        """Write lines at the end. Raises the kind's error if the disk is full or fails."""
         try:
             self._file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
             self._file.flush()
         except OSError as error:
             with suppress(OSError):
-                self._file.close()  # else whoever closes it would meet the same error, without the sentence
+                self._file.close()  # a later close would raise the bare error again
             raise self._kind.error(
                 f"{Path(self._file.name).name} cannot be written any further ({error.strerror}). Make room and run the "
-                "same again: what it holds is kept."
+                "same command again: the file is kept."
             ) from error
 
 
 @contextmanager
 def growing_file(path: Path, about: Mapping[str, Any], kind: Kind) -> Iterator[GrowingFile]:
-    """Open the file to go on, or begin it; `about` is what its first line says beside the format.
+    """Open the file to resume, or create it; `about` is the content of its first line beside the format.
 
-    Raises the kind's error for a file of another run or of another kind, which stays as it is, for one that is damaged
-    or that another run is writing to, and where it cannot be written.
+    Raises the kind's error if the file is of another run or kind, is damaged, is being written by another run, or
+    cannot be written. The file then stays as it is.
     """
     try:
-        file = path.open("a", encoding="utf-8", newline="\n")  # which changes nothing of a file that is there
+        file = path.open("a", encoding="utf-8", newline="\n")  # an existing file stays as it is
     except OSError as error:
         raise kind.error(f"{path.name} cannot be written ({error.strerror}). Choose another file.") from error
     with file:
         _lock(file, path, kind)
         first = {"format": kind.format, **about}
-        lines, end = _whole_lines(path, kind)
+        lines, end = _read_complete_lines(path, kind)
         if lines and lines[0] != json.loads(json.dumps(first)):
-            raise kind.error(f"{path.name} holds {kind.another} differ. Choose another file.")
+            raise kind.error(f"{path.name} contains {kind.another} differ. Choose another file.")
         file.truncate(end)
-        held = GrowingFile(file, lines[1:], kind)
+        growing = GrowingFile(file, lines[1:], kind)
         if not lines:
-            held.add([first])
-        yield held
+            growing.add([first])
+        yield growing
 
 
 def held_lines(path: Path, kind: Kind) -> list[Any]:
-    """All whole lines of a file as values, the first one included; none where it is missing or barely begun.
+    """Return the values of all complete lines of a file, the first included; none if the file is missing or empty.
 
-    Another run may be writing to it. Raises the kind's error where it is of another kind, damaged, or cannot be read.
+    Another run may be writing to it. Raises the kind's error if it is of another kind, damaged, or cannot be read.
     """
-    return _whole_lines(path, kind)[0] if path.exists() else []
+    return _read_complete_lines(path, kind)[0] if path.exists() else []
 
 
 def _lock(file: TextIO, path: Path, kind: Kind) -> None:
@@ -97,18 +98,18 @@ def _lock(file: TextIO, path: Path, kind: Kind) -> None:
             f"Another run is writing to {path.name}. Wait until it has ended, or choose another file."
         ) from error
     except OSError:
-        pass  # disks over a network may know no locks
+        pass  # network disks may not support locks
 
 
-def _whole_lines(path: Path, kind: Kind) -> tuple[list[Any], int]:
-    """The values of all whole lines and the byte at which they end; none of what is a piece of a first line."""
+def _read_complete_lines(path: Path, kind: Kind) -> tuple[list[Any], int]:
+    """Return the values of all complete lines and the byte at which they end; no values for half a first line."""
     try:
         content = path.read_bytes()
     except OSError as error:
         raise kind.error(f"{path.name} cannot be read ({error.strerror}). Choose another file.") from error
-    begins, end = json.dumps({"format": kind.format})[:-1].encode(), content.rfind(b"\n") + 1
-    if not (content.startswith(begins) or (not end and begins.startswith(content))):
-        raise kind.error(f"{path.name} is not {kind.name} of this program. Choose such a file, or one that is new.")
+    beginning, end = json.dumps({"format": kind.format})[:-1].encode(), content.rfind(b"\n") + 1
+    if not (content.startswith(beginning) or (not end and beginning.startswith(content))):
+        raise kind.error(f"{path.name} is not {kind.name} of this program. Choose such a file, or a new one.")
     try:
         return [json.loads(line) for line in content[:end].decode("utf-8").split("\n")[:-1]], end
     except ValueError as error:

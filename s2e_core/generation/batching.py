@@ -36,7 +36,7 @@ PAUSE_SECONDS = 0.002
 """Pause between two parts so that a waiting thread can take the lock."""
 
 
-class Row(NamedTuple):
+class BatchRow(NamedTuple):
     """One row of a batch."""
 
     variant: int
@@ -59,7 +59,7 @@ def rows_that_fit(loaded: LoadedModel, tokens: int) -> int:
 def answers(
     loaded: LoadedModel,
     variants: Sequence[Variant],
-    rows: Sequence[Row],
+    rows: Sequence[BatchRow],
     *,
     max_new_tokens: int,
     temperature: float,
@@ -80,7 +80,7 @@ def answers(
     return answer_ids
 
 
-def _group_rows(loaded: LoadedModel, rows: Sequence[Row]) -> list[list[int]]:
+def _group_rows(loaded: LoadedModel, rows: Sequence[BatchRow]) -> list[list[int]]:
     """Indices of the rows that run together: all rows, or those of one length if padding would change the answers.
 
     A model without position ids counts padding as positions, as do some models with a cache of their own type; states
@@ -99,7 +99,7 @@ def _group_rows(loaded: LoadedModel, rows: Sequence[Row]) -> list[list[int]]:
 def _run_group(
     loaded: LoadedModel,
     variants: Sequence[Variant],
-    rows: Sequence[Row],
+    rows: Sequence[BatchRow],
     max_new_tokens: int,
     temperature: float,
     stops: Sequence[threading.Event],

@@ -17,7 +17,7 @@ from s2e_core.model import LoadedModel, is_text, prompt_ids
 from s2e_core.progress import Progress
 from s2e_core.values import Original, Variant
 
-from .batching import POLL_SECONDS, Row, answers, turn
+from .batching import POLL_SECONDS, BatchRow, answers, turn
 from .decoding import SharedDice, cut_at_end, decode, end_ids
 from .intervene import intervening
 
@@ -87,7 +87,7 @@ def generate_responses(
     responses = [""] * len(prompts)
     for first in range(0, len(order), batch_size):
         batch = order[first : first + batch_size]
-        rows = [Row(0, tuple(encoded[i]), seed + i) for i in batch]
+        rows = [BatchRow(0, tuple(encoded[i]), seed + i) for i in batch]
         tokens = answers(loaded, [variant], rows, max_new_tokens=max_new_tokens, temperature=temperature)
         for i, row in zip(batch, tokens, strict=True):
             responses[i] = loaded.tokenizer.decode(row, skip_special_tokens=True)

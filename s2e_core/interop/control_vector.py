@@ -5,14 +5,13 @@ Knows what llama.cpp reads. Such a file steers activations; it is not the edit o
 
 from __future__ import annotations
 
-import os
-import uuid
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from s2e_core.errors import InteropError
+from s2e_core.files import write_whole
 from s2e_core.values import SteeringDirections
 
 from .gguf_file import gguf_bytes
@@ -48,12 +47,9 @@ def save_control_vector(directions: SteeringDirections, path: str | Path) -> Pat
         "controlvector.layer_count": len(layers),
     }
     data = gguf_bytes(header, {f"direction.{layer}": vector for layer, vector in layers.items()})
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
+        write_whole(path, lambda temporary: temporary.write_bytes(data))
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise InteropError(f"{path.name} could not be written ({error.strerror}). Choose another folder.") from error
     return path
 

@@ -1,8 +1,8 @@
-"""GGUF files of a few F32 tensors, read and written: the form in which llama.cpp takes control vectors.
+"""Read and write GGUF files of a few F32 tensors, the format of llama.cpp's control vectors.
 
-Knows the layout (a header of typed entries, then tensors at aligned places), not what the tensors mean. Every length in
-a file is checked against what is left of it, so that a hostile one costs nothing; the format's own Python package walks
-through an array as long as it is claimed to be. The tests read and write with that package as well.
+Knows the layout (a header of typed entries, then tensors at aligned positions), not what the tensors mean. Every length
+in a file is checked against the rest of the file, so a hostile file costs nothing; the format's own Python package
+walks through an array of any claimed length. The tests read and write with that package as well.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ ALIGNMENT = 32
 _F32 = 0  # the code of the tensor type
 _UINT32, _STRING, _ARRAY = 4, 8, 9  # codes of header entries
 _SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
-"""Bytes of one number, by its code."""
+"""Bytes of one number by its code."""
 
 
 class GGUFError(ValueError):
-    """What is wrong with a file, as the end of a sentence."""
+    """Error in a file, worded as the end of a sentence."""
 
 
 @dataclass
 class _Cursor:
-    """A place in a file; whatever is beyond its end is an error."""
+    """Position in a file; reading beyond the end is an error."""
 
     data: memoryview
     at: int = 0
@@ -49,62 +49,66 @@ class _Cursor:
         try:
             return raw.decode()
         except UnicodeDecodeError:
-            raise GGUFError("a name in it is no text") from None
+            raise GGUFError("a name in it is not text") from None
 
 
 def read_gguf(data: bytes) -> tuple[dict[str, str | int], dict[str, Tensor]]:
-    """(the texts and 32-bit numbers of the header, the tensors by name as fp32 in torch's order of dimensions).
+    """Return (texts and 32-bit numbers of the header, fp32 tensors by name in torch's order of dimensions).
 
-    Raises GGUFError for anything but a little-endian file of version 2 or 3 whose tensors are all F32.
+    Raises GGUFError unless this is a little-endian file of version 2 or 3 whose tensors are all F32.
     """
     cursor = _Cursor(memoryview(data))
     if len(data) < 4 or bytes(cursor.take(4)) != MAGIC:
-        raise GGUFError("it does not begin as a GGUF file")
+        raise GGUFError("it does not begin like a GGUF file")
     version = cursor.number("I")
     if version not in (2, VERSION):
-        raise GGUFError(f"it has the version {version}, and 2 and 3 are read")
+        raise GGUFError(f"it has the version {version}, but only 2 and 3 can be read")
     n_tensors, n_entries = cursor.number("Q"), cursor.number("Q")
     header: dict[str, str | int] = {}
     for _ in range(n_entries):
-        name, value = cursor.text(), _entry(cursor, cursor.number("I"))
+        name, value = cursor.text(), _read_entry(cursor, cursor.number("I"))
         if value is not None:
             header[name] = value
-    places = [_place(cursor) for _ in range(n_tensors)]
+    entries = [_read_tensor_entry(cursor) for _ in range(n_tensors)]
     alignment = header.get("general.alignment", ALIGNMENT)
     if not isinstance(alignment, int) or alignment < 1:
-        raise GGUFError("its alignment is no number")
+        raise GGUFError("its alignment is not a positive whole number")
     start = math.ceil(cursor.at / alignment) * alignment
-    if 4 * sum(math.prod(shape) for _, shape, _ in places) > len(data):  # tensors that share bytes could be endless
+    if 4 * sum(math.prod(shape) for _, shape, _ in entries) > len(data):  # tensors that share bytes could be endless
         raise GGUFError("it is cut off")
-    tensors = {name: _tensor(data, start + offset, shape) for name, shape, offset in places}
-    if len(tensors) < len(places):
-        raise GGUFError("two of its tensors have one name")
+    tensors = {name: _read_tensor(data, start + offset, shape) for name, shape, offset in entries}
+    if len(tensors) < len(entries):
+        raise GGUFError("two of its tensors have the same name")
     return header, tensors
 
 
 def gguf_bytes(header: Mapping[str, str | int], tensors: Mapping[str, Tensor]) -> bytes:
-    """A GGUF file (version 3) with texts and 32-bit numbers in its header and tensors written as F32."""
+    """Encode a GGUF file (version 3) with texts and 32-bit numbers in its header and tensors as F32."""
     head = [MAGIC, struct.pack("<IQQ", VERSION, len(tensors), len(header))]
     for name, value in header.items():
-        head.append(_packed(name))
+        head.append(_pack_text(name))
         if isinstance(value, str):
-            head += [struct.pack("<I", _STRING), _packed(value)]
+            head += [struct.pack("<I", _STRING), _pack_text(value)]
         else:
             head.append(struct.pack("<II", _UINT32, value))
     body: list[bytes] = []
     offset = 0
     for name, tensor in tensors.items():
         shape = tuple(reversed(tensor.shape))
-        head += [_packed(name), struct.pack(f"<I{len(shape)}Q", len(shape), *shape), struct.pack("<IQ", _F32, offset)]
+        head += [
+            _pack_text(name),
+            struct.pack(f"<I{len(shape)}Q", len(shape), *shape),
+            struct.pack("<IQ", _F32, offset),
+        ]
         raw = tensor.detach().to("cpu", torch.float32).contiguous().numpy().astype("<f4").tobytes()
         body.append(raw + bytes(-len(raw) % ALIGNMENT))
         offset += len(body[-1])
-    whole = b"".join(head)
-    return whole + bytes(-len(whole) % ALIGNMENT) + b"".join(body)
+    header_bytes = b"".join(head)
+    return header_bytes + bytes(-len(header_bytes) % ALIGNMENT) + b"".join(body)
 
 
-def _entry(cursor: _Cursor, kind: int) -> str | int | None:
-    """One entry's value; None for those that nobody here asks for."""
+def _read_entry(cursor: _Cursor, kind: int) -> str | int | None:
+    """Read the value of one entry; None for a type that no caller needs."""
     if kind == _STRING:
         return cursor.text()
     if kind == _UINT32:
@@ -121,7 +125,7 @@ def _entry(cursor: _Cursor, kind: int) -> str | int | None:
 def _skip_array(cursor: _Cursor) -> None:
     kind, length = cursor.number("I"), cursor.number("Q")
     if kind == _STRING:
-        for _ in range(length):  # each takes 8 bytes at least, so the end of the file ends this
+        for _ in range(length):  # each takes at least 8 bytes, so the end of the file ends the loop
             cursor.take(cursor.number("Q"))
     elif kind in _SIZES:
         cursor.take(length * _SIZES[kind])
@@ -129,8 +133,8 @@ def _skip_array(cursor: _Cursor) -> None:
         raise GGUFError(f"its header has an array of the type {kind}")
 
 
-def _place(cursor: _Cursor) -> tuple[str, tuple[int, ...], int]:
-    """(name, shape, offset) of one tensor."""
+def _read_tensor_entry(cursor: _Cursor) -> tuple[str, tuple[int, ...], int]:
+    """Read (name, shape, offset) of one tensor."""
     name, n_dims = cursor.text(), cursor.number("I")
     if not 1 <= n_dims <= 4:
         raise GGUFError(f"{ascii(name[:40])} has {n_dims} dimensions")
@@ -141,7 +145,7 @@ def _place(cursor: _Cursor) -> tuple[str, tuple[int, ...], int]:
     return name, shape, offset
 
 
-def _tensor(data: bytes, start: int, shape: tuple[int, ...]) -> Tensor:
+def _read_tensor(data: bytes, start: int, shape: tuple[int, ...]) -> Tensor:
     n_bytes = 4 * math.prod(shape)
     if start + n_bytes > len(data):
         raise GGUFError("it is cut off")
@@ -149,6 +153,6 @@ def _tensor(data: bytes, start: int, shape: tuple[int, ...]) -> Tensor:
     return torch.tensor(values, dtype=torch.float32).view(shape)
 
 
-def _packed(text: str) -> bytes:
+def _pack_text(text: str) -> bytes:
     raw = text.encode()
     return struct.pack("<Q", len(raw)) + raw

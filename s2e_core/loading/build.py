@@ -1,8 +1,7 @@
-"""Build a model from its folder straight where it is to be: on one device, spread over several, or left on the disk.
+"""Build a model directly on its target: on one device, spread over several, or left on the disk.
 
-Knows transformers' loading and accelerate's device maps. What stays on the disk is read from the checkpoint's own
-files; what transformers stores otherwise than the files have it (fused experts) goes to a folder that is removed with
-the model.
+Knows transformers' loading and accelerate's device maps. Weights on the disk are read from the checkpoint's own files;
+those that transformers rearranges (fused experts) go to a temporary folder that is removed with the model.
 """
 
 from __future__ import annotations
@@ -23,15 +22,15 @@ from s2e_core.files import Checkpoint
 from s2e_core.model import SPREAD, Quantize
 
 from .memory import WORKING_SHARE, available_memory
-from .quantized import keep_order, quantizer, stored_method, turn_back
+from .quantized import keep_weight_layout, quantization_settings, request_dequantizing, stored_method
 from .quanto_file import MAP, read_quanto
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Target: TypeAlias = torch.device | Literal["auto", "disk"]
-TIED = 2
-"""A model may have so many times the weights of its files, where some stand for others."""
+MAX_TIED_RATIO = 2
+"""Largest ratio of a model's weights to those in its files, which store tied weights once."""
 
 
 def read_model(
@@ -42,12 +41,10 @@ def read_model(
     max_memory: Mapping[str, int] | None = None,
     quantize: Quantize | None = None,
 ) -> tuple[PreTrainedModel, tuple[str, ...], tuple[str, ...]]:
-    """(model in eval mode, names of weights that the files lack, and of those that it does not use).
+    """Return (model in eval mode, names of weights that the files lack, names of stored weights without a use).
 
-    dtype None keeps the stored one.
-
-    `target` "auto" spreads the model; "disk" leaves every weight in the files, to be read one at a time. Raises what
-    transformers raises.
+    `dtype` None keeps the stored one. `target` "auto" spreads the model; "disk" leaves every weight in the files, to be
+    read one at a time. Raises what transformers raises, and ModelLoadError if the files do not allow `target`.
     """
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     if (folder / MAP).is_file():
@@ -56,17 +53,18 @@ def read_model(
         model, missing, unused = read_quanto(folder, config, target)
         return model.eval().requires_grad_(False), missing, unused
     method = stored_method(config.to_dict())
-    turn_back(config, method)
+    request_dequantizing(config, method)
     options: dict[str, Any] = {"device_map": _device_map(target)}
-    kept = None
+    offload_folder = None
     if isinstance(target, str):
-        logging.getLogger("accelerate.big_modeling").setLevel(logging.ERROR)  # we tell what lies on the disk ourselves
-        kept = tempfile.mkdtemp(prefix="s2e-offloaded-")
-        options["offload_folder"] = kept
+        # residence.py reports what stays on the disk.
+        logging.getLogger("accelerate.big_modeling").setLevel(logging.ERROR)
+        offload_folder = tempfile.mkdtemp(prefix="s2e-offloaded-")
+        options["offload_folder"] = offload_folder
         if target == SPREAD:
-            options["max_memory"] = budget(max_memory, gpus_alone=quantize is not None or method == "bitsandbytes")
+            options["max_memory"] = budget(max_memory, only_gpus=quantize is not None or method == "bitsandbytes")
     if quantize is not None:
-        options["quantization_config"] = quantizer(quantize, dtype)
+        options["quantization_config"] = quantization_settings(quantize, dtype)
     try:
         model, report = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -78,18 +76,18 @@ def read_model(
             **options,
         )
     except BaseException:
-        _remove(kept)
+        _remove(offload_folder)
         raise
-    weakref.finalize(model, _remove, kept)
-    keep_order(model)
+    weakref.finalize(model, _remove, offload_folder)
+    keep_weight_layout(model)
     missing, unused = (tuple(sorted(report[name])) for name in ("missing_keys", "unexpected_keys"))
     return model.eval().requires_grad_(False), missing, unused
 
 
-def describes_more(folder: Path, checkpoint: Checkpoint) -> bool:
-    """Whether config.json describes far more weights than the files hold.
+def config_exceeds_files(folder: Path, checkpoint: Checkpoint) -> bool:
+    """Check whether config.json describes far more weights than the files contain.
 
-    transformers would make up the rest, in memory, before it says that anything is missing. Raises what it raises.
+    transformers would allocate the rest in memory before it reports anything missing. Raises what transformers raises.
     """
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     stored = checkpoint.tensors().values()
@@ -98,27 +96,28 @@ def describes_more(folder: Path, checkpoint: Checkpoint) -> bool:
         return True
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    return sum(parameter.numel() for parameter in model.parameters()) > TIED * sum(tensor.numel for tensor in stored)
+    n_stored = sum(tensor.numel for tensor in stored)
+    return sum(parameter.numel() for parameter in model.parameters()) > MAX_TIED_RATIO * n_stored
 
 
-def budget(asked: Mapping[str, int] | None, *, gpus_alone: bool = False) -> dict[str | int, int]:
-    """Bytes that a spread model may take, per device: what was asked for, else what is free less room to work in.
+def budget(max_memory: Mapping[str, int] | None, *, only_gpus: bool = False) -> dict[str | int, int]:
+    """Return the bytes that a spread model may take per device: `max_memory`, else what is free less working memory.
 
-    Raises ModelLoadError for a limit of a place that this machine does not have, or that the model may not use.
+    Raises ModelLoadError if `max_memory` names a device that this machine does not have or the model cannot use.
     """
     free = {str(n): available_memory(torch.device("cuda", n)) or 0 for n in range(torch.cuda.device_count())}
     if torch.backends.mps.is_available():
         free["mps"] = available_memory(torch.device("mps")) or 0
-    elif not (gpus_alone and free):  # a quantised model runs on GPUs alone, or on a CPU alone
+    elif not (only_gpus and free):  # a quantised model runs on GPUs only, or on a CPU only
         free["cpu"] = available_memory(torch.device("cpu")) or 0
-    limits = {place: int(n / WORKING_SHARE) for place, n in free.items()}
-    if unknown := [place for place in asked or {} if place not in limits]:
+    limits = {name: int(n / WORKING_SHARE) for name, n in free.items()}
+    if unknown := [name for name in max_memory or {} if name not in limits]:
         raise ModelLoadError(
-            f"A limit of memory was given for {unknown[0]} (--max-memory), and this model can be spread over "
-            f"{' and '.join(limits)} here. Name one of these."
+            f"--max-memory sets a limit for {unknown[0]}, but this model can be spread only over "
+            f"{' and '.join(limits)} here. Choose one of these."
         )
-    limits |= asked or {}
-    return {int(place) if place.isdigit() else place: n for place, n in limits.items()}
+    limits |= max_memory or {}
+    return {int(name) if name.isdigit() else name: n for name, n in limits.items()}
 
 
 def _device_map(target: Target) -> Any:

@@ -1,12 +1,13 @@
-"""What a model's config.json says before anything else is read: its type, its task, and whether it needs code.
+"""Check what a model's config.json says of its type, its task and its need for code.
 
-Knows the model types of transformers by name. Runs nothing and loads no weight.
+This happens before anything else is read. Knows the model types of transformers by name; loads no weight.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,38 +21,37 @@ from s2e_core.model import refuse_by_name
 from .quantized import check_stored, stored_method
 
 OTHER_TASKS = re.compile(r"For(MaskedLM|\w*Classification|QuestionAnswering|MultipleChoice|PreTraining)$")
-"""Of a class name: models whose weights lack what continues a text, or that see the words to come."""
+"""Classes of models that cannot continue a text: they have no language model head, or attend to later tokens."""
 
 
-def check_config(file: Path, model_id: str) -> None:
-    """Raise ModelLoadError, with what to do, unless it is a causal language model that transformers can build.
+def check_config(config: Mapping[str, Any], model_id: str) -> None:
+    """Raise ModelLoadError unless `config` is that of a causal language model that transformers can build.
 
-    Raises UnsupportedModelError for one of a type that cannot be edited whatever its weights are.
+    Raises UnsupportedModelError if no model of this type can be edited, whatever its weights are.
     """
-    config = read_json(file, model_id)
     model_type = str(config.get("model_type", ""))
     if model_type not in CONFIG_MAPPING:
-        raise ModelLoadError(_unknown(model_id, model_type, needs_code="auto_map" in config))
+        raise ModelLoadError(_explain_unknown_type(model_id, model_type, needs_code="auto_map" in config))
     classes = [str(name) for name in config.get("architectures") or ()]
     check_stored(stored_method(config), model_id)
-    why = ""
+    reason = ""
     if classes and all(OTHER_TASKS.search(name) for name in classes):
-        why = "it does not continue a text"
+        reason = "it does not continue a text"
     elif model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        why = (
-            f"transformers {transformers.__version__} has the type {model_type}, for another task, or for images or "
-            "sound beside text, and not as a model of text alone"
+        reason = (
+            f"transformers {transformers.__version__} has the type {model_type} only for another task, or for images "
+            "or sound beside text"
         )
-    if why:
+    if reason:
         raise ModelLoadError(
-            f"{model_id} is no causal language model ({', '.join(classes) or model_type}): {why}. Choose a model that "
-            "generates text, such as a Llama, Qwen or Gemma."
+            f"{model_id} is not a causal language model ({', '.join(classes) or model_type}): {reason}. Choose a "
+            "model that generates text, such as a Llama, Qwen or Gemma."
         )
     refuse_by_name(model_type)
 
 
 def read_json(file: Path, model_id: str) -> dict[str, Any]:
-    """A settings file of a model. Raises ModelLoadError, naming it, where it is not the JSON object it should be."""
+    """Read a settings file of a model. Raises ModelLoadError if the file is not a JSON object."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -63,14 +63,14 @@ def read_json(file: Path, model_id: str) -> dict[str, Any]:
     return content
 
 
-def _unknown(model_id: str, model_type: str, *, needs_code: bool) -> str:
+def _explain_unknown_type(model_id: str, model_type: str, *, needs_code: bool) -> str:
     if needs_code:
         return (
             f"{model_id} could not be loaded: it needs code from its own repository (auto_map), which this program "
             "never runs. Choose a model whose type is part of transformers."
         )
-    named = f'the model type "{model_type[:60]}"' if model_type else "no model type"
+    type_words = f'the model type "{model_type[:60]}"' if model_type else "no model type"
     return (
-        f"{model_id} could not be loaded: its config.json has {named}, which transformers "
+        f"{model_id} could not be loaded: its config.json has {type_words}, which transformers "
         f"{transformers.__version__} does not know. Choose another model, or a version of it in transformers' format."
     )

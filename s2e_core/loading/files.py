@@ -1,13 +1,16 @@
-"""A model's files: found in a folder or brought from the Hub, and checked as far as they tell before anything is built.
+"""Find the files of a model, in a folder or on the Hub, and check them before anything is built.
 
-Knows configuration, settings files and the headers of the weights; reads no weight and builds no model.
+Reads the configuration, the settings files and the headers of the weights; reads no weight and builds no model.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from s2e_core.bundled import BUNDLED_FOLDER
 from s2e_core.errors import ExportError, ModelLoadError
 from s2e_core.files import INDEX, SINGLE, Checkpoint, open_checkpoint
 from s2e_core.progress import Progress
@@ -15,16 +18,16 @@ from s2e_core.progress import Progress
 from . import hub
 from .config import check_config, read_json
 from .file_names import CONFIG, check_names
-from .quantized import check_stored, check_unstated, stored_method
+from .quantized import check_number_formats, check_stored, stored_method
 from .quanto_file import MAP
 
 BUNDLED = "bundled"
-BUNDLED_MODEL = Path(__file__).resolve().parents[2] / "assets" / "demo_model"
+BUNDLED_MODEL = BUNDLED_FOLDER / "demo_model"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 SETTINGS_FILES = (
     TOKENIZER_CONFIG, "tokenizer.json", "special_tokens_map.json", "added_tokens.json", "generation_config.json"
 )  # fmt: skip
-"""Beside config.json; a folder need not have them."""
+"""Settings files beside config.json, all optional."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,66 +36,72 @@ class ModelFiles:
 
     folder: Path
     model_id: str
-    """To show and to record."""
+    """Name to show and to record."""
     revision: str | None
+    """Commit on the Hub; None for a folder outside the Hub's cache."""
+    config: Mapping[str, Any]
+    """Content of config.json."""
     checkpoint: Checkpoint
     method: str | None
-    """How the weights are quantised; None where they are not."""
+    """Method by which the stored weights are quantised; None if they are not."""
 
 
 def find_files(source: str | Path, *, revision: str | None = None, progress: Progress | None = None) -> ModelFiles:
-    """The files of "bundled", a local folder or a Hub id, which may name its revision itself: owner/name@revision.
+    """Find the files of "bundled", a local folder or a Hub id, which may include a revision: owner/name@revision.
 
-    `progress` counts the bytes of a download. Raises ModelLoadError for files that cannot be read, are damaged or no
-    causal language model, and UnsupportedModelError for a type that cannot be edited.
+    `progress` receives the bytes of a download. Raises ModelLoadError if the files cannot be read, are damaged or are
+    not a causal language model, and UnsupportedModelError if the model's type cannot be edited.
     """
-    folder, model_id, found = _located(source, revision, progress)
-    check_config(folder / CONFIG, model_id)
+    folder, model_id, commit = _locate(source, revision, progress)
+    config = read_json(folder / CONFIG, model_id)
+    check_config(config, model_id)
     for name in SETTINGS_FILES:
         if (folder / name).is_file():
             read_json(folder / name, model_id)
-    method = stored_method(read_json(folder / CONFIG, model_id)) or ("quanto" if (folder / MAP).is_file() else None)
+    method = stored_method(config) or ("quanto" if (folder / MAP).is_file() else None)
     check_stored(method, model_id)
-    checkpoint = _checkpoint(folder, model_id)
-    check_unstated({name: tensor.dtype for name, tensor in checkpoint.tensors().items()}, method, model_id)
-    return ModelFiles(folder, model_id, found, checkpoint, method)
+    checkpoint = _open_checkpoint(folder, model_id)
+    check_number_formats({name: tensor.dtype for name, tensor in checkpoint.tensors().items()}, method, model_id)
+    return ModelFiles(folder, model_id, commit, config, checkpoint, method)
 
 
-def _located(source: str | Path, revision: str | None, progress: Progress | None) -> tuple[Path, str, str | None]:
-    """(folder, model id, revision)."""
+def _locate(source: str | Path, revision: str | None, progress: Progress | None) -> tuple[Path, str, str | None]:
+    """Return (folder, model id, revision)."""
     folder = BUNDLED_MODEL if source == BUNDLED else Path(source)
     try:
         if folder.is_dir():
             folder = folder.resolve()
             check_names(folder.name, [path.name for path in folder.iterdir()])
-            return folder, *_snapshot(folder)
+            return folder, *_read_snapshot_name(folder)
         is_file = folder.is_file()
-    except OSError as error:  # a folder of somebody else, a name that is too long
+    except OSError as error:  # no permission, or a name that is too long
         raise ModelLoadError(f"The folder {folder.name[:80]} cannot be opened ({error.strerror}).") from error
     if is_file:
         if folder.suffix == ".gguf":
             check_names(folder.name, [folder.name])
-        raise ModelLoadError(f"{folder.name} is a file. Name the folder that holds the whole model.")
+        raise ModelLoadError(f"{folder.name} is a file. Name the folder that contains the whole model.")
     if folder.is_absolute() or str(source).startswith("."):
-        raise ModelLoadError(f"There is no model folder {folder.name}. Choose an existing folder or a Hub id.")
+        raise ModelLoadError(f"The model folder {folder.name} does not exist. Choose an existing folder or a Hub id.")
     if revision is None:
         source, revision = hub.split_revision(source)
     downloaded = hub.download(str(source), revision, progress=progress)
     return downloaded, str(source), downloaded.name  # a snapshot's folder is named after its commit
 
 
-def _snapshot(folder: Path) -> tuple[str, str | None]:
-    """(model id, revision) of a folder; one in the Hub's cache is named after its commit alone."""
+def _read_snapshot_name(folder: Path) -> tuple[str, str | None]:
+    """Return (model id, revision) of a folder; a folder in the Hub's cache is named after its commit alone."""
     repository = folder.parents[1].name if folder.parent.name == "snapshots" else ""
     if not repository.startswith("models--"):
         return folder.name, None
     return repository.removeprefix("models--").replace("--", "/"), folder.name
 
 
-def _checkpoint(folder: Path, model_id: str) -> Checkpoint:
-    """The headers of the weights: a damaged file is told before anything is built."""
-    if not any((folder / name).exists() for name in (SINGLE, INDEX)):  # names without files
-        raise ModelLoadError(f"The weights of {model_id} are links to files that are gone. Download the model again.")
+def _open_checkpoint(folder: Path, model_id: str) -> Checkpoint:
+    """Read the headers of the weights, so that a damaged file is reported before anything is built."""
+    if not any((folder / name).exists() for name in (SINGLE, INDEX)):  # broken links
+        raise ModelLoadError(
+            f"The weights of {model_id} are links to files that no longer exist. Download the model again."
+        )
     try:
         return open_checkpoint(folder)
     except ExportError as error:

@@ -1,7 +1,7 @@
 """Load a model and its tokenizer, read-only, with everything the other stages need to know about it.
 
-Knows devices and dtypes, and puts together what the files, transformers and the checks of a built model say. Only
-safetensors weights are read and no code from a repository is ever run.
+Combines what the files, transformers and the checks of a built model report. Only safetensors weights are read, and no
+code from a repository is ever run.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from s2e_core.model import (
 from s2e_core.progress import Progress
 from s2e_core.spec import ModelSpec
 
-from .build import Target, describes_more, read_model
+from .build import Target, config_exceeds_files, read_model
 from .file_names import check_vocabulary
 from .files import ModelFiles, find_files
 from .memory import available_memory, is_out_of_memory, memory_need, refuse_hopeless, weights_bytes
-from .messages import lacking_weights, other_shapes, unreadable_model, unreadable_tokenizer
-from .originals import check_originals, difference, same_sites
+from .messages import explain_missing_weights, explain_model_error, explain_other_shapes, explain_tokenizer_error
+from .originals import check_originals, describe_difference, merge_specs
 from .quantized import check_quantize
 from .residence import residence_warnings
 from .tokenizer import load_tokenizer, text_warnings
@@ -58,99 +58,109 @@ def load_model(
 ) -> LoadedModel:
     """Load a causal language model from "bundled", a local folder or a Hub id, and verify its heads and neurons.
 
-    By default it runs on the GPU in the stored dtype where there is one, else on the CPU in fp32 (a CPU without
-    matrix instructions for bf16 is several times slower in it). The device "auto" spreads a model over all GPUs and
-    the memory, at most `max_memory` bytes of each ("cpu", "0", "1", ...), and leaves the rest on the disk. `quantize`
-    runs it in fewer bits; scores and exports keep to the weights of the files. Where the files of `source` are
-    quantised themselves, `originals` names the full-precision ones that they were made from: these are then scored,
-    edited and exported, and the result is theirs by name. `progress` counts the bytes of a download; raising Cancelled
-    in it stops. Raises ModelLoadError for a source that cannot be read, is damaged, larger than the memory or made
-    from other originals, and UnsupportedModelError for a model whose components cannot be located.
+    By default the model runs on a GPU in its stored dtype, or without a GPU on the CPU in fp32 (a CPU without matrix
+    instructions for bf16 is several times slower in bf16). The device "auto" spreads a model over all GPUs and the
+    CPU, with at most `max_memory` bytes on each ("cpu", "0", "1", ...), and leaves the rest on the disk. `quantize`
+    runs the model in fewer bits; scores and exports still use the weights of the files. If the files of `source` are
+    quantised themselves, `originals` names the full-precision files that they were made from: these are then scored,
+    edited and exported, and the result has their name. `progress` receives the bytes of a download and may raise
+    Cancelled to stop it.
+
+    Raises ModelLoadError if a source cannot be read, is damaged, does not fit into memory or was not made from
+    `originals`, and UnsupportedModelError if the components of the model cannot be located.
     """
     files = find_files(source, revision=revision, progress=progress)
     check_quantize(quantize, files.method, files.model_id)
-    own = files
+    full_files = files
     if originals is not None:
-        own = find_files(originals, progress=progress)
-        check_originals(files, own)
-    check_vocabulary(own.model_id, [path.name for path in own.folder.iterdir()])
-    chosen: Target = SPREAD if device == SPREAD else default_device() if device is None else _device(device)
-    if max_memory is not None and chosen != SPREAD:
-        raise ModelLoadError("Limits of memory (--max-memory) need --device auto, which spreads the model. Add it.")
-    # Quantised files say themselves in what they are to be computed, and their libraries know no other way.
-    kept = None if files.method is not None else dtype or _dtype(chosen, files.checkpoint)
+        full_files = find_files(originals, progress=progress)
+        check_originals(files, full_files)
+    check_vocabulary(full_files.model_id, [path.name for path in full_files.folder.iterdir()])
+    target: Target = SPREAD if device == SPREAD else default_device() if device is None else _resolve_device(device)
+    if max_memory is not None and target != SPREAD:
+        raise ModelLoadError("--max-memory needs --device auto, which spreads the model. Add --device auto.")
+    # Quantised files fix the dtype of the computation, and their libraries support no other.
+    run_dtype = None if files.method is not None else dtype or _default_dtype(target, files.checkpoint)
     warnings: tuple[str, ...] = ()
-    if isinstance(chosen, torch.device):
-        need = memory_need(files.checkpoint, chosen, kept, quantize=quantize, method=files.method)
+    if isinstance(target, torch.device):
+        need = memory_need(files.checkpoint, target, run_dtype, quantize=quantize, method=files.method)
         refuse_hopeless(files.model_id, files.checkpoint, need, method=files.method)
         warnings = (need.warning,) if need.warning else ()
     run_from = ""
-    if own is not files:  # a worker on another machine has the Hub's in common, or a folder
+    if full_files is not files:  # a worker on another machine finds the same files on the Hub or in a shared folder
         run_from = str(files.folder) if Path(source).is_dir() else f"{files.model_id}@{files.revision}"
-    asked = Placement(str(chosen), kept, max_memory, quantize, run_from)
+    placement = Placement(str(target), run_dtype, max_memory, quantize, run_from)
     try:
-        loaded = _verified(files, own, chosen, asked)
+        loaded = _build_and_verify(files, full_files, target, placement)
     except (MemoryError, RuntimeError, S2EError) as error:
         if not is_out_of_memory(error):
             raise
         raise ModelLoadError(
-            f"{files.model_id} does not fit into the memory of {_named(chosen)}. Choose a smaller model, a smaller "
-            "dtype, fewer bits (--quantize int8 or int4), or --device auto."
+            f"{files.model_id} does not fit into the memory of {_device_name(target)}. Choose a smaller model, a "
+            "smaller dtype, fewer bits (--quantize int8 or int4), or --device auto."
         ) from error
     if files.method is not None and dtype not in (None, loaded.model.dtype):
-        warnings += (f"Quantised files say themselves in what they are computed: {dtype} was asked for in vain.",)
+        warnings += (f"The files are quantised and set their own number format: {dtype} was ignored.",)
     return replace(loaded, warnings=(*loaded.warnings, *warnings))
 
 
-def _verified(files: ModelFiles, own: ModelFiles, target: Target, asked: Placement) -> LoadedModel:
-    """`own` are the files that are scored and exported: `files` themselves, or their originals."""
-    model, unused = _read(files, target, asked)
-    tokenizer, warnings = _tokenizer(own)
-    precise = None
-    if asked.quantize is not None or own is not files:  # the model once more, all of it left in the files
-        precise, unused = _read(own, "disk", Placement())
-        _refuse_not_finite(precise, own.model_id)
+def _build_and_verify(files: ModelFiles, full_files: ModelFiles, target: Target, placement: Placement) -> LoadedModel:
+    """`full_files` are scored and exported: `files` themselves, or their originals."""
+    model, unused = _build(files, target, placement)
+    tokenizer, warnings = _read_tokenizer(full_files)
+    full_precision = None
+    if placement.quantize is not None or full_files is not files:  # a second model, whose weights stay in the files
+        full_precision, unused = _build(full_files, "disk", Placement())
+        _refuse_not_finite(full_precision, full_files.model_id)
     _refuse_not_finite(model, files.model_id)
-    embedded = embedding(model)
-    vocabulary = None if embedded is None else int(embedded.get_parameter("weight").shape[0])
-    warnings = (*warnings, *text_warnings(tokenizer, own.model_id, vocabulary), *_unused_warning(unused))
+    module = embedding(model)
+    vocabulary = None if module is None else int(module.get_parameter("weight").shape[0])
+    warnings = (*warnings, *text_warnings(tokenizer, full_files.model_id, vocabulary), *_describe_unused(unused))
     spec = verify_sites(model, find_sites(model))
-    if precise is not None:
-        spec = _full_spec(model, spec, precise, files, own)
+    if full_precision is not None:
+        spec = _match_sites(model, spec, full_precision, files, full_files)
     loaded = LoadedModel(
         model=model,
         tokenizer=tokenizer,
         spec=spec,
-        model_id=own.model_id,
-        revision=own.revision,
-        source=own.folder,
-        fingerprint=fingerprint(precise or model, spec),
-        precise=precise,
-        placement=asked,
+        model_id=full_files.model_id,
+        revision=full_files.revision,
+        source=full_files.folder,
+        fingerprint=fingerprint(full_precision or model, spec),
+        precise=full_precision,
+        placement=placement,
         stored_quantized=files.method or "",
     )
     return replace(loaded, warnings=(*warnings, *residence_warnings(loaded)))
 
 
-def _full_spec(
-    model: PreTrainedModel, spec: ModelSpec, precise: PreTrainedModel, files: ModelFiles, own: ModelFiles
+def _match_sites(
+    model: PreTrainedModel,
+    spec: ModelSpec,
+    full_precision: PreTrainedModel,
+    files: ModelFiles,
+    full_files: ModelFiles,
 ) -> ModelSpec:
-    """The sites of the full-precision files. Raises ModelLoadError where `model` is not the same in fewer bits."""
-    full = find_sites(precise)
-    found = same_sites(spec, full)
-    other = "it has other heads and neurons" if found is None else difference(model, spec, precise, full)
-    if found is not None and other is None:
-        return found
-    if own is files:
-        raise ModelLoadError(f"Quantised, {files.model_id} is another model: {other}. Load it without --quantize.")
+    """Return the sites of the full-precision files. Raises ModelLoadError if `model` is not the same in fewer bits."""
+    full_spec = find_sites(full_precision)
+    common_spec = merge_specs(spec, full_spec)
+    other = "it has other heads and neurons"
+    if common_spec is not None:
+        other = describe_difference(model, spec, full_precision, full_spec) or ""
+        if not other:
+            return common_spec
+    if full_files is files:
+        raise ModelLoadError(
+            f"Quantising {files.model_id} makes it another model: {other}. Load it without --quantize."
+        )
     raise ModelLoadError(
-        f"{own.model_id} is not the model that {files.model_id} was made from: {other}. Give --originals the "
+        f"{full_files.model_id} is not the model that {files.model_id} was made from: {other}. Give --originals the "
         "full-precision files of the same model."
     )
 
 
-def _unused_warning(unused: tuple[str, ...]) -> tuple[str, ...]:
-    """Parts for images, layers beyond the configured depth, leftovers of a training: a person may have meant them."""
+def _describe_unused(unused: tuple[str, ...]) -> tuple[str, ...]:
+    """Warn of stored weights without a use: parts for images, extra layers or remains of training may be meant."""
     if not unused:
         return ()
     if len(unused) == 1:
@@ -161,83 +171,84 @@ def _unused_warning(unused: tuple[str, ...]) -> tuple[str, ...]:
     )
 
 
-def _dtype(target: Target, checkpoint: Checkpoint) -> torch.dtype | None:
-    """fp32 on a CPU; None, as stored, on a GPU, and where a spread model would not fit into memory as fp32."""
+def _default_dtype(target: Target, checkpoint: Checkpoint) -> torch.dtype | None:
+    """fp32 on a CPU; None (as stored) on a GPU, and if a spread model would not fit into memory as fp32."""
     if isinstance(target, torch.device):
         return torch.float32 if target.type == "cpu" else None
-    cpu_alone = default_device().type == "cpu"
+    only_cpu = default_device().type == "cpu"
     fits = weights_bytes(checkpoint, torch.float32) <= (available_memory(torch.device("cpu")) or 0)
-    return torch.float32 if cpu_alone and fits else None
+    return torch.float32 if only_cpu and fits else None
 
 
-def _named(target: Target) -> str:
+def _device_name(target: Target) -> str:
     return str(target) if isinstance(target, torch.device) else "this machine"
 
 
 def default_device() -> torch.device:
-    """The fastest device of this machine."""
+    """Choose the fastest device of this machine."""
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def _device(device: str | torch.device) -> torch.device:
+def _resolve_device(device: str | torch.device) -> torch.device:
     try:
-        found = torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError):  # an unknown name, or a kind of device this build of torch lacks
-        found = torch.device("meta")
-    if found.type == "meta":  # shapes without numbers
+        torch_device = torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError):  # an unknown name, or a kind of device that this build of torch lacks
+        torch_device = torch.device("meta")
+    if torch_device.type == "meta":  # shapes without numbers
         raise ModelLoadError(f"This machine has no device {device}. Use cpu, or the name of an existing GPU.")
-    return found
+    return torch_device
 
 
 def fingerprint(model: PreTrainedModel, spec: ModelSpec) -> str:
-    """SHA-256 over the names, shapes and the row and column sums of the weights of all sites, hexadecimal.
+    """Return the SHA-256 over the names, shapes and the row and column sums of the weights of all sites, hexadecimal.
 
-    The sums are of the bits of the bf16 values, as whole numbers: exact on every device, changed by any one value, and
-    the same whether the checkpoint was loaded as bf16 or fp32.
+    The bits of the bf16 values are summed as integers: the sums are exact on every device, change with any single
+    value, and are the same whether the checkpoint was loaded as bf16 or fp32.
     """
     digest = hashlib.sha256(spec.model_type.encode())
     for site in spec.sites:
         bits = held_weight(model, site).to(torch.bfloat16).view(torch.int16)
         digest.update(f"{site.name} {site.n_components} {site.width} {tuple(bits.shape)}".encode())
-        for dim in (0, 1):  # the matrices of fused experts one below the other
+        for dim in (0, 1):  # fused experts: their matrices are stacked as rows
             digest.update(bits.flatten(0, -2).sum(dim, dtype=torch.int64).cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
-def _read(files: ModelFiles, target: Target, asked: Placement) -> tuple[PreTrainedModel, tuple[str, ...]]:
-    """The model, and the names of the stored weights that it does not use."""
+def _build(files: ModelFiles, target: Target, placement: Placement) -> tuple[PreTrainedModel, tuple[str, ...]]:
+    """Return the model and the names of the stored weights that it does not use."""
     try:
-        if files.method is None and describes_more(files.folder, files.checkpoint):
-            raise ModelLoadError(other_shapes(files))
+        if files.method is None and config_exceeds_files(files.folder, files.checkpoint):
+            raise ModelLoadError(explain_other_shapes(files))
         model, missing, unused = read_model(
-            files.folder, target, asked.dtype, max_memory=asked.max_memory, quantize=asked.quantize
+            files.folder, target, placement.dtype, max_memory=placement.max_memory, quantize=placement.quantize
         )
     except S2EError:
         raise
-    except Exception as error:  # a configuration may ask for anything
-        raise ModelLoadError(unreadable_model(files, error)) from error
-    if missing:  # transformers would go on with random numbers
-        raise ModelLoadError(lacking_weights(files, missing))
+    except Exception as error:  # a configuration can cause any error
+        raise ModelLoadError(explain_model_error(files, error)) from error
+    if missing:  # transformers fills them with random numbers
+        raise ModelLoadError(explain_missing_weights(files, missing))
     return model, unused
 
 
-def _tokenizer(files: ModelFiles) -> tuple[PreTrainedTokenizerBase, tuple[str, ...]]:
+def _read_tokenizer(files: ModelFiles) -> tuple[PreTrainedTokenizerBase, tuple[str, ...]]:
     try:
         return load_tokenizer(files.folder)
-    except Exception as error:  # what tokenizers raises has no type of its own
-        raise ModelLoadError(unreadable_tokenizer(files, error)) from error
+    except Exception as error:  # the tokenizers library raises bare Exceptions
+        raise ModelLoadError(explain_tokenizer_error(files, error)) from error
 
 
 def _refuse_not_finite(model: PreTrainedModel, model_id: str) -> None:
-    """One NaN in a weight makes every score and text NaN. The sum tells it without a second copy of the weight."""
+    """Raise ModelLoadError if a weight contains NaN or infinity: a single one makes every score and text NaN."""
     for name, parameter in model.named_parameters():
         if is_quantized(parameter) or parameter.dtype not in FLOATS.values():
             continue
         values = whole_weight(model, name)
+        # The sum shows it without a second copy of the weight, but may overflow by itself.
         if not bool(values.sum(dtype=torch.float32).isfinite()) and not bool(values.isfinite().all()):
             raise ModelLoadError(
-                f"{model_id} is damaged: {name} holds values that are not finite numbers (NaN or infinity). "
+                f"{model_id} is damaged: {name} contains values that are not finite numbers (NaN or infinity). "
                 "Download or save the model again."
             )

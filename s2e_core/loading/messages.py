@@ -1,6 +1,6 @@
-"""Why a model cannot be built from its files, as a sentence: what transformers raised, in words for the person.
+"""Explain to a person why a model cannot be built from its files, whatever transformers raised.
 
-Knows the errors of transformers and what is in a configuration; builds nothing.
+Knows the errors of transformers and the content of a configuration; builds nothing.
 """
 
 from __future__ import annotations
@@ -16,39 +16,39 @@ from .config import read_json
 from .file_names import CONFIG
 from .files import TOKENIZER_CONFIG, ModelFiles
 
-SAYS_ITSELF = (SafetensorError, OSError, ValueError, RuntimeError, ImportError)
-"""Errors that transformers raises with a sentence."""
-MOST_LETTERS = 300
+READABLE_ERRORS = (SafetensorError, OSError, ValueError, RuntimeError, ImportError)
+"""Errors whose text, as transformers raises them, is fit for a person."""
+MAX_CHARACTERS = 300
 
 
-def unreadable_model(files: ModelFiles, error: Exception) -> str:
-    """A configuration may ask for anything, and transformers trips over it wherever it happens to."""
-    said = " ".join(str(error).split())[:MOST_LETTERS]
-    # Of experts, transformers says that a conversion failed, and prints why.
-    if "ignore_mismatched_sizes" in said or "CONVERSION" in said:
-        return other_shapes(files)
-    if isinstance(error, SAYS_ITSELF):
-        return _sentence(files, said)
-    settings = _settings(read_json(files.folder / CONFIG, files.model_id))
-    asked = next((f"{name}: {value}" for name, value in settings if error.args == (value,)), said)
-    return _sentence(
+def explain_model_error(files: ModelFiles, error: Exception) -> str:
+    """Explain an error while a model was built: a wrong configuration fails anywhere in transformers."""
+    text = " ".join(str(error).split())[:MAX_CHARACTERS]
+    # For experts, transformers raises only that a conversion failed, and prints the reason.
+    if "ignore_mismatched_sizes" in text or "CONVERSION" in text:
+        return explain_other_shapes(files)
+    if isinstance(error, READABLE_ERRORS):
+        return _complete_sentence(files, text)
+    settings = _flatten(files.config)
+    cause = next((f"{name}: {value}" for name, value in settings if error.args == (value,)), text)
+    return _complete_sentence(
         files,
-        f"transformers {transformers.__version__} can build no model from its {CONFIG} ({asked}). Correct it, or "
+        f"transformers {transformers.__version__} cannot build a model from its {CONFIG} ({cause}). Correct it, or "
         "download or save the model again.",
     )
 
 
-def other_shapes(files: ModelFiles) -> str:
+def explain_other_shapes(files: ModelFiles) -> str:
     reason = f"weights are missing, or have other shapes than its {CONFIG} says. Download or save the model again."
-    return _sentence(files, reason)
+    return _complete_sentence(files, reason)
 
 
-def lacking_weights(files: ModelFiles, missing: Sequence[str]) -> str:
-    """`missing` are the names of weights that the model has and its files have not."""
-    classes = [str(name) for name in read_json(files.folder / CONFIG, files.model_id).get("architectures") or ()]
+def explain_missing_weights(files: ModelFiles, missing: Sequence[str]) -> str:
+    """Explain that the files lack the weights named `missing`."""
+    classes = [str(name) for name in files.config.get("architectures") or ()]
     if classes and all(name.endswith("Model") and not name.endswith("HeadModel") for name in classes):
         return (
-            f"{files.model_id} is no causal language model ({', '.join(classes)}): it lacks what continues a text "
+            f"{files.model_id} is not a causal language model ({', '.join(classes)}): it has no language model head "
             f"({missing[0]}). Choose a model that generates text, such as a Llama, Qwen or Gemma."
         )
     return (
@@ -57,32 +57,32 @@ def lacking_weights(files: ModelFiles, missing: Sequence[str]) -> str:
     )
 
 
-def unreadable_tokenizer(files: ModelFiles, error: Exception) -> str:
+def explain_tokenizer_error(files: ModelFiles, error: Exception) -> str:
     settings = files.folder / TOKENIZER_CONFIG
     if settings.is_file() and "auto_map" in read_json(settings, files.model_id):
-        return _sentence(
+        return _complete_sentence(
             files,
             "its tokenizer needs code from its own repository (auto_map), which this program never runs. Choose a "
             "model whose tokenizer is part of transformers.",
         )
-    if isinstance(error, SAYS_ITSELF):
-        return _sentence(files, " ".join(str(error).split())[:MOST_LETTERS])
-    return _sentence(
+    if isinstance(error, READABLE_ERRORS):
+        return _complete_sentence(files, " ".join(str(error).split())[:MAX_CHARACTERS])
+    return _complete_sentence(
         files,
-        "its tokenizer is damaged, or of a kind that transformers does not know. Download or save the model again.",
+        "its tokenizer is damaged, or of a type that transformers does not know. Download or save the model again.",
     )
 
 
-def _sentence(files: ModelFiles, reason: str) -> str:
-    """Without the path of the folder, which is nobody's business."""
+def _complete_sentence(files: ModelFiles, reason: str) -> str:
+    """Make a sentence of a reason, without the path of the folder, which is private."""
     reason = reason.replace(str(files.folder) + os.sep, "").replace(str(files.folder), files.model_id)
     return f"{files.model_id} could not be loaded: {reason}{'' if reason.endswith(('.', '!', '?')) else '.'}"
 
 
-def _settings(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Every name and value of a configuration, those inside others too."""
+def _flatten(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield every name and value of a configuration, including nested ones."""
     for name, value in config.items():
         if isinstance(value, dict):
-            yield from _settings(value)
+            yield from _flatten(value)
         else:
             yield name, value

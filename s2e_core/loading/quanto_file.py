@@ -1,6 +1,6 @@
-"""A checkpoint as optimum-quanto saves it: transformers, which can quantise with that library, does not read its files.
+"""Read a checkpoint saved by optimum-quanto, which transformers itself does not read.
 
-Knows the library's map of quantised modules and its own way of filling them; chooses no device.
+Knows the library's map of quantised modules and its own function to fill them; chooses no device.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
 MAP = "quanto_qmap.json"
-"""Beside the weights: which modules are quantised, and how."""
+"""File beside the weights that says which modules are quantised, and how."""
 
 
 def read_quanto(
     folder: Path, config: PreTrainedConfig, device: torch.device
 ) -> tuple[PreTrainedModel, tuple[str, ...], tuple[str, ...]]:
-    """(model, names of weights that the files lack, and of those that it does not use); see `dispatch.read_model`.
+    """Return (model, names of weights that the files lack, names of stored weights without a use).
 
-    On a CPU it computes in fp32: the library's way to multiply bf16 there was seen to end the program.
+    On a CPU the model computes in fp32, because the library's multiplication of bf16 can crash the program there.
     """
     dtype = torch.float32 if device.type == "cpu" else config.dtype
     with init_empty_weights():
@@ -41,6 +41,6 @@ def read_quanto(
     modules = json.loads((folder / MAP).read_text(encoding="utf-8"))
     import_module("optimum.quanto").requantize(model, stored, modules, device)
     model.tie_weights()
-    wanted = model.state_dict().keys()
+    expected = model.state_dict().keys()
     tied = set(getattr(model, "all_tied_weights_keys", None) or ())
-    return model, tuple(sorted(wanted - stored.keys() - tied)), tuple(sorted(stored.keys() - wanted))
+    return model, tuple(sorted(expected - stored.keys() - tied)), tuple(sorted(stored.keys() - expected))

@@ -1,4 +1,4 @@
-"""What a loaded model runs on and in how many bits, and what that means for texts, scores and exports, as sentences.
+"""Say what a loaded model runs on, in how many bits, and what that means for texts, scores and exports.
 
 Knows loaded models; loads and changes nothing.
 """
@@ -10,15 +10,15 @@ from s2e_core.text import dtype_name, readable_size
 
 
 def residence(loaded: LoadedModel) -> str:
-    """Dtype and device or devices, in a few words."""
+    """Describe dtype and devices in a few words."""
     places = dict.fromkeys([str(loaded.device), *bytes_by_place(loaded.model)])
     bits = loaded.placement.quantize or loaded.stored_quantized
-    where = " and ".join("the disk" if place == "disk" else place for place in places)
-    return f"{dtype_name(loaded.dtype)} on {where}{f', quantised ({bits})' if bits else ''}"
+    devices = " and ".join("the disk" if place == "disk" else place for place in places)
+    return f"{dtype_name(loaded.dtype)} on {devices}{f', quantised ({bits})' if bits else ''}"
 
 
 def memory_held(loaded: LoadedModel) -> str:
-    """The weights' size, by place where there are several."""
+    """Describe the size of the weights, per device if there are several."""
     places = bytes_by_place(loaded.model)
     if len(places) == 1:
         return f"{readable_size(sum(places.values()))} of weights"
@@ -26,34 +26,33 @@ def memory_held(loaded: LoadedModel) -> str:
 
 
 def residence_warnings(loaded: LoadedModel) -> tuple[str, ...]:
-    """What a person should know about where and how a model runs."""
-    return tuple(filter(None, (_spread(loaded), _quantized(loaded))))
+    """Return sentences about where and how a model runs that a person should know."""
+    return tuple(filter(None, (_warn_of_spread(loaded), _warn_of_quantization(loaded))))
 
 
-def _spread(loaded: LoadedModel) -> str | None:
+def _warn_of_spread(loaded: LoadedModel) -> str | None:
     places = bytes_by_place(loaded.model)
     if "disk" in places:
         return (
             f"{readable_size(places['disk'])} of {readable_size(sum(places.values()))} of weights stay on the disk and "
-            "are read again for every token: expect answers to be slow. More memory, a smaller dtype or fewer bits "
-            "help."
+            "are read again for every token, so answers are slow. More memory, a smaller dtype or fewer bits help."
         )
     if len(places) > 1:
         return f"The weights are spread: {memory_held(loaded)}."
     return None
 
 
-def _quantized(loaded: LoadedModel) -> str | None:
+def _warn_of_quantization(loaded: LoadedModel) -> str | None:
     bits = loaded.placement.quantize or loaded.stored_quantized
     if loaded.precise is not None:
         return (
-            f"The model runs in fewer bits than its full-precision files have ({bits}): the texts here are a little "
-            f"different from those of the full model. Scores, recipes and exports use the weights in {loaded.model_id}."
+            f"The model runs in fewer bits ({bits}) than its full-precision files: texts here differ a little from "
+            f"those of the full model. Scores, recipes and exports use the weights in {loaded.model_id}."
         )
     if loaded.stored_quantized:
         return (
             f"The model's files are quantised ({bits}): an edit can be tried here and taken home as a recipe or an "
-            "adapter. For a checkpoint, name the full-precision model that they were made from, a folder or a Hub id, "
-            "with --originals: this one runs, and that one is scored and exported."
+            "adapter. For a checkpoint, name the full-precision model that they were made from (a folder or a Hub id) "
+            "with --originals: this model then runs, and that one is scored and exported."
         )
     return None

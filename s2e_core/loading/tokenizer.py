@@ -1,6 +1,6 @@
-"""Whether a tokenizer and its chat template can be trusted: checked at load, told as sentences.
+"""Load a tokenizer and check that it and its chat template can be trusted.
 
-Knows the tokenizer and its files; no model. Each check is of a mistake that raises no error and spoils every text.
+Each check is for a mistake that raises no error and spoils every text. Knows the tokenizer and its files; no model.
 """
 
 from __future__ import annotations
@@ -29,101 +29,107 @@ PROBES: Mapping[str, str] = {
 
 
 def load_tokenizer(folder: Path) -> tuple[PreTrainedTokenizerBase, tuple[str, ...]]:
-    """(tokenizer, warnings): the one that transformers picks, unless it encodes otherwise than its own file says.
+    """Return (tokenizer, warnings): the tokenizer that transformers picks, unless it contradicts its own file.
 
-    transformers 5 picks a class by the model type and keeps of tokenizer.json what that class foresees: a qwen2
-    checkpoint with another tokenizer inside is encoded wrongly without an error. Then the file is taken as it is.
+    transformers 5 picks a class by the model type and uses only the parts of tokenizer.json that this class expects: a
+    qwen2 checkpoint with another tokenizer inside encodes text wrongly without an error. Then the file is used as it
+    is.
     """
     file = folder / "tokenizer.json"
-    picked = _picked(folder)
-    if not file.is_file() or _encodes_as(file, picked):
-        return picked, ()
+    tokenizer = _load_automatically(folder)
+    if not file.is_file() or _encodes_as(file, tokenizer):
+        return tokenizer, ()
     plain = PreTrainedTokenizerFast.from_pretrained(folder)
-    name = type(picked).__name__
+    name = type(tokenizer).__name__
     if _encodes_as(file, plain):
         return plain, (
-            f"This model's tokenizer.json is not that of the class {name}, which transformers picks for it and which "
-            "would split text differently without an error. Here the file is used as it is; in other programs, load "
-            "it with PreTrainedTokenizerFast.",
+            f"This model's tokenizer.json is not of the class {name}, which transformers picks for it and which would "
+            "split text differently without an error. This program uses the file as it is; in other programs, load it "
+            "with PreTrainedTokenizerFast.",
         )
-    return picked, (
+    return tokenizer, (
         f"This model's tokenizer.json splits text differently from the class {name} that transformers picks for it: "
-        "prompts may be encoded wrongly. Compare a few texts before you trust a figure.",
+        "prompts may be encoded wrongly. Read a few texts before you trust a figure.",
     )
 
 
-def _picked(folder: Path) -> PreTrainedTokenizerBase:
+def _load_automatically(folder: Path) -> PreTrainedTokenizerBase:
     try:
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:
         if type(error) is not Exception:
             raise
-        raise ValueError(f"its tokenizer.json is not one ({error})") from error  # the tokenizers library has no other
+        # The tokenizers library raises bare Exceptions.
+        raise ValueError(f"its tokenizer.json is not a tokenizer ({error})") from error
 
 
 def text_warnings(tokenizer: PreTrainedTokenizerBase, model_id: str, vocabulary: int | None = None) -> tuple[str, ...]:
-    """What a person should know before trusting the texts. `vocabulary` is the number of tokens that the model knows.
+    """Return warnings for a person who reads the texts. `vocabulary` is the number of tokens that the model knows.
 
-    Raises ModelLoadError for a template that fails, and for the tokenizer of a larger model.
+    Raises ModelLoadError if the chat template fails, or the tokenizer is that of a larger model.
     """
-    found = (_round_trip(tokenizer), _template(tokenizer, model_id), _beyond(tokenizer, model_id, vocabulary))
-    return tuple(warning for warning in found if warning)
+    warnings = (
+        _check_round_trip(tokenizer),
+        _check_template(tokenizer, model_id),
+        _check_size(tokenizer, model_id, vocabulary),
+    )
+    return tuple(warning for warning in warnings if warning)
 
 
-def _beyond(tokenizer: PreTrainedTokenizerBase, model_id: str, vocabulary: int | None) -> str | None:
-    """Tokens without an embedding end a run on a CPU, and on a GPU the whole program."""
+def _check_size(tokenizer: PreTrainedTokenizerBase, model_id: str, vocabulary: int | None) -> str | None:
+    """Warn of tokens without an embedding: one of them ends a run on a CPU, and on a GPU the whole program."""
     if vocabulary is None or len(tokenizer) <= vocabulary:
         return None
-    used = [token for text in PROBES.values() for token in prompt_ids(tokenizer, text)]
-    if max(used, default=0) >= vocabulary:
+    tokens = [token for text in PROBES.values() for token in prompt_ids(tokenizer, text)]
+    if max(tokens, default=0) >= vocabulary:
         raise ModelLoadError(
             f"{model_id} could not be loaded: its tokenizer has {len(tokenizer):,} tokens and the model knows "
-            f"{vocabulary:,}, so that it is another model's. Put the tokenizer in the folder that belongs to the model."
+            f"{vocabulary:,}, so it belongs to another model. Replace it with the tokenizer of this model."
         )
     last = tokenizer.convert_ids_to_tokens(len(tokenizer) - 1)
     return (
-        f"The tokenizer has {len(tokenizer) - vocabulary:,} tokens more than the model knows (such as {last}): a text "
-        "with one of them fails."
+        f"The tokenizer has {len(tokenizer):,} tokens and the model knows only {vocabulary:,}: a text that contains "
+        f"one of the others (such as {last}) fails."
     )
 
 
 def _encodes_as(file: Path, tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether a tokenizer splits the probes as its file does, read by nothing but the tokenizers library."""
-    stored = Tokenizer.from_file(str(file))
-    stored.no_padding()
-    stored.no_truncation()
+    """Check whether a tokenizer splits the probes as the bare tokenizers library does with the same file."""
+    file_tokenizer = Tokenizer.from_file(str(file))
+    file_tokenizer.no_padding()
+    file_tokenizer.no_truncation()
     return all(
         list(tokenizer(text, add_special_tokens=False)["input_ids"])
-        == list(stored.encode(text, add_special_tokens=False).ids)
+        == list(file_tokenizer.encode(text, add_special_tokens=False).ids)
         for text in PROBES.values()
     )
 
 
-def _lost(tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """The probes that do not come back as they were."""
-    return [name for name, text in PROBES.items() if _there_and_back(tokenizer, text).strip() != text]
+def _find_damaged_probes(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """Return the names of the probes that do not survive encoding and decoding."""
+    return [name for name, text in PROBES.items() if _encode_and_decode(tokenizer, text).strip() != text]
 
 
-def _round_trip(tokenizer: PreTrainedTokenizerBase) -> str | None:
-    lost = _lost(tokenizer)
-    if next(iter(PROBES)) in lost:
-        return "The tokenizer does not give back a simple sentence unchanged; it may not fit this model."
-    if lost:
-        return f"The tokenizer does not give back {', '.join(lost)} unchanged; texts may differ there."
+def _check_round_trip(tokenizer: PreTrainedTokenizerBase) -> str | None:
+    names = _find_damaged_probes(tokenizer)
+    if next(iter(PROBES)) in names:
+        return "The tokenizer changes a simple sentence when it encodes and decodes it; it may not fit this model."
+    if names:
+        return f"The tokenizer changes {', '.join(names)} when it encodes and decodes text; texts may differ there."
     return None
 
 
-def _there_and_back(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
+def _encode_and_decode(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
     return str(tokenizer.decode(tokenizer(text, add_special_tokens=False)["input_ids"]))
 
 
-def _template(tokenizer: PreTrainedTokenizerBase, model_id: str) -> str | None:
-    """No template, one that fails, or one after which a prompt begins twice."""
+def _check_template(tokenizer: PreTrainedTokenizerBase, model_id: str) -> str | None:
+    """Warn if there is no template or a prompt begins twice. Raises ModelLoadError if the template fails."""
     if not has_chat_template(tokenizer):
         warning = "This model has no chat template: prompts are continued as plain text."
-        return f"{warning} {TWICE}" if _begins_twice(tokenizer) else warning
+        return f"{warning} {EXTRA_BOS}" if _count_bos(tokenizer) > 1 else warning
     try:
-        return TWICE if _begins_twice(tokenizer) else None
+        return EXTRA_BOS if _count_bos(tokenizer) > 1 else None
     except (TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelLoadError(
@@ -132,29 +138,25 @@ def _template(tokenizer: PreTrainedTokenizerBase, model_id: str) -> str | None:
         ) from error
 
 
-TWICE = "Prompts begin with more than one BOS token, which most models have never seen."
+EXTRA_BOS = "Prompts begin with more than one BOS token, which most models have never seen."
 
 
-def _begins_twice(tokenizer: PreTrainedTokenizerBase) -> bool:
-    return _beginnings(tokenizer) > 1
-
-
-def _beginnings(tokenizer: PreTrainedTokenizerBase) -> int:
-    """How many BOS tokens a prompt begins with."""
+def _count_bos(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Count the BOS tokens at the beginning of a prompt."""
     bos = tokenizer.bos_token_id
     return len(list(takewhile(lambda token: token == bos, prompt_ids(tokenizer, "Hello"))))
 
 
 def described_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
-    """In a few words, what the checks have found."""
-    lost, beginnings = _lost(tokenizer), _beginnings(tokenizer)
-    back = f"changes {', '.join(lost)}" if lost else "gives text back unchanged"
-    begin = {0: "no BOS token", 1: "one BOS token"}.get(beginnings, f"{beginnings} BOS tokens")
-    return f"{len(tokenizer):,} tokens, {back}, prompts begin with {begin}"
+    """Describe the result of the checks in a few words."""
+    names, n_bos = _find_damaged_probes(tokenizer), _count_bos(tokenizer)
+    round_trip = f"changes {', '.join(names)}" if names else "gives text back unchanged"
+    bos = {0: "no BOS token", 1: "one BOS token"}.get(n_bos, f"{n_bos} BOS tokens")
+    return f"{len(tokenizer):,} tokens, {round_trip}, prompts begin with {bos}"
 
 
 def described_template(tokenizer: PreTrainedTokenizerBase) -> str:
-    """In a few words, how prompts reach the model."""
+    """Describe in a few words how prompts reach the model."""
     if not has_chat_template(tokenizer):
         return "none: prompts are continued as plain text"
     return "yes, a system text is " + (

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Generator, Sequence
 from typing import Protocol
 
-from s2e_core.generation import Row, answers, checked_prompt, rows_that_fit
+from s2e_core.generation import BatchRow, answers, checked_prompt, rows_that_fit
 from s2e_core.model import LoadedModel, response_text
 from s2e_core.values import Extraction, Variant
 
@@ -69,7 +69,7 @@ def ask(
         batch = shares[first : first + size]
         used = sorted({share.trial for share in batch})
         position = {variant: n for n, variant in enumerate(used)}
-        rows = [Row(position[s.trial], prompts[s.question], questions[s.question].seed) for s in batch]
+        rows = [BatchRow(position[s.trial], prompts[s.question], questions[s.question].seed) for s in batch]
         batch_variants = [variants[variant] for variant in used]
         tokens = answers(
             loaded, batch_variants, rows, max_new_tokens=plan.length, temperature=plan.temperature, stops=stops

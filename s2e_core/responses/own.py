@@ -11,7 +11,7 @@ from pathlib import Path
 
 from s2e_core.data import content_hash
 from s2e_core.errors import SettingsError
-from s2e_core.generation import Row, answers, checked_prompt, rows_that_fit
+from s2e_core.generation import BatchRow, answers, checked_prompt, rows_that_fit
 from s2e_core.model import LoadedModel, response_text
 from s2e_core.progress import Progress
 from s2e_core.text import opens_thought, thinking
@@ -64,7 +64,7 @@ def own_responses(
             progress(len(file.responses), len(prompts))
         for first in range(0, len(missing), size):
             batch = missing[first : first + size]
-            rows = [Row(0, tuple(encoded[i]), seed + i) for i in batch]
+            rows = [BatchRow(0, tuple(encoded[i]), seed + i) for i in batch]
             tokens = answers(
                 loaded,
                 [Original()],

@@ -27,7 +27,7 @@ class Verification:
     kind: CardKind
     spec: ModelSpec
     number_format: str
-    """Of the edited weights on disk: F32, BF16, ..."""
+    """Number formats of the edited weights on disk: F32, BF16, ..."""
     intended: tuple[str, ...]
     """Names on disk of the tensors that carry the edit."""
     missing: tuple[str, ...]
@@ -35,7 +35,7 @@ class Verification:
     unexpected: tuple[str, ...]
     """Other tensors that differ from the base's, are too many or are gone."""
     realised: tuple[Tensor, ...]
-    """per site (n_components,): realised . intended / |intended|^2, NaN where a component is not edited"""
+    """Per site (n_components,): realised . intended / |intended|^2, NaN if a component is not edited"""
     not_found: tuple[str, ...] = ()
     """Weights for which transformers found no tensor, so that it begins them with random numbers."""
     logit_difference: float = math.nan
@@ -49,9 +49,9 @@ class Verification:
     """Share of positions at which the reloaded model and the preview have the same next token."""
     n_positions: int = 0
     held: str = ""
-    """Where the model that was checked had its weights, as a sentence."""
+    """Sentence that says where the model that was checked had its weights."""
     not_checked: str = ""
-    """Where nothing could be computed here: because of what, as the rest of a sentence."""
+    """Reason why nothing could be computed here, as the rest of a sentence; empty if it could."""
     folder: str = ""
     """The name of the written folder."""
 

@@ -28,9 +28,9 @@ from .second_model import READING_ERRORS, NotCheckedError, Room, base_model, che
 PROMPTS = ("Once upon a time", "How are you today?", "The most important thing about a good answer is")
 PROMPT_TOKENS = 48
 EXACT_TOLERANCE = 1e-4
-"""Of the largest logit (at least 1), where nothing is rounded: fp32 sums in another order."""
+"""Share of the largest logit (at least 1) if nothing is rounded: fp32 sums in another order."""
 ROUNDED_TOLERANCE = 0.5
-"""Of the edit's own effect, where weights or activations are rounded: nearer to the preview than to the base."""
+"""Share of the edit's own effect if weights or activations are rounded: nearer to the preview than to the base."""
 NOISE = 4.0
 """Steps of the number format a model runs in, at its largest logit: bf16 moved real logits by up to 3.4."""
 ROUTED_PART = 0.9

@@ -82,7 +82,7 @@ def test_ctrl_c_says_how_to_go_on_and_keeps_the_answers(grid, tmp_path, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(terminal.ProgressLine, "show", interrupt)
         assert main([*grid, "-o", str(path)]) == 130
-    assert "the same command resumes from there" in capsys.readouterr().err
+    assert "the same command resumes" in capsys.readouterr().err
     kept = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert sum("t" in line for line in kept) > 0
     assert main([*grid, "-o", str(path)]) == 0
@@ -178,3 +178,11 @@ def test_a_floor_that_is_no_share_is_refused(command, floor, capsys):
 
 def test_all_three_commands_are_known():
     assert {"sweep", "find", "evaluate"} <= {command.name for command in COMMANDS}
+
+
+def test_the_workers_of_a_ray_cluster_give_the_same_sweep(tmp_path):
+    pytest.importorskip("ray", reason="ray is optional")
+    asked = ["sweep", "--behavior", "tone", "--prompts", "4", "--gamma", "0.5", "--max-new-tokens", "8"]
+    for name, where in (("here", []), ("ray", ["--ray"])):
+        assert main([*asked, "--csv", str(tmp_path / f"{name}.csv"), *where]) == 0
+    assert (tmp_path / "ray.csv").read_text() == (tmp_path / "here.csv").read_text()

@@ -86,7 +86,7 @@ def test_verify_fails_for_a_folder_that_does_not_hold_the_edit(recipe, tmp_path)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["info", "--model", "/no/such/model"], "no model folder"),
+        (["info", "--model", "/no/such/model"], "does not exist"),
         (["scores"], "--behavior NAME or --contrast FILE"),
         (["scores", "--behavior", "nothing"], "no behaviour named"),
         (["scores", "--contrast", "gone.jsonl"], "no file gone.jsonl"),
@@ -148,7 +148,7 @@ def test_a_folder_that_holds_files_is_refused_before_the_model_is_loaded(tmp_pat
     monkeypatch.setattr(take_home, "load_chosen_model", lambda options: pytest.fail("a model was loaded"))
     (tmp_path / "recipe.safetensors").touch()
     assert main(["export", str(tmp_path / "recipe.safetensors"), "-o", str(tmp_path)]) == 2
-    assert "already holds files" in capsys.readouterr().err
+    assert "already contains files" in capsys.readouterr().err
 
 
 STANDS_STILL = """

@@ -161,7 +161,7 @@ def test_edits_that_change_nothing_or_belong_elsewhere_are_refused(llama, gpt2, 
 
 def test_a_folder_with_files_is_refused_and_left_alone(llama, tmp_path):
     (tmp_path / "mine.txt").write_text("keep")
-    with pytest.raises(ExportError, match="already holds files"):
+    with pytest.raises(ExportError, match="already contains files"):
         export_adapter(llama, random_edit(llama), tmp_path)
     assert files_of(tmp_path) == {"mine.txt": b"keep"}
 

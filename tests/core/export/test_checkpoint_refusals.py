@@ -126,7 +126,7 @@ def cut(path, keep):
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda folder, shard: shutil.rmtree(folder), "is gone"),
+        (lambda folder, shard: shutil.rmtree(folder), "no longer exists"),
         (lambda folder, shard: (folder / "model.safetensors.index.json").unlink(), "no model.safetensors"),
         (lambda folder, shard: (folder / "model.safetensors.index.json").write_text("{"), "index.json.*not complete"),
         (lambda folder, shard: (folder / "model.safetensors.index.json").write_text("[]"), "not an index of shards"),
@@ -142,7 +142,7 @@ def cut(path, keep):
         (lambda folder, shard: cut(shard, 3), "header is cut off"),
         (lambda folder, shard: cut(shard, 0), "header is cut off"),
         (lambda folder, shard: shard.write_bytes(b"\x02\0\0\0\0\0\0\0[]"), "header cannot be read"),
-        (lambda folder, shard: shard.write_bytes(b"\x02\0\0\0\0\0\0\0{}"), "does not hold it"),
+        (lambda folder, shard: shard.write_bytes(b"\x02\0\0\0\0\0\0\0{}"), "does not contain it"),
     ],
 )
 def test_a_broken_source_is_refused(tmp_path, spoil, said):
@@ -160,7 +160,7 @@ def test_a_weight_that_another_part_of_the_model_uses_too_is_refused(llama, tmp_
 
 def test_a_folder_with_files_is_refused_and_left_alone(llama, tmp_path):
     (tmp_path / "mine.txt").write_text("keep")
-    with pytest.raises(ExportError, match="already holds files"):
+    with pytest.raises(ExportError, match="already contains files"):
         export_checkpoint(llama, random_edit(llama), tmp_path)
     for target in (tmp_path / "mine.txt", tmp_path / "mine.txt" / "out"):
         with pytest.raises(ExportError, match=r"mine\.txt is a file"):

@@ -58,7 +58,7 @@ def test_stop_in_the_block_ends_the_copying(source, target, monkeypatch):
 
 def test_stop_is_noticed_while_only_the_second_thread_is_at_work(source, target, monkeypatch):
     monkeypatch.setattr(copying, "PIECE", 1)
-    monkeypatch.setattr(copying, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(copying, "_POLL_SECONDS", 0.01)
 
     def stop(done: int, total: int) -> None:
         raise Cancelled("Stopped.")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from s2e_core import Cancelled, Edited, Original, Steered
-from s2e_core.generation import Row, answers, batching, rows_that_fit
+from s2e_core.generation import BatchRow, answers, batching, rows_that_fit
 from s2e_core.generation.batching import left_padded
 from tests.core.by_hand import answer_by_hand
 from tests.core.chain import chain
@@ -69,7 +69,9 @@ def variants_of(loaded):
 
 def rows_of_all_kinds():
     """Prompts of four lengths under three variants, two prompts on the same dice."""
-    return [Row(variant, ids, seed) for ids, seed in zip(PROMPTS, (4, 5, 5, 6), strict=True) for variant in range(3)]
+    return [
+        BatchRow(variant, ids, seed) for ids, seed in zip(PROMPTS, (4, 5, 5, 6), strict=True) for variant in range(3)
+    ]
 
 
 def by_hand(loaded, variants, rows, length, temperature):
@@ -95,7 +97,7 @@ def test_every_row_is_the_loop_by_hand_whatever_its_length_its_variant_and_its_e
 @pytest.mark.parametrize("family", FAMILIES)
 def test_rows_of_other_families_are_the_loop_by_hand_too(family):
     loaded = in_memory(tiny_model(family, vocab_size=VOCABULARY, **FAMILIES[family]))
-    rows = [Row(0, ids, n) for n, ids in enumerate(PROMPTS)]
+    rows = [BatchRow(0, ids, n) for n, ids in enumerate(PROMPTS)]
     with ending_with(loaded, []):
         free = by_hand(loaded, [Original()], rows, 10, 1.0)
     with ending_with(loaded, {free[0][2], free[1][7]}):
@@ -105,14 +107,19 @@ def test_rows_of_other_families_are_the_loop_by_hand_too(family):
 
 
 def test_rows_with_the_same_prompt_variant_and_dice_answer_the_same(llama):
-    rows = [Row(0, PROMPTS[0], 7), Row(0, PROMPTS[1], 7), Row(0, PROMPTS[0], 7), Row(0, PROMPTS[0], 8)]
+    rows = [
+        BatchRow(0, PROMPTS[0], 7),
+        BatchRow(0, PROMPTS[1], 7),
+        BatchRow(0, PROMPTS[0], 7),
+        BatchRow(0, PROMPTS[0], 8),
+    ]
     first, _, again, other = answers(llama, [Original()], rows, max_new_tokens=12, temperature=1.5)
     assert first == again
     assert first != other
 
 
 def test_rows_that_have_ended_leave_the_batch_and_the_last_one_ends_the_run(llama):
-    rows = [Row(0, ids, 0) for ids in PROMPTS]
+    rows = [BatchRow(0, ids, 0) for ids in PROMPTS]
     with ending_with(llama, []):
         free = by_hand(llama, [Original()], rows, 30, 0.0)
     sizes = []
@@ -161,11 +168,11 @@ def test_a_stop_ends_the_wait_for_a_model_that_others_use(llama):
     stop = threading.Event()
     stop.set()
     with llama.lock, pytest.raises(Cancelled, match="waiting"):
-        answers(llama, [Original()], [Row(0, PROMPTS[0], 0)], max_new_tokens=3, temperature=0.0, stops=[stop])
+        answers(llama, [Original()], [BatchRow(0, PROMPTS[0], 0)], max_new_tokens=3, temperature=0.0, stops=[stop])
 
 
 def test_others_have_their_turn_while_a_long_batch_runs(llama):
-    row, begun, made = Row(0, PROMPTS[0], 3), threading.Event(), []
+    row, begun, made = BatchRow(0, PROMPTS[0], 3), threading.Event(), []
 
     def work():
         made.extend(answers(llama, [Original()], [row], max_new_tokens=150, temperature=1.0))

@@ -130,7 +130,7 @@ def test_damaged_bytes_within_the_pickle_are_refused(llama, content, path):
 def test_a_payload_is_refused_and_never_run(llama, path, tmp_path):
     marker = tmp_path / "ran"
     torch.save({"pre": Evil(marker), "post": {}}, path)
-    assert "nothing of it was loaded" in refused(path, llama)
+    assert "nothing was loaded" in refused(path, llama)
     assert not marker.exists()
     torch.load(path, weights_only=False)
     assert marker.exists()  # the file was armed

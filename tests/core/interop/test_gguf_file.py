@@ -76,7 +76,7 @@ def entry(kind, rest):
         (head(1, 0, struct.pack("<Q", 1) + b"a" + struct.pack("<I", 2**31)), "dimensions"),
         (head(1, 0, struct.pack("<Q", 1) + b"a" + struct.pack("<IQIQ", 1, 2**60, 0, 0)), "cut off"),
         (head(1, 0, struct.pack("<Q", 1) + b"a" + struct.pack("<IQIQ", 1, 4, 1, 0)), "not stored as F32"),
-        (head(1, 0, struct.pack("<Q", 1) + b"\xff" + struct.pack("<IQIQ", 1, 4, 0, 0)), "no text"),
+        (head(1, 0, struct.pack("<Q", 1) + b"\xff" + struct.pack("<IQIQ", 1, 4, 0, 0)), "not text"),
     ],
 )  # fmt: skip
 def test_hostile_lengths_and_unknown_types_are_refused(data, said):

@@ -125,7 +125,7 @@ def odd_header(path, loaded):
         ("a.npz", truncated("npz", 0.7), "damaged"),
         ("a.npy", truncated("npy", 0.7), "damaged"),
         ("a.gguf", truncated("gguf", 0.7), "cut off"),
-        ("a.pt", payload, "could run code, so nothing of it was loaded"),
+        ("a.pt", payload, "could run code, so nothing was loaded"),
         ("a.pt", old_payload, "can run code when they are read, so they are refused"),
         ("a.pt", bomb_pt, "unpacks to"),
         ("a.npz", bomb_npz, "unpacks to 80"),

@@ -94,7 +94,7 @@ NAN[1, 2] = float("nan")
     ("name", "write", "said"),
     [
         ("a.bin", lambda p: p.write_bytes(b""), "unsupported file type"),
-        ("a.pt", lambda p: p.write_bytes(b""), "not in the form that torch.save writes"),
+        ("a.pt", lambda p: p.write_bytes(b""), "not in the format that torch.save has written"),
         ("a.pt", lambda p: torch.save(torch.ones(4, 64), p), "4 rows, but .* 3 layers"),
         ("a.pt", lambda p: torch.save(torch.ones(3, 64).to_sparse(), p), "not an ordinary tensor"),
         ("a.pt", lambda p: torch.save({"vector": torch.ones(64), "layer": 2}, p), "no bare tensors"),

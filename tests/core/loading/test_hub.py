@@ -212,12 +212,12 @@ def test_a_disk_that_becomes_full_is_a_sentence(hub, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "token", "said"),
     [
-        ({"refusal": (401, "GatedRepo")}, None, ("gated", "Accept its conditions", "HF_TOKEN")),
-        ({"refusal": (403, "GatedRepo")}, TOKEN, ("gated", "not on its list")),
-        ({"hidden": (401, "RepoNotFound")}, TOKEN, ("no model", "private", "HF_TOKEN")),
+        ({"refusal": (401, "GatedRepo")}, None, ("gated", "Accept the conditions", "HF_TOKEN")),
+        ({"refusal": (403, "GatedRepo")}, TOKEN, ("gated", "has no access")),
+        ({"hidden": (401, "RepoNotFound")}, TOKEN, ("does not exist", "private", "HF_TOKEN")),
         ({"hidden": (403, "")}, TOKEN, ("refuses access", "HF_TOKEN")),
         ({"hidden": (500, "")}, None, ("error (500)", "later")),
-        ({"hidden": (404, "RepoNotFound")}, None, ("no model", "Check the name")),
+        ({"hidden": (404, "RepoNotFound")}, None, ("does not exist", "Check the name")),
         ({"hidden": (200, "")}, None, ("cannot be reached",)),  # a network that shows its own page first
     ],
 )
@@ -232,7 +232,7 @@ def test_a_refusal_says_what_to_do_and_never_the_token(hub, monkeypatch, changes
 
 
 def test_a_repository_that_does_not_exist_and_a_revision_that_does_not(hub):
-    assert "no model somebody/else" in refused("somebody/else")
+    assert "somebody/else does not exist on the Hub" in refused("somebody/else")
     sentence = refused(revision="v9")
     assert '"v9"' in sentence and "--revision" in sentence
 
@@ -268,8 +268,8 @@ def test_the_switch_of_the_client_is_named(hub, monkeypatch):
     [
         ({"model_type": "evil", "auto_map": {"AutoModelForCausalLM": "modeling_evil.Evil"}}, "code from its own"),
         ({"model_type": "no_such_type"}, "no_such_type"),
-        ({"model_type": "t5", "architectures": ["T5ForConditionalGeneration"]}, "no causal language model"),
-        ({"model_type": "bert", "architectures": ["BertForMaskedLM"]}, "no causal language model"),
+        ({"model_type": "t5", "architectures": ["T5ForConditionalGeneration"]}, "not a causal language model"),
+        ({"model_type": "bert", "architectures": ["BertForMaskedLM"]}, "not a causal language model"),
     ],
 )
 def test_a_model_of_no_use_is_told_before_its_weights_come(hub, config, said):

@@ -163,9 +163,9 @@ def test_a_value_that_is_not_a_number_is_told_with_its_tensor(folder, name, valu
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({"model_type": "t5"}, "no causal language model"),
+        ({"model_type": "t5"}, "not a causal language model"),
         ({"model_type": "llama", "architectures": ["LlamaForSequenceClassification"]}, "does not continue a text"),
-        ({"model_type": "qwen2_5_vl"}, "the type qwen2_5_vl, for another task, or for images"),
+        ({"model_type": "qwen2_5_vl"}, "the type qwen2_5_vl only for another task, or for images"),
         ({"model_type": "evil", "auto_map": {"AutoConfig": "evil.Evil"}}, "needs code from its own repository"),
         ({}, "no model type"),
     ],

@@ -25,11 +25,11 @@ def folder(llama: LoadedModel, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"hidden_act": "nonsense"}, r"can build no model from its config.json \(hidden_act: nonsense\)"),
+        ({"hidden_act": "nonsense"}, r"cannot build a model from its config.json \(hidden_act: nonsense\)"),
         ({"rope_parameters": {"rope_type": "nonsense"}}, r"\(rope_type: nonsense\)"),
-        ({"dtype": "float7"}, "can build no model from its config.json .*float7"),
-        ({"hidden_size": "big"}, "can build no model from its config.json .*hidden_size.*big"),
-        ({"num_attention_heads": 7}, "can build no model from its config.json .*7"),
+        ({"dtype": "float7"}, "cannot build a model from its config.json .*float7"),
+        ({"hidden_size": "big"}, "cannot build a model from its config.json .*hidden_size.*big"),
+        ({"num_attention_heads": 7}, "cannot build a model from its config.json .*7"),
         ({"vocab_size": 77}, "weights are missing, or have other shapes than its config.json says"),
     ],
 )
@@ -144,10 +144,10 @@ def test_what_is_there_in_place_of_a_whole_model_is_named(folder, spoil, said):
 
 
 def test_a_file_in_place_of_a_folder_is_a_sentence(folder):
-    with pytest.raises(ModelLoadError, match="model.safetensors is a file. Name the folder that holds the whole model"):
+    with pytest.raises(ModelLoadError, match="model.safetensors is a file. Name the folder that contains the whole"):
         load_model(folder / "model.safetensors")
     (folder / "model.safetensors").rename(folder / "m.gguf")
-    with pytest.raises(ModelLoadError, match="m.gguf has its weights as GGUF"):
+    with pytest.raises(ModelLoadError, match="m.gguf has its weights in the format GGUF"):
         load_model(folder / "m.gguf")
 
 
@@ -160,7 +160,7 @@ def test_a_model_without_what_continues_a_text_is_said_to_be_none(folder):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"architectures": ["LlamaModel"]}))
     with pytest.raises(
-        ModelLoadError, match=r"no causal language model \(LlamaModel\): it lacks what continues a text"
+        ModelLoadError, match=r"not a causal language model \(LlamaModel\): it has no language model head"
     ):
         load_model(folder, device="cpu")
 
@@ -181,7 +181,7 @@ def test_a_folder_in_the_cache_of_the_hub_is_known_by_its_repository_and_commit(
     loaded = load_model(snapshot, device="cpu")
     assert (loaded.model_id, loaded.revision) == ("some/one", "c0ffee")
     (snapshot / "model.safetensors").resolve().unlink()
-    with pytest.raises(ModelLoadError, match="The weights of some/one are links to files that are gone"):
+    with pytest.raises(ModelLoadError, match="The weights of some/one are links to files that no longer exist"):
         load_model(snapshot, device="cpu")
 
 

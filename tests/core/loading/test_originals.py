@@ -55,7 +55,7 @@ def test_the_quantised_one_runs_and_everything_else_is_the_originals(loaded, fol
     whole = load_model(folder, device="cpu")
     assert is_quantized(loaded.model.get_submodule(loaded.spec.sites[0].name).weight)
     assert "quantised (bitsandbytes)" in residence(loaded)
-    assert any("fewer bits than its full-precision files" in said and "in full" in said for said in loaded.warnings)
+    assert any("fewer bits (bitsandbytes) than its" in said and "in full" in said for said in loaded.warnings)
     assert (loaded.source, loaded.model_id, loaded.fingerprint) == (whole.source, whole.model_id, whole.fingerprint)
     assert [repr(site) for site in loaded.spec.sites] == [repr(site) for site in whole.spec.sites]
     assert all(torch.equal(loaded.weight(i), whole.weight(i)) for i in range(len(whole.spec.sites)))
@@ -129,9 +129,9 @@ def test_originals_of_another_model_are_refused(quantized, folder, tmp_path, nam
 def test_a_dtype_that_quantised_files_do_not_heed_is_said(quantized, folder):
     asked = load_model(quantized, device="cpu", originals=folder, dtype=torch.float16)
     assert asked.model.dtype != torch.float16
-    assert any("torch.float16 was asked for in vain" in warning for warning in asked.warnings)
+    assert any("torch.float16 was ignored" in warning for warning in asked.warnings)
     held = load_model(quantized, device="cpu", originals=folder, dtype=asked.model.dtype)
-    assert not any("in vain" in warning for warning in held.warnings)
+    assert not any("was ignored" in warning for warning in held.warnings)
 
 
 def test_a_few_other_rows_of_the_embedding_are_tokens_that_were_added(quantized, folder, tmp_path):
@@ -150,11 +150,11 @@ def test_originals_of_other_sizes_or_another_type_are_refused(quantized, tmp_pat
 
 
 def test_originals_have_no_use_where_nothing_is_quantised_and_none_where_they_are_so_themselves(quantized, folder):
-    with pytest.raises(ModelLoadError, match="full are not quantised.*Leave --originals out"):
+    with pytest.raises(ModelLoadError, match="full are not quantised.*Leave out --originals"):
         load_model(folder, device="cpu", originals=folder)
-    with pytest.raises(ModelLoadError, match=r"is quantised, too \(bitsandbytes\)"):
+    with pytest.raises(ModelLoadError, match=r"is quantised too \(bitsandbytes\)"):
         load_model(quantized, device="cpu", originals=quantized)
-    with pytest.raises(ModelLoadError, match="There is no model folder nowhere"):
+    with pytest.raises(ModelLoadError, match="The model folder nowhere does not exist"):
         load_model(quantized, device="cpu", originals="/nowhere")
 
 
@@ -193,5 +193,5 @@ def test_a_configuration_that_speaks_of_fewer_bits_over_plain_weights_is_a_sente
     config = json.loads((folder / "config.json").read_text())
     config |= {"quantization_config": {"quant_method": "bitsandbytes", "load_in_8bit": True}}
     (tmp_path / "model" / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ModelLoadError, match="says that its weights are quantised .bitsandbytes., and they are not"):
+    with pytest.raises(ModelLoadError, match="says that its weights are quantised .bitsandbytes., but they are not"):
         load_model(tmp_path / "model", device="cpu")

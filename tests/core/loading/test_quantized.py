@@ -34,7 +34,7 @@ from s2e_core.files import open_checkpoint
 from s2e_core.generation import preview_logits
 from s2e_core.loading import residence
 from s2e_core.loading.memory import weights_bytes
-from s2e_core.loading.originals import difference
+from s2e_core.loading.originals import describe_difference
 from s2e_core.loading.quantized import check_stored, stored_method
 from s2e_core.model import LoadedModel, bytes_by_place, find_sites, is_quantized, site_weight, verify_sites
 from tests.core.chain import chain
@@ -102,9 +102,9 @@ def test_an_export_patches_the_full_precision_files(small, whole, tmp_path):
 
 def test_weights_that_are_not_the_files_are_noticed(small, whole):
     other = AutoModelForCausalLM.from_pretrained(whole.source, dtype=FP32)
-    assert difference(small.model, small.spec, other, whole.spec) is None
+    assert describe_difference(small.model, small.spec, other, whole.spec) is None
     other.get_submodule(whole.spec.sites[0].name).weight.data.normal_()
-    said = difference(small.model, small.spec, other, whole.spec)
+    said = describe_difference(small.model, small.spec, other, whole.spec)
     assert said is not None and said.startswith("the weight of model.layers.0")
 
 
@@ -128,7 +128,7 @@ def test_what_is_stored_quantised_can_be_tried_and_taken_home_as_an_adapter(smal
         export_checkpoint(stored, edit, tmp_path / "checkpoint")
     with pytest.raises(ExportError, match="files are quantised"):
         export_size(stored, edit, "checkpoint")
-    with pytest.raises(ModelLoadError, match="quantised already"):
+    with pytest.raises(ModelLoadError, match="already quantised"):
         load_model(tmp_path / "stored", device="cpu", quantize="int8")
 
 

@@ -276,7 +276,7 @@ def test_a_file_with_other_questions_or_dice_is_refused_and_left_alone(llama, ma
     path = tmp_path / "sweep.jsonl"
     run(llama, made, TRIALS[:2], path=path)
     content = path.read_bytes()
-    with pytest.raises(SweepError, match="holds another sweep.*Choose another"):
+    with pytest.raises(SweepError, match="contains another sweep.*Choose another"):
         run(llama, made, plan=replace(PLAN, **change), path=path)
     assert path.read_bytes() == content
 
@@ -284,7 +284,7 @@ def test_a_file_with_other_questions_or_dice_is_refused_and_left_alone(llama, ma
 def test_a_file_of_another_model_is_refused(llama, gpt2, made, tmp_path):
     path = tmp_path / "sweep.jsonl"
     run(llama, made, TRIALS[:3], path=path)
-    with pytest.raises(SweepError, match="holds another sweep"):
+    with pytest.raises(SweepError, match="contains another sweep"):
         run(gpt2, chain(gpt2), path=path)
 
 
@@ -292,7 +292,7 @@ def test_a_file_of_the_same_model_in_another_number_format_is_refused(llama, mad
     path = tmp_path / "sweep.jsonl"
     assert run(llama, made, TRIALS[:2], path=path).number_format == "float32"
     rounded = load_model(llama.source, device="cpu", dtype=torch.bfloat16)
-    with pytest.raises(SweepError, match="holds another sweep.*number format"):
+    with pytest.raises(SweepError, match="contains another sweep.*number format"):
         run(rounded, made, TRIALS[:2], path=path)
 
 

@@ -26,7 +26,7 @@ from s2e_core import (
     steering_directions,
 )
 from s2e_core.data import contrast_set
-from s2e_core.generation import Row, answers, intervening, preview_logits
+from s2e_core.generation import BatchRow, answers, intervening, preview_logits
 from s2e_core.method import reliability
 from s2e_core.model import LoadedModel, find_sites, verify_sites
 from s2e_core.spec import KINDS
@@ -179,7 +179,9 @@ def test_prompts_of_several_lengths_are_answered_in_one_batch_as_alone(model_typ
     monkeypatch.setattr("s2e_core.generation.batching.PART_TOKENS", 3)
     loaded = in_memory(tiny_model(model_type, vocab_size=VOCABULARY))
     variants = [Original(), Edited(random_edit(loaded))]
-    rows = [Row(v, ids, 4) for ids in ((1, 40, 77, 12, 99), (1, 9, 8), (1, 50, 51, 52, 53, 54, 55)) for v in (0, 1)]
+    rows = [
+        BatchRow(v, ids, 4) for ids in ((1, 40, 77, 12, 99), (1, 9, 8), (1, 50, 51, 52, 53, 54, 55)) for v in (0, 1)
+    ]
     written = answers(loaded, variants, rows, max_new_tokens=6, temperature=0.0)
     assert written == [answer_by_hand(loaded, variants[v], ids, 6, seed=seed, temperature=0.0) for v, ids, seed in rows]
     assert len({tuple(row) for row in written}) > 1

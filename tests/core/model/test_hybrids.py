@@ -21,7 +21,7 @@ from s2e_core import (
     load_model,
     save_edit,
 )
-from s2e_core.generation import Row, answers, batching, preview_logits
+from s2e_core.generation import BatchRow, answers, batching, preview_logits
 from s2e_core.generation.cache import holds_everything, new_cache, select_rows
 from s2e_core.model import find_sites, verify_sites
 from tests.core.by_hand import answer_by_hand
@@ -139,7 +139,7 @@ def test_rows_of_several_lengths_and_variants_are_answered_as_alone(hybrid, monk
     monkeypatch.setattr(batching, "PART_TOKENS", 3)
     made = chain(hybrid)
     variants = [Original(), Edited(made.edit)]
-    rows = [Row(variant, ids, 4) for ids in PROMPTS for variant in range(2)]
+    rows = [BatchRow(variant, ids, 4) for ids in PROMPTS for variant in range(2)]
     written = answers(hybrid, variants, rows, max_new_tokens=10, temperature=0.0)
     if hybrid.spec.model_type == "xlm":  # writes into a mask token that its own loop appends
         alone = [answers(hybrid, variants, [row], max_new_tokens=10, temperature=0.0)[0] for row in rows]

@@ -174,7 +174,7 @@ def test_the_budget_is_what_is_free_less_room_to_work_in_or_what_was_asked_for(m
 
 
 def test_a_limit_of_a_place_that_is_not_there_is_refused_and_never_ignored(llama):
-    with pytest.raises(ModelLoadError, match="for 97 .--max-memory., and this model can be spread over .* here"):
+    with pytest.raises(ModelLoadError, match="--max-memory sets a limit for 97, but .* spread only over .* here"):
         load_model(llama.source, device="auto", max_memory={"97": 20_000_000_000})
 
 

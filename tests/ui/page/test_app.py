@@ -87,7 +87,7 @@ def test_limits_and_models_come_from_the_command_line(tmp_path: Path) -> None:
 
 
 def test_a_model_that_is_missing_ends_the_start_with_a_sentence() -> None:
-    with pytest.raises(SystemExit, match="no model folder"):
+    with pytest.raises(SystemExit, match="does not exist"):
         app.main(["--model", "./nowhere"])
 
 
