@@ -12,7 +12,7 @@ import torch
 from components.shared.limits import Limits
 from components.shared.store import ModelStore, model_sources
 from s2e_core import ModelLoadError
-from s2e_core.cli import memory_argument, progress_line
+from s2e_core.cli import ProgressLine, parse_memory
 from s2e_core.loading import BUNDLED, split_revision
 from s2e_core.model import QUANTIZE
 
@@ -47,7 +47,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--dtype", choices=DTYPES, help="by default float32 on a CPU, else as stored")
     parser.add_argument(
-        "--max-memory", type=memory_argument, metavar="PLACE=GB", help="for auto: at most so much, as in 0=20,cpu=32"
+        "--max-memory", type=parse_memory, metavar="PLACE=GB", help="for auto: at most so much, as in 0=20,cpu=32"
     )
     parser.add_argument(
         "--quantize", choices=QUANTIZE, help="run models in fewer bits; scores and exports keep to their files"
@@ -120,7 +120,7 @@ def _is_private(host: str | None) -> bool:
 
 def set_threads(chosen: argparse.Namespace, store: ModelStore) -> None:
     """A small model loses more to waking threads for every token than they bring, and the page needs a core too."""
-    with progress_line("downloading", "MB", 1_000_000) as progress:
+    with ProgressLine("downloading", "MB", 1_000_000) as progress:
         first = store.model(store.first_model, progress=progress)
     small = first.model.num_parameters() < SMALL_MODEL
     threads = chosen.threads or (1 if small else None)
@@ -130,7 +130,7 @@ def set_threads(chosen: argparse.Namespace, store: ModelStore) -> None:
 
 def read_first(store: ModelStore) -> None:
     """The examples that the page opens with, counted on the terminal: a large model takes minutes for them."""
-    with progress_line("reading examples") as progress:
+    with ProgressLine("reading examples") as progress:
         store.scored(store.first_model, store.behavior_list[0].contrast, progress=progress)
 
 

@@ -1,7 +1,11 @@
-"""The command line: one file a group of commands, holding its arguments and its runs."""
+"""The command line: `python -m s2e_core COMMAND`, or `steer2edit COMMAND` when installed.
 
-from .arguments import memory_argument, parse
-from .main import COMMANDS, main
-from .terminal import progress_line
+Knows arguments and the terminal; every computation is a function of the core. Results go to standard output, progress
+and notes to standard error; bad input ends with one sentence and exit status 2.
+"""
 
-__all__ = ["COMMANDS", "main", "memory_argument", "parse", "progress_line"]
+from .arguments import parse_memory
+from .main import COMMANDS, main, parse
+from .terminal import ProgressLine
+
+__all__ = ["COMMANDS", "ProgressLine", "main", "parse", "parse_memory"]

@@ -1,6 +1,6 @@
 """The command `data`: how a file of examples is understood and what is odd about it, before anything is extracted.
 
-Knows the terminal and the parsed options; the reading itself is the core's public functions.
+Knows options and the terminal; reading and checking are functions of the core.
 """
 
 from __future__ import annotations
@@ -19,17 +19,64 @@ from s2e_core.responses import OwnResponse, answer_sides, asked_prompts, own_res
 from s2e_core.text import counted
 from s2e_core.values import ContrastSet
 
-from .arguments import COLUMN_ROLES
-from .terminal import check_place, chosen_model, output, progress_line
+from .arguments import add_model, parse_names, parse_positive, parse_seed
+from .command import Command
+from .terminal import ProgressLine, check_writable, load_chosen_model, open_output
 
-WIDTH = 100  # characters of a cell in the preview
-SPAN_TOKENS = 60  # of the example whose averaged tokens are shown
-OF_ANSWERS = {"sides": None, "share": 0.05, "marks": None, "samples": 1, "max_new_tokens": 256, "seed": 0}
-"""Options that mean something with --answers alone, with their defaults."""
+COLUMN_ROLES = {
+    "prompt": "the prompt",
+    "context": "more of the prompt, joined on a new line",
+    "response": "the response",
+    "label": "the label of the side",
+    "choices": "a question's choices with their labels",
+    "system": "the system text",
+    "messages": "a whole chat",
+}
+WIDTH = 100
+"""Largest number of characters of a cell in the preview."""
+SPAN_TOKENS = 60
+"""Number of tokens shown of the example whose averaged tokens are marked."""
+ANSWER_OPTIONS = {"sides": None, "share": 0.05, "marks": None, "samples": 1, "max_new_tokens": 256, "seed": 0}
+"""Options that need --answers, with their defaults."""
+
+
+def add_data(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("file", type=Path, help="JSONL, JSON, CSV, TSV or TXT")
+    sub.add_argument("second", type=Path, nargs="?", help="the negative side, if it is in a file of its own")
+    sub.add_argument("-o", "--output", metavar="FILE", help="write the examples as JSONL, for --contrast")
+    sub.add_argument("--lint", action="store_true", help="say what is odd about the examples")
+    sub.add_argument(
+        "--reliability", action="store_true", help="run the model: are the sides separable, the scores stable?"
+    )
+    sub.add_argument(
+        "--answers", type=Path, metavar="FILE", help="let the model answer the prompts; its answers are kept here"
+    )
+    sub.add_argument(
+        "--sides",
+        choices=("prompt", "agreement", "length", "hand"),
+        help="sides of --answers: the side of the prompt, agreement with the file's own answers (right ones, or true "
+        "and false ones), the shortest against the longest, or your own marks (default: the first that the file "
+        "allows)",
+    )
+    sub.add_argument("--share", type=float, default=0.05, help="for --sides length: share of each side (default 0.05)")
+    sub.add_argument("--marks", type=Path, metavar="CSV", help="for --sides hand: written first, then to be filled in")
+    sub.add_argument("--samples", type=parse_positive, default=1, metavar="N", help="answers to a prompt (default 1)")
+    sub.add_argument("--max-new-tokens", type=int, default=256, help="length of an answer (default 256)")
+    sub.add_argument("--seed", type=parse_seed, default=0)
+    add_model(sub, default=None, purpose="for --answers and --reliability, and for --lint to count in its tokens; ")
+    for role, content in COLUMN_ROLES.items():
+        sub.add_argument(f"--{role}", metavar="COLUMN", help=f"the column that contains {content}")
+    for side in ("positive", "negative"):
+        sub.add_argument(f"--{side}", metavar="COLUMN", help=f"the column, or the list, that is the {side} side")
+        sub.add_argument(
+            f"--{side}-labels",
+            type=parse_names,
+            metavar="A,B",
+            help=f"the values of the label that mean the {side} side",
+        )
 
 
 def show_data(options: argparse.Namespace) -> int:
-    """How a file of examples is understood, with its first rows, and what is odd about it."""
     if options.answers is None:
         _refuse_answer_options(options)
     roles = (*COLUMN_ROLES, "positive", "negative")
@@ -43,7 +90,7 @@ def show_data(options: argparse.Namespace) -> int:
     print("\n".join(reading_lines(reading)))
     if reading.questions and not (options.answers or options.output):
         return 1
-    contrast = _answered(options, reading) if options.answers else contrast_set_from(reading)
+    contrast = _generate_answers(options, reading) if options.answers else contrast_set_from(reading)
     _check(options, contrast)
     if options.output:
         _write(contrast, options.output)
@@ -51,17 +98,18 @@ def show_data(options: argparse.Namespace) -> int:
 
 
 def _refuse_answer_options(options: argparse.Namespace) -> None:
-    """Raise SettingsError for what was said of answers where the model is to give none."""
-    said = [f"--{name.replace('_', '-')}" for name, usual in OF_ANSWERS.items() if getattr(options, name) != usual]
-    if said:
-        verb = "is" if len(said) == 1 else "are"
+    """Raises SettingsError for options that need --answers."""
+    names = [name for name, default in ANSWER_OPTIONS.items() if getattr(options, name) != default]
+    if names:
+        flags = " and ".join(f"--{name.replace('_', '-')}" for name in names)
+        verb = "is" if len(names) == 1 else "are"
         raise SettingsError(
-            f"{' and '.join(said)} {verb} for the model's own answers. Give --answers FILE, where they are kept, too."
+            f"{flags} {verb} for the model's own answers. Give --answers FILE, where they are kept, too."
         )
 
 
-def _answered(options: argparse.Namespace, reading: Reading) -> ContrastSet:
-    """The model's own responses to the prompts of a file, on the sides that the chosen rule gives them."""
+def _generate_answers(options: argparse.Namespace, reading: Reading) -> ContrastSet:
+    """The model's own responses to the prompts of a file, put on sides by the chosen rule."""
     asked = asked_prompts(reading, samples=options.samples)
     rule = options.sides or possible_rules(asked)[0]
     if rule not in possible_rules(asked):
@@ -70,18 +118,19 @@ def _answered(options: argparse.Namespace, reading: Reading) -> ContrastSet:
         raise SettingsError("Sides by hand are read from a file of marks. Name one with --marks, new or filled in.")
     if not options.model:
         raise SettingsError('Responses are those of a model. Name one with --model, "bundled" for instance.')
-    check_place(options.answers)
-    with progress_line("answering") as progress:
-        made = own_responses(
-            chosen_model(options),
+    check_writable(options.answers)
+    loaded = load_chosen_model(options)
+    with ProgressLine("answering") as progress:
+        responses = own_responses(
+            loaded,
             [one.example for one in asked],
             max_new_tokens=options.max_new_tokens,
             seed=options.seed,
             path=options.answers,
             progress=progress,
         )
-    marks = _marks(options.marks, made) if rule == "hand" else ()
-    contrast = answer_sides(rule, asked, made, share=options.share, marks=marks, name=reading.name)
+    marks = _read_marks(options.marks, responses) if rule == "hand" else ()
+    contrast = answer_sides(rule, asked, responses, share=options.share, marks=marks, name=reading.name)
     print(f"\nsides by {rule}\n" + "\n".join(contrast.notes))
     return contrast
 
@@ -89,20 +138,22 @@ def _answered(options: argparse.Namespace, reading: Reading) -> ContrastSet:
 MARKS = {"+": True, "-": False, "": None}
 
 
-def _marks(path: Path, made: Sequence[OwnResponse]) -> list[bool | None]:
-    """The marks in a CSV file, one per response; a file that is not there yet is written, to be filled in."""
+def _read_marks(path: Path, responses: Sequence[OwnResponse]) -> list[bool | None]:
+    """The marks in a CSV file, one per response. Writes the file if it does not exist, and raises SettingsError."""
     if not path.exists():
-        with output(str(path)) as file:
-            rows = ([number, "", r.example.prompt, r.example.response] for number, r in enumerate(made, start=1))
-            csv.writer(file).writerows([("number", "mark", "prompt", "response"), *rows])
+        with open_output(str(path)) as file:
+            lines = ([number, "", r.example.prompt, r.example.response] for number, r in enumerate(responses, start=1))
+            csv.writer(file).writerows([("number", "mark", "prompt", "response"), *lines])
         raise SettingsError(
-            f"{path} was written. Put + or - into its column mark, leave out what is neither, and run the same again."
+            f"{path} was written. Put + or - into its column mark, nothing for neither, and run the same command again."
         )
-    rows_there = read_table(path).rows
-    if len(rows_there) != len(made):
-        raise SettingsError(f"{path} has {len(rows_there)} rows and there are {len(made)} responses. Write it anew.")
+    rows = read_table(path).rows
+    if len(rows) != len(responses):
+        raise SettingsError(
+            f"{path} has {len(rows)} rows and there are {len(responses)} responses. Delete it to have it written again."
+        )
     marks = []
-    for row, response in zip(rows_there, made, strict=True):
+    for row, response in zip(rows, responses, strict=True):
         mark = str(row.cells.get("mark", "?")).strip()
         if mark not in MARKS or row.cells.get("response", "") != response.example.response:
             raise SettingsError(f"Row {row.number} of {path} is not a response with the mark +, - or nothing.")
@@ -111,7 +162,7 @@ def _marks(path: Path, made: Sequence[OwnResponse]) -> list[bool | None]:
 
 
 def reading_lines(reading: Reading) -> Iterator[str]:
-    """The reading as text: what was understood, the first rows, and what is still open."""
+    """How the file is understood, its first rows, and the open questions."""
     counts = f"{len(reading.positive)} positive, {len(reading.negative)} negative"
     if reading.unsided:
         counts += f", {len(reading.unsided)} without a side"
@@ -128,31 +179,31 @@ def reading_lines(reading: Reading) -> Iterator[str]:
     yield from (f"{label:<10} {value}" for label, value in rows)
     for number, cells in enumerate(reading.preview, start=1):
         yield f"\nrow {number} of {len(reading.preview)} shown"
-        yield from (f"  {name}: {_line(cell)}" for name, cell in cells.items())
+        yield from (f"  {name}: {_shorten(cell)}" for name, cell in cells.items())
 
 
 def _check(options: argparse.Namespace, contrast: ContrastSet) -> None:
     """The linter's findings, and what a model says about the examples."""
     if options.reliability and not options.model:
         raise SettingsError('Reliability is measured with a model. Name one with --model, "bundled" for instance.')
-    loaded = chosen_model(options) if options.model else None
+    loaded = load_chosen_model(options) if options.model else None
     if options.lint:
         print("\n" + "\n".join(lint_lines(contrast, loaded)))
     if options.reliability and loaded is not None:
-        with progress_line("measuring") as progress:
-            found = reliability(loaded, contrast, progress=progress)
-        print("\n" + "\n".join(reliability_lines(found)))
+        with ProgressLine("measuring") as progress:
+            result = reliability(loaded, contrast, progress=progress)
+        print("\n" + "\n".join(reliability_lines(result)))
 
 
-def reliability_lines(found: Reliability) -> Iterator[str]:
+def reliability_lines(result: Reliability) -> Iterator[str]:
     """The figures of every site, then what they mean."""
     yield "layer  kind     held-out accuracy  direction cosine  deviation of g"
     for site, accuracy, cosine, deviation in zip(
-        found.spec.sites, found.accuracy.tolist(), found.direction_cosine.tolist(), found.g_deviation, strict=True
+        result.spec.sites, result.accuracy.tolist(), result.direction_cosine.tolist(), result.g_deviation, strict=True
     ):
         yield f"{site.layer:>5}  {site.kind:<7}  {accuracy:>17.0%}  {cosine:>16.2f}  {float(deviation.median()):>14.3f}"
     yield ""
-    yield from found.sentences()
+    yield from result.sentences()
 
 
 def lint_lines(contrast: ContrastSet, loaded: LoadedModel | None) -> Iterator[str]:
@@ -161,24 +212,24 @@ def lint_lines(contrast: ContrastSet, loaded: LoadedModel | None) -> Iterator[st
     if loaded is not None:
         shown = averaged_span(loaded, contrast.positive[0])[-SPAN_TOKENS:]
         yield f"\nThe first positive example, its last {len(shown)} tokens; [activations here are averaged]"
-        yield " ".join(f"[{_visible(text)}]" if averaged else _visible(text) for text, averaged in shown)
+        yield " ".join(f"[{_escape(text)}]" if averaged else _escape(text) for text, averaged in shown)
 
 
-def _visible(text: str) -> str:
+def _escape(text: str) -> str:
     return text.replace("\n", "\\n")
 
 
 def _write(contrast: ContrastSet, path: str) -> None:
-    """The contrast set as JSONL that every command reads without a correction."""
+    """Write the contrast set as JSONL that every command reads without a correction."""
     sides = (("positive", contrast.positive), ("negative", contrast.negative))
-    with output(path) as file:
+    with open_output(path) as file:
         for label, example in ((label, example) for label, examples in sides for example in examples):
             row = {"system": example.system, "prompt": example.prompt, "response": example.response, "label": label}
-            kept = {name: text for name, text in row.items() if text is not None}
-            file.write(json.dumps(kept, ensure_ascii=False) + "\n")
+            entries = {name: text for name, text in row.items() if text is not None}
+            file.write(json.dumps(entries, ensure_ascii=False) + "\n")
 
 
-def _line(cell: str) -> str:
+def _shorten(cell: str) -> str:
     line = " ".join(cell.split())
     return line if len(line) <= WIDTH else line[: WIDTH - 1] + "…"
 
@@ -191,3 +242,12 @@ SIDES = {
     "labelled": "the label column",
     "one side": "nothing says",
 }
+COMMANDS = (
+    Command(
+        "data",
+        "How a file of examples is understood, with its first rows, and what is odd about it.",
+        add_data,
+        show_data,
+        needs_model=False,
+    ),
+)

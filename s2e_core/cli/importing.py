@@ -1,12 +1,13 @@
 """The command `import`: what a file from elsewhere is, and the recipe that follows from it.
 
-Knows the terminal and the parsed options; what is in a file is told and read by `import_file`.
+Knows options and the terminal; `import_file` recognises and reads the file.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from s2e_core.errors import SettingsError
 from s2e_core.export import save_edit
@@ -15,77 +16,99 @@ from s2e_core.method import build_edit, capture_inputs, capture_means, opposite,
 from s2e_core.model import LoadedModel
 from s2e_core.values import ActivationMeans, MeanInputs, WeightEdit
 
+from .arguments import add_contrast, add_settings
+from .command import Command
 from .terminal import (
     UNTUNED,
-    check_place,
+    ProgressLine,
+    adjust_settings,
+    check_exists,
     check_settings,
-    check_there,
-    chosen_contrast,
-    chosen_model,
-    given_settings,
-    progress_line,
+    check_writable,
+    load_chosen_contrast,
+    load_chosen_model,
 )
 
 TEXTS = ("texts", "contrast", "behavior")
-"""Options for texts, of which at most one can be given."""
+"""Options of which one at most can be given."""
 DIALS = ("rho_attn", "rho_mlp", "alpha", "strength", "heads", "neurons")
 
 
+def add_import(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("file", type=Path, help="a recipe, directions or edit pack (.pt), or a steering vector")
+    texts = add_contrast(sub)
+    texts.add_argument(
+        "--texts", type=Path, metavar="FILE", help="prompts with responses, for a steering vector's mean inputs"
+    )
+    sub.add_argument("--opposite", action="store_true", help="use directions and vectors the other way round")
+    add_settings(sub)
+    sub.add_argument("-o", "--output", type=Path, metavar="RECIPE", help="safetensors file to write")
+
+
 def import_foreign(options: argparse.Namespace) -> None:
-    """What a recipe, directions, an edit pack or a steering vector is; with -o the recipe that follows from it."""
-    check_there(options.file)
-    check_place(options.output)
+    check_exists(options.file)
+    check_writable(options.output)
     check_settings(options)
-    loaded = chosen_model(options)
+    loaded = load_chosen_model(options)
     imported = import_file(options.file, loaded)
     print(imported.sentence())
     if imported.edit is not None and (options.opposite or any(getattr(options, d) is not None for d in DIALS)):
         raise SettingsError(
             "A finished edit has no dials to set and no opposite: its scores are not in the file. Leave them out."
         )
-    for line in _left_out(options, imported):
+    for line in _unused_lines(options, imported):
         print(line)
     if options.output is not None:
-        edit = imported.edit if imported.edit is not None else _edited(options, loaded, imported)
+        edit = imported.edit if imported.edit is not None else _edit_along(options, loaded, imported)
         print(f"{edit.count('heads')} heads and {edit.count('neurons')} neurons: {save_edit(edit, options.output)}")
 
 
-def _left_out(options: argparse.Namespace, imported: Imported) -> Iterator[str]:
-    """What was given and will not be used."""
-    texts = _given(options, TEXTS)
+def _unused_lines(options: argparse.Namespace, imported: Imported) -> Iterator[str]:
+    """Sentences about options that are not used."""
+    texts = _given_options(options, TEXTS)
     if options.output is None:
-        unused = [*texts, *_given(options, (*DIALS, "opposite"))]
+        unused = [*texts, *_given_options(options, (*DIALS, "opposite"))]
         if unused:
             verb = "was" if len(unused) == 1 else "were"
-            yield f"Without -o nothing is made: {' and '.join(unused)} {verb} not used."
+            yield f"Without -o nothing is written: {' and '.join(unused)} {verb} not used."
     elif texts and imported.edit is not None:
         yield f"A finished edit needs no mean inputs: those of {texts[0]} were not read."
     elif texts and imported.inputs is not None:
         yield f"The mean inputs are in the file: those of {texts[0]} were not read."
 
 
-def _given(options: argparse.Namespace, names: Iterable[str]) -> list[str]:
+def _given_options(options: argparse.Namespace, names: Iterable[str]) -> list[str]:
     return [f"--{name.replace('_', '-')}" for name in names if getattr(options, name) not in (None, False)]
 
 
-def _edited(options: argparse.Namespace, loaded: LoadedModel, imported: Imported) -> WeightEdit:
-    """The edit of the given settings along directions from elsewhere."""
+def _edit_along(options: argparse.Namespace, loaded: LoadedModel, imported: Imported) -> WeightEdit:
+    """The edit along the imported directions, with the settings that were given."""
     assert imported.directions is not None
-    inputs = imported.inputs or _captured(options, loaded)
+    inputs = imported.inputs or _capture_means(options, loaded)
     directions = opposite(imported.directions) if options.opposite else imported.directions
     extraction = score_along(loaded, inputs, directions)
-    return build_edit(extraction, given_settings(options, extraction.scores, UNTUNED))
+    return build_edit(extraction, adjust_settings(options, extraction.scores, UNTUNED))
 
 
-def _captured(options: argparse.Namespace, loaded: LoadedModel) -> ActivationMeans | MeanInputs:
-    """Mean inputs beside a steering vector, of the texts that were named."""
+def _capture_means(options: argparse.Namespace, loaded: LoadedModel) -> ActivationMeans | MeanInputs:
+    """Mean inputs of the texts that were named, for a steering vector."""
     if options.texts is None and options.contrast is None and options.behavior is None:
         raise SettingsError(
-            "A steering vector brings no mean inputs, which scores need: they are averaged over texts like those the "
+            "A steering vector has no mean inputs, which scores need: they are averaged over texts like those that the "
             "edit is for. Give --texts FILE, --contrast FILE or --behavior NAME."
         )
-    with progress_line("reading texts") as progress:
+    with ProgressLine("reading texts") as progress:
         if options.texts is not None:
             texts = read_texts(options.texts)
             return capture_inputs(loaded, texts, name=options.texts.name, progress=progress)
-        return capture_means(loaded, chosen_contrast(options), progress=progress)
+        return capture_means(loaded, load_chosen_contrast(options), progress=progress)
+
+
+COMMANDS = (
+    Command(
+        "import",
+        "What a recipe, directions, an edit pack or a steering vector is; with -o the recipe that follows from it.",
+        add_import,
+        import_foreign,
+    ),
+)

@@ -1,6 +1,6 @@
-"""What the commands of the command line share: the model and the scores they work on, progress, and written output.
+"""What the commands share: the model and the examples that options name, progress, and files to write.
 
-Knows the terminal and the parsed options; every computation is the core's public functions.
+Knows the terminal and the parsed options; every computation is a function of the core.
 """
 
 from __future__ import annotations
@@ -8,6 +8,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TextIO
 
@@ -24,17 +27,16 @@ from s2e_core.spec import Kind
 from s2e_core.values import ComponentScores, ContrastSet, Extraction
 
 UNTUNED = EditSettings(rho_attn=0.3, rho_mlp=0.8, alpha=0.5)
-"""Starting dials for examples that nobody has tuned."""
+"""Settings to begin with for examples that nobody has tuned."""
 
 
-def chosen_model(options: argparse.Namespace) -> LoadedModel:
-    """The model that --model and --revision name, held as the other options say."""
-    dtype = getattr(torch, options.dtype) if options.dtype else None
-    with progress_line("downloading", "MB", 1_000_000) as progress:
+def load_chosen_model(options: argparse.Namespace) -> LoadedModel:
+    """The model that the options name, loaded as they say."""
+    with ProgressLine("downloading", "MB", 1_000_000) as progress:
         return load_model(
             options.model,
             device=options.device,
-            dtype=dtype,
+            dtype=getattr(torch, options.dtype) if options.dtype else None,
             revision=options.revision,
             max_memory=options.max_memory,
             quantize=options.quantize,
@@ -43,27 +45,16 @@ def chosen_model(options: argparse.Namespace) -> LoadedModel:
         )
 
 
-def chosen_behavior(options: argparse.Namespace) -> Behavior:
-    """A bundled behaviour by its name, or a folder of one's own by its path."""
+def load_chosen_behavior(options: argparse.Namespace) -> Behavior:
+    """A bundled behaviour by its name, or a folder like one by its path."""
     folder = Path(options.behavior)
     if (folder / "behavior.json").is_file():
         return load_behavior(folder.resolve().name, folder.resolve().parent)
     return load_behavior(options.behavior)
 
 
-def extracted(loaded: LoadedModel, contrast: ContrastSet) -> Extraction:
-    """The extraction of a contrast set; what is odd about its examples goes to standard error."""
-    for note in contrast.notes:
-        print(f"note: {note}", file=sys.stderr)
-    if is_unfit(contrast, loaded.source):
-        fitting = ", ".join(list_behaviors(fitting_folder(loaded.source)))
-        print(f"note: {contrast.name} is written for other models than this one. For it: {fitting}.", file=sys.stderr)
-    with progress_line("extracting") as progress:
-        return extract(loaded, contrast, progress=progress)
-
-
-def chosen_contrast(options: argparse.Namespace) -> ContrastSet:
-    """The examples that --contrast or --behavior names."""
+def load_chosen_contrast(options: argparse.Namespace) -> ContrastSet:
+    """The examples of --contrast or --behavior. Raises BehaviorError if neither is given."""
     if options.contrast:
         return load_contrast_set(options.contrast)
     if not options.behavior:
@@ -71,32 +62,43 @@ def chosen_contrast(options: argparse.Namespace) -> ContrastSet:
     return load_behavior(options.behavior).contrast
 
 
-def chosen_settings(options: argparse.Namespace, computed: ComponentScores) -> EditSettings:
-    """The behaviour's suggested settings with every dial replaced that was given; counts become a rho."""
+def extract_chosen(loaded: LoadedModel, contrast: ContrastSet) -> Extraction:
+    """The extraction of a contrast set; what is odd about its examples goes to standard error."""
+    for note in contrast.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if is_unfit(contrast, loaded.source):
+        names = ", ".join(list_behaviors(fitting_folder(loaded.source)))
+        print(f"note: {contrast.name} is written for other models than this one. For it: {names}.", file=sys.stderr)
+    with ProgressLine("extracting") as progress:
+        return extract(loaded, contrast, progress=progress)
+
+
+def read_settings(options: argparse.Namespace, scores: ComponentScores) -> EditSettings:
+    """The behaviour's suggested settings, with every dial that was given; a number of components becomes a rho."""
     suggested = load_behavior(options.behavior).settings if options.behavior else UNTUNED
-    return given_settings(options, computed, suggested)
+    return adjust_settings(options, scores, suggested)
 
 
 def check_settings(options: argparse.Namespace) -> None:
-    """Raises SettingsError for dials that suit no model: rather before one is loaded and reads than after it."""
-    given_settings(options, None, UNTUNED)
+    """Raises SettingsError for dials that suit no model. Called before a model is loaded, which takes longer."""
+    adjust_settings(options, None, UNTUNED)
 
 
-def given_settings(
-    options: argparse.Namespace, computed: ComponentScores | None, suggested: EditSettings
+def adjust_settings(
+    options: argparse.Namespace, scores: ComponentScores | None, suggested: EditSettings
 ) -> EditSettings:
-    """The suggested settings with every dial replaced that was given; counts become a rho, once there are scores."""
+    """The suggested settings with every dial that was given; a number of components needs `scores` to become a rho."""
     alpha = suggested.alpha if options.alpha is None else options.alpha
     return EditSettings(
-        rho_attn=_given_rho(computed, "heads", suggested.rho_attn, options.rho_attn, options.heads, alpha),
-        rho_mlp=_given_rho(computed, "neurons", suggested.rho_mlp, options.rho_mlp, options.neurons, alpha),
+        rho_attn=_adjust_rho(scores, "heads", suggested.rho_attn, options.rho_attn, options.heads, alpha),
+        rho_mlp=_adjust_rho(scores, "neurons", suggested.rho_mlp, options.rho_mlp, options.neurons, alpha),
         alpha=alpha,
         strength=suggested.strength if options.strength is None else options.strength,
     )
 
 
-def _given_rho(
-    computed: ComponentScores | None,
+def _adjust_rho(
+    scores: ComponentScores | None,
     kind: Kind,
     suggested: float | None,
     rho: float | Literal["off"] | None,
@@ -105,61 +107,76 @@ def _given_rho(
 ) -> float | None:
     if rho is not None and count is not None:
         raise SettingsError(f"Both a rho and a number of {kind} were given; they set the same dial. Give one of them.")
-    if count is not None and computed is not None:
-        return rho_for_count(computed, kind, count, alpha) if count else None
+    if count is not None and scores is not None:
+        return rho_for_count(scores, kind, count, alpha) if count else None
     if rho is None:
         return suggested
     return None if rho == "off" else rho
 
 
-class progress_line:
-    """A line on standard error that counts while the context lasts; where nothing is counted there is no line."""
+class ProgressLine:
+    """Progress of one stage on standard error, while the context lasts.
+
+    A terminal shows a line that counts. Anything else (a log file, a pipe) gets one line when the stage ends, with the
+    total and the seconds. A stage that counts nothing shows nothing.
+    """
 
     def __init__(self, label: str, unit: str = "", per_unit: int = 1) -> None:
-        self.label, self.unit, self.per_unit, self.shown = label, unit and f" {unit}", per_unit, ""
+        self.label, self.unit, self.per_unit = label, unit and f" {unit}", per_unit
+        self.line = ""
+        self.began = 0.0
 
     def __enter__(self) -> Progress:
+        self.began = time.monotonic()
         return self.show
 
     def show(self, done: int, total: int) -> None:
-        line = f"\r{self.label} {done // self.per_unit:,}/{total // self.per_unit:,}{self.unit}"
-        if line != self.shown:
-            print(line, end="", file=sys.stderr, flush=True)
-            self.shown = line
+        line = f"{self.label} {done // self.per_unit:,}/{total // self.per_unit:,}{self.unit}"
+        if line != self.line and sys.stderr.isatty():
+            print(f"\r{line}", end="", file=sys.stderr, flush=True)
+        self.line = line
 
     def __exit__(self, *error: object) -> None:
-        if self.shown:
+        if not self.line:
+            return
+        if sys.stderr.isatty():
             print(file=sys.stderr)
+        else:
+            print(f"{self.line} in {time.monotonic() - self.began:.1f} s", file=sys.stderr, flush=True)
 
 
-def check_there(*paths: Path | None) -> None:
-    """Raises SettingsError for a file or folder that is missing: rather before a model is loaded than after it."""
+def check_exists(*paths: Path | None) -> None:
+    """Raises SettingsError for a missing file or folder. Called before a model is loaded, which takes longer."""
     for path in paths:
         if path is not None and not path.exists():
-            raise SettingsError(f"{path.name} is not there. Check the name and the folder.")
+            raise SettingsError(f"{path.name} does not exist. Check the name and the folder.")
 
 
-def check_place(path: Path | None) -> None:
-    """Raises SettingsError where a file could not be written to `path`: rather before the work than after it."""
-    if path is not None and (path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK)):
+def check_writable(path: Path | str | None) -> None:
+    """Raises SettingsError if no file can be written to `path`. Called before the work; "-" is standard output."""
+    if path is None or path == "-":
+        return
+    path = Path(path)
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
         raise SettingsError(f"{path} cannot be written. Choose another file, in a folder that exists.")
 
 
-class output:
-    """A file to write text to; "-" is standard output, which stays open."""
+def check_formats(options: argparse.Namespace) -> None:
+    """Raises SettingsError if both --csv and --json are given, or if the CSV file cannot be written."""
+    if options.json and options.csv is not None:
+        raise SettingsError("Both --csv and --json were given. Give one of them.")
+    check_writable(options.csv)
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.file: TextIO = sys.stdout
 
-    def __enter__(self) -> TextIO:
-        if self.path != "-":
-            try:
-                self.file = open(self.path, "w", newline="", encoding="utf-8")  # noqa: SIM115 - closed in __exit__
-            except OSError as error:
-                raise SettingsError(f"{self.path} cannot be written ({error.strerror}). Choose another file.") from None
-        return self.file
-
-    def __exit__(self, *error: object) -> None:
-        if self.file is not sys.stdout:
-            self.file.close()
+@contextmanager
+def open_output(path: str) -> Iterator[TextIO]:
+    """A file to write text to; "-" is standard output, which stays open. Raises SettingsError if it is not writable."""
+    if path == "-":
+        yield sys.stdout
+        return
+    try:
+        file = open(path, "w", newline="", encoding="utf-8")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be written ({error.strerror}). Choose another file.") from None
+    with file:
+        yield file

@@ -80,7 +80,7 @@ def test_ctrl_c_says_how_to_go_on_and_keeps_the_answers(grid, tmp_path, monkeypa
 
     path = tmp_path / "tone.jsonl"
     with monkeypatch.context() as patch:
-        patch.setattr(terminal.progress_line, "show", interrupt)
+        patch.setattr(terminal.ProgressLine, "show", interrupt)
         assert main([*grid, "-o", str(path)]) == 130
     assert "the same command resumes" in capsys.readouterr().err
     kept = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -177,7 +177,7 @@ def test_a_floor_that_is_no_share_is_refused(command, floor, capsys):
 
 
 def test_all_three_commands_are_known():
-    assert {"sweep", "find", "evaluate"} <= set(COMMANDS)
+    assert {"sweep", "find", "evaluate"} <= {command.name for command in COMMANDS}
 
 
 def test_the_workers_of_a_ray_cluster_give_the_same_sweep(tmp_path):

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from s2e_core import export_checkpoint, load_model, save_edit
 from s2e_core.cli import main
-from s2e_core.cli.arguments import PROGRAM
+from s2e_core.cli.main import program_name
 from s2e_core.data import BUNDLED_BEHAVIORS
 from tests.core.author_files import Evil, directions_content, pack_content, packed
 from tests.core.edits import BF16, files_of, folder_of, random_edit
@@ -60,7 +60,7 @@ def refused(work: Path, capsys: pytest.CaptureFixture[str], *arguments: object) 
     status = main([str(argument) for argument in arguments])
     said = capsys.readouterr().err
     assert status == 2, said
-    lines = [line for line in said.replace("\r", "\n").splitlines() if line.startswith(f"{PROGRAM}: ")]
+    lines = [line for line in said.replace("\r", "\n").splitlines() if line.startswith(f"{program_name()}: ")]
     assert len(lines) == 1 and said.rstrip().endswith(lines[0]), said
     assert "Traceback" not in said and "Error:" not in said and lines[0].endswith((".", '"', "?")), said
     assert str(work) not in lines[0] and len(lines[0]) < 700, said
