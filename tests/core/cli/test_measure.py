@@ -3,12 +3,14 @@
 import csv
 import io
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from s2e_core import load_edit, load_model
-from s2e_core.cli import COMMANDS, main
+from s2e_core.cli import COMMANDS, main, terminal
 from s2e_core.data import BUNDLED_BEHAVIORS
 from s2e_core.measure import EVALUATION_COLUMNS, SWEEP_COLUMNS, load_sweep
 
@@ -68,12 +70,10 @@ def test_figures_as_csv_have_the_columns_of_the_page(grid, swept, capsys):
 
 def test_another_sweep_does_not_go_on_in_the_file(grid, swept, capsys):
     assert main([*grid, "--seed", "5", "-o", str(swept)]) == 2
-    assert "holds another sweep" in capsys.readouterr().err
+    assert "contains another sweep" in capsys.readouterr().err
 
 
 def test_ctrl_c_says_how_to_go_on_and_keeps_the_answers(grid, tmp_path, monkeypatch, capsys):
-    from s2e_core.cli import terminal
-
     def interrupt(self, done, total):
         if done and "answers" in self.label:
             raise KeyboardInterrupt
@@ -180,9 +180,31 @@ def test_all_three_commands_are_known():
     assert {"sweep", "find", "evaluate"} <= {command.name for command in COMMANDS}
 
 
-def test_the_workers_of_a_ray_cluster_give_the_same_sweep(tmp_path):
+def ray_workers():
+    """Process ids of our ray workers on this machine, the busy ones first: ray writes what they do into the title."""
+    titles = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            titles[int(folder.name)] = (folder / "cmdline").read_bytes().decode(errors="replace")
+        except OSError:  # the process has ended
+            continue
+    workers = [number for number, title in titles.items() if title.startswith("ray::_Worker")]
+    return sorted(workers, key=lambda number: "answer" not in titles[number])
+
+
+def test_the_workers_of_a_ray_cluster_give_the_same_sweep_though_one_is_killed(tmp_path, monkeypatch):
     pytest.importorskip("ray", reason="ray is optional")
+    killed = []
+
+    def kill_a_worker(self, done, total):
+        workers = ray_workers()
+        if done and workers and not killed:
+            killed.append(workers[0])
+            os.kill(workers[0], signal.SIGKILL)
+
     asked = ["sweep", "--behavior", "tone", "--prompts", "4", "--gamma", "0.5", "--max-new-tokens", "8"]
-    for name, where in (("here", []), ("ray", ["--ray"])):
-        assert main([*asked, "--csv", str(tmp_path / f"{name}.csv"), *where]) == 0
+    assert main([*asked, "--csv", str(tmp_path / "here.csv")]) == 0
+    monkeypatch.setattr(terminal.ProgressLine, "show", kill_a_worker)
+    assert main([*asked, "--csv", str(tmp_path / "ray.csv"), "--ray", "--workers", "2"]) == 0
+    assert killed
     assert (tmp_path / "ray.csv").read_text() == (tmp_path / "here.csv").read_text()
