@@ -101,7 +101,7 @@ def test_texts_that_are_not_needed_are_said_not_to_be_read(directions_file, vect
     assert "A finished edit needs no mean inputs: those of --texts were not read." in capsys.readouterr().out
     assert main(["import", str(vector), *missing, "--neurons", "5"]) == 0
     out = capsys.readouterr().out
-    assert "Without -o nothing is made: --texts and --neurons were not used." in out
+    assert "Without -o nothing is written: --texts and --neurons were not used." in out
     assert main(["import", str(vector)]) == 0
     assert "not used" not in capsys.readouterr().out
 
