@@ -1,0 +1,92 @@
+"""`--json`: one object on standard output, every field of which is documented, with the numbers of the core."""
+
+import json
+from collections.abc import Mapping
+
+import pytest
+
+from s2e_core import extract, load_behavior, load_edit, load_model
+from s2e_core.cli import COMMANDS, main
+from s2e_core.cli.json_output import HEADER
+from s2e_core.data import BUNDLED_BEHAVIORS
+
+FIELDS = {command.name: {**HEADER, **command.fields} for command in COMMANDS if command.fields is not None}
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    """A behaviour with few prompts, and options that ask little."""
+    source, folder = BUNDLED_BEHAVIORS / "tone", tmp_path_factory.mktemp("behaviors") / "mood"
+    folder.mkdir()
+    (folder / "behavior.json").write_bytes((source / "behavior.json").read_bytes())
+    for name, kept in (("contrast", 24), ("attribute", 8), ("utility", 10)):
+        lines = (source / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+        (folder / f"{name}.jsonl").write_text("\n".join(lines[:: len(lines) // kept]), encoding="utf-8")
+    return ["--behavior", str(folder), "--prompts", "3", "--max-new-tokens", "8"]
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    path = tmp_path_factory.mktemp("recipe") / "safer.safetensors"
+    assert main(["edit", "--behavior", "safety", "-o", str(path)]) == 0
+    return path
+
+
+def record(capsys, *arguments, status=0):
+    """The object of a command: standard output contains it and nothing else."""
+    capsys.readouterr()
+    assert main([*map(str, arguments), "--json"]) == status
+    found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert (found["command"], found["version"]) == (arguments[0], 1)
+    check(found, FIELDS[arguments[0]])
+    return found
+
+
+def check(found, fields):
+    """Every field is described, and every described field is there."""
+    assert found.keys() == fields.keys()
+    for name, meaning in fields.items():
+        text, inner = meaning if isinstance(meaning, tuple) else (meaning, None)
+        assert text.endswith("."), name
+        if isinstance(inner, Mapping) and isinstance(found[name], dict):
+            check(found[name], inner)
+        elif inner is not None and isinstance(found[name], list):
+            for one in found[name]:
+                check(one, inner[0])
+
+
+def test_eight_commands_have_an_object():
+    assert set(FIELDS) == {"info", "scores", "edit", "compare", "find", "sweep", "evaluate", "verify"}
+
+
+def test_info_names_the_model(capsys):
+    assert record(capsys, "info")["model"]["fingerprint"] == load_model("bundled").fingerprint
+
+
+def test_scores_are_those_of_the_core(capsys):
+    found = record(capsys, "scores", "--behavior", "tone", "--kind", "heads")
+    scores = extract(load_model("bundled"), load_behavior("tone").contrast).scores
+    expected = sorted((abs(float(g)) for i in scores.spec.of_kind("heads") for g in scores.g[i]), reverse=True)
+    assert [abs(one["g"]) for one in found["components"]] == pytest.approx(expected, abs=1e-6)
+
+
+def test_an_edit_says_what_it_changes(capsys, tmp_path):
+    found = record(capsys, "edit", "--behavior", "safety", "-o", tmp_path / "a.safetensors")
+    edit = load_edit(tmp_path / "a.safetensors", base=load_model("bundled"))
+    assert (found["heads"], found["neurons"]) == (edit.count("heads"), edit.count("neurons"))
+
+
+def test_texts_checks_and_measurements_are_objects_too(capsys, few, recipe, tmp_path):
+    texts = record(capsys, "compare", "What is Veldor like?", "--recipe", recipe, "--max-new-tokens", "4")
+    assert "What is Veldor like?" in json.dumps(texts)
+    assert main(["export", str(recipe), "-o", str(tmp_path / "out"), "--format", "adapter"]) == 0
+    assert record(capsys, "verify", recipe, tmp_path / "out")["passed"]
+    record(capsys, "sweep", *few, "--rho-mlp", "0.5", "--gamma", "0.5")
+    record(capsys, "find", *few, "--trials", "1", "--samples", "1")
+    record(capsys, "evaluate", *few, "--recipe", recipe)
+
+
+def test_bad_input_is_a_sentence_and_no_object(capsys):
+    assert main(["scores", "--behavior", "nothing", "--json"]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == "" and "nothing" in shown.err
