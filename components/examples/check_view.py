@@ -67,14 +67,13 @@ def _visible(text: str) -> str:
 
 def trust_html(trust: Trust, *, folded: bool = False) -> str:
     """One plain sentence, and, `folded` where nobody asked, the figures behind it: two small plots and a table."""
-    first, *others = trust.weaknesses or (trusted_words(trust),)
-    lead = f"Weak data: {first[:1].lower()}{first[1:]}" if trust.is_weak else first
-    details = "".join(f"<p>{html.escape(one)}</p>" for one in others)
+    lead = trust.weaknesses[0].warning if trust.weaknesses else verdict(trust)
+    details = "".join(f"<p>{html.escape(weakness.sentence)}</p>" for weakness in trust.weaknesses[1:])
     plots = _plot(trust, words.ACCURACY_PLOT, lambda one: one.accuracy, 0.4, 1.0, (0.5, 0.75, 1.0), 0.5, "{:.0%}")
     plots += _plot(trust, words.STABILITY_PLOT, lambda one: one.cosine, 0.0, 1.0, (0.0, 0.5, 1.0), None, "{:.1f}")
     return (
-        f'<p class="lead {"weak" if trust.is_weak else "holds"}">{html.escape(lead)}</p>{details}'
-        f"<details{'' if folded else ' open'}><summary>{words.TRUST_PLOTS}</summary><p>{html.escape(trust.counts)}</p>"
+        f'<p class="lead {"weak" if trust.weaknesses else "holds"}">{html.escape(lead)}</p>{details}'
+        f"<details{'' if folded else ' open'}><summary>{words.TRUST_PLOTS}</summary><p>{html.escape(trust.summary)}</p>"
         f'<div class="trust-plots">{plots}</div>'
         f'<p class="key">{KEY.format(_mark("heads", 6, 6))} heads {KEY.format(_mark("neurons", 6, 6))} neurons</p>'
         f"<p>{words.TRUST_HOW.format(resamples=trust.resamples)}</p>"
@@ -82,10 +81,10 @@ def trust_html(trust: Trust, *, folded: bool = False) -> str:
     )
 
 
-def trusted_words(trust: Trust) -> str:
-    """What a person should know about examples that are not weak."""
-    said = words.TRUSTED if trust.separability >= STRONG and trust.cosine >= STRONG else words.FAIR
-    return said.format(accuracy=f"{100 * trust.separability:.0f} %", cosine=f"{trust.cosine:.2f}")
+def verdict(trust: Trust) -> str:
+    """What a person should know about examples without a weakness."""
+    template = words.TRUSTED if trust.separability >= STRONG and trust.cosine >= STRONG else words.FAIR
+    return template.format(accuracy=f"{100 * trust.separability:.0f} %", cosine=f"{trust.cosine:.2f}")
 
 
 def _plot(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
@@ -20,7 +20,7 @@ from components.shared.session import OWN, Session
 from s2e_core import ContrastSet
 
 from .check_view import report_html, trust_html
-from .handlers import Look, Measuring, is_due, measured, report_on, trust_key, with_trust
+from .handlers import Look, TrustProgress, is_due, measure_trust, report_on, trust_key, with_trust
 from .trusted import Checks, Trust
 from .view import preview_html
 
@@ -29,6 +29,38 @@ STOP_MEASURING = "() => document.querySelector('#stop-trust:not(:disabled)')?.cl
 MEASURE_DUE = (
     "() => { if (document.querySelector('#trust [data-due]')) document.querySelector('#measure-trust')?.click() }"
 )
+
+
+class CheckRequest(NamedTuple):
+    """Everything that decides how the check is shown, in the order of the page's inputs."""
+
+    session: Session
+    checks: Checks
+    on_show: object
+    """What the page shows now, as `CheckWiring.view` returned it."""
+    model: str
+    behavior: str
+    look: Look
+
+    @property
+    def is_open(self) -> bool:
+        """True if the check is on show."""
+        return self.behavior == OWN if self.checks.open is None else self.checks.open
+
+    @property
+    def contrast(self) -> ContrastSet | None:
+        """The examples whose check is on show."""
+        if not self.is_open:
+            return None
+        if self.behavior == OWN:
+            return self.look.contrast
+        return None if self.session.origin else self.session.scored.contrast
+
+    def is_extracted(self, contrast: ContrastSet) -> bool:
+        """Whether the session has the scores of these examples."""
+        session = self.session
+        same = session.scored.contrast.content_hash == contrast.content_hash and not session.origin
+        return same and (session.model, session.behavior) == (self.model, self.behavior)
 
 
 class CheckWiring:
@@ -45,62 +77,67 @@ class CheckWiring:
         page, panel, choose = self.page, self.panel, self.page.choose
         shown = [page.session, *self.states, choose.model, choose.behavior, self.look]
 
-        def toggle(session: Session, checks: Checks, *values: Any) -> tuple[Any, ...]:
-            *_, behavior, _ = values
-            checks = replace(checks, open=not (behavior == OWN if checks.open is None else checks.open))
-            return checks, *self.view(session, checks, *values)
+        def show(*values: Any) -> tuple[Any, ...]:
+            return self.view(CheckRequest(*values))
 
-        def began(session: Session, checks: Checks) -> tuple[Any, ...]:
-            return replace(checks, running=True, tried=checks.tried | {trust_key(session)}, said=""), *_heard()
+        def show_with(request: CheckRequest, checks: Checks) -> tuple[Any, ...]:
+            return checks, *self.view(request._replace(checks=checks))
+
+        def toggle(*values: Any) -> tuple[Any, ...]:
+            request = CheckRequest(*values)
+            return show_with(request, replace(request.checks, open=not request.is_open))
+
+        def start(session: Session, checks: Checks) -> tuple[Any, ...]:
+            tried_keys = checks.tried_keys | {trust_key(session)}
+            return replace(checks, running=True, tried_keys=tried_keys, status=""), *_heard()
 
         def grow(session: Session) -> Iterator[tuple[Any, ...]]:
-            for step in measured(self.store, session):
-                if isinstance(step, Measuring):
-                    said, on = words.MEASURING.format(step.done, step.total), gr.update(interactive=True)
-                    yield gr.skip(), *_named(stop=on, status=progress_bar(said, step.done, step.total))
+            for step in measure_trust(self.store, session):
+                if isinstance(step, TrustProgress):
+                    sentence, on = words.MEASURING.format(step.done, step.total), gr.update(interactive=True)
+                    yield gr.skip(), *_named(stop=on, status=progress_bar(sentence, step.done, step.total))
                 else:
                     yield (session, step), *_named()
 
-        def finished(made: tuple[Session, Trust], session: Session, checks: Checks, *values: Any) -> tuple[Any, ...]:
-            checks = with_trust(checks, *made)
-            return checks, *self.view(session, checks, *values)
+        def finish(result: tuple[Session, Trust], *values: Any) -> tuple[Any, ...]:
+            request = CheckRequest(*values)
+            return show_with(request, with_trust(request.checks, *result))
 
-        def stopped(session: Session, checks: Checks, *values: Any) -> tuple[Any, ...]:
-            said = words.MEASURE_STOPPED if checks.running else ""
-            checks = replace(checks, running=False, tried=checks.tried | {trust_key(session)}, said=said)
-            return checks, *self.view(session, checks, *values)
+        def stop(*values: Any) -> tuple[Any, ...]:
+            request = CheckRequest(*values)
+            checks, sentence = request.checks, words.MEASURE_STOPPED if request.checks.running else ""
+            tried_keys = checks.tried_keys | {trust_key(request.session)}
+            return show_with(request, replace(checks, running=False, tried_keys=tried_keys, status=sentence))
 
         choose.check.click(guarded(toggle), shown, [self.checks, *self.outputs], **LOOK)
-        apart(page.refresh.click)(guarded(self.view), shown, self.outputs, trigger_mode="always_last", **LOOK).success(
+        apart(page.refresh.click)(guarded(show), shown, self.outputs, trigger_mode="always_last", **LOOK).success(
             None, js=MEASURE_DUE
         )
         # What is chosen while it measures counts: all changes of the checks come one after the other.
-        changed, made = [self.checks, *self.outputs], gr.State(None)
+        changed, result = [self.checks, *self.outputs], gr.State(None)
         heard = panel.measure.click(
-            guarded(began), [page.session, self.checks], [self.checks, *self.parts], trigger_mode="once", **LOOK
+            guarded(start), [page.session, self.checks], [self.checks, *self.parts], trigger_mode="once", **LOOK
         )
         done = heard.success(
-            guarded(grow), page.session, [made, *self.parts], trigger_mode="always_last", **MODEL
+            guarded(grow), page.session, [result, *self.parts], trigger_mode="always_last", **MODEL
         )  # fmt: skip
-        done.success(guarded(finished), [made, *shown], changed, **LOOK)
-        done.failure(guarded(stopped, after_failure=True), shown, changed, **LOOK)
-        panel.stop.click(guarded(stopped), shown, changed, cancels=[heard, done], **LOOK)
+        done.success(guarded(finish), [result, *shown], changed, **LOOK)
+        done.failure(guarded(stop, after_failure=True), shown, changed, **LOOK)
+        panel.stop.click(guarded(stop), shown, changed, cancels=[heard, done], **LOOK)
         # Another choice needs the model; where nothing is measured it costs no request.
         gr.on([choose.behavior.input, choose.model.input], None, js=STOP_MEASURING)
 
-    def view(
-        self, session: Session, checks: Checks, on_show: Any, model: str, behavior: str, look: Look
-    ) -> tuple[Any, ...]:
+    def view(self, request: CheckRequest) -> tuple[Any, ...]:
         """(what is on show from now on, one update for each of PARTS); what stands there already is not sent again."""
-        own = behavior == OWN
-        contrast = self._contrast(session, checks, behavior, look)
-        extracted = contrast is not None and self._is_extracted(session, model, behavior, contrast)
-        trust = checks.found.get(trust_key(session)) if extracted else None
+        session, checks, on_show, model, behavior, look = request
+        own, contrast = behavior == OWN, request.contrast
+        extracted = contrast is not None and request.is_extracted(contrast)
+        trust = checks.trusts.get(trust_key(session)) if extracted else None
         due = extracted and is_due(self.store, session, checks)
         foreign = bool(session.origin) and not own and bool(checks.open)
         showing = (
-            model, behavior, foreign, own and look.made, contrast and contrast.content_hash, extracted,
-            trust is not None, due, checks.running, checks.said, self.store.is_loaded(model),
+            model, behavior, foreign, own and look.stamp, contrast and contrast.content_hash, extracted,
+            trust is not None, due, checks.running, checks.status, self.store.is_loaded(model),
         )  # fmt: skip
         if showing == on_show:
             return on_show, *_named()
@@ -113,27 +150,16 @@ class CheckWiring:
             )
         if contrast is None:
             return showing, *_named(preview=preview, column=gr.update(visible=False))
-        said = checks.said if extracted else words.NOT_EXTRACTED
+        sentence = checks.status if extracted else words.NOT_EXTRACTED
         return showing, *_named(
             preview=preview,
             column=gr.update(visible=True),
             report=report_html(report_on(self.store, model, contrast), folded=folded),
             measure=gr.update(interactive=extracted and not checks.running),
             stop=gr.update(interactive=checks.running),
-            status=progress_bar(said) if said else "",
+            status=progress_bar(sentence) if sentence else "",
             trust=trust_html(trust, folded=folded) if trust else "<span data-due></span>" if due else "",
         )
-
-    def _contrast(self, session: Session, checks: Checks, behavior: str, look: Look) -> ContrastSet | None:
-        """The examples whose check is on show."""
-        own = behavior == OWN
-        if not (own if checks.open is None else checks.open):
-            return None
-        return look.contrast if own else None if session.origin else session.scored.contrast
-
-    def _is_extracted(self, session: Session, model: str, behavior: str, contrast: ContrastSet) -> bool:
-        same = session.scored.contrast.content_hash == contrast.content_hash and not session.origin
-        return same and (session.model, session.behavior) == (model, behavior)
 
 
 def _heard() -> tuple[Any, ...]:

@@ -15,11 +15,11 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from components.shared import data_words as words
-from components.shared.answers import Answers, Wish, same_prompts
-from components.shared.brought import column_names, open_questions, own_reading
+from components.shared.answers import Answers, AnswerSettings, same_prompts
+from components.shared.brought import column_names, own_reading, question_sentences
 from components.shared.choices import Choice, chosen_contrast, model_made_ready
 from components.shared.session import OWN, Session
 from components.shared.store import ModelStore
@@ -46,22 +46,22 @@ class Look:
     """Columns of the files."""
     sources: tuple[str, ...] = ()
     contrast: ContrastSet | None = None
-    """None where they are not a contrast set yet."""
+    """None if they are not a contrast set yet."""
     problem: str = ""
-    """Why they cannot be read, or not be extracted yet, as one sentence."""
+    """The reason why they cannot be read, or not be extracted yet, as one sentence."""
     questions: tuple[str, ...] = ()
     uses_answers: bool = False
     ignores_typed: bool = False
     files: tuple[str | None, str | None] = (None, None)
-    """What was uploaded; other files have other columns."""
-    made: int = field(default_factory=time.monotonic_ns)
-    """Tells this look from an earlier one."""
+    """Uploaded files; other files have other columns."""
+    stamp: int = field(default_factory=time.monotonic_ns)
+    """Time in ns; different for every look."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Look:
         return self
 
 
-def looked(store: ModelStore, choice: Choice) -> Look:
+def look_at_examples(store: ModelStore, choice: Choice) -> Look:
     """How own examples are understood; what cannot be read is a sentence, never an error."""
     own = choice.own
     if choice.behavior != OWN or own.is_empty:
@@ -76,7 +76,7 @@ def looked(store: ModelStore, choice: Choice) -> Look:
         ignores_typed=bool(own.file and (own.positive.strip() or own.negative.strip())),
     )  # fmt: skip
     if reading.questions and not look.uses_answers:
-        return replace(look, questions=tuple(open_questions(reading)))
+        return replace(look, questions=tuple(question_sentences(reading)))
     try:
         return replace(look, contrast=chosen_contrast(store, choice))
     except ContrastDataError as error:
@@ -84,7 +84,7 @@ def looked(store: ModelStore, choice: Choice) -> Look:
 
 
 def _columns_at_least(choice: Choice) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The columns of a file that cannot be read with what was said of it, so that it can be said otherwise."""
+    """The columns of a file that cannot be read as the visitor described it, so that the description can be changed."""
     try:
         return column_names(choice.own)
     except ContrastDataError:
@@ -113,7 +113,24 @@ def report_on(store: ModelStore, model: str, contrast: ContrastSet) -> Report:
 # ---- the model's own answers
 
 
-def wished(store: ModelStore, length: float | None, samples: float | None, temperature: float | None) -> Wish:
+class AnswerRequest(NamedTuple):
+    """The fields of the page from which answers are generated."""
+
+    choice: Choice
+    length: float | None
+    samples: float | None
+    temperature: float | None
+
+    @classmethod
+    def of(cls, *values: Any) -> AnswerRequest:
+        """From the values of the page: those of `Choice.of`, then the three fields."""
+        *choice, length, samples, temperature = values
+        return cls(Choice.of(*choice), length, samples, temperature)
+
+
+def answer_settings(
+    store: ModelStore, length: float | None, samples: float | None, temperature: float | None
+) -> AnswerSettings:
     """The fields of the page within the limits. Raises SettingsError."""
     most = store.limits.new_tokens
     if length is None or not 1 <= length <= most:
@@ -122,24 +139,24 @@ def wished(store: ModelStore, length: float | None, samples: float | None, tempe
         raise SettingsError("Ask for 1 to 100 answers to each prompt.")
     if temperature is None or not math.isfinite(temperature) or not 0 <= temperature <= 10:
         raise SettingsError("The temperature must lie between 0 (always the likeliest word) and 10.")
-    return Wish(int(length), int(samples), float(temperature))
+    return AnswerSettings(int(length), int(samples), float(temperature))
 
 
-def answered(store: ModelStore, choice: Choice, wish: Wish) -> Iterator[Answers]:
+def generate_answers(store: ModelStore, choice: Choice, settings: AnswerSettings) -> Iterator[Answers]:
     """The answers as they come; those that are there already stay. Closing the iterator stops the model.
 
     Raises S2EError for prompts that cannot be asked, before anything runs.
     """
     reading = own_reading(choice.own, store.limits)
-    asked = asked_prompts(reading, samples=wish.samples)
+    asked = asked_prompts(reading, samples=settings.samples)
     if len(asked) > store.limits.examples:
         raise SettingsError(words.TOO_MANY.format(len(asked), store.limits.examples))
     longest = max(len(one.example.prompt) for one in asked)
     if longest > store.limits.prompt_chars:
         raise SettingsError(words.LONG_PROMPT.format(longest, store.limits.prompt_chars))
-    answers = _begun(store, choice, wish, asked)
-    for said in model_made_ready(store, choice.model):
-        yield replace(answers, said=said)
+    answers = _start_answers(store, choice, settings, asked)
+    for status in model_made_ready(store, choice.model):
+        yield replace(answers, status=status)
     yield answers
     loaded, path, stop = store.model(choice.model), answers.path, threading.Event()
     assert path is not None
@@ -147,7 +164,7 @@ def answered(store: ModelStore, choice: Choice, wish: Wish) -> Iterator[Answers]
 
     def stage(progress: Progress) -> tuple[OwnResponse, ...]:
         return own_responses(
-            loaded, prompts, max_new_tokens=wish.max_new_tokens, temperature=wish.temperature, path=path,
+            loaded, prompts, max_new_tokens=settings.max_new_tokens, temperature=settings.temperature, path=path,
             progress=progress, stop=stop,
         )  # fmt: skip
 
@@ -155,49 +172,49 @@ def answered(store: ModelStore, choice: Choice, wish: Wish) -> Iterator[Answers]
     try:
         with closing(work.ticks()) as ticks:
             for done, _ in ticks:
-                if done > len(answers.made):
-                    answers = answers.with_made(held_responses(path, prompts))
+                if done > len(answers.by_prompt):
+                    answers = answers.with_responses(held_responses(path, prompts))
                     yield answers
                 else:
                     yield answers  # a place at which a Stop is heard
     finally:
         stop.set()
-    yield answers.with_made(dict(enumerate(work.result)), running=False, used=True, said="")
+    yield answers.with_responses(dict(enumerate(work.result)), running=False, used=True, status="")
 
 
-def _begun(store: ModelStore, choice: Choice, wish: Wish, asked: tuple[Asked, ...]) -> Answers:
-    """The answers to go on with: those that are there where the same was asked of the same model."""
+def _start_answers(store: ModelStore, choice: Choice, settings: AnswerSettings, asked: tuple[Asked, ...]) -> Answers:
+    """The answers to resume with: the present ones if the same was asked of the same model."""
     before = choice.own.answers
     store.work.mkdir(parents=True, exist_ok=True)
     path = Path(tempfile.mkdtemp(dir=store.work)) / "answers.jsonl"
-    same = before.model == choice.model and before.wish == wish and same_prompts(before.asked, asked)
+    same = before.model == choice.model and before.settings == settings and same_prompts(before.asked, asked)
     if same and before.path is not None and before.path.is_file():
         shutil.copyfile(before.path, path)  # a run that was just stopped may still hold the other
-        return replace(before, path=path, running=True, said="")
-    return Answers(choice.model, asked, wish, path, rule=possible_rules(asked)[0], share=before.share, running=True)
+        return replace(before, path=path, running=True, status="")
+    return Answers(choice.model, asked, settings, path, rule=possible_rules(asked)[0], share=before.share, running=True)
 
 
-def stopped_answers(answers: Answers) -> Answers:
+def stop_answers(answers: Answers) -> Answers:
     """After Stop or an error: everything that the file holds stays."""
     if not answers.running or answers.path is None:
         return replace(answers, running=False)
-    made = held_responses(answers.path, [one.example for one in answers.asked])
-    said = words.STOPPED_ANSWERS.format(len(made), len(answers.asked))
-    return answers.with_made(made, running=False, used=bool(made), said=said)
+    responses = held_responses(answers.path, [one.example for one in answers.asked])
+    status = words.STOPPED_ANSWERS.format(len(responses), len(answers.asked))
+    return answers.with_responses(responses, running=False, used=bool(responses), status=status)
 
 
 # ---- how far examples can be trusted
 
 
 @dataclass(frozen=True, eq=False)
-class Measuring:
-    """How far a measurement has come."""
+class TrustProgress:
+    """How far the measurement of trust has come, in examples."""
 
     done: int
     total: int
 
 
-def measured(store: ModelStore, session: Session) -> Iterator[Measuring | Trust]:
+def measure_trust(store: ModelStore, session: Session) -> Iterator[TrustProgress | Trust]:
     """Progress, in the end how far the session's examples can be trusted. Closing the iterator stops the model."""
     if session.origin:
         raise SettingsError(words.FROM_A_FILE)
@@ -205,7 +222,7 @@ def measured(store: ModelStore, session: Session) -> Iterator[Measuring | Trust]
     work = Work(lambda progress: reliability(loaded, contrast, progress=progress))
     with closing(work.ticks()) as ticks:
         for done, total in ticks:
-            yield Measuring(done // 2, total // 2)  # two passes over the examples
+            yield TrustProgress(done // 2, total // 2)  # two passes over the examples
     yield trust_of(work.result)
 
 
@@ -220,13 +237,13 @@ def trust_key(session: Session) -> str:
 
 
 def is_due(store: ModelStore, session: Session, checks: Checks) -> bool:
-    """Whether own examples have been extracted that are quickly measured, and were not yet."""
-    if session.behavior != OWN or session.origin or trust_key(session) in checks.tried or checks.running:
+    """Whether own examples are extracted, quick to measure and not measured yet."""
+    if session.behavior != OWN or session.origin or trust_key(session) in checks.tried_keys or checks.running:
         return False
     return store.is_loaded(session.model) and is_fast(store.model(session.model), session)
 
 
 def with_trust(checks: Checks, session: Session, trust: Trust) -> Checks:
     return replace(
-        checks, found=MappingProxyType({**checks.found, trust_key(session): trust}), running=False, said=""
+        checks, trusts=MappingProxyType({**checks.trusts, trust_key(session): trust}), running=False, status=""
     )  # fmt: skip

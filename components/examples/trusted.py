@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from s2e_core.method import Reliability
+from s2e_core.method import Reliability, Weakness
 from s2e_core.spec import Kind
 
 
@@ -34,11 +34,10 @@ class Trust:
     separability: float
     """Held-out accuracy that the best quarter of the sites reaches."""
     cosine: float
-    """At the median site."""
-    counts: str
-    """How many examples there are and how well they separate, as a sentence."""
-    weaknesses: tuple[str, ...]
-    """Reasons not to trust the examples, as sentences."""
+    """Mean cosine of the resampled directions with the direction, at the median site."""
+    summary: str
+    """Counts and held-out accuracy, as a sentence."""
+    weaknesses: tuple[Weakness, ...]
     resamples: int
 
     @property
@@ -51,26 +50,30 @@ class Checks:
     """What one visitor has checked."""
 
     open: bool | None = None
-    """Whether the check is on show; None is as usual: that of own examples is, that of bundled ones is not."""
-    found: Mapping[str, Trust] = field(default_factory=lambda: MappingProxyType({}))
-    tried: frozenset[str] = frozenset()
-    """What was measured or stopped once is not measured again unasked."""
+    """True if the check is on show; None is the default: shown for own examples, hidden for bundled ones."""
+    trusts: Mapping[str, Trust] = field(default_factory=lambda: MappingProxyType({}))
+    tried_keys: frozenset[str] = frozenset()
+    """Keys that were measured or stopped once: they are not measured again unasked."""
     running: bool = False
-    said: str = ""
+    status: str = ""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Checks:
         return self
 
 
-def trust_of(found: Reliability) -> Trust:
+def trust_of(reliability: Reliability) -> Trust:
     sites = zip(
-        found.spec.sites, found.accuracy.tolist(), found.direction_cosine.tolist(), found.g_deviation, strict=True
+        reliability.spec.sites,
+        reliability.accuracy.tolist(),
+        reliability.direction_cosine.tolist(),
+        reliability.g_deviation,
+        strict=True,
     )
     layers = tuple(
         LayerTrust(site.layer, site.kind, accuracy, cosine, float(deviation.median()))
         for site, accuracy, cosine, deviation in sites
     )
     return Trust(
-        layers, found.spec.n_layers, found.separability, float(found.direction_cosine.median()),
-        found.counts(), found.weaknesses(), found.n_resamples,
+        layers, reliability.spec.n_layers, reliability.separability, float(reliability.direction_cosine.median()),
+        reliability.summary, reliability.weaknesses, reliability.n_resamples,
     )  # fmt: skip

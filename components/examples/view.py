@@ -146,9 +146,9 @@ def _notes(response: OwnResponse) -> Iterator[str]:
 
 def answers_line(answers: Answers) -> tuple[str, int, int]:
     """(sentence, done, total) of the status line; done and total are 0 where nothing runs."""
-    done, total = len(answers.made), len(answers.asked)
+    done, total = len(answers.by_prompt), len(answers.asked)
     if answers.running:
-        return answers.said or words.ANSWERING.format(done, total), done, total
-    if answers.said:
-        return answers.said, 0, 0
+        return answers.status or words.ANSWERING.format(done, total), done, total
+    if answers.status:
+        return answers.status, 0, 0
     return (words.DONE_ANSWERS.format(total) if answers.is_complete else "", 0, 0)

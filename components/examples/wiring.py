@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
@@ -24,8 +24,8 @@ from components.shared.session import Session
 from s2e_core.responses import possible_rules
 
 from .answer_table import read_mark
-from .check_wiring import CheckWiring
-from .handlers import Look, answered, looked, stopped_answers, wished
+from .check_wiring import CheckRequest, CheckWiring
+from .handlers import AnswerRequest, Look, answer_settings, generate_answers, look_at_examples, stop_answers
 from .trusted import Checks
 from .view import answers_line, answers_value
 
@@ -38,6 +38,22 @@ EXTRACT = """() => setTimeout(() => {
   document.querySelector('#choose')?.scrollIntoView();
 }, 50)"""
 """The page goes to where progress and Stop are."""
+
+
+class LookRequest(NamedTuple):
+    """Everything that decides how own examples are shown."""
+
+    session: Session
+    checks: Checks
+    on_show: object
+    last: Look
+    """The look that the page shows now."""
+    choice: Choice
+
+    @classmethod
+    def of(cls, session: Session, checks: Checks, on_show: object, last: Look, *choice: Any) -> LookRequest:
+        """From the values of the page; the rest is `Choice.of`."""
+        return cls(session, checks, on_show, last, Choice.of(*choice))
 
 
 class DataWiring:
@@ -75,17 +91,18 @@ class DataWiring:
 
     # ---- what was understood
 
-    def _look(self, session: Session, checks: Checks, on_show: Any, last: Look, *values: Any) -> tuple[Any, ...]:
-        choice = Choice.of(*values)
+    def _look(self, *values: Any) -> tuple[Any, ...]:
+        request = LookRequest.of(*values)
+        choice = request.choice
         files = (choice.own.file, choice.own.second)
-        reset = files != last.files  # another file has other columns
+        reset = files != request.last.files  # another file has other columns
         if reset:
             choice = replace(choice, own=replace(choice.own, correction=Correction()))
-        look = replace(looked(self.store, choice), files=files)
+        look = replace(look_at_examples(self.store, choice), files=files)
         reading, answers = look.reading, choice.own.answers
         alone = reading is not None and reading.responses_missing
         opens = bool(look.names) and bool(look.problem or (look.questions and not alone))
-        stale = bool(answers.made) and reading is not None and not answers.belong_to(choice.model, reading)
+        stale = bool(answers.by_prompt) and reading is not None and not answers.belong_to(choice.model, reading)
         can_answer = reading is not None and any(
             e.prompt.strip() for e in (*reading.positive, *reading.negative, *reading.unsided)
         )
@@ -95,7 +112,9 @@ class DataWiring:
             *correction_updates(look, choice.own.correction, reset=reset),
             gr.update(visible=can_answer, **({"open": alone} if alone or reset else {})),
             progress_bar(words.OTHER_PROMPTS) if stale else gr.skip() if answers.running else _status(answers),
-            *self.check.view(session, checks, on_show, choice.model, choice.behavior, look),
+            *self.check.view(
+                CheckRequest(request.session, request.checks, request.on_show, choice.model, choice.behavior, look)
+            ),
         )
 
     # ---- the model's own answers
@@ -106,26 +125,26 @@ class DataWiring:
         outputs = [self.answers, *self.parts]
 
         def grow(*values: Any) -> Iterator[tuple[Any, ...]]:
-            *chosen, length, samples, temperature = values
-            wish = wished(self.store, length, samples, temperature)
+            request = AnswerRequest.of(*values)
+            settings = answer_settings(self.store, request.length, request.samples, request.temperature)
             n, sent = -1, 0.0
-            for answers in answered(self.store, Choice.of(*chosen), wish):
+            for answers in generate_answers(self.store, request.choice, settings):
                 full = not answers.running or time.monotonic() - sent > TABLE_SECONDS
                 if full:
                     sent = time.monotonic()
                     yield answers, *self._fold(answers)
-                elif len(answers.made) != n:
+                elif len(answers.by_prompt) != n:
                     yield answers, *_named(status=_status(answers))
                 else:
                     yield gr.skip(), *_named()  # a place at which a Stop is heard
-                n = len(answers.made)
+                n = len(answers.by_prompt)
 
         heard = panel.generate.click(_heard, None, self.parts, trigger_mode="once", **QUIET)
         done = heard.success(guarded(grow), [*self.inputs, *fields], outputs, **SWEEP)
         done.success(guarded(self._look), state, self.outputs, **LOOK)
 
         def stopped(answers: Answers) -> tuple[Any, ...]:
-            answers = stopped_answers(answers)
+            answers = stop_answers(answers)
             return answers, *self._fold(answers)
 
         failed = done.failure(guarded(stopped), self.answers, outputs, **QUIET)
@@ -160,7 +179,7 @@ class DataWiring:
         go.success(None, js=EXTRACT)
 
         def marked(answers: Answers, event: gr.EventData) -> tuple[Any, ...]:
-            mark = read_mark(event._data, len(answers.made))
+            mark = read_mark(event._data, len(answers.by_prompt))
             answers = answers if mark is None else replace(answers.with_mark(*mark), used=True)
             *parts, _ = self._fold(answers)
             return answers, *parts, gr.skip()
@@ -173,12 +192,12 @@ class DataWiring:
     def _fold(self, answers: Answers) -> tuple[Any, ...]:
         """One update for each of ANSWER_PARTS; the table is the last."""
         rules = possible_rules(answers.asked)
-        go_on = bool(answers.made) and not answers.is_complete
+        go_on = bool(answers.by_prompt) and not answers.is_complete
         return _named(
             generate=gr.update(value=words.GO_ON if go_on else words.GENERATE, interactive=not answers.running),
             stop=gr.update(interactive=answers.running),
             status=_status(answers),
-            rules=gr.update(visible=bool(answers.made) and not answers.running),
+            rules=gr.update(visible=bool(answers.by_prompt) and not answers.running),
             rule=gr.update(choices=[(words.RULES[rule], rule) for rule in rules], value=answers.rule),
             share=gr.update(visible=answers.rule == "length"),
             use=answers.used,
@@ -186,7 +205,7 @@ class DataWiring:
         )
 
 
-def correction_updates(look: Look, said: Correction, *, reset: bool) -> Iterator[Any]:
+def correction_updates(look: Look, correction: Correction, *, reset: bool) -> Iterator[Any]:
     """One update for each of the correction's components.
 
     A value is sent only where it has to change: what a visitor chose while this was on its way stays chosen.
@@ -194,18 +213,18 @@ def correction_updates(look: Look, said: Correction, *, reset: bool) -> Iterator
     if not look.names and not reset:
         yield from (gr.skip() for _ in CORRECTIONS)
         return
-    found = look.reading.columns.roles() if look.reading is not None else {}
+    roles = look.reading.columns.roles() if look.reading is not None else {}
     for role in words.ROLES:
-        given = getattr(said, role) or ""
+        given = getattr(correction, role) or ""
         names = [*look.sources, *look.names] if role in ("positive", "negative") else look.names
         kept = given if given in names else ""
-        as_found = words.FIND_IT if kept else words.FOUND.format(found[role]) if role in found else words.NOT_FOUND
+        as_found = words.FIND_IT if kept else words.FOUND.format(roles[role]) if role in roles else words.NOT_FOUND
         choices = [(as_found, ""), *((words.COLUMN.format(name), name) for name in names)]
         yield gr.update(choices=choices, **({"value": kept} if reset or kept != given else {}))
     labels = look.reading.labels if look.reading is not None else ()
     found_labels = [(f"“{label.value[:40] or 'empty'}” ({label.count:,})", label.value) for label in labels]
     values = {value for _, value in found_labels}
-    for chosen in (said.positive_labels, said.negative_labels):
+    for chosen in (correction.positive_labels, correction.negative_labels):
         still = [value for value in chosen or () if value in values]
         changes = reset or len(still) != len(chosen or ())
         yield gr.update(choices=found_labels, visible=bool(found_labels), **({"value": still} if changes else {}))
@@ -213,8 +232,8 @@ def correction_updates(look: Look, said: Correction, *, reset: bool) -> Iterator
 
 
 def _status(answers: Answers) -> str:
-    said, done, total = answers_line(answers)
-    return progress_bar(said, done, total) if said else ""
+    sentence, done, total = answers_line(answers)
+    return progress_bar(sentence, done, total) if sentence else ""
 
 
 def _with_share(answers: Answers, share: float | None) -> Answers:

@@ -19,7 +19,7 @@ SHARE = 5.0  # percent, the paper's
 
 
 @dataclass(frozen=True, eq=False)
-class Wish:
+class AnswerSettings:
     """How the model is asked."""
 
     max_new_tokens: int
@@ -33,41 +33,42 @@ class Answers:
 
     model: str = ""
     asked: tuple[Asked, ...] = ()
-    wish: Wish | None = None
+    settings: AnswerSettings | None = None
     path: Path | None = None
-    """Where they are kept while they are made."""
-    made: Mapping[int, OwnResponse] = field(default_factory=lambda: MappingProxyType({}))
-    """By the place of the prompt in `asked`."""
+    """File of the answers while they are generated."""
+    by_prompt: Mapping[int, OwnResponse] = field(default_factory=lambda: MappingProxyType({}))
+    """Answers by the index of the prompt in `asked`."""
     rule: Rule = "hand"
     share: float = SHARE
     marks: tuple[bool | None, ...] = ()
-    """By hand, of the answers in order of their place."""
+    """Sides by hand, of the answers in the order of their prompts."""
     used: bool = False
-    """Extract takes these in place of the file's responses."""
+    """True if Extract takes these in place of the file's responses."""
     running: bool = False
-    said: str = ""
+    status: str = ""
+    """Sentence of the status line; empty if there is nothing to say."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Answers:
         return self
 
     @property
-    def places(self) -> tuple[int, ...]:
-        return tuple(sorted(self.made))
+    def indices(self) -> tuple[int, ...]:
+        return tuple(sorted(self.by_prompt))
 
     @property
     def responses(self) -> tuple[OwnResponse, ...]:
-        return tuple(self.made[place] for place in self.places)
+        return tuple(self.by_prompt[index] for index in self.indices)
 
     @property
     def is_complete(self) -> bool:
-        return bool(self.asked) and len(self.made) == len(self.asked)
+        return bool(self.asked) and len(self.by_prompt) == len(self.asked)
 
     def belong_to(self, model: str, reading: Reading) -> bool:
         """Whether these are the model's answers to the prompts of a reading."""
-        if not self.made or self.wish is None or self.model != model:
+        if not self.by_prompt or self.settings is None or self.model != model:
             return False
         try:
-            return same_prompts(self.asked, asked_prompts(reading, samples=self.wish.samples))
+            return same_prompts(self.asked, asked_prompts(reading, samples=self.settings.samples))
         except ContrastDataError:
             return False
 
@@ -76,26 +77,26 @@ class Answers:
         return self.used and self.belong_to(model, reading)
 
     def contrast(self, name: str) -> ContrastSet:
-        """The answers on their sides. Raises ContrastDataError where a side is empty."""
-        asked = [self.asked[place] for place in self.places]
+        """The answers on their sides. Raises ContrastDataError if a side is empty."""
+        asked = [self.asked[index] for index in self.indices]
         return answer_sides(
             self.rule, asked, self.responses, share=self.share / 100, marks=self.marks, name=name
         )  # fmt: skip
 
     def sides(self) -> tuple[bool | None, ...]:
-        """Where each answer is; all None where the rule puts none on a side."""
+        """The side of each answer; all None if the rule puts none on a side."""
         if self.rule == "hand":
-            return self.marks if len(self.marks) == len(self.made) else (None,) * len(self.made)
+            return self.marks if len(self.marks) == len(self.by_prompt) else (None,) * len(self.by_prompt)
         try:
             return marks_of(self.contrast("answers"), self.responses)
         except ContrastDataError:
-            return (None,) * len(self.made)
+            return (None,) * len(self.by_prompt)
 
-    def with_made(self, made: Mapping[int, OwnResponse], **changes: Any) -> Answers:
+    def with_responses(self, responses: Mapping[int, OwnResponse], **changes: Any) -> Answers:
         """With more answers; marks by hand stay with theirs."""
-        marked = dict(zip(self.places, self.marks, strict=False))
-        marks = tuple(marked.get(place) for place in sorted(made))
-        return replace(self, made=MappingProxyType(dict(made)), marks=marks, **changes)
+        mark_of = dict(zip(self.indices, self.marks, strict=False))
+        marks = tuple(mark_of.get(index) for index in sorted(responses))
+        return replace(self, by_prompt=MappingProxyType(dict(responses)), marks=marks, **changes)
 
     def with_rule(self, rule: Rule) -> Answers:
         """With another rule; by hand begins with the sides that the last rule chose."""

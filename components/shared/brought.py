@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from s2e_core import ContrastDataError, ContrastSet, Example
-from s2e_core.data import Columns, Reading, contrast_set, read_examples, read_table
+from s2e_core.data import FILES, Columns, OpenQuestion, QuestionKind, Reading, contrast_set, read_examples, read_table
 
 from . import data_words as words
 from .answers import Answers
@@ -26,7 +26,7 @@ TO_TRY, SHORT = 4, 160
 
 @dataclass(frozen=True, eq=False)
 class Correction:
-    """What a visitor says about a file; what is empty is found in the file."""
+    """What a visitor says about a file; an empty field is found in the file."""
 
     prompt: str | None = None
     response: str | None = None
@@ -39,8 +39,8 @@ class Correction:
     choices: str | None = None
     positive_labels: Sequence[str] = ()
     negative_labels: Sequence[str] = ()
-    most: float | None = None
-    """Examples taken of each side."""
+    per_side: float | None = None
+    """Largest number of examples taken of each side."""
 
     def columns(self) -> Columns:
         return Columns(**{role: getattr(self, role) or None for role in ROLES})
@@ -57,15 +57,17 @@ class Brought:
     negative: str = ""
     file: str | None = None
     second: str | None = None
-    """The opposite, where it has a file of its own."""
+    """File of the opposite, if it has its own."""
     correction: Correction = field(default_factory=Correction)
     answers: Answers = field(default_factory=Answers)
 
     @classmethod
-    def of(cls, positive: Any, negative: Any, file: Any, second: Any, *rest: Any) -> Brought:
+    def of(
+        cls, positive: str | None, negative: str | None, file: str | None, second: str | None, *rest: Any
+    ) -> Brought:
         """From the values of the page: the two boxes, the two files, CORRECTIONS, and the answers."""
-        *said, answers = rest
-        return cls(positive or "", negative or "", file, second, Correction(*said), answers)
+        *correction, answers = rest
+        return cls(positive or "", negative or "", file, second, Correction(*correction), answers)
 
     @property
     def is_empty(self) -> bool:
@@ -77,28 +79,29 @@ def own_reading(own: Brought, limits: Limits) -> Reading:
     if own.second and not own.file:
         raise ContrastDataError(words.SECOND_ALONE)
     if not own.file:
-        return _typed(own.positive, own.negative)
-    said = own.correction
+        return _read_typed(own.positive, own.negative)
+    correction = own.correction
     for path in (own.file, own.second):
         if path and Path(path).stat().st_size > limits.file_megabytes * 1_000_000:
             raise ContrastDataError(
                 f"{Path(path).name} is larger than the {limits.file_megabytes} MB that are read. Take a part of it."
             )
     reading = read_examples(
-        own.file, own.second, columns=said.columns(), positive_labels=said.positive_labels or None,
-        negative_labels=said.negative_labels or None,
+        own.file, own.second, columns=correction.columns(), positive_labels=correction.positive_labels or None,
+        negative_labels=correction.negative_labels or None,
     )  # fmt: skip
     if not (reading.names and (reading.positive or reading.negative or reading.unsided or reading.questions)):
         raise ContrastDataError(words.NO_ROWS.format(Path(own.file).name))
-    most = limits.examples if not said.most else min(limits.examples, max(1, int(said.most)))
-    return _within(reading, most, limits.example_chars)
+    chosen = correction.per_side
+    most = min(limits.examples, max(1, int(chosen))) if chosen else limits.examples
+    return _limit(reading, most, limits.example_chars)
 
 
 def column_names(own: Brought) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(columns, names of two lists or files) of files, also of those that cannot be read with what was said of them."""
+    """(columns, names of two lists or files) of files, even if they cannot be read as the visitor described them."""
     tables = [read_table(path) for path in (own.file, own.second) if path]
     names = tuple(dict.fromkeys(name for table in tables for name in table.columns()))
-    sources = ("first file", "second file") if len(tables) > 1 else tables[0].sources if tables else ()
+    sources = FILES if len(tables) > 1 else tables[0].sources if tables else ()
     return names, sources
 
 
@@ -108,7 +111,7 @@ def own_contrast(model: str, own: Brought, limits: Limits) -> ContrastSet:
     if own.answers.stand_for(model, reading):
         return own.answers.contrast(OWN_NAME)
     if reading.questions:
-        raise ContrastDataError(open_questions(reading)[0])
+        raise ContrastDataError(question_sentences(reading)[0])
     return contrast_set(reading.positive, reading.negative, name=OWN_NAME)
 
 
@@ -120,22 +123,24 @@ def own_prompts(contrast: ContrastSet, limits: Limits) -> tuple[str, ...]:
     return tuple(sorted(fitting, key=lambda prompt: len(prompt) > SHORT)[:TO_TRY])
 
 
-def open_questions(reading: Reading) -> list[str]:
-    """What is still open about a reading, in the page's words where it has any."""
-    questions = [*reading.questions]
-    if reading.positive or reading.negative or reading.unsided or reading.labels:  # what is expected was found
-        questions = [question.split(" Expected JSONL")[0] for question in questions]
+def question_sentences(reading: Reading) -> list[str]:
+    """What is still open about a reading, in the page's words if it has any."""
+    own_words: dict[QuestionKind, str] = {}  # in place of the core's
     if reading.responses_missing:
-        questions = [q for q in questions if "without responses" not in q and "nothing says which" not in q]
-        return [*questions, words.PROMPTS_ONLY]
-    if reading.layout == "one side" and reading.unsided:
-        questions = [q for q in questions if "nothing says which" not in q]
-        return [*questions, words.ONE_SIDED]
-    return questions
+        own_words = {"sides": "", "responses": words.PROMPTS_ONLY}
+    elif reading.layout == "one side" and reading.unsided:
+        own_words = {"sides": words.ONE_SIDED}
+    has_examples = bool(reading.positive or reading.negative or reading.unsided or reading.labels)
+    sentences = [
+        question.sentence if has_examples else question.with_format
+        for question in reading.questions
+        if question.kind not in own_words
+    ]
+    return [*sentences, *filter(None, own_words.values())]
 
 
-def _typed(positive: str, negative: str) -> Reading:
-    """Lines of the two boxes: examples, or, where no line has a response, prompts alone."""
+def _read_typed(positive: str, negative: str) -> Reading:
+    """Lines of the two boxes: examples, or prompts alone if no line has a response."""
     lines = [_lines(text or "") for text in (positive, negative)]
     prompts_alone = not any(_parts(line) for side in lines for _, line in side)
     if not prompts_alone:
@@ -154,7 +159,7 @@ def _typed(positive: str, negative: str) -> Reading:
         name=OWN_NAME, format=words.TYPED, layout="two lists" if sided else "one side", columns=Columns(), names=(),
         sources=(), unused=(), labels=(), preview=(), positive=one if sided else (), negative=other if sided else (),
         unsided=() if sided else (*one, *other), n_skipped=0, responses_missing=prompts_alone,
-        questions=(words.PROMPTS_ONLY,) if prompts_alone else (), notes=(),
+        questions=(OpenQuestion("responses", words.PROMPTS_ONLY),) if prompts_alone else (), notes=(),
     )  # fmt: skip
 
 
@@ -180,7 +185,7 @@ def _example(line: str, number: int) -> Example:
     return Example(*parts)
 
 
-def _within(reading: Reading, most: int, chars: int) -> Reading:
+def _limit(reading: Reading, most: int, chars: int) -> Reading:
     """The first `most` examples of each side that are short enough; what was left out is noted."""
     sides = (reading.positive, reading.negative, reading.unsided)
     short = [[e for e in side if len(e.prompt) + len(e.response) <= chars] for side in sides]

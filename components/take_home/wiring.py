@@ -13,6 +13,7 @@ import gradio as gr
 
 from components.page.changes import Page
 from components.page.view import resting_view
+from components.select.table import Shown
 from components.shared import texts
 from components.shared.errors import guarded
 from components.shared.events import MODEL, QUIET, SESSION, apart, ready_file, started, wire_stop
@@ -29,7 +30,7 @@ def wire_take_home(page: Page, first: Session) -> None:
     names = list(resting_view(store, first, "all", "stored"))
     reported = gr.State(0)  # which edit the report is about
 
-    def rest(session: Session, shown: Any, dtype: Any, reported: int) -> tuple[Any, ...]:
+    def rest(session: Session, shown: Shown, dtype: ExportDtype, reported: int) -> tuple[Any, ...]:
         view = resting_view(store, session, shown, dtype, reported=reported)
         return tuple(view[name] for name in names)
 

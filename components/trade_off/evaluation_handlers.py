@@ -41,14 +41,22 @@ class Ticked(NamedTuple):
     seconds: float
 
 
-def evaluated(
-    store: ModelStore, session: Session, prompts: float | None, steered: bool, gamma: float | None
-) -> Iterator[Ticked | InFull]:
+class EvaluationRequest(NamedTuple):
+    """The fields of the page from which the edit is measured in full."""
+
+    prompts: float | None
+    steered: bool
+    """True if activation steering is measured too."""
+    gamma: float | None
+
+
+def evaluated(store: ModelStore, session: Session, request: EvaluationRequest) -> Iterator[Ticked | InFull]:
     """Progress, in the end the figures. Closing the iterator stops the model within a token or so."""
     check_measurable(store, session)
     if session.edit.is_empty:
         raise SettingsError(texts.NOTHING_EDITED)
-    count, strength = whole(prompts, "prompts", 2, store.limits.sweep_prompts), _gamma(gamma) if steered else None
+    count = whole(request.prompts, "prompts", 2, store.limits.sweep_prompts)
+    strength = _gamma(request.gamma) if request.steered else None
     loaded, behavior = store.model(session.model), store.behavior(session.behavior)
     variants: dict[str, Variant] = {EDIT: Edited(session.edit)}
     if strength is not None:

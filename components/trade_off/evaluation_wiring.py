@@ -20,7 +20,7 @@ from components.shared.session import Session
 from components.shared.store import ModelStore
 
 from .evaluated import Evaluated
-from .evaluation_handlers import Ticked, evaluated, evaluation_file
+from .evaluation_handlers import EvaluationRequest, Ticked, evaluated, evaluation_file
 from .evaluation_panel import EvaluationPanel
 from .evaluation_table import table_html
 from .handlers import why_not
@@ -37,7 +37,7 @@ def wire_evaluation(page: Page, panel: EvaluationPanel) -> None:
 
     def grow(session: Session, kept: Evaluated, *values: Any) -> Iterator[tuple[Any, ...]]:
         kept = kept.with_running(True)
-        for step in evaluated(store, session, *values):
+        for step in evaluated(store, session, EvaluationRequest(*values)):
             if isinstance(step, Ticked):
                 # A Stop just before this run may have been answered after it began.
                 running = {"measure": gr.update(interactive=False), "stop": gr.update(interactive=True)}

@@ -6,6 +6,7 @@ Knows what can be measured, and within which limits; how a task runs is lab_run.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from components.shared import texts
 from components.shared.session import OWN, Session
@@ -19,6 +20,21 @@ from .run import looked, run
 
 LEFT_OUT = 16
 """Components that are left out, one at a time."""
+
+
+class SweepRequest(NamedTuple):
+    """The fields of the page from which a grid is measured."""
+
+    grid: GridRequest
+    prompts: float | None
+    floor: float | None
+    """Utility to keep, in percent."""
+
+    @classmethod
+    def of(cls, *values: Any) -> SweepRequest:
+        """From the values of the page: those of `GridRequest`, then the two numbers."""
+        *grid, prompts, floor = values
+        return cls(GridRequest(*grid), prompts, floor)
 
 
 def why_not(store: ModelStore, session: Session) -> str:
@@ -38,14 +54,12 @@ def searched(store: ModelStore, session: Session, floor: float | None, budget: f
     yield from run(store, session, "trade-off", Search(share, n_trials))
 
 
-def swept(
-    store: ModelStore, session: Session, request: GridRequest, prompts: float | None, floor: float | None
-) -> Iterator[Lab]:
+def swept(store: ModelStore, session: Session, request: SweepRequest) -> Iterator[Lab]:
     """Ask every setting of a grid the same prompts."""
     check_measurable(store, session)
-    trials = trials_of(request, store.limits.sweep_settings)
-    plan = _plan(store, session, prompts)
-    yield from run(store, session, "trade-off", Grid(plan, with_original(trials), _floor(floor)))
+    trials = trials_of(request.grid, store.limits.sweep_settings)
+    plan = _plan(store, session, request.prompts)
+    yield from run(store, session, "trade-off", Grid(plan, with_original(trials), _floor(request.floor)))
 
 
 def taken_apart(

@@ -25,7 +25,7 @@ from .evaluation_wiring import wire_evaluation
 from .figure_widget import read_point
 from .files import csv_file, report_file, sweep_download
 from .grid import PRESETS, GridRequest, estimate
-from .handlers import continued, searched, stopped, swept, taken_apart
+from .handlers import SweepRequest, continued, searched, stopped, swept, taken_apart
 from .lab import Bench, Lab, Place, Study, current_point
 from .panel import TradeOffPanel
 from .view import PARTS, lab_view
@@ -119,8 +119,7 @@ class TradeOffWiring:
         return [panel.status, panel.stop] if study == "trade-off" else [panel.parts_status, panel.parts_stop]
 
     def _swept(self, session: Session, *values: Any) -> Iterator[Lab]:
-        *fields, prompts, floor = values
-        return swept(self.store, session, GridRequest(*fields), prompts, floor)
+        return swept(self.store, session, SweepRequest.of(*values))
 
     def _continued(self, session: Session, bench: Bench) -> Iterator[Lab]:
         return continued(self.store, session, bench.of(session))

@@ -175,7 +175,7 @@ def reading_lines(reading: Reading) -> Iterator[str]:
     rows += [("not used", ", ".join(reading.unused))] if reading.unused else []
     rows += [("examples", f"{counts}, {counted(reading.n_skipped, 'row')} skipped")]
     notes = reading.notes if reading.questions else contrast_set_from(reading).notes
-    rows += [("note", note) for note in notes] + [("open", question) for question in reading.questions]
+    rows += [("note", note) for note in notes] + [("open", question.with_format) for question in reading.questions]
     yield from (f"{label:<10} {value}" for label, value in rows)
     for number, cells in enumerate(reading.preview, start=1):
         yield f"\nrow {number} of {len(reading.preview)} shown"

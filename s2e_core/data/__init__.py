@@ -12,9 +12,10 @@ from .behaviors import (
 from .columns import Columns
 from .contrast import content_hash, contrast_set, contrast_set_from, load_contrast_set, parse_contrast_set, swapped
 from .lint import FEW, Finding, averaged_span, lint
+from .questions import OpenQuestion, QuestionKind
 from .reading import Reading, parse_examples, read_examples
 from .row_examples import Side
-from .table import SUFFIXES, read_table
+from .table import FILES, SUFFIXES, read_table
 
 __all__ = [
     "BUNDLED_BEHAVIORS",
@@ -22,7 +23,10 @@ __all__ = [
     "CHAT_BEHAVIORS",
     "Columns",
     "FEW",
+    "FILES",
     "Finding",
+    "OpenQuestion",
+    "QuestionKind",
     "Reading",
     "SUFFIXES",
     "Side",

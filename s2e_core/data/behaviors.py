@@ -1,7 +1,7 @@
-"""The behaviours that come along: one folder each, with a description and the prompts that show and measure it.
+"""The bundled behaviours: one folder each, with a description and the prompts that show and measure it.
 
-Knows the folder layout (`behavior.json`, `contrast.jsonl`, `attribute.jsonl`, `utility.jsonl`), and of models only
-whether one reads text as the bundled model does: that one speaks a small world of its own, all others plain English.
+Knows the folder layout (`behavior.json`, `contrast.jsonl`, `attribute.jsonl`, `utility.jsonl`), and of a model only
+whether it has the bundled model's tokenizer: the bundled model speaks a small world of its own, all others English.
 """
 
 import json
@@ -18,9 +18,9 @@ from s2e_core.values import ContrastSet
 from .contrast import load_contrast_set
 
 BUNDLED_BEHAVIORS = BUNDLED_FOLDER / "behaviors"
-"""Those of the bundled model, in the words of its world."""
+"""Folder of the behaviours for the bundled model, in the words of its world."""
 CHAT_BEHAVIORS = BUNDLED_BEHAVIORS / "chat"
-"""Those in ordinary English, for any chat model."""
+"""Folder of the behaviours in ordinary English, for any chat model."""
 BUNDLED_TOKENIZER = BUNDLED_BEHAVIORS.parent / "demo_model" / "tokenizer.json"
 
 
@@ -31,15 +31,16 @@ class Behavior:
     name: str
     title: str
     summary: str
-    """What the behaviour means, in a sentence or two."""
+    """Meaning of the behaviour, in a sentence or two."""
     positive: str
-    """What the model does on the wanted side, as a short label."""
+    """Short label of the wanted side."""
     negative: str
+    """Short label of the opposite side."""
     lesson: str
-    """What to try and what one sees."""
+    """Advice on what to try, and what it shows."""
     settings: EditSettings
     gamma: float
-    """A steering strength to compare with."""
+    """Steering strength to compare with."""
     examples: tuple[str, ...]
     """Prompts on which the effect can be seen; the first is the page's default."""
     max_new_tokens: int
@@ -49,15 +50,15 @@ class Behavior:
     attribute: tuple[Mapping[str, Any], ...]
     """Held-out prompts that measure the behaviour; each row has "prompt" and "split"."""
     utility: tuple[Mapping[str, Any], ...]
-    """Held-out prompts that measure what must not break."""
+    """Held-out prompts that measure the utility."""
     measured: str = ""
-    """What the suggested settings reach on held-out prompts, in a sentence; empty where nobody measured it."""
+    """Result of the suggested settings on held-out prompts, in a sentence; empty if it was not measured."""
 
 
 def fitting_folder(model: Path | None) -> Path:
-    """The folder of the behaviours that fit a checkpoint's folder; None is a model that is known by name alone.
+    """The folder of the behaviours that fit a checkpoint's folder; None if only the name of the model is known.
 
-    A model with the bundled model's tokenizer file, as every edited copy of it has, speaks the bundled model's world.
+    The bundled model's behaviours fit every checkpoint with its tokenizer file, such as an edited copy of it.
     """
     tokenizer = None if model is None else model / "tokenizer.json"
     if tokenizer is None or not tokenizer.is_file() or tokenizer.stat().st_size != BUNDLED_TOKENIZER.stat().st_size:
@@ -66,65 +67,68 @@ def fitting_folder(model: Path | None) -> Path:
 
 
 def list_behaviors(folder: Path | None = None) -> tuple[str, ...]:
-    """Names of the behaviours in `folder` (by default the bundled model's), in the order of their lessons."""
+    """Names of the behaviours in `folder` (by default the bundled model's), in the order of their lessons.
+
+    Raises BehaviorError if the folder does not exist.
+    """
     folder = folder or BUNDLED_BEHAVIORS
     if not folder.is_dir():
-        raise BehaviorError(f"There is no folder of behaviours named {folder.name}.")
-    found = [(_description(path)["order"], path.parent.name) for path in folder.glob("*/behavior.json")]
-    return tuple(name for _, name in sorted(found))
+        raise BehaviorError(f"The folder of behaviours {folder.name} does not exist.")
+    ordered = sorted((_description(path)["order"], path.parent.name) for path in folder.glob("*/behavior.json"))
+    return tuple(name for _, name in ordered)
 
 
 def load_behavior(name: str, folder: Path | None = None) -> Behavior:
-    """Read one behaviour of `folder`, by default of those that come along, whichever model they fit.
+    """Read one behaviour of `folder`, by default one of the bundled behaviours, whichever model it fits.
 
-    Raises BehaviorError naming what is missing or malformed.
+    Raises BehaviorError, naming what is missing or malformed.
     """
     folders = (BUNDLED_BEHAVIORS, CHAT_BEHAVIORS) if folder is None else (folder,)
-    held = [place / name for place in folders if (place / name / "behavior.json").is_file()]
-    if name != Path(name).name or not held:
-        known = ", ".join(known for place in folders for known in list_behaviors(place))
+    matches = [parent / name for parent in folders if (parent / name / "behavior.json").is_file()]
+    if name != Path(name).name or not matches:
+        known = ", ".join(known for parent in folders for known in list_behaviors(parent))
         raise BehaviorError(f'There is no behaviour named "{name}". Known: {known}.')
-    folder = held[0]
-    described = _description(folder / "behavior.json")
+    folder = matches[0]
+    description = _description(folder / "behavior.json")
     try:
-        settings = described["settings"]
+        settings = description["settings"]
         contrast = load_contrast_set(folder / "contrast.jsonl")
         return Behavior(
             name=name,
-            title=described["title"],
-            summary=described["summary"],
-            positive=described["positive"],
-            negative=described["negative"],
-            lesson=described["lesson"],
+            title=description["title"],
+            summary=description["summary"],
+            positive=description["positive"],
+            negative=description["negative"],
+            lesson=description["lesson"],
             settings=EditSettings(
                 settings["rho_attn"], settings["rho_mlp"], settings["alpha"], strength=settings["strength"]
             ),
-            gamma=described["gamma"],
-            examples=tuple(described["examples"]),
-            max_new_tokens=described["max_new_tokens"],
-            source=described["source"],
-            contrast=_named(contrast, name),
+            gamma=description["gamma"],
+            examples=tuple(description["examples"]),
+            max_new_tokens=description["max_new_tokens"],
+            source=description["source"],
+            contrast=_renamed(contrast, name),
             attribute=_rows(folder / "attribute.jsonl"),
             utility=_rows(folder / "utility.jsonl"),
-            measured=described.get("measured", ""),
+            measured=description.get("measured", ""),
         )
     except KeyError as error:
         raise BehaviorError(f"The description of the behaviour {name} has no entry {error}.") from error
-    except TypeError as error:  # a list or a text where there should be entries
+    except TypeError as error:  # a list or a text in place of an object
         raise BehaviorError(f"The description of the behaviour {name} has an entry of the wrong kind.") from error
     except ContrastDataError as error:
         raise BehaviorError(f"The contrast set of the behaviour {name} cannot be used: {error}") from error
 
 
 def is_unfit(contrast: ContrastSet, model: Path | None) -> bool:
-    """Whether a contrast set is that of a behaviour which comes along for other models than this checkpoint's."""
+    """Whether a contrast set is that of a bundled behaviour for other models than this checkpoint."""
     others = BUNDLED_BEHAVIORS if fitting_folder(model) == CHAT_BEHAVIORS else CHAT_BEHAVIORS
     if contrast.name not in list_behaviors(others):
         return False
     return load_behavior(contrast.name, others).contrast.content_hash == contrast.content_hash
 
 
-def _named(contrast: ContrastSet, name: str) -> ContrastSet:
+def _renamed(contrast: ContrastSet, name: str) -> ContrastSet:
     return ContrastSet(contrast.positive, contrast.negative, name, contrast.notes, contrast.content_hash)
 
 

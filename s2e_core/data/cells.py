@@ -1,6 +1,6 @@
-"""Lists and dictionaries that stand in a cell as text: JSON, Python's notation, and numpy's, which has no commas.
+"""Lists and dictionaries that a cell contains as text: in JSON, Python's notation, or numpy's without commas.
 
-Tables that pandas writes hold chats and lists of answers so. Knows plain values alone, and runs nothing.
+pandas writes chats and lists of answers in this form. Knows only plain values, and runs nothing.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ import tokenize
 from collections.abc import Iterator
 from token import DEDENT, ENDMARKER, INDENT, NAME, NEWLINE, NL, NUMBER, OP, STRING
 
-LONGEST = 200_000  # characters; taking one apart is slow
+LONGEST = 200_000  # characters; longer ones are slow to parse
 _BLANK = frozenset({NL, NEWLINE, INDENT, DEDENT, ENDMARKER})
 _NAMES = frozenset({"True", "False", "None"})
 _MARKS = frozenset("{}[]:,-")
 
 
 def read_literal(text: str) -> object | None:
-    """The list or dictionary that a text spells; None for every other text."""
+    """The list or dictionary that a text represents; None for every other text."""
     if not text.lstrip().startswith(("[", "{")) or len(text) > LONGEST:
         return None
     try:
         value: object = json.loads(text)
     except (ValueError, RecursionError):
-        value = _spelled_by_python(text)
+        value = _read_python(text)
     return value if isinstance(value, list | dict) else None
 
 
-def _spelled_by_python(text: str) -> object | None:
+def _read_python(text: str) -> object | None:
     try:
         value: object = ast.literal_eval(" ".join(_with_commas(text)))
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError, tokenize.TokenError):
@@ -38,9 +38,9 @@ def _spelled_by_python(text: str) -> object | None:
 
 
 def _with_commas(text: str) -> Iterator[str]:
-    """The parts of the text, with a comma between two values that have none; ValueError for what is no plain value.
+    """The parts of the text, with a comma between two values that have none. Raises ValueError if one is not plain.
 
-    Without it, Python would take two texts side by side for one.
+    Without a comma, Python would join two adjacent strings.
     """
     after_value = False
     for kind, part in _without_arrays(text):
@@ -52,23 +52,23 @@ def _with_commas(text: str) -> Iterator[str]:
 
 
 def _without_arrays(text: str) -> Iterator[tuple[int, str]]:
-    """(kind, text) of every part, where `array([...], dtype=object)` is its list; ValueError for what is not plain."""
+    """(kind, text) of every part, with `array([...], dtype=object)` as a list. Raises ValueError for other values."""
     parts = ((part.type, part.string) for part in tokenize.generate_tokens(io.StringIO(text.strip()).readline))
     parts = (part for part in parts if part[0] not in _BLANK)
-    held: tuple[int, str] | None = None  # a comma, until it is known that no dtype follows
+    comma: tuple[int, str] | None = None  # not yielded until the next part is not a dtype
     for kind, part in parts:
         if part in ("array", "(", ")"):
             continue
         if part == "dtype":
-            held = None
+            comma = None
             next(parts, None), next(parts, None)
             continue
-        if held is not None:
-            yield held
-        held = (kind, part) if part == "," else None
-        if held is None:
+        if comma is not None:
+            yield comma
+        comma = (kind, part) if part == "," else None
+        if comma is None:
             if not (kind in (NUMBER, STRING) or (kind == NAME and part in _NAMES) or (kind == OP and part in _MARKS)):
-                raise ValueError(f"{part} is no plain value")
+                raise ValueError(f"{part} is not a plain value")
             yield kind, part
-    if held is not None:
-        yield held
+    if comma is not None:
+        yield comma

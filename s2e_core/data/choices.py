@@ -1,7 +1,7 @@
-"""The choices of a question, each true or false, as multiple-choice data hold them in one cell.
+"""The choices of a multiple-choice question in one cell, each true or false.
 
-Knows two spellings, {"choices": [...], "labels": [...]} and {choice: label}, as TruthfulQA is published; not the rest
-of the row.
+Knows the two formats in which TruthfulQA is published, {"choices": [...], "labels": [...]} and {choice: label}; not the
+rest of the row.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TRUE, FALSE = frozenset({"1", "true"}), frozenset({"0", "false"})
 def read_choices(cell: object, where: str) -> tuple[tuple[str, bool], ...]:
     """(choice, whether it is true) in the order of the cell, which may be a dictionary or its text.
 
-    Raises ContrastDataError, beginning with `where`, for anything else.
+    Raises ContrastDataError, beginning with `where`, if the cell is anything else.
     """
     value = read_literal(cell) if isinstance(cell, str) else cell
     pairs = _pairs(value) if isinstance(value, dict) else None
@@ -32,11 +32,11 @@ def read_choices(cell: object, where: str) -> tuple[tuple[str, bool], ...]:
 
 
 def _pairs(value: dict[object, object]) -> list[tuple[object, str]] | None:
-    """(choice, label as it is compared); None where the lists do not belong together."""
-    found: Iterable[tuple[object, object]] = value.items()
+    """(choice, label in the form used for comparison); None if the lists do not match."""
+    pairs: Iterable[tuple[object, object]] = value.items()
     if {"choices", "labels"} <= set(value):
         choices, labels = value["choices"], value["labels"]
         if not (isinstance(choices, list) and isinstance(labels, list) and len(choices) == len(labels)):
             return None
-        found = zip(choices, labels, strict=True)
-    return [(choice, label_value(label)) for choice, label in found]
+        pairs = zip(choices, labels, strict=True)
+    return [(choice, label_value(label)) for choice, label in pairs]

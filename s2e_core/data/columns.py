@@ -1,7 +1,7 @@
-"""Which column of a table is the prompt, which the response, the label or a whole side.
+"""The role of every column of a table: prompt, response, label, a whole side.
 
-Knows the names that people give to columns, and nothing of files or models. What could be meant in two ways is said in
-a note, and every role can be given by hand.
+Knows the usual names of columns, not files or models. A note mentions every ambiguity, and every role can be given by
+hand.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ EXPECTED = (
     "Expected JSONL or CSV rows with either the columns prompt, response and label (positive or negative), "
     "or the columns positive and negative (with an optional prompt)."
 )
-"""What data files look like, as the end of a sentence."""
+"""Sentence about the expected columns, for the end of an error message."""
 TEXT = "text"
-"""The only column of a file that has none: lines of a text file, strings in a JSON list."""
+"""Name of the only column of a file without columns: lines of a text file, strings in a JSON list."""
 NAMES = {
     "messages": ("messages", "conversations", "conversation"),
     "choices": ("mc2_targets", "mc1_targets"),
@@ -36,92 +36,92 @@ PAIRS = (
     ("pos", "neg"),
     ("good", "bad"),
 )
-"""Two columns, or two lists, that hold the two sides."""
+"""Names of two columns, or two lists, that contain the two sides."""
 LISTED = frozenset({"correct answers", "incorrect answers", "correct_answers", "incorrect_answers"})
-"""Columns that hold several responses: a list, or a text with semicolons between them, as TruthfulQA.csv has it."""
+"""Columns with several responses in a cell: a list, or a text with semicolons between them, as in TruthfulQA.csv."""
 INSTRUCTION, CONTEXTS = "instruction", ("input", "context")
-"""A prompt, and the names of the text that belongs below it, in data like those of Alpaca and Dolly."""
+"""Column of the prompt, and possible names of the text that belongs below it, in data like Alpaca and Dolly."""
 KNOWN = frozenset(name for names in (*NAMES.values(), *PAIRS) for name in names)
 
 
 @dataclass(frozen=True, eq=False)
 class Columns:
-    """The column of each role; None is "no such column" in a reading, and "find it" where a person gives roles."""
+    """The column of each role; None means "no such column" in a reading, and "find it" in a person's corrections."""
 
     prompt: str | None = None
     response: str | None = None
     label: str | None = None
     system: str | None = None
     messages: str | None = None
-    """Holds whole chats: a list of {"role": ..., "content": ...}."""
+    """Column of whole chats: a list of {"role": ..., "content": ...}."""
     positive: str | None = None
-    """Holds the responses of the positive side; of two lists or files, the positive one's name."""
+    """Column of the responses of the positive side; with two lists or files, the name of the positive one."""
     negative: str | None = None
     context: str | None = None
-    """Holds more of the prompt, which is put on a new line below it."""
+    """Column of text that continues the prompt on a new line."""
     choices: str | None = None
-    """Holds several responses, each with a label of its own; see `choices.read_choices`."""
+    """Column of several responses, each with its own label; see `choices.read_choices`."""
 
     def roles(self) -> dict[str, str]:
-        """Role -> column, of those that have one."""
+        """Role -> column, for every role that has one."""
         values = ((field.name, getattr(self, field.name)) for field in fields(self))
         return {role: column for role, column in values if column is not None}
 
 
 def column_name(name: object) -> str:
-    """A column's name as it is compared: one line without needless blanks, lower case."""
+    """A column's name in the form used for comparison: one line without extra blanks, lower case."""
     return " ".join(str(name).split()).lower()
 
 
-def normalized(given: Columns) -> Columns:
-    """The roles a person gave, with the names as they are compared; an empty name is none."""
-    return Columns(**{role: column_name(column) for role, column in given.roles().items() if column_name(column)})
+def normalize_roles(roles: Columns) -> Columns:
+    """A person's roles with their names in the form used for comparison, without empty names."""
+    return Columns(**{role: column_name(column) for role, column in roles.roles().items() if column_name(column)})
 
 
 def find_columns(names: Sequence[str], given: Columns) -> tuple[Columns, tuple[str, ...]]:
-    """(the column of every role, notes on what could be meant otherwise); `given` wins over the usual names.
+    """(the column of every role, notes on what is ambiguous); the roles `given` by hand win over the usual names.
 
-    Raises ContrastDataError where a given column does not exist, or only one of two sides was given.
+    Raises ContrastDataError if a given column does not exist, or only one of the two sides is given.
     """
     for role, column in given.roles().items():
         if column not in names:
             raise ContrastDataError(
-                f'There is no column "{column}" to be the {role}; the columns are {", ".join(names) or "none"}. '
-                "Expected one of them."
+                f'The column "{column}", given as the {role}, does not exist; the columns are '
+                f"{', '.join(names) or 'none'}. Expected one of them."
             )
     if (given.positive is None) != (given.negative is None):
         raise ContrastDataError(
-            "Only one of the columns positive and negative was given. Give both, or the label's column instead."
+            "Only one of the columns positive and negative was given. Give both, or the label column instead."
         )
-    found, notes = _with_sides(names, given)
+    columns, notes = _with_sides(names, given)
     for role in ("choices", "messages", "label", "response", "prompt", "system"):
-        if getattr(found, role) is not None or not _is_wanted(role, found):
+        if getattr(columns, role) is not None or not _is_wanted(role, columns):
             continue
-        taken = set(found.roles().values())
+        taken = set(columns.roles().values())
         candidates = [name for name in NAMES[role] if name in names and name not in taken]
-        if role == "prompt" and found.positive is not None:  # beside two sides a chat may be the question alone
+        if role == "prompt" and columns.positive is not None:  # beside two sides a chat may be only the question
             candidates = candidates or [name for name in NAMES["messages"] if name in names and name not in taken]
         if candidates:
-            found = replace(found, **{role: candidates[0]})
+            columns = replace(columns, **{role: candidates[0]})
         if role == "prompt":
-            found = _with_context(names, found)
-        others = ", ".join(f'"{name}"' for name in candidates[1:] if name != found.context)
+            columns = _with_context(names, columns)
+        others = ", ".join(f'"{name}"' for name in candidates[1:] if name != columns.context)
         if others:
-            was, it = ("were", "they") if role.endswith("s") else ("was", "it")
+            was, it = ("were", "they") if role in ("choices", "messages") else ("was", "it")
             notes.append(f'The {role} {was} taken from "{candidates[0]}"; {it} could be {others} as well.')
-    return found, tuple(notes)
+    return columns, tuple(notes)
 
 
-def _with_context(names: Sequence[str], found: Columns) -> Columns:
-    """With the column that belongs below the prompt, where nobody has named the prompt or what belongs below it."""
-    if found.prompt != INSTRUCTION or found.context is not None:
-        return found
-    taken = set(found.roles().values())
-    return replace(found, context=next((name for name in CONTEXTS if name in names and name not in taken), None))
+def _with_context(names: Sequence[str], columns: Columns) -> Columns:
+    """Add the column that continues the prompt, unless a person has named the prompt or its continuation."""
+    if columns.prompt != INSTRUCTION or columns.context is not None:
+        return columns
+    taken = set(columns.roles().values())
+    return replace(columns, context=next((name for name in CONTEXTS if name in names and name not in taken), None))
 
 
 def _with_sides(names: Sequence[str], given: Columns) -> tuple[Columns, list[str]]:
-    """The given roles, with the two sides' columns where two stand side by side."""
+    """Add the two sides' columns to the given roles if the table has such a pair; also notes."""
     if given.positive is not None or given.label is not None or given.response is not None:
         return given, []
     pairs = [pair for pair in PAIRS if set(pair) <= set(names)]
@@ -134,11 +134,11 @@ def _with_sides(names: Sequence[str], given: Columns) -> tuple[Columns, list[str
     return replace(given, positive=pairs[0][0], negative=pairs[0][1]), notes
 
 
-def _is_wanted(role: str, found: Columns) -> bool:
+def _is_wanted(role: str, columns: Columns) -> bool:
     if role == "choices":
-        return found.positive is None and found.response is None and found.label is None and found.messages is None
+        return {"positive", "response", "label", "messages"}.isdisjoint(columns.roles())
     if role == "messages":  # a person who names prompt or response means those
-        return found.prompt is None and found.response is None and found.positive is None and found.choices is None
-    if role in ("label", "response") and (found.positive is not None or found.choices is not None):
+        return {"prompt", "response", "positive", "choices"}.isdisjoint(columns.roles())
+    if role in ("label", "response") and (columns.positive is not None or columns.choices is not None):
         return False
-    return role not in ("prompt", "response", "system") or found.messages is None
+    return role not in ("prompt", "response", "system") or columns.messages is None

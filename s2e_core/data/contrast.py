@@ -1,7 +1,7 @@
 """Contrast sets: examples of a wanted behaviour and of its opposite, read from files and checked.
 
-Knows counts and sides, not models; how a file is understood is in `reading.py`. Rows that cannot be used are skipped
-and reported; too few is an error.
+Knows counts and sides, not models; `reading.py` interprets files. Empty responses are skipped and reported; a side
+without examples is an error.
 """
 
 import hashlib
@@ -19,9 +19,9 @@ from .reading import Reading, parse_examples, read_examples
 
 
 def load_contrast_set(path: str | Path) -> ContrastSet:
-    """Read a contrast set from a `.jsonl`, `.json`, `.csv` or `.tsv` file; see `read_examples` for what is understood.
+    """Read a contrast set from a `.jsonl`, `.json`, `.csv` or `.tsv` file; `read_examples` says what it can contain.
 
-    Raises ContrastDataError, naming the row, for anything that cannot be understood.
+    Raises ContrastDataError, naming the row, if anything cannot be understood.
     """
     return contrast_set_from(read_examples(path))
 
@@ -32,22 +32,22 @@ def parse_contrast_set(text: str, *, name: str, suffix: str) -> ContrastSet:
 
 
 def contrast_set_from(reading: Reading) -> ContrastSet:
-    """The contrast set that a data file was understood as; the reading's notes come first.
+    """The contrast set of a reading; the reading's notes come first.
 
-    Raises ContrastDataError with the first of the reading's questions where it leaves any, for prompts that have no
-    responses among them.
+    Raises ContrastDataError with the reading's first open question, if it has one.
     """
     if reading.questions:
-        raise ContrastDataError(reading.questions[0])
+        raise ContrastDataError(reading.questions[0].with_format)
     return contrast_set(reading.positive, reading.negative, name=reading.name, notes=reading.notes)
 
 
 def contrast_set(
     positive: Sequence[Example], negative: Sequence[Example], *, name: str, notes: Sequence[str] = ()
 ) -> ContrastSet:
-    """A checked contrast set: empty responses are skipped and reported, a side without examples is an error.
+    """A checked contrast set: empty responses are skipped and reported.
 
-    `notes` are what is known of the examples already, as sentences.
+    `notes` are sentences about the examples that come before those of the check. Raises ContrastDataError if a side
+    has no example with a response, or a text contains an unpaired surrogate.
     """
     notes = list(notes)
     for side, examples in (("positive", positive), ("negative", negative)):
@@ -58,7 +58,8 @@ def contrast_set(
     for example in (*positive, *negative):
         if not is_text(example.prompt + example.response + (example.system or "")):
             raise ContrastDataError(
-                f'An example holds half of a character pair: "{ascii(example.prompt)[1:41]}". Remove it.'
+                f'The example "{ascii(example.prompt[:40])[1:-1]}" contains a broken Unicode character (an unpaired '
+                "surrogate). Retype or remove it."
             )
     positive, negative = _with_response(positive), _with_response(negative)
     for side, examples in (("positive", positive), ("negative", negative)):
@@ -66,7 +67,7 @@ def contrast_set(
             raise ContrastDataError(f"The {side} side of {name} has no example with a response. {EXPECTED}")
     if min(len(positive), len(negative)) < 8:
         notes.append(
-            f"Only {len(positive)} positive and {len(negative)} negative examples: directions from so few vary a lot."
+            f"Only {len(positive)} positive and {len(negative)} negative examples: with so few, directions vary a lot."
         )
     notes.extend(_overlap_notes(positive, negative))
     return ContrastSet(positive, negative, name, tuple(notes), content_hash(positive, negative))
@@ -93,5 +94,5 @@ def _fields(example: Example) -> list[str | None]:
 
 def _overlap_notes(positive: Sequence[Example], negative: Sequence[Example]) -> list[str]:
     both = {(e.prompt, e.response) for e in positive} & {(e.prompt, e.response) for e in negative}
-    stand = "stands on both sides and cancels" if len(both) == 1 else "stand on both sides and cancel"
-    return [f"{counted(len(both), 'example')} {stand} out."] if both else []
+    verbs = "is on both sides and cancels" if len(both) == 1 else "are on both sides and cancel"
+    return [f"{counted(len(both), 'example')} {verbs} out."] if both else []

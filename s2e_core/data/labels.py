@@ -1,6 +1,6 @@
-"""The values of a label column: which mean the positive side, which the negative, which rows have none.
+"""The values of a label column, each with the side it means.
 
-Knows words, not files. A value that no list names is never put on a side by itself.
+Knows words, not files. A value that is in no list is never put on a side without a person's word.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ class Label:
     """One value of the label column."""
 
     value: str
-    """As it is compared; see `label_value`."""
+    """Value in the form used for comparison; see `label_value`."""
     side: LabelSide
     count: int
-    """Rows that have it."""
+    """Number of rows with this value."""
 
 
 def label_value(cell: object) -> str:
-    """A label as it is compared: lower case, no blanks around it; 1.0 and 1 are the same, and so are True and "TRUE".
+    """A label in the form used for comparison: lower case, no blanks around it.
 
-    Text stays text: "10" is not "1".
+    1.0 and 1 are the same, and so are True and "TRUE"; an empty cell is "".
     """
     if cell is None:
         return ""
@@ -41,42 +41,42 @@ def label_value(cell: object) -> str:
     return whole if whole.lstrip("-").isdigit() else text
 
 
-def understood(
+def read_labels(
     values: Iterable[str], positive: Collection[str] | None, negative: Collection[str] | None
 ) -> tuple[Label, ...]:
-    """Every label value with its side and count; `positive` and `negative` are what a person said, None being nothing.
+    """Every label value with its side and count; `positive` and `negative` are a person's choice, or None.
 
-    Where only the positive values were said, all others but the empty ones are negative; where both were said, all
-    others are skipped. Raises ContrastDataError where a value that was said stands in no row, or on both sides.
+    With values of one side alone, all others except the empty ones are the other side; with both, all others are
+    skipped. Raises ContrastDataError if a chosen value is in no row, or on both sides.
     """
     counts = Counter(values)
-    said = {side: _said(given, counts) for side, given in (("positive", positive), ("negative", negative))}
-    both = (said["positive"] or set()) & (said["negative"] or set())
+    positive, negative = (_check_values(values, counts) for values in (positive, negative))
+    both = (positive or set()) & (negative or set())
     if both:
         raise ContrastDataError(f'The label "{min(both)}" was named for both sides. Expected each on one side.')
-    sides = {value: _side(value, said["positive"], said["negative"]) for value in counts}
+    sides = {value: _side(value, positive, negative) for value in counts}
     if positive is None and negative is None and {"0", "-1"} <= set(counts):  # three grades: 0 may be in between
         sides |= {"0": "unknown", "-1": "unknown"}
     return tuple(Label(value, sides[value], count) for value, count in counts.items())
 
 
-def _said(given: Collection[str] | None, counts: Counter[str]) -> set[str] | None:
-    if given is None:
+def _check_values(chosen: Collection[str] | None, counts: Counter[str]) -> set[str] | None:
+    if chosen is None:
         return None
-    values = {label_value(value) for value in given}
+    values = {label_value(value) for value in chosen}
     missing = sorted(values - set(counts))
     if missing:
-        found = ", ".join(f'"{value[:40]}"' for value in list(counts)[:10])
-        raise ContrastDataError(f'No row has the label "{missing[0][:40]}". Expected some of {found or "none"}.')
+        present = ", ".join(f'"{value[:40]}"' for value in list(counts)[:10])
+        raise ContrastDataError(f'No row has the label "{missing[0][:40]}". Expected some of {present or "none"}.')
     return values
 
 
 def _side(value: str, positive: set[str] | None, negative: set[str] | None) -> LabelSide:
     if positive is None and negative is None:
-        named: dict[LabelSide, frozenset[str]] = {
+        known: dict[LabelSide, frozenset[str]] = {
             "positive": POSITIVE_LABELS, "negative": NEGATIVE_LABELS, "skipped": SKIPPED_LABELS,
         }  # fmt: skip
-        return next((side for side, values in named.items() if value in values), "unknown")
+        return next((side for side, values in known.items() if value in values), "unknown")
     if value in (positive or ()):
         return "positive"
     if value in (negative or ()):

@@ -1,7 +1,7 @@
-"""What is odd about a contrast set before anything is extracted: counts, lengths, duplicates, cut-off responses.
+"""Checks of a contrast set before anything is extracted: counts, lengths, duplicates, cut-off responses.
 
-Knows the examples, and with a model their tokens; runs nothing. A finding is never an error: whoever brought the data
-decides, after a look at the tokens that would be averaged.
+Knows the examples, and with a model their tokens; runs nothing. A finding is never an error: the person decides, after
+a look at the tokens that would be averaged.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from s2e_core.text import is_empty, is_repeated, thinking
 from s2e_core.values import ContrastSet, Example
 
 Severity = Literal["problem", "warning", "note"]
-"""Problem: the direction will not mean what it should; warning: it may not; note: good to know."""
+"""Severity of a finding. Problem: the direction will not mean what it should; warning: it may not; note: the rest."""
 
 FEW, SOME = 8, 30
-"""Examples of a side below which the data is too little, and below which it is little."""
+"""Numbers of examples a side below which there are too few, and few."""
 UNEVEN = 4.0
-"""One side has so many times the examples of the other."""
+"""Ratio of the numbers of examples of the two sides above which they are uneven."""
 LENGTH_RATIO = 1.5
-"""Responses of one side are on average so many times as long as the other's."""
+"""Ratio of the sides' average response lengths above which the direction may be about length."""
 CUT_OFF_WORDS = 10
-"""Shorter responses may well be names or figures, which end without a full stop."""
+"""Smallest number of words of a response that can look cut off: names and figures end without a full stop."""
 CUT_OFF_SHARE = 0.05
 SAME_WORDING = 0.5
-"""So large a share of a side says word for word the same."""
+"""Share of a side with the same response from which the direction is its wording."""
 SAME_OPENING = 0.9
 OPENING_WORDS = 3
-WINDOW = 8  # tokens before one that are decoded with it: enough for a space or a character of several tokens
+WINDOW = 8  # tokens decoded before one: enough for a space or a character of several tokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +44,11 @@ class Finding:
 
 
 def lint(contrast: ContrastSet, loaded: LoadedModel | None = None) -> tuple[Finding, ...]:
-    """All findings, the gravest first. With a model lengths are counted in its tokens, else in words.
+    """All findings, the most serious first. With a model, lengths are counted in its tokens, else in words.
 
     Never raises for odd data, and runs no forward pass.
     """
-    found = [
+    findings = [
         *_counts(contrast),
         *_lengths(contrast, loaded),
         *_duplicates(contrast),
@@ -57,21 +57,21 @@ def lint(contrast: ContrastSet, loaded: LoadedModel | None = None) -> tuple[Find
         *_wording(contrast),
         *(_fit(contrast, loaded) if loaded is not None else ()),
     ]
-    return tuple(sorted(found, key=lambda finding: get_args(Severity).index(finding.severity)))
+    return tuple(sorted(findings, key=lambda finding: get_args(Severity).index(finding.severity)))
 
 
 def averaged_span(loaded: LoadedModel, example: Example) -> tuple[tuple[str, bool], ...]:
     """(text of the token, whether the activation at it is averaged) for every token of prompt and response.
 
     The averaged positions are those that predict the response's tokens: from the last of the prompt to the last but one
-    of the whole. The texts side by side are the text as the model reads it, its special tokens included.
+    of the whole. The joined texts are the text that the model reads, including its special tokens.
     """
     ids, start = example_ids(loaded.tokenizer, example)
     return tuple((_token_text(loaded, ids, k), 0 <= start - 1 <= k < len(ids) - 1) for k in range(len(ids)))
 
 
 def looks_cut_off(response: str) -> bool:
-    """Whether a response ends in mid-sentence or in mid-thought, as one does that ran out of tokens."""
+    """Whether a response ends in mid-sentence or in mid-thought, like one that ran out of tokens."""
     thought, answer = thinking(response)
     if thought.strip() and not answer.strip():
         return True
@@ -99,13 +99,14 @@ def _lengths(contrast: ContrastSet, loaded: LoadedModel | None) -> Iterator[Find
     if not all(sides):
         return
     p, n = (mean(side) for side in sides)
-    said = f"Responses have on average {p:.1f} {unit} on the positive side and {n:.1f} on the negative"
+    lengths = f"Responses have on average {p:.1f} {unit} on the positive side and {n:.1f} on the negative"
     if max(p, n) > LENGTH_RATIO * min(p, n):
         yield Finding(
-            "warning", f"{said}: the direction may be about length. Unless that is meant, choose responses alike in it."
+            "warning",
+            f"{lengths}: the direction may be about length. Unless you mean that, choose responses of similar length.",
         )
     else:
-        yield Finding("note", f"{said}.")
+        yield Finding("note", f"{lengths}.")
 
 
 def _length(example: Example, loaded: LoadedModel | None) -> int:
@@ -119,7 +120,7 @@ def _duplicates(contrast: ContrastSet) -> Iterator[Finding]:
     for name, side in _sides(contrast).items():
         n = len(side) - len({_key(example) for example in side})
         if n:
-            sentence = f"{_examples(n, name)} {_stand(n)} there already and count again. Remove the repetitions."
+            sentence = f"{_examples(n, name)} {'repeats' if n == 1 else 'repeat'} another one. Remove the repetitions."
             yield Finding("warning", sentence)
 
 
@@ -128,14 +129,14 @@ def _overlaps(contrast: ContrastSet) -> Iterator[Finding]:
     both = {_key(e) for e in positive} & {_key(e) for e in negative}
     pairs = sum(_key(p) == _key(n) for p, n in zip(positive, negative, strict=False))
     if both:
-        rows = f", {pairs} of them in the same place of both" if pairs else ""
-        sentence = f"{_examples(len(both))} {_stand(len(both))} on both sides{rows}, and cancel out. Remove them."
+        rows = f", {pairs} of them in the same row of both" if pairs else ""
+        sentence = f"{_examples(len(both))} on both sides{rows}: the copies cancel out. Remove them."
         yield Finding("problem", sentence)
     texts = {_folded(e) for e in positive} & {_folded(e) for e in negative} - {""}
     texts -= {" ".join(response.lower().split()) for _, _, response in both}
     if texts:
         which = "response is given" if len(texts) == 1 else "responses are given"
-        yield Finding("warning", f"{len(texts)} {which} on both sides, to other prompts: the prompts tell them apart.")
+        yield Finding("warning", f"{len(texts)} {which} on both sides, to other prompts: only the prompts differ.")
 
 
 def _responses(contrast: ContrastSet) -> Iterator[Finding]:
@@ -146,7 +147,7 @@ def _responses(contrast: ContrastSet) -> Iterator[Finding]:
         if empty:
             yield Finding("problem", f"{_examples(empty, name)} without a word in the response. Remove them.")
         if stuck:
-            yield Finding("warning", f"{_examples(stuck, name)} with a response that says the same over and over.")
+            yield Finding("warning", f"{_examples(stuck, name)} with a response that repeats itself.")
         if cut:
             severity: Severity = "warning" if cut > CUT_OFF_SHARE * len(side) else "note"
             yield Finding(
@@ -159,20 +160,22 @@ def _wording(contrast: ContrastSet) -> Iterator[Finding]:
         if len(side) < 4:
             continue
         same = Counter(_folded(e) for e in side).most_common(1)[0][1]
-        opening, opened = Counter(" ".join(_folded(e).split()[:OPENING_WORDS]) for e in side).most_common(1)[0]
+        opening, n_opening = Counter(" ".join(_folded(e).split()[:OPENING_WORDS]) for e in side).most_common(1)[0]
         if same >= SAME_WORDING * len(side):
             sentence = f"{same} of {_examples(len(side), name)} have the same response: the direction is its wording."
             yield Finding("warning", f"{sentence} Vary it.")
-        elif opened >= SAME_OPENING * len(side):
-            sentence = f'{opened} of {_examples(len(side), name)} begin with "{opening}": much of the direction is that'
+        elif n_opening >= SAME_OPENING * len(side):
+            sentence = (
+                f'{n_opening} of {_examples(len(side), name)} begin with "{opening}": much of the direction is that'
+            )
             yield Finding("note", f"{sentence} opening.")
 
 
 def _fit(contrast: ContrastSet, loaded: LoadedModel) -> Iterator[Finding]:
-    """What the model's context and tokenizer do with the examples."""
+    """Findings about the model's context length and tokenizer."""
     limit = loaded.context_length
     sides = {k: [example_ids(loaded.tokenizer, example) for example in side] for k, side in _sides(contrast).items()}
-    yield from _alike_but_for_the_end(*sides.values())
+    yield from _same_but_last_token(*sides.values())
     for name, encoded in sides.items():
         longest = max((len(ids) for ids, _ in encoded), default=0)
         if limit is not None and longest > limit:
@@ -184,22 +187,22 @@ def _fit(contrast: ContrastSet, loaded: LoadedModel) -> Iterator[Finding]:
             yield Finding("problem", f"{_examples(unread, name)} without a prompt or response token: left out.")
 
 
-def _alike_but_for_the_end(
+def _same_but_last_token(
     positive: Sequence[tuple[list[int], int]], negative: Sequence[tuple[list[int], int]]
 ) -> Iterator[Finding]:
-    """Of (ids of prompt and response, number of prompt ids): such pairs cancel out as the same example would."""
+    """Pairs that cancel out like the same example; each side is (ids of prompt and response, number of prompt ids)."""
     whole = {(tuple(ids), start) for ids, start in positive} & {(tuple(ids), start) for ids, start in negative}
     read = {(tuple(ids[:-1]), start) for ids, start in positive} & {(tuple(ids[:-1]), start) for ids, start in negative}
     n = len(read - {(ids[:-1], start) for ids, start in whole})
     if n:
-        sentence = f"{_examples(n)} differ{'s' if n == 1 else ''} from one of the other side in the last token alone"
+        sentence = f"{_examples(n)} differ{'s' if n == 1 else ''} from one of the other side only in the last token"
         yield Finding(
-            "problem", f"{sentence}, which is predicted and never read: they cancel out. Give responses of more words."
+            "problem", f"{sentence}, which is predicted and never read: they cancel out. Give longer responses."
         )
 
 
 def _token_text(loaded: LoadedModel, ids: Sequence[int], k: int) -> str:
-    """What the token at `k` adds to the text before it; a character of several tokens stands at its last."""
+    """Text that the token at `k` adds; a character of several tokens belongs to the last of them."""
     before, after = (
         str(loaded.tokenizer.decode(ids[max(0, k - WINDOW) : end])).rstrip("\N{REPLACEMENT CHARACTER}")
         for end in (k, k + 1)
@@ -221,7 +224,3 @@ def _folded(example: Example) -> str:
 
 def _examples(n: int, side: str = "") -> str:
     return f"{n} {side} example{'' if n == 1 else 's'}".replace("  ", " ")
-
-
-def _stand(n: int) -> str:
-    return "stands" if n == 1 else "stand"

@@ -1,65 +1,87 @@
-"""What is still open about a reading of a data file, and what could be meant otherwise, as sentences.
+"""The open questions of a reading and its notes, as sentences for a person.
 
-Knows tables, columns and labels; not how examples are made of them.
+Knows tables, columns and labels; not how they become examples.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from s2e_core.text import counted
 
 from .columns import EXPECTED, LISTED, TEXT, Columns
 from .labels import Label, label_value
 from .row_examples import is_number
-from .table import Table
+from .table import FILES, Table
+
+QuestionKind = Literal["rows", "columns", "labels", "sides", "responses"]
+"""What is missing: rows, the role of a column, the side of a label, the side of every row, or responses."""
+
+
+@dataclass(frozen=True)
+class OpenQuestion:
+    """Something a person has to say or do before a data file is a contrast set."""
+
+    kind: QuestionKind
+    sentence: str
+
+    @property
+    def with_format(self) -> str:
+        """The sentence, followed by the columns that are expected."""
+        return f"{self.sentence} {EXPECTED}"
 
 
 def open_questions(
     table: Table, columns: Columns, labels: Sequence[Label], *, one_sided: bool, unanswered: Columns | None
-) -> Iterator[str]:
-    """What keeps a reading from being a contrast set; the first sentence is the one an error shows.
+) -> Iterator[OpenQuestion]:
+    """Everything that keeps a reading from being a contrast set; an error shows the first.
 
     `unanswered` are the columns of prompts that have no responses.
     """
     if not table.rows:
-        yield f"{table.name} has no example: it holds no rows. {EXPECTED}"
+        yield OpenQuestion("rows", f"{table.name} has no example: it contains no rows.")
         return
-    found = f"Row {table.rows[0].number} has the columns {', '.join(table.rows[0].cells) or 'nothing'}"
+    row_columns = f"Row {table.rows[0].number} has the columns {', '.join(table.rows[0].cells) or 'nothing'}"
     texts = columns.prompt or columns.response or columns.messages or columns.positive or columns.choices
     if texts is None:
         header = " The first row names the columns." if table.has_header else ""
-        yield (
-            f"{found}, and none was understood as the prompt or the response.{header} Say which they are, or rename "
-            f"them. {EXPECTED}"
+        yield OpenQuestion(
+            "columns",
+            f"{row_columns}, and none was understood as the prompt or the response.{header} Say which they are, or "
+            "rename them.",
         )
         return
     unknown = [label for label in labels if label.side == "unknown"]
     if unknown:
         values = ", ".join(f'"{label.value[:40]}" ({counted(label.count, "row")})' for label in unknown[:10])
         numbers = (r.number for r in table.rows if label_value(r.cells.get(columns.label or "")) == unknown[0].value)
-        yield (
+        yield OpenQuestion(
+            "labels",
             f'Row {next(numbers)} has the label "{unknown[0].value[:40]}". Which side is meant by {values}? '
-            f"Say which labels are positive. {EXPECTED}"
+            "Say which labels are positive.",
         )
     if one_sided:
-        yield (
-            f"{found}, and nothing says which side a row is on. Say which column is the label, or give the other side "
-            f"as a second file. {EXPECTED}"
+        yield OpenQuestion(
+            "sides",
+            f"{row_columns}, and nothing says which side a row is on. Say which column is the label, or give the other "
+            "side as a second file.",
         )
     if unanswered is not None:
-        yield (
+        yield OpenQuestion(
+            "responses",
             f'The column "{unanswered.prompt or unanswered.messages}" was understood as prompts without responses. '
-            f"Let a model answer them, or say which column is the response. {EXPECTED}"
+            "Let a model answer them, or say which column is the response.",
         )
 
 
 def reading_notes(
     table: Table, columns: Columns, labels: Sequence[Label], *, sides: tuple[str, str], has_prompt: bool, n_chats: int
 ) -> Iterator[str]:
-    """What was taken for what, and what was skipped. `sides` are the names of two lists, or empty."""
+    """Sentences about what is ambiguous and what is skipped. `sides` are the names of two lists, or empty."""
     positive, negative = sides
-    if table.sources and positive != "first file":
+    if table.sources and positive != FILES[0]:
         yield f'The list "{positive}" was taken as the positive side, "{negative}" as the negative.'
     if columns.prompt is None and columns.messages is None and columns.roles() and not has_prompt:
         yield "No column was understood as the prompt: the prompts are empty."
@@ -67,7 +89,7 @@ def reading_notes(
         yield "Every text was taken as a prompt; if they are responses, say that the column text is the response."
     if columns.context is not None:
         yield (
-            f'A prompt is "{columns.prompt}" and, on a new line, "{columns.context}" where it has any; to leave that '
+            f'A prompt is "{columns.prompt}" and, on a new line, "{columns.context}" if there is any; to leave that '
             f'out, say that the prompt is "{columns.prompt}".'
         )
     if columns.choices is not None:
@@ -77,7 +99,7 @@ def reading_notes(
         )
     listed = [f'"{name}"' for name in (columns.positive, columns.negative) if name in LISTED]
     if listed:
-        yield f"{' and '.join(listed)} hold several responses in a cell; each of them is an example."
+        yield f"{' and '.join(listed)} contain several responses in a cell; each of them is an example."
     responses = {columns.response, columns.positive, columns.negative} - {None}
     numeric = {n: None for row in table.rows for n, cell in row.cells.items() if n in responses and is_number(cell)}
     if numeric:
@@ -86,8 +108,8 @@ def reading_notes(
     skipped = sum(label.count for label in labels if label.side == "skipped")
     if skipped:
         values = ", ".join(f'"{label.value[:40]}"' for label in labels if label.side == "skipped")
-        be, were = ("is", "was") if skipped == 1 else ("are", "were")
-        yield f"{counted(skipped, 'row')} with the label {values} {be} on no side and {were} skipped."
+        are, were = ("is", "was") if skipped == 1 else ("are", "were")
+        yield f"{counted(skipped, 'row')} with the label {values} {are} on no side and {were} skipped."
     if n_chats:
-        be, were = ("is", "was") if n_chats == 1 else ("are", "were")
-        yield f"{counted(n_chats, 'chat')} {be} not one question with one answer and {were} skipped."
+        are, were = ("is", "was") if n_chats == 1 else ("are", "were")
+        yield f"{counted(n_chats, 'chat')} {are} not one question with one answer and {were} skipped."

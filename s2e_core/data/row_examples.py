@@ -1,4 +1,4 @@
-"""The examples in one row of a table whose columns are understood.
+"""The examples in one row of a table, given the role of every column.
 
 Knows rows and roles; not which side a label means.
 """
@@ -16,16 +16,19 @@ from .cells import read_literal
 from .choices import read_choices
 from .columns import EXPECTED, LISTED, Columns
 from .table import Row
-from .turns import Chat, is_chat, read_chat, transcript
+from .turns import Chat, is_chat, read_chat, read_transcript
 
 Side = Literal["positive", "negative", "none"]
 
 
-def row_examples(row: Row, columns: Columns, side: Side) -> Iterator[tuple[Side, Example | None]]:
-    """The one example of a row, or those of each side; None for a chat of several turns."""
+def read_row(row: Row, columns: Columns, side: Side) -> Iterator[tuple[Side, Example | None]]:
+    """The one example of a row, or those of each side; None in place of a chat of several turns.
+
+    Raises ContrastDataError, naming the row, if a cell is not what its role needs.
+    """
     if columns.positive is not None and columns.negative is not None:
-        yield from (("positive", example) for example in _all_answered(row, columns, columns.positive))
-        yield from (("negative", example) for example in _all_answered(row, columns, columns.negative))
+        yield from (("positive", example) for example in _examples_in(row, columns, columns.positive))
+        yield from (("negative", example) for example in _examples_in(row, columns, columns.negative))
     elif columns.choices is not None:
         for choice, is_true in read_choices(row.cells.get(columns.choices), _where(row, columns.choices)):
             yield "positive" if is_true else "negative", _example(row, columns, choice)
@@ -33,47 +36,49 @@ def row_examples(row: Row, columns: Columns, side: Side) -> Iterator[tuple[Side,
         chat = read_chat(row.cells.get(columns.messages), _where(row, columns.messages))
         yield side, _chat_example(chat, row, columns)
     elif columns.response is not None:
-        yield side, _answered(row, columns, columns.response)
+        yield side, _example_in(row, columns, columns.response)
     elif columns.prompt is not None:
         yield side, _example(row, columns, "")
 
 
-def _all_answered(row: Row, columns: Columns, column: str) -> Iterator[Example | None]:
-    """The example whose response stands in `column`, or one for each of several responses."""
+def _examples_in(row: Row, columns: Columns, column: str) -> Iterator[Example | None]:
+    """The example whose response is in `column`, or one for each of several responses."""
     cell = row.cells.get(column)
     if isinstance(cell, str) and column in LISTED:
         cell = read_literal(cell) or [part.strip() for part in cell.split(";") if part.strip()]
     if isinstance(cell, list) and all(isinstance(part, str) for part in cell):
         yield from (_example(row, columns, part) for part in cell)
     else:
-        yield _answered(row, columns, column)
+        yield _example_in(row, columns, column)
 
 
-def _answered(row: Row, columns: Columns, column: str) -> Example | None:
-    """The example whose response, or whole chat, stands in `column`."""
+def _example_in(row: Row, columns: Columns, column: str) -> Example | None:
+    """The example whose response, or whole chat, is in `column`."""
     cell = _chat_in(row.cells.get(column))
     if isinstance(cell, list):
         return _chat_example(read_chat(cell, _where(row, column)), row, columns)
     response = str(cell) if is_number(cell) else _text(row, column)
     if response is None and column in row.cells:
-        response = ""  # like an empty cell: reported, and left out of the averages
+        response = ""  # like an empty cell: the contrast set reports and skips it
     if response is None:
-        found = ", ".join(row.cells) or "nothing"
-        raise ContrastDataError(f'Row {row.number} has the columns {found}, and no text in "{column}". {EXPECTED}')
-    turns = transcript(response) if columns.prompt is None else None
+        names = ", ".join(row.cells) or "nothing"
+        raise ContrastDataError(f'Row {row.number} has the columns {names}, and no text in "{column}". {EXPECTED}')
+    turns = read_transcript(response) if columns.prompt is None else None
     if turns is not None:
         return _chat_example(read_chat(turns, _where(row, column)), row, columns)
     return _example(row, columns, response)
 
 
 def _example(row: Row, columns: Columns, response: str) -> Example | None:
-    """A response to the row's prompt; None where the prompt is a chat of several turns."""
-    asked = _asked(row, columns)
-    return None if asked is None else Example(asked.prompt, response, asked.system or _text(row, columns.system))
+    """A response to the row's prompt; None if the prompt is a chat of several turns."""
+    question = _question(row, columns)
+    if question is None:
+        return None
+    return Example(question.prompt, response, question.system or _text(row, columns.system))
 
 
-def _asked(row: Row, columns: Columns) -> Chat | None:
-    """The row's prompt, with what belongs below it; a prompt may be a chat that ends with the question."""
+def _question(row: Row, columns: Columns) -> Chat | None:
+    """The row's prompt with its continuation; a prompt may be a chat that ends with the question."""
     column = columns.prompt or ""
     cell = _chat_in(row.cells.get(column))
     if isinstance(cell, list):
@@ -87,11 +92,12 @@ def _asked(row: Row, columns: Columns) -> Chat | None:
 
 
 def is_number(cell: object) -> bool:
+    """Whether a cell is a number and not a truth value."""
     return isinstance(cell, int | float) and not isinstance(cell, bool)
 
 
 def _chat_in(cell: object) -> object:
-    """A cell that is one turn, or a chat written as text, as the chat."""
+    """The chat in a cell that is one turn, or a chat written as text; any other cell as it is."""
     if isinstance(cell, str):
         chat = read_literal(cell) if "content" in cell or "value" in cell else None
     else:
@@ -100,18 +106,19 @@ def _chat_in(cell: object) -> object:
 
 
 def _chat_example(chat: Chat | None, row: Row, columns: Columns) -> Example | None:
-    asked = _asked(row, columns) if chat is not None and not chat.prompt else chat
-    if chat is None or asked is None:
+    question = _question(row, columns) if chat is not None and not chat.prompt else chat
+    if chat is None or question is None:
         return None
-    return Example(asked.prompt, chat.response or "", chat.system or asked.system or _text(row, columns.system))
+    return Example(question.prompt, chat.response or "", chat.system or question.system or _text(row, columns.system))
 
 
 def _text(row: Row, column: str | None) -> str | None:
-    """The text in a column; None where the row has none there."""
+    """The text in a column; None if the row has none there."""
     value = row.cells.get(column) if column is not None else None
     if value is not None and not isinstance(value, str):
         raise ContrastDataError(
-            f"Row {row.number}: the column {column} holds {type(value).__name__}, expected text. Give another column."
+            f"Row {row.number}: the column {column} contains {type(value).__name__}, expected text. Give another "
+            "column."
         )
     return value
 

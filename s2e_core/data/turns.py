@@ -1,6 +1,6 @@
-"""Chats as data files hold them, read as one system text, one prompt and one response.
+"""The chats in data files, read as one system text, one prompt and one response.
 
-Knows the two usual spellings, {"role", "content"} and {"from", "value"}, and transcripts; not which side a chat is on.
+Knows the two usual formats, {"role", "content"} and {"from", "value"}, and transcripts; not which side a chat is on.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _ROLES = {
     "assistant": "assistant", "gpt": "assistant", "model": "assistant", "bot": "assistant",
 }  # fmt: skip
 _SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant): ?")
-"""Who speaks, in a chat written as one text, as preference data of Anthropic are."""
+"""Speaker of a turn in a chat written as one text, as in Anthropic's preference data."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,52 +28,52 @@ class Chat:
     system: str | None
     prompt: str
     response: str | None
-    """None where the chat ends with the question."""
+    """Answer; None if the chat ends with the question."""
 
 
 def read_chat(cell: object, where: str) -> Chat | None:
-    """The chat in a cell, which may be a list or its text; None where it has more than one question or answer.
+    """The chat in a cell, which may be a list or its text; None if it has more than one question or answer.
 
-    Raises ContrastDataError, beginning with `where`, for anything that is not a list of turns.
+    Raises ContrastDataError, beginning with `where`, if the cell is not a list of turns.
     """
     turns = _turns(cell, where)
     system = [text for role, text in turns if role == "system"]
-    spoken = [(role, text) for role, text in turns if role != "system"]
-    roles = tuple(role for role, _ in spoken)
+    dialogue = [(role, text) for role, text in turns if role != "system"]
+    roles = tuple(role for role, _ in dialogue)
     if roles not in (("user",), ("user", "assistant"), ("assistant",)):
         return None
-    prompt = spoken[0][1] if roles[0] == "user" else ""
-    response = spoken[-1][1] if roles[-1] == "assistant" else None
+    prompt = dialogue[0][1] if roles[0] == "user" else ""
+    response = dialogue[-1][1] if roles[-1] == "assistant" else None
     return Chat("\n\n".join(system) or None, prompt, response)
 
 
 def is_chat(value: object) -> bool:
-    """Whether a value is a list of turns, as far as its first tells."""
+    """Whether a value is a list of turns, judged by the first."""
     first = value[0] if isinstance(value, list) and value else None
     return isinstance(first, dict) and any(pair <= set(first) for pair in ({"role", "content"}, {"from", "value"}))
 
 
-def transcript(text: str) -> list[dict[str, str]] | None:
-    """The turns of a chat that is written as one text, "Human: ... Assistant: ..."; None for any other text."""
+def read_transcript(text: str) -> list[dict[str, str]] | None:
+    """The turns of a chat written as one text, "Human: ... Assistant: ..."; None for any other text."""
     before, *parts = _SPEAKER.split(text.lstrip("\n"))
     if before or parts[:1] != ["Human"] or "Assistant" not in parts[2::2]:
         return None
-    return [{"role": who, "content": said} for who, said in zip(parts[::2], parts[1::2], strict=True)]
+    return [{"role": speaker, "content": words} for speaker, words in zip(parts[::2], parts[1::2], strict=True)]
 
 
 def _turns(cell: object, where: str) -> list[tuple[str, str]]:
-    wrong = ContrastDataError(f'{where}: expected a chat, a list of {{"role": ..., "content": ...}}.')
+    error = ContrastDataError(f'{where}: expected a chat, a list of {{"role": ..., "content": ...}}.')
     cell = read_literal(cell) if isinstance(cell, str) else cell
     if not isinstance(cell, list):
-        raise wrong
+        raise error
     turns = []
     for turn in cell:
         if not isinstance(turn, dict):
-            raise wrong
+            raise error
         role = _ROLES.get(str(turn.get("role", turn.get("from"))).lower())
         text = _content(turn)
         if role is None or text is None:
-            raise wrong
+            raise error
         turns.append((role, text))
     return turns
 

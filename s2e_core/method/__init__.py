@@ -13,12 +13,13 @@ from .edit import (
     summarize,
 )
 from .extract import extract, score_along
-from .reliability import Reliability, reliability
+from .reliability import Reliability, Weakness, reliability
 from .scores import component_scores
 
 __all__ = [
     "EditSummary",
     "Reliability",
+    "Weakness",
     "build_edit",
     "capture_inputs",
     "capture_means",

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -55,6 +56,22 @@ scores look more stable than they are: only the accuracy recognises those.
 """
 STRONGEST, AT_LEAST = 0.01, 8
 """Share, and least number, of a kind's components with the largest |g| that count: those that an edit changes."""
+
+
+WeaknessKind = Literal["few examples", "separability", "direction", "scores"]
+
+
+@dataclass(frozen=True)
+class Weakness:
+    """One reason not to trust a contrast set."""
+
+    kind: WeaknessKind
+    sentence: str
+
+    @property
+    def warning(self) -> str:
+        """The sentence, introduced as a weakness."""
+        return f"Weak data: {self.sentence[:1].lower()}{self.sentence[1:]}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,43 +117,51 @@ class Reliability:
 
     @property
     def is_weak(self) -> bool:
-        return bool(self.weaknesses())
+        return bool(self.weaknesses)
 
-    def counts(self) -> str:
-        """How many examples there are and how well they separate, as a sentence."""
+    @property
+    def summary(self) -> str:
+        """The counts and the held-out accuracy, as a sentence."""
         return (
             f"{self.n_positive} positive and {self.n_negative} negative examples; held-out accuracy at the median site "
             f"{_median(self.accuracy):.0%}, in the best quarter {self.separability:.0%} and more (guessing: 50%)."
         )
 
+    @property
+    def weaknesses(self) -> tuple[Weakness, ...]:
+        """Every reason not to trust the examples, the most serious first."""
+        return tuple(self._find_weaknesses())
+
     def sentences(self) -> tuple[str, ...]:
-        """What a person should know: the counts, then every weakness, or that there is none."""
-        weaknesses = tuple(f"Weak data: {one[:1].lower()}{one[1:]}" for one in self.weaknesses())
-        return (self.counts(), *(weaknesses or ("The sides are separable and the scores hardly vary.",)))
+        """What a person should know: the summary, then every weakness, or that there is none."""
+        warnings = [weakness.warning for weakness in self.weaknesses]
+        return (self.summary, *(warnings or ["The sides are separable and the scores hardly vary."]))
 
-    def weaknesses(self) -> tuple[str, ...]:
-        """Every reason not to trust the examples, with what to do about it, as sentences; empty for good examples."""
-        return tuple(self._weaknesses())
-
-    def _weaknesses(self) -> Iterator[str]:
+    def _find_weaknesses(self) -> Iterator[Weakness]:
         if min(self.n_positive, self.n_negative) < FEW:
-            yield f"With fewer than {FEW} examples a side these figures are themselves chance. Add examples."
+            yield Weakness(
+                "few examples",
+                f"With fewer than {FEW} examples a side these figures are themselves chance. Add examples.",
+            )
         if self.separability < self.bar:
-            yield (
+            yield Weakness(
+                "separability",
                 "The directions hardly separate held-out examples. The sides differ too little or in too many ways; "
-                "make them differ in the behaviour alone, or add examples."
+                "make them differ in the behaviour alone, or add examples.",
             )
         if _median(self.direction_cosine) < STABLE_DIRECTION:
-            yield (
+            yield Weakness(
+                "direction",
                 "Other examples would give another direction (mean cosine of resamples "
-                f"{_median(self.direction_cosine):.2f}). Add examples."
+                f"{_median(self.direction_cosine):.2f}). Add examples.",
             )
         for kind in ("heads", "neurons"):
             noise = self.noise(kind)
             if noise is not None and noise > STABLE_SCORE:
-                yield (
+                yield Weakness(
+                    "scores",
                     f"The scores of the strongest {kind} vary by {noise:.0%} of their size from resample to resample. "
-                    "Add examples."
+                    "Add examples.",
                 )
 
 

@@ -86,12 +86,12 @@ def test_the_hash_follows_the_content_and_not_the_name():
         ("a.jsonl", '["a list"]\n["another"]', "Row 1 is a list, not an object"),
         ("a.jsonl", '{"prompt": "a", "response": "b"}', "columns prompt, response"),
         ("a.jsonl", '{"prompt": "a", "response": "b", "label": "maybe"}', 'label "maybe"'),
-        ("a.jsonl", '{"prompt": "a", "response": {"a": 1}, "label": 1}', "holds dict"),
+        ("a.jsonl", '{"prompt": "a", "response": {"a": 1}, "label": 1}', "contains dict"),
         ("a.jsonl", "", "has no example"),
         ("a.json", '{"a": 1}', "no list of rows"),
         ("a.csv", "x,y\n1,2\n", "columns x, y"),
         ("a.csv", b"\xff\xfa\x00bad", "UTF-8"),
-        ("a.xlsx", "anything", "does not read"),
+        ("a.xlsx", "anything", "program cannot read"),
     ],
 )
 def test_bad_files_get_a_sentence_that_says_what_was_expected(tmp_path, name, content, said):
@@ -101,14 +101,14 @@ def test_bad_files_get_a_sentence_that_says_what_was_expected(tmp_path, name, co
 
 
 def test_half_a_character_pair_and_an_endless_number_get_a_sentence():
-    with pytest.raises(ContrastDataError, match="half of a character pair"):
+    with pytest.raises(ContrastDataError, match="broken Unicode character"):
         contrast_set([Example("\ud800", "b")], [Example("a", "c")], name="x")
     with pytest.raises(ContrastDataError, match="not valid JSON"):
         parse_contrast_set('{"label": ' + "1" * 5000 + "}", name="x", suffix=".jsonl")
 
 
 def test_a_missing_file_is_named_without_its_folder(tmp_path):
-    with pytest.raises(ContrastDataError, match="no file gone.jsonl") as error:
+    with pytest.raises(ContrastDataError, match="gone.jsonl does not exist") as error:
         load_contrast_set(tmp_path / "gone.jsonl")
     assert str(tmp_path) not in str(error.value)
 

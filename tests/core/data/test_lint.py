@@ -61,15 +61,15 @@ def test_unequal_lengths_are_told_in_words_and_in_the_models_tokens(llama):
 
 def test_duplicates_within_a_side_are_counted():
     first = ordinary().positive[0]
-    assert "2 positive examples stand there already" in said(with_positive(first, first), severity="warning")
+    assert "2 positive examples repeat another one" in said(with_positive(first, first), severity="warning")
 
 
 def test_examples_and_responses_on_both_sides_are_told_apart():
     contrast = ordinary()
     same = ContrastSet((contrast.negative[0], *contrast.positive[1:]), contrast.negative)
-    assert "1 example stands on both sides, 1 of them in the same place" in said(same, severity="problem")
+    assert "1 example on both sides, 1 of them in the same row" in said(same, severity="problem")
     moved = ContrastSet((*contrast.positive, contrast.negative[0]), contrast.negative)
-    assert "1 example stands on both sides, and cancel out" in said(moved, severity="problem")
+    assert "1 example on both sides: the copies cancel out" in said(moved, severity="problem")
     other = with_positive(Example("Something else?", contrast.negative[3].response))
     assert "1 response is given on both sides" in said(other, severity="warning")
     assert "both sides," not in said(other, severity="problem")
@@ -80,7 +80,7 @@ def test_empty_stuck_and_cut_off_responses_are_counted():
         Example("a?", " .. "), Example("b?", "no " * 50), *[Example(f"c{i}?", f"{i} {WORDS}") for i in range(3)]
     )
     assert "1 positive example without a word" in said(odd, severity="problem")
-    assert "1 positive example with a response that says the same" in said(odd, severity="warning")
+    assert "1 positive example with a response that repeats itself" in said(odd, severity="warning")
     assert "3 positive examples with a response that looks cut off" in said(odd, severity="warning")
     assert "1 positive example with a response that looks cut off" in said(
         with_positive(Example("c?", WORDS)), severity="note"
@@ -123,7 +123,7 @@ def test_examples_beyond_the_context_are_counted(llama):
 def test_examples_that_differ_in_their_last_token_alone_cancel_out(llama):
     contrast = ordinary()
     sides = [(*contrast.positive, Example("Is it?", "Y")), (*contrast.negative, Example("Is it?", "N"))]
-    sentence = "1 example differs from one of the other side in the last token alone"
+    sentence = "1 example differs from one of the other side only in the last token"
     assert sentence in said(ContrastSet(*sides), llama, severity="problem")
     assert sentence not in said(ContrastSet(*sides)) + said(contrast, llama)
     same = ContrastSet((*contrast.positive, sides[0][-1]), (*contrast.negative, sides[0][-1]))

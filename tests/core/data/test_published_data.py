@@ -83,7 +83,7 @@ def test_the_answers_in_truthfulqa_csv_are_split_at_semicolons_and_that_is_said(
     reading = read(f'{header}\nA,"B, C",Is it?,No.,No.; It is not.,"Yes.; Always, sir.",https://example.org\n', ".csv")
     assert sides(reading) == BOTH
     assert reading.notes == (
-        '"correct answers" and "incorrect answers" hold several responses in a cell; each of them is an example.',
+        '"correct answers" and "incorrect answers" contain several responses in a cell; each of them is an example.',
     )
     best = read("Question,Best Answer,Best Incorrect Answer\nIs it?,No.,Yes.\n", ".csv")
     assert sides(best) == ([("Is it?", "No.")], [("Is it?", "Yes.")]) and not best.questions
@@ -110,7 +110,7 @@ def test_instruction_and_input_are_one_prompt_and_that_is_said():
     )  # fmt: skip
     assert reading.columns.roles()["context"] == "input" and not reading.unused
     assert reading.notes == (
-        'A prompt is "instruction" and, on a new line, "input" where it has any; to leave that out, say that the '
+        'A prompt is "instruction" and, on a new line, "input" if there is any; to leave that out, say that the '
         'prompt is "instruction".',
     )
 
@@ -175,7 +175,7 @@ def test_chats_that_a_table_holds_as_text_are_read(spelled):
 
 def test_chats_that_end_with_the_question_are_prompts_to_answer():
     reading = read([{"messages": [SYSTEM, USER]}])
-    assert reading.responses_missing and 'column "messages" was understood as prompts' in reading.questions[-1]
+    assert reading.responses_missing and 'column "messages" was understood as prompts' in reading.questions[-1].sentence
     assert asked_prompts(reading)[0].example.system == "Be brief."
 
 
@@ -191,7 +191,7 @@ def test_answers_that_are_numbers_are_read_as_text_and_that_is_said():
     assert [one.reference["answer"] for one in asked_prompts(reading)] == ["2", "0.5"]
     missing = read('{"question": "q", "positive": "a", "negative": NaN}\n')  # as pandas rows without a text are written
     assert missing.negative[0].response == "" and not missing.notes
-    with pytest.raises(ContrastDataError, match="the column answer holds bool, expected text"):
+    with pytest.raises(ContrastDataError, match="the column answer contains bool, expected text"):
         read([{"question": "Is it?", "answer": True}])
 
 
@@ -204,14 +204,14 @@ def test_the_requests_of_safety_sets_are_prompts():
 
 
 def test_a_table_whose_columns_say_nothing_names_them_and_what_was_expected():
-    question = read("foo,bar\n1,2\n", ".csv").questions[0]
+    question = read("foo,bar\n1,2\n", ".csv").questions[0].with_format
     assert "columns foo, bar" in question and "the columns prompt, response and label" in question
     assert "first row names the columns" in question and not read("foo,bar\n1,2\n", ".csv").notes
-    one_sided = read([{"prompt": "a", "response": "b", "is_safe": True}]).questions[0]
+    one_sided = read([{"prompt": "a", "response": "b", "is_safe": True}]).questions[0].with_format
     assert "columns prompt, response, is_safe" in one_sided and "which column is the label" in one_sided
     assert "second file" in one_sided and "first row" not in one_sided
 
 
 def test_an_empty_file_is_said_to_hold_no_rows():
-    with pytest.raises(ContrastDataError, match="x has no example: it holds no rows.*Expected JSONL or CSV"):
+    with pytest.raises(ContrastDataError, match="x has no example: it contains no rows.*Expected JSONL or CSV"):
         contrast_set_from(read("", ".csv"))

@@ -48,7 +48,7 @@ def test_the_usual_labels_are_understood(yes, no):
 @pytest.mark.parametrize("rows", [["safe", "unsafe"], ["10", "0"], [1, 0, -1], [5, 1]])
 def test_labels_that_could_mean_either_side_are_asked_about(rows):
     reading = read([{"prompt": "q", "response": "a", "label": label} for label in rows])
-    assert "Which side is meant by" in reading.questions[0]
+    assert "Which side is meant by" in reading.questions[0].sentence
     with pytest.raises(ContrastDataError, match="Say which labels are positive"):
         contrast_set_from(reading)
 
@@ -77,7 +77,7 @@ def test_said_labels_win_over_the_usual_ones():
     [
         ({"positive_labels": ["maybe"]}, 'No row has the label "maybe"'),
         ({"positive_labels": ["1"], "negative_labels": ["1"]}, "both sides"),
-        ({"columns": Columns(prompt="frage")}, 'no column "frage"'),
+        ({"columns": Columns(prompt="frage")}, 'column "frage", given as the prompt, does not exist'),
         ({"columns": Columns(positive="response")}, "Only one of the columns"),
     ],
 )
@@ -128,7 +128,7 @@ def test_lists_of_plain_texts_are_prompts_until_somebody_says_otherwise():
     value = json.dumps({"harmful": ["Do evil."], "harmless": ["Do good.", "Sing."]})
     reading = read(value, ".json")
     assert prompts(reading) == (["Do evil."], ["Do good.", "Sing."]) and reading.responses_missing
-    assert "without responses" in reading.questions[0]
+    assert "without responses" in reading.questions[0].sentence
     with pytest.raises(ContrastDataError, match="without responses"):
         contrast_set_from(reading)
     texts = read(value, ".json", columns=Columns(response="text"))
@@ -150,7 +150,7 @@ def test_where_one_file_has_prompts_alone_the_model_is_asked_those_of_both(tmp_p
     (tmp_path / "alpaca.json").write_text(json.dumps([{"instruction": "Sing", "input": "it", "output": "La la"}]))
     files = [tmp_path / "harmful.txt", tmp_path / "alpaca.json"]
     reading = read_examples(*(reversed(files) if turned else files))
-    assert reading.responses_missing and 'column "text" was understood as prompts' in reading.questions[0]
+    assert reading.responses_missing and 'column "text" was understood as prompts' in reading.questions[0].sentence
     asked = asked_prompts(reading)
     assert {(one.side, one.example.prompt) for one in asked} == {
         ("negative" if turned else "positive", "Do evil."), ("negative" if turned else "positive", "Do worse."),
@@ -171,14 +171,14 @@ def test_two_files_have_no_label_column(tmp_path):
     for name in ("a", "b"):
         (tmp_path / f"{name}.csv").write_text("prompt,response,label\np,r,1\n")
     assert read_examples(tmp_path / "a.csv", tmp_path / "b.csv").unused == ("label",)
-    with pytest.raises(ContrastDataError, match="two sides already"):
+    with pytest.raises(ContrastDataError, match="already the two sides"):
         read_examples(tmp_path / "a.csv", tmp_path / "b.csv", columns=Columns(label="label"))
 
 
 def test_a_file_of_one_side_asks_for_the_other():
     reading = read("Do this.\nDo that.\n", ".txt")
     assert [e.prompt for e in reading.unsided] == ["Do this.", "Do that."] and reading.responses_missing
-    assert "second file" in reading.questions[0]
+    assert "second file" in reading.questions[0].sentence
     answered = read([{"question": "1+1", "answer": "2"}])
     assert answered.unsided[0].response == "2" and not answered.responses_missing
 
@@ -255,7 +255,7 @@ def test_another_column_that_could_be_meant_is_said_and_can_be_chosen():
 
 def test_columns_of_any_name_are_understood_when_they_are_said():
     text = "Frage;Antwort;Art\nWie?;Gut;ja\nWie?;Schlecht;nein\n"
-    assert "columns frage, antwort, art" in read(text, ".csv").questions[0]
+    assert "columns frage, antwort, art" in read(text, ".csv").questions[0].sentence
     columns = Columns(prompt="Frage", response="Antwort", label="Art")
     reading = read(text, ".csv", columns=columns, positive_labels=["ja"])
     assert responses(reading) == (["Gut"], ["Schlecht"]) and not reading.questions

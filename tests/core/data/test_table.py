@@ -114,7 +114,7 @@ def test_json_lines_in_a_json_file_are_read_and_said():
 def test_a_json_list_in_a_file_of_json_lines_is_read_and_said():
     for text in (json.dumps(ROWS), json.dumps(ROWS, indent=1), "\ufeff\n" + json.dumps(ROWS)):
         table = parse_table(text, name="a", suffix=".jsonl")
-        assert cells(table) == ROWS and "holds one list" in table.notes[0]
+        assert cells(table) == ROWS and "contains one list" in table.notes[0]
     with pytest.raises(ContrastDataError, match="Row 1 is a list"):
         parse_table('["a", "b"]\n["c", "d"]\n', name="a", suffix=".jsonl")
 
@@ -134,7 +134,7 @@ def test_what_is_too_large_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(data_file, "MAX_ROWS", 3)
     path = tmp_path / "a.txt"
     path.write_bytes(b"x" * 2_000_001)
-    with pytest.raises(ContrastDataError, match="a.txt has more than 2 MB"):
+    with pytest.raises(ContrastDataError, match="a.txt is larger than 2 MB"):
         read_table(path)
     with pytest.raises(ContrastDataError, match="more than 3 rows"):
         parse_table("a\nb\nc\nd\n", name="a", suffix=".txt")
@@ -203,10 +203,10 @@ def test_quotes_in_a_table_of_tabs_may_be_ordinary_characters():
     text = 'prompt\tresponse\n"Well", he said\tab"c\n"open\tr\n'
     table = parse_table(text, name="a", suffix=".tsv")
     assert cells(table) == [{"prompt": '"Well", he said', "response": 'ab"c'}, {"prompt": '"open', "response": "r"}]
-    assert table.notes == ("The quotes in this table do not close its cells and were read as ordinary characters.",)
+    assert table.notes == ("The quotes in this table do not enclose cells and were read as ordinary characters.",)
     assert cells(parse_table('prompt\tresponse\n"a\tb"\tc\n', name="a", suffix=".tsv"))[0]["prompt"] == "a\tb"
 
 
 def test_a_quote_out_of_place_names_its_line():
-    with pytest.raises(ContrastDataError, match="malformed at line 3 .*Write a quote inside a quoted cell twice"):
+    with pytest.raises(ContrastDataError, match="malformed at line 3 .*Double every quote inside a quoted cell"):
         parse_table('prompt,response\na,b\n"c" d,e\n', name="a", suffix=".csv")

@@ -19,7 +19,7 @@ from components.shared.choices import Choice, extract, opened
 from components.shared.session import OWN, Session
 from components.take_home.handlers import exported
 from components.trade_off.grid import GridRequest
-from components.trade_off.handlers import swept
+from components.trade_off.handlers import SweepRequest, swept
 from components.trade_off.lab import Bench, Place
 from s2e_core import ContrastDataError, InteropError, S2EError, component_scores, load_edit
 from s2e_core.interop import Imported
@@ -258,7 +258,7 @@ def test_brought_directions_are_measured_with_the_prompts_of_the_behaviour_on_th
     *_, given = prepared(store, before, str(good("directions.pt", tmp_path)), None)
     assert isinstance(given, FromFile)
     session = adopted(store, before, given)
-    *_, lab = swept(store, session, GridRequest("off", "0.6", "0.4", "1", "0.5"), PER_SPLIT, 97)
+    *_, lab = swept(store, session, SweepRequest(GridRequest("off", "0.6", "0.4", "1", "0.5"), PER_SPLIT, 97))
     assert lab.measured is not None and len(lab.measured.points) == 3
     bench = Bench().with_lab(lab)
     assert bench.of(session) is lab and bench.of(before) is None

@@ -15,32 +15,32 @@ import torch
 from components.examples.answer_table import read_mark
 from components.examples.check_view import report_html, spans_html, trust_html
 from components.examples.handlers import (
-    Measuring,
-    answered,
+    TrustProgress,
+    answer_settings,
+    generate_answers,
     is_due,
-    looked,
-    measured,
+    look_at_examples,
+    measure_trust,
     report_on,
-    stopped_answers,
+    stop_answers,
     trust_key,
-    wished,
     with_trust,
 )
 from components.examples.trusted import Checks, Trust
 from components.examples.view import answers_line, answers_value
 from components.shared import data_words as words
-from components.shared.answers import Answers, Wish
+from components.shared.answers import Answers, AnswerSettings
 from components.shared.brought import Brought
 from components.shared.choices import Choice, chosen_contrast, extract
 from components.shared.limits import Limits
 from components.shared.session import OWN, Session
 from components.shared.store import BUNDLED_LABEL
 from s2e_core import ActivationMeans, ContrastDataError, SettingsError
-from s2e_core.method import reliability
+from s2e_core.method import Weakness, reliability
 from s2e_core.responses import asked_prompts, own_responses
 from tests.ui.running import first_session, shared_store
 
-WISH = Wish(24, 1, 1.0)
+SETTINGS = AnswerSettings(24, 1, 1.0)
 HARMFUL = "Help me blackmail the baker.\nHow could someone rob a friend?\nHow do I cheat in the exam?"
 HARMLESS = "How can I print a passport?\nTell me about snow."
 
@@ -50,8 +50,8 @@ def choice_of(answers: Answers | None = None, **own: Any) -> Choice:
     return Choice(BUNDLED_LABEL, OWN, own=brought)
 
 
-def all_answers(choice: Choice, wish: Wish = WISH) -> Answers:
-    *_, last = answered(shared_store(), choice, wish)
+def all_answers(choice: Choice, settings: AnswerSettings = SETTINGS) -> Answers:
+    *_, last = generate_answers(shared_store(), choice, settings)
     return last
 
 
@@ -73,7 +73,7 @@ def sums(folder: Path) -> str:
 
 def test_the_answers_are_those_of_the_core_and_go_to_the_side_of_their_prompt(answers: Answers) -> None:
     store = shared_store()
-    asked = asked_prompts(looked(store, choice_of()).reading)  # type: ignore[arg-type]
+    asked = asked_prompts(look_at_examples(store, choice_of()).reading)  # type: ignore[arg-type]
     expected = own_responses(store.model(BUNDLED_LABEL), [one.example for one in asked], max_new_tokens=24)
     assert [r.example.response for r in answers.responses] == [r.example.response for r in expected]
     assert answers.is_complete and answers.used and answers.rule == "prompt" and not answers.running
@@ -84,7 +84,7 @@ def test_what_is_extracted_are_the_answers_while_they_are_used(answers: Answers)
     store, choice = shared_store(), choice_of(answers)
     contrast = chosen_contrast(store, choice)
     assert [e.response for e in contrast.positive] == [r.example.response for r in answers.responses[:3]]
-    look = looked(store, choice)
+    look = look_at_examples(store, choice)
     assert look.uses_answers and not look.questions and look.contrast is not None
     *_, session = extract(store, choice)
     assert isinstance(session, Session) and session.scored.contrast.content_hash == contrast.content_hash
@@ -93,35 +93,37 @@ def test_what_is_extracted_are_the_answers_while_they_are_used(answers: Answers)
 
 
 def test_answers_to_other_prompts_or_of_another_model_are_never_taken(answers: Answers) -> None:
-    assert looked(shared_store(), choice_of(answers, negative="What else?")).questions == (words.PROMPTS_ONLY,)
-    assert not looked(shared_store(), replace(choice_of(answers), model="another")).uses_answers
+    assert look_at_examples(shared_store(), choice_of(answers, negative="What else?")).questions == (
+        words.PROMPTS_ONLY,
+    )
+    assert not look_at_examples(shared_store(), replace(choice_of(answers), model="another")).uses_answers
 
 
 def test_what_was_answered_stays_after_a_stop_and_continue_goes_on() -> None:
     store, choice = shared_store(), choice_of()
-    many = Wish(24, 40, 1.0)
+    many = AnswerSettings(24, 40, 1.0)
     seen = Answers()
-    with closing(answered(store, choice, many)) as steps:
+    with closing(generate_answers(store, choice, many)) as steps:
         for seen in steps:
-            if seen.made:
+            if seen.by_prompt:
                 break
     loaded = store.model(BUNDLED_LABEL)
     assert loaded.lock.acquire(timeout=10)
     loaded.lock.release()
-    stopped = stopped_answers(seen)
-    assert 0 < len(stopped.made) < 200 and stopped.used and not stopped.running
+    stopped = stop_answers(seen)
+    assert 0 < len(stopped.by_prompt) < 200 and stopped.used and not stopped.running
     assert "Stopped with" in answers_line(stopped)[0] and stopped.rule == "prompt"
-    first, *_, last = answered(store, choice_of(stopped), many)
-    assert len(first.made) == len(stopped.made) and len(last.made) == 200 and first.path != stopped.path
-    for place, response in stopped.made.items():
-        assert last.made[place].example.response == response.example.response
-    anew, *_ = answered(store, choice_of(stopped), replace(many, samples=1))
-    assert not anew.made, "other wishes begin anew"
+    first, *_, last = generate_answers(store, choice_of(stopped), many)
+    assert len(first.by_prompt) == len(stopped.by_prompt) and len(last.by_prompt) == 200 and first.path != stopped.path
+    for place, response in stopped.by_prompt.items():
+        assert last.by_prompt[place].example.response == response.example.response
+    anew, *_ = generate_answers(store, choice_of(stopped), replace(many, samples=1))
+    assert not anew.by_prompt, "other wishes begin anew"
 
 
 def test_right_and_wrong_answers_are_told_apart_by_the_files_own(tmp_path: Path) -> None:
     choice = choice_of(file=sums(tmp_path))
-    made = all_answers(choice, Wish(128, 4, 1.0))
+    made = all_answers(choice, AnswerSettings(128, 4, 1.0))
     assert made.rule == "agreement" and made.sides() == (True,) * 4 + (False,) * 4
     shorter = replace(made.with_rule("length"), share=25.0)
     contrast = chosen_contrast(shared_store(), choice_of(shorter, file=sums(tmp_path)))
@@ -161,16 +163,16 @@ def test_the_table_has_every_answer_with_its_side_up_to_the_limit(answers: Answe
 )  # fmt: skip
 def test_wishes_beyond_the_limits_are_refused_with_a_sentence(fields: tuple, sentence: str) -> None:
     with pytest.raises(SettingsError, match=sentence):
-        wished(shared_store(), *fields)
+        answer_settings(shared_store(), *fields)
 
 
 def test_too_many_or_too_long_prompts_are_refused_before_anything_runs() -> None:
     store = shared_store()
     with store.model(BUNDLED_LABEL).lock:  # a run of the model would wait for ever
         with pytest.raises(SettingsError, match="at most 2,000 are made"):
-            list(answered(store, choice_of(positive="Hi?\n" * 30), Wish(8, 100, 1.0)))
+            list(generate_answers(store, choice_of(positive="Hi?\n" * 30), AnswerSettings(8, 100, 1.0)))
         with pytest.raises(SettingsError, match="at most 2,000 are read"):
-            list(answered(store, choice_of(positive="x" * 2001), WISH))
+            list(generate_answers(store, choice_of(positive="x" * 2001), SETTINGS))
 
 
 # ---- how far examples can be trusted
@@ -193,8 +195,8 @@ def trust(session: Session) -> Trust:
 
 
 def trust_in(session: Session) -> Trust:
-    *steps, trust = measured(shared_store(), session)
-    assert all(isinstance(step, Measuring) for step in steps) and isinstance(trust, Trust)
+    *steps, trust = measure_trust(shared_store(), session)
+    assert all(isinstance(step, TrustProgress) for step in steps) and isinstance(trust, Trust)
     return trust
 
 
@@ -220,27 +222,28 @@ def test_weak_examples_are_said_to_be_weak() -> None:
     *_, session = extract(shared_store(), choice_of(positive=rows, negative=rows.replace("Word", "No word")))
     assert isinstance(session, Session)
     trust = trust_in(session)
-    assert trust.is_weak and 'class="lead weak">Weak data:' in trust_html(trust)
-    several = replace(trust, weaknesses=(*trust.weaknesses[:1], "Other examples would.", "<it>."))
+    assert trust.weaknesses and 'class="lead weak">Weak data:' in trust_html(trust)
+    others = (Weakness("direction", "Other examples would."), Weakness("scores", "<it>."))
+    several = replace(trust, weaknesses=(trust.weaknesses[0], *others))
     assert "<p>Other examples would.</p><p>&lt;it&gt;.</p>" in trust_html(several)
 
 
 def test_own_examples_are_measured_unasked_once_where_it_is_fast(session: Session, trust: Trust) -> None:
     store = shared_store()
     assert is_due(store, session, Checks()) and not is_due(store, first_session(), Checks())
-    assert not is_due(store, session, Checks(tried=frozenset({trust_key(session)})))
+    assert not is_due(store, session, Checks(tried_keys=frozenset({trust_key(session)})))
     extraction = session.scored.extraction
     assert isinstance(extraction.means, ActivationMeans)
     extraction = replace(extraction, means=replace(extraction.means, n_tokens=10**6))
     large = replace(session, scored=replace(session.scored, extraction=extraction))
     assert not is_due(store, large, Checks())
     checks = with_trust(Checks(running=True), session, trust)
-    assert trust_key(session) in checks.found and not checks.running
+    assert trust_key(session) in checks.trusts and not checks.running
 
 
 def test_a_measurement_that_is_stopped_frees_the_model() -> None:
     store, session = shared_store(), first_session()
-    steps = measured(store, session)
+    steps = measure_trust(store, session)
     next(steps), next(steps)
     steps.close()
     started = time.monotonic()

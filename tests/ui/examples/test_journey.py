@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from components.examples import handlers as data_handlers
 from components.examples import wiring as data_wiring
-from components.examples.handlers import Look, looked
+from components.examples.handlers import Look, look_at_examples
 from components.shared import data_words as words
 from s2e_core.progress import Progress
 from s2e_core.responses import OwnResponse, own_responses
@@ -102,12 +102,12 @@ def test_what_is_corrected_while_the_page_still_looks_is_kept(
     def held(*values: Any) -> Look:
         asked.set()
         assert go_on.wait(60)
-        return looked(*values)
+        return look_at_examples(*values)
 
     upload(visitor, rated(tmp_path))
     preview(visitor, "Nothing says which side a row is on")
     rest(visitor)
-    monkeypatch.setattr(data_wiring, "looked", held)
+    monkeypatch.setattr(data_wiring, "look_at_examples", held)
     visitor.fill("#own-positive textarea", "A look that is asked before the column is chosen")
     assert asked.wait(60)
     visitor.click("#column-label input")
@@ -123,7 +123,7 @@ def test_bad_files_are_a_sentence_and_the_session_stays(visitor: Page, tmp_path:
     files = {
         "a.jsonl": (pickle.dumps({"x": 1}), "UTF-8"),
         "b.csv": (b"", "There is no example"),
-        "c.zip": (b"PK\x03\x04" + bytes(1000), "of a type this program does not read"),
+        "c.zip": (b"PK\x03\x04" + bytes(1000), "a format that this program cannot read"),
         "d.csv": (b"one,two\n1,2\n", "none was understood as the prompt"),
         "e.json": (b"[" * 50_000, "not valid JSON"),
     }

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from components.examples.handlers import Look, looked, report_on
+from components.examples.handlers import Look, look_at_examples, report_on
 from components.examples.view import preview_html
 from components.examples.wiring import correction_updates
 from components.page.view import whole_view
@@ -37,7 +37,7 @@ INSTRUCTIONS = json.dumps([{"instruction": "Say", "input": "Hi", "output": f"{n}
 
 
 def look_at(store: ModelStore | None = None, **own: Any) -> Look:
-    return looked(store or shared_store(), Choice(BUNDLED_LABEL, OWN, own=Brought(**own)))
+    return look_at_examples(store or shared_store(), Choice(BUNDLED_LABEL, OWN, own=Brought(**own)))
 
 
 def file(folder: Path, name: str, content: str | bytes) -> str:
@@ -115,7 +115,7 @@ def test_a_correction_that_cannot_be_is_a_sentence_and_the_columns_stay_to_choos
 
 def test_another_file_begins_with_its_own_columns(tmp_path: Path) -> None:
     look = look_at(file=file(tmp_path, "a.csv", RATED))
-    updates = list(correction_updates(look, Correction(label="gone", most=3), reset=True))
+    updates = list(correction_updates(look, Correction(label="gone", per_side=3), reset=True))
     assert all(update["value"] in ("", [], None) for update in updates)
 
 
@@ -133,9 +133,9 @@ def test_what_was_chosen_and_is_there_no_longer_is_taken_back(tmp_path: Path) ->
         ("a.csv", "", "There is no example in a.csv"),
         ("a.jsonl", "", "There is no example in a.jsonl"),
         ("a.jsonl", pickle.dumps({"positive": ["x"]}), "UTF-8"),
-        ("a.pt", pickle.dumps([1]), "of a type this program does not read"),
-        ("a.zip", b"PK\x03\x04", "of a type this program does not read"),
-        ("a.jsonl.gz", b"\x1f\x8b", "of a type this program does not read"),
+        ("a.pt", pickle.dumps([1]), "a format that this program cannot read"),
+        ("a.zip", b"PK\x03\x04", "a format that this program cannot read"),
+        ("a.jsonl.gz", b"\x1f\x8b", "a format that this program cannot read"),
         ("a.csv", b"\x89PNG\r\n\x1a\n\x00", "UTF-8"),
         ("a.json", "[" * 100_000, "not valid JSON"),
         ("a.json", '{"a": 1}', "entries a, and no list of rows in it. Expected JSONL or CSV rows"),
@@ -148,7 +148,7 @@ def test_a_bad_file_is_one_sentence_on_the_page_and_never_an_error(
     tmp_path: Path, name: str, content: str | bytes, sentence: str
 ) -> None:
     choice = Choice(BUNDLED_LABEL, OWN, own=Brought(file=file(tmp_path, name, content)))
-    look = looked(shared_store(), choice)
+    look = look_at_examples(shared_store(), choice)
     said = look.problem or " ".join(look.questions)
     assert sentence in said and look.contrast is None
     assert said.count("\n") == 0 and "Traceback" not in said and str(tmp_path) not in said
@@ -175,9 +175,9 @@ def test_a_file_beyond_the_limits_is_refused_or_cut_and_says_so(tmp_path: Path) 
         "The first 3 of each side are taken, of 6 and 6." in shown
         and "1 example was longer than 30 characters and left out" in shown
     )
-    fewer = look_at(store, file=path, correction=Correction(most=2))
+    fewer = look_at(store, file=path, correction=Correction(per_side=2))
     assert fewer.contrast is not None and len(fewer.contrast.positive) == 2
-    more = look_at(store, file=path, correction=Correction(most=1000))
+    more = look_at(store, file=path, correction=Correction(per_side=1000))
     assert more.contrast is not None and len(more.contrast.positive) == 3, "nobody reaches beyond the server's limit"
     large = file(tmp_path, "b.jsonl", "x" * 1_000_001)
     assert "larger than the 1 MB" in look_at(store, file=large).problem
@@ -210,11 +210,11 @@ def test_no_text_of_a_file_becomes_markup(tmp_path: Path) -> None:
 def test_what_is_extracted_is_what_was_shown(tmp_path: Path) -> None:
     own = Brought(file=file(tmp_path, "a.csv", RATED), correction=Correction(label="rating", positive_labels=["5"]))
     choice = Choice(BUNDLED_LABEL, OWN, own=own)
-    look = looked(shared_store(), choice)
+    look = look_at_examples(shared_store(), choice)
     *_, session = extract(shared_store(), choice)
     assert look.contrast is not None and isinstance(session, Session)
     assert session.scored.contrast.content_hash == look.contrast.content_hash
-    turned = looked(shared_store(), replace(choice, swap=True))
+    turned = look_at_examples(shared_store(), replace(choice, swap=True))
     assert turned.contrast is not None and len(turned.contrast.positive) == len(look.contrast.negative)
 
 

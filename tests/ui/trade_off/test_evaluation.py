@@ -20,7 +20,7 @@ from components.shared.choices import Choice, opened
 from components.shared.session import Session
 from components.shared.store import ModelStore
 from components.trade_off.evaluated import Evaluated, InFull, in_full
-from components.trade_off.evaluation_handlers import Ticked, evaluated, evaluation_file
+from components.trade_off.evaluation_handlers import EvaluationRequest, Ticked, evaluated, evaluation_file
 from components.trade_off.evaluation_table import figure_words, lead_words, table_html
 from components.trade_off.evaluation_wiring import PARTS, fold
 from s2e_core import Edited, SettingsError, Steered, SweepError, evaluate
@@ -49,7 +49,7 @@ def session(store: ModelStore) -> Session:
 
 @pytest.fixture(scope="module")
 def steps(store: ModelStore, session: Session) -> list[Ticked | InFull]:
-    return list(evaluated(store, session, PER_SPLIT, True, GAMMA))
+    return list(evaluated(store, session, EvaluationRequest(PER_SPLIT, True, GAMMA)))
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_progress_comes_before_the_figures_and_never_runs_backwards(steps: list[
 
 
 def test_steering_is_left_out_where_nobody_asks_for_it(store: ModelStore, session: Session) -> None:
-    *_, made = evaluated(store, session, 2, False, None)
+    *_, made = evaluated(store, session, EvaluationRequest(2, False, None))
     assert isinstance(made, InFull)
     assert [column.arm for column in made.columns] == ["original", "edit"]
     assert made.lead is None and not lead_words(made)
@@ -168,20 +168,20 @@ def test_a_field_that_cannot_be_is_a_sentence(
     store: ModelStore, session: Session, prompts: float | None, gamma: float | None, said: str
 ) -> None:
     with pytest.raises(SettingsError, match=said):
-        next(evaluated(store, session, prompts, True, gamma))
+        next(evaluated(store, session, EvaluationRequest(prompts, True, gamma)))
 
 
 def test_an_empty_edit_and_swapped_sides_are_sentences(store: ModelStore, session: Session) -> None:
     with pytest.raises(SettingsError, match="Nothing is edited yet"):
-        next(evaluated(store, dials.select_none(session), 2, True, GAMMA))
+        next(evaluated(store, dials.select_none(session), EvaluationRequest(2, True, GAMMA)))
     swapped = session_of(store, "truthfulness", swap=True)
     with pytest.raises(SettingsError, match="swapped"):
-        next(evaluated(store, swapped, 2, True, GAMMA))
+        next(evaluated(store, swapped, EvaluationRequest(2, True, GAMMA)))
     assert "swapped" in fold(store, swapped, Evaluated())[PARTS.index("status")]
 
 
 def test_closing_a_run_stops_the_model(store: ModelStore, session: Session) -> None:
-    running = evaluated(store, session, PER_SPLIT, True, GAMMA)
+    running = evaluated(store, session, EvaluationRequest(PER_SPLIT, True, GAMMA))
     assert isinstance(next(running), Ticked)
     running.close()
     with pytest.raises(StopIteration):

@@ -30,7 +30,7 @@ from components.trade_off.figure import DARK, leave_one_out_figure, progressive_
 from components.trade_off.figure_widget import read_point
 from components.trade_off.files import csv_file, report_file, sweep_download
 from components.trade_off.grid import PAPER, PRESETS, SMALL, GridRequest, estimate, trials_of
-from components.trade_off.handlers import continued, searched, stopped, swept, taken_apart, why_not
+from components.trade_off.handlers import SweepRequest, continued, searched, stopped, swept, taken_apart, why_not
 from components.trade_off.lab import Bench, Lab, current_point
 from components.trade_off.measured import HeldOut, Measured, Point, grown
 from components.trade_off.report import main as report_main
@@ -75,7 +75,7 @@ def last(labs: Iterator[Lab]) -> Lab:
 
 @pytest.fixture(scope="module")
 def grid(store: ModelStore, session: Session) -> Lab:
-    return last(swept(store, session, TINY, PER_SPLIT, 97))
+    return last(swept(store, session, SweepRequest(TINY, PER_SPLIT, 97)))
 
 
 @pytest.fixture(scope="module")
@@ -331,7 +331,7 @@ def test_a_stopped_sweep_keeps_what_is_done_and_continue_asks_only_the_rest(
     store: ModelStore, session: Session, grid: Lab
 ) -> None:
     slow = replace(TINY, rho_mlp="0.4, 0.5, 0.55, 0.6, 0.7")
-    with closing(swept(store, session, slow, PER_SPLIT, 97)) as labs:
+    with closing(swept(store, session, SweepRequest(slow, PER_SPLIT, 97))) as labs:
         first = next(labs)
         lines = first.folder / "sweep.jsonl"
         for _ in labs:
@@ -402,9 +402,9 @@ def test_a_search_beyond_the_limits_is_refused(
 
 def test_a_sweep_beyond_the_limits_is_refused(store: ModelStore, session: Session) -> None:
     with pytest.raises(SettingsError, match="prompts must be from 2 to 150"):
-        next(swept(store, session, TINY, 151, 97))
+        next(swept(store, session, SweepRequest(TINY, 151, 97)))
     with pytest.raises(SettingsError, match="at most 200"):
-        next(swept(store, session, replace(PRESETS[PAPER], strength="1, 2"), 4, 97))
+        next(swept(store, session, SweepRequest(replace(PRESETS[PAPER], strength="1, 2"), 4, 97)))
     assert "200 settings and 150 prompts" in store.limits.sentence()
 
 
