@@ -1,6 +1,6 @@
-"""Tiny, seeded, real models of every causal-LM family in transformers, and a byte-level tokenizer to go with them.
+"""Tiny models with seeded weights of every causal-LM family in transformers, and a byte-level tokenizer for them.
 
-A generic recipe shrinks whatever size attributes a family's configuration has; a few families need a line of their own.
+A generic rule shrinks every size in a family's configuration; some families need their own entry in `OWN`.
 """
 
 from __future__ import annotations
@@ -58,16 +58,16 @@ EXPERTS = _words(
 """Model types with fused experts, some of them hybrids as well."""
 
 HYBRIDS = _words("bamba falcon_h1 lfm2 lfm3 mllama olmo_hybrid qwen3_5 qwen3_5_text recurrent_gemma zamba zamba2")
-"""Model types in which some layers mix tokens by other means than attention heads."""
+"""Model types in which some layers mix tokens without attention heads."""
 
 SPECIAL = _words("hrm_text xlm")
-"""Model types with heads and plain MLPs whose layers do not stand in one list."""
+"""Model types with heads and plain MLPs whose layers are not in one list."""
 
 OTHERS = _words("blt deepseek_v4 falcon_mamba mamba mamba2 musicgen musicgen_melody prophetnet rwkv xlnet xlstm")
-"""Model types without attention heads or a plain MLP, that read ahead, or with bytes or sound for tokens."""
+"""Model types without heads or a plain MLP, with look-ahead, or with tokens that are bytes or sound."""
 
 WITH_IMAGES = _words("dots3_note emu3 llama4 mllama qwen3_5 qwen3_5_moe qwen4_exp")
-"""Model types that transformers loads as text models out of folders that hold a model of text and images."""
+"""Model types that transformers loads as text models from the folder of a model of text and images."""
 
 NOT_BUILT = {
     "gemma3n": "it needs the packages timm and torchvision; with them, every check passes",
@@ -95,7 +95,7 @@ SMALL = {
 DEFAULTS: dict[str, object] = {name: value for value, names in SMALL.items() for name in _words(names)}
 DEFAULTS["is_decoder"] = True
 HEAD_DIM = 24
-"""Where a family fixes the head size whatever the hidden size, so that heads * head_dim is not the hidden size."""
+"""Head size for families in which it does not depend on the hidden size: heads * head_dim is not the hidden size."""
 
 ROPE = {"rope_type": "default", "rope_theta": 10000.0}
 SLIDING = {"swa_num_attention_heads": 4, "swa_num_key_value_heads": 2, "swa_head_dim": HEAD_DIM}
@@ -150,7 +150,7 @@ OWN: dict[str, dict[str, object]] = {
     **dict.fromkeys(("lfm2", "lfm2_moe"), CONV_FIRST),
     **dict.fromkeys(("minicpm3", "youtu"), {"num_key_value_heads": 4}),
     "zamba": MAMBA_FIRST,
-    "zamba2": MAMBA_FIRST | {"time_step_min": 1e-6},  # heeded for a whole text, and not token by token
+    "zamba2": MAMBA_FIRST | {"time_step_min": 1e-6},  # transformers uses it for whole texts, but not token by token
     "bamba": MAMBA_SMALL | {"attn_layer_indices": [1], "mamba_n_heads": 8},
     "bailing_hybrid": DENSE_FIRST | ONE_GROUP | {"head_dim": 16, "layer_types": LINEAR_FIRST},
     "beam": DENSE_FIRST | ONE_GROUP | {"num_key_value_heads": 2},
@@ -199,38 +199,38 @@ OWN: dict[str, dict[str, object]] = {
 
 
 def tiny_config(model_type: str, **overrides: object) -> PreTrainedConfig:
-    """Hidden size 64, 3 layers, 4 heads, vocabulary 128, whatever the family calls them."""
-    return _shrunk(CONFIG_MAPPING[model_type], OWN.get(model_type, {}) | overrides)
+    """A configuration with hidden size 64, 3 layers, 4 heads and 128 tokens, under the family's own names."""
+    return _shrink(CONFIG_MAPPING[model_type], OWN.get(model_type, {}) | overrides)
 
 
-def _shrunk(config_class: type[PreTrainedConfig], own: dict[str, object]) -> PreTrainedConfig:
-    """The family's configuration in small; what its outer configuration does not know goes to the text part."""
+def _shrink(config_class: type[PreTrainedConfig], own: dict[str, object]) -> PreTrainedConfig:
+    """The family's configuration with small sizes; keys that the outer configuration lacks go to the text part."""
     overrides = dict(own)
-    known = inspect.signature(config_class.__init__).parameters
-    options = {name: value for name, value in DEFAULTS.items() if name in known}
-    if isinstance(getattr(known.get("head_dim"), "default", None), int):
+    parameters = inspect.signature(config_class.__init__).parameters
+    options = {name: value for name, value in DEFAULTS.items() if name in parameters}
+    if isinstance(getattr(parameters.get("head_dim"), "default", None), int):
         options["head_dim"] = HEAD_DIM
-    parts = [name for name in config_class.sub_configs if name in known]
-    usual = config_class(**{name: overrides[name] for name in parts if name in overrides}) if parts else None
+    parts = [name for name in config_class.sub_configs if name in parameters]
+    default = config_class(**{name: overrides[name] for name in parts if name in overrides}) if parts else None
     for name in parts:
-        part = getattr(usual, name)
+        part = getattr(default, name)
         own = overrides.get(name, {})
         if name in ("text_config", "decoder"):
-            own = own | {k: overrides.pop(k) for k in set(overrides) - set(known)}
+            own = own | {k: overrides.pop(k) for k in set(overrides) - set(parameters)}
         if part is not None:
-            options[name] = _shrunk(type(part), own)
+            options[name] = _shrink(type(part), own)
     return config_class(**options | {k: v for k, v in overrides.items() if k not in parts})
 
 
 def tiny_model(model_type: str, seed: int = 0, *, whole: bool = False, **overrides: object) -> PreTrainedModel:
-    """A model with random weights in which every component matters: biases are not 0, norms not 1; in eval mode.
+    """A model in eval mode whose random weights make every component matter: biases are not 0 and norms not 1.
 
-    The `whole` model, where it is WITH_IMAGES.
+    `whole` gives the model of text and images of a type in WITH_IMAGES.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         config = tiny_config(model_type, **overrides)
-        model = (MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(config)](config) if whole else _built(config)).eval()
+        model = (MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(config)](config) if whole else _build(config)).eval()
         with torch.no_grad():
             for parameter in model.parameters():
                 if parameter.dim() > 1:
@@ -240,7 +240,7 @@ def tiny_model(model_type: str, seed: int = 0, *, whole: bool = False, **overrid
     return model
 
 
-def _built(config: PreTrainedConfig) -> PreTrainedModel:
+def _build(config: PreTrainedConfig) -> PreTrainedModel:
     decoder = getattr(config, "decoder", None)
     if isinstance(decoder, PreTrainedConfig):
         return MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](decoder)
@@ -248,9 +248,9 @@ def _built(config: PreTrainedConfig) -> PreTrainedModel:
 
 
 def saved(model: PreTrainedModel, folder: Path, dtype: torch.dtype | None = None, **options: object) -> PreTrainedModel:
-    """The model as `save_pretrained` writes it to `folder` and `from_pretrained` reads it back, in a dtype.
+    """Save a model to `folder` in a dtype, and load it from there with plain transformers.
 
-    Casting a model in memory would cast its rotary buffers as well, which loading does not do.
+    Loading, unlike a cast in memory, leaves the rotary buffers in fp32.
     """
     dtype = dtype or model.dtype
     cast = model if model.dtype == dtype else copy.deepcopy(model).to(dtype)
@@ -263,11 +263,11 @@ CHAT_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
 )
 VOCABULARY = 320
-"""For models that read text: the tokenizer has 259 tokens."""
+"""Vocabulary size of models that read text; the tokenizer has 259 tokens."""
 
 
 def tiny_tokenizer(chat: bool = True) -> PreTrainedTokenizerFast:
-    """One token a byte after <pad>, <s> and </s> (0, 1, 2); plain text begins with <s>, as Llama's does."""
+    """A tokenizer with <pad>, <s>, </s> (0, 1, 2) and one token per byte; plain text begins with <s> as for Llama."""
     special = ["<pad>", "<s>", "</s>"]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE({token: i for i, token in enumerate(special + alphabet)}, []))
@@ -291,7 +291,7 @@ def saved_folder(
     dtype: torch.dtype = torch.float32,
     **overrides: object,
 ) -> Path:
-    """A folder with a tiny model and its tokenizer, as `load_model` reads it."""
+    """Save a tiny model and its tokenizer to a folder that `load_model` can read; returns the folder."""
     whole = model_type in WITH_IMAGES
     saved(tiny_model(model_type, whole=whole, **{"vocab_size": VOCABULARY} | overrides), folder, dtype)
     tiny_tokenizer(chat).save_pretrained(folder)
@@ -299,7 +299,7 @@ def saved_folder(
 
 
 def in_memory(model: PreTrainedModel, chat: bool = True) -> LoadedModel:
-    """A model that was never saved, as the value that `load_model` makes."""
+    """Wrap a model that has no files in the value that `load_model` returns."""
     spec = verify_sites(model, find_sites(model))
     return LoadedModel(
         model, tiny_tokenizer(chat), spec, f"tiny {spec.model_type}", None, Path(), fingerprint(model, spec)

@@ -1,7 +1,8 @@
-"""Plain oracles of where a model's sites are: their matrices one by one, and what each received, told by gradients.
+"""Plain reference results for a model's sites: their matrices one by one, and the inputs of each, from gradients.
 
-Shares no code with the core and no idea of how experts are called: if `y` is what a token got from a matrix `W`, the
-gradient of `u . y` with respect to `W` is the outer product of `u` and the matrix's input, routing weight included.
+They share no code with the core and need not know how experts are called. If `y` is the output of a matrix `W` for a
+token, the gradient of `u . y` with respect to `W` is the outer product of `u` and the matrix's input, including the
+routing weight.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from s2e_core.spec import Site
 
 
 def matrices(model: PreTrainedModel, site: Site) -> Iterator[Tensor]:
-    """Views (d, n) of the parameter of a site, one per expert, or the one of a plain projection."""
+    """Views (d, n) of the parameter of a site: one per expert, or a single one for a plain projection."""
     weight = model.get_submodule(site.name).get_parameter(site.parameter).data
     count = max(site.experts, 1)
     rows = weight.numel() // weight.shape[-1] // count
@@ -27,7 +28,7 @@ def matrices(model: PreTrainedModel, site: Site) -> Iterator[Tensor]:
 
 
 def add_to_weight(model: PreTrainedModel, site: Site, left: Tensor, right: Tensor) -> None:
-    """Write outer(left, right) into a model's own weight, expert by expert."""
+    """Add outer(left, right) to a model's own weight, expert by expert."""
     first = 0
     for matrix in matrices(model, site):
         change = left.unsqueeze(1) * right[first : first + matrix.shape[1]].unsqueeze(0)
@@ -38,23 +39,23 @@ def add_to_weight(model: PreTrainedModel, site: Site, left: Tensor, right: Tenso
 def experts_activations(
     model: PreTrainedModel, sites: Sequence[Site], ids: Tensor, positions: Sequence[int]
 ) -> dict[str, tuple[Tensor, Tensor]]:
-    """Of some positions of one text, ids (1, T), by site name: what all experts' projections received, (P, n_inputs),
-    and what they and all that stands beside them wrote, (P, d)."""
+    """By site name, the inputs (P, n_inputs) of all experts' projections at P positions of one text, ids (1, T), and
+    the outputs (P, d) of the experts with everything that is added to them."""
     weights = {site.name: model.get_submodule(site.name).get_parameter(site.parameter) for site in sites}
-    written: dict[str, Tensor] = {}
+    module_outputs: dict[str, Tensor] = {}
     handles = []
     for name in weights:
 
-        def keep(module: object, inputs: object, output: Tensor | tuple[Tensor, ...], name: str = name) -> None:
-            written[name] = output[0] if isinstance(output, tuple) else output
+        def record(module: object, inputs: object, output: Tensor | tuple[Tensor, ...], name: str = name) -> None:
+            module_outputs[name] = output[0] if isinstance(output, tuple) else output
 
-        handles.append(_summing(model, name).register_forward_hook(keep))
+        handles.append(_summing_module(model, name).register_forward_hook(record))
     try:
         for weight in weights.values():
             weight.requires_grad_()
         with torch.enable_grad():
             model(input_ids=ids, use_cache=False)
-            summed = {name: y.reshape(-1, ids.shape[1], y.shape[-1]).sum(dim=0) for name, y in written.items()}
+            summed = {name: y.reshape(-1, ids.shape[1], y.shape[-1]).sum(dim=0) for name, y in module_outputs.items()}
             outputs = {name: y[list(positions)] for name, y in summed.items()}
             inputs = {site.name: _inputs(outputs[site.name], weights[site.name], site) for site in sites}
         return {name: (inputs[name], y.detach()) for name, y in outputs.items()}
@@ -64,8 +65,8 @@ def experts_activations(
         model.requires_grad_(False)
 
 
-def _summing(model: PreTrainedModel, name: str) -> nn.Module:
-    """The module whose output holds the sum over the experts: mostly their own (Llama 4's has them one by one)."""
+def _summing_module(model: PreTrainedModel, name: str) -> nn.Module:
+    """The module whose output is the sum over the experts: usually their own (in Llama 4 still one by one)."""
     if type(model.get_submodule(name)).__name__ == "JetMoeParallelExperts":
         name = name.rpartition(".")[0].removesuffix(".experts")
     return model.get_submodule(name)

@@ -1,7 +1,7 @@
-"""The paper's formulas as slow, plain loops: the oracle against which the core is compared.
+"""The paper's formulas as slow, plain loops: the reference results for the core.
 
-It keeps every activation of one unpadded example at a time and looks at one head or neuron at a time, in float64. It
-shares no code with the core; of the loaded model it takes the modules at the sites and nothing derived.
+They take one unpadded example and one head or neuron at a time, in float64. They share no code with the core and use
+only the modules at the sites of the loaded model.
 """
 
 from __future__ import annotations
@@ -21,23 +21,24 @@ from tests.plain_weights import experts_activations, matrices
 
 @dataclass(frozen=True, eq=False)
 class ReferenceSite:
-    """One projection: what the paper computes there, in float64."""
+    """What the paper computes for one projection, in float64."""
 
     positive: Tensor
-    """(n_inputs,) mean input of the positive side"""
+    """Mean input over the positive examples: (n_inputs,)."""
     negative: Tensor
-    """(n_inputs,)"""
+    """Mean input over the negative examples: (n_inputs,)."""
     v: Tensor
-    """(d,) steering vector"""
+    """Direction: (d,)."""
     g: list[float]
+    """Alignment of every component."""
     keys: list[Tensor]
-    """per component (width,)"""
+    """Key of every component: (width,) each."""
     weights: list[Tensor]
-    """per component (d, width)"""
+    """Block of the weight of every component: (d, width) each."""
 
 
 def reference(loaded: LoadedModel, positive: Sequence[Example], negative: Sequence[Example]) -> list[ReferenceSite]:
-    """Method, steps 0 to 3 up to g, for every site of a model."""
+    """Means, direction, alignment and keys (README, steps 1 to 3) for every site of a model."""
     plus = [_example_means(loaded, example) for example in positive]
     minus = [_example_means(loaded, example) for example in negative]
     return [
@@ -46,7 +47,7 @@ def reference(loaded: LoadedModel, positive: Sequence[Example], negative: Sequen
 
 
 def elastic_net(g: float, rho: float, alpha: float) -> float:
-    """lambda by its definition: the best of the two smooth branches and of zero."""
+    """The strength by its definition: the best of zero and of the maxima of the two smooth branches."""
 
     def gain(strength: float) -> float:
         return g * strength - rho * (alpha * abs(strength) + (1 - alpha) / 2 * strength**2)
@@ -71,7 +72,7 @@ def unit(a: Tensor) -> Tensor:
 
 
 def token_ids(loaded: LoadedModel, example: Example) -> tuple[list[int], int]:
-    """Ids of prompt and response, and the number of prompt ids."""
+    """Token ids of prompt and response, and the number of those of the prompt."""
     tokenizer = loaded.tokenizer
     if tokenizer.chat_template:
         messages = [{"role": "user", "content": example.prompt}]
@@ -87,33 +88,33 @@ def token_ids(loaded: LoadedModel, example: Example) -> tuple[list[int], int]:
 def _example_means(loaded: LoadedModel, example: Example) -> dict[str, tuple[Tensor, Tensor]]:
     """By site name, mean input and mean output over the positions that predict the response."""
     ids, start = token_ids(loaded, example)
-    kept: dict[str, list[tuple[Tensor, Tensor]]] = {}
+    activations: dict[str, list[tuple[Tensor, Tensor]]] = {}
     handles = []
     for site in loaded.spec.sites:
         if site.experts:
             continue
 
-        def keep(module: object, inputs: tuple[Tensor, ...], output: Tensor, name: str = site.name) -> None:
-            kept.setdefault(name, []).append((inputs[0].clone(), output.clone()))
+        def record(module: object, inputs: tuple[Tensor, ...], output: Tensor, name: str = site.name) -> None:
+            activations.setdefault(name, []).append((inputs[0].clone(), output.clone()))
 
-        handles += [loaded.model.get_submodule(place).register_forward_hook(keep) for place in site.places]
+        handles += [loaded.model.get_submodule(place).register_forward_hook(record) for place in site.places]
     with torch.no_grad():
         loaded.model(input_ids=torch.tensor([ids]))
     for handle in handles:
         handle.remove()
     means = {}
-    for name, runs in kept.items():
+    for name, runs in activations.items():
         spans = [(_span_mean(x, start, len(ids)), _span_mean(y, start, len(ids))) for x, y in runs]
         means[name] = (sum(x for x, _ in spans) / len(runs), sum(y for _, y in spans) / len(runs))
     fused = [site for site in loaded.spec.sites if site.experts]
     if fused:
-        told = experts_activations(loaded.model, fused, torch.tensor([ids]), range(start - 1, len(ids) - 1))
-        means |= {name: (x.double().mean(dim=0), y.double().mean(dim=0)) for name, (x, y) in told.items()}
+        rows = experts_activations(loaded.model, fused, torch.tensor([ids]), range(start - 1, len(ids) - 1))
+        means |= {name: (x.double().mean(dim=0), y.double().mean(dim=0)) for name, (x, y) in rows.items()}
     return means
 
 
 def _span_mean(activations: Tensor, start: int, end: int) -> Tensor:
-    """Mean over the positions start-1 .. end-2 of one example's activations, (1, T, n) or (T, n)."""
+    """Mean over the positions start-1 .. end-2 of one example's activations: (1, T, n) or (T, n)."""
     rows = activations.reshape(-1, activations.shape[-1]).double()
     return sum(rows[position] for position in range(start - 1, end - 1)) / (end - start)
 

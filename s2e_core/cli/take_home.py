@@ -127,11 +127,11 @@ def describe_verification(options: argparse.Namespace) -> dict[str, Any]:
         "kind": verification.kind,
         "number_format": verification.number_format,
         "tensors": {
-            "intended": len(verification.intended),
+            "intended": len(verification.intended_tensors),
             "changed": verification.n_changed,
-            "missing": verification.missing,
-            "unexpected": verification.unexpected,
-            "not_found": verification.not_found,
+            "missing": verification.unedited_tensors,
+            "unexpected": verification.unexpected_tensors,
+            "not_found": verification.random_weights,
         },
         "logits": {
             "difference": verification.logit_difference,
@@ -148,7 +148,7 @@ def describe_verification(options: argparse.Namespace) -> dict[str, Any]:
                 for component, share in verification.worst()
             ],
         },
-        "reloaded_on": verification.held,
+        "reloaded_on": verification.placement,
     }
 
 

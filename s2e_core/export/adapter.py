@@ -1,8 +1,8 @@
-"""The edit as a rank-1 LoRA adapter that PEFT loads: exact, a few vectors, base and edited model served together.
+"""Export the edit as a rank-1 LoRA adapter for PEFT: exact and small.
 
-Knows PEFT's two files and nothing of the checkpoint: lora_A is `right` (1, n_inputs), lora_B is `left` (d, 1), so that
-B A = outer(left, right), the change of the weight in (out, in) order. PEFT is imported where it is used: that takes
-seconds, and it imports every library for quantised weights that is installed.
+lora_A is `right` (1, n_inputs) and lora_B is `left` (d, 1): B A = outer(left, right) is the change of the weight in
+(out, in) order. PEFT is imported only when it is used: the import takes seconds and imports every installed library for
+quantised weights.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from s2e_core.progress import Progress
 from s2e_core.spec import Site
 from s2e_core.values import WeightEdit
 
-from .card import base_to_load, licence_files, own_files, relative_size
+from .card import base_to_load, change_of_edited_matrices, licence_files, own_files
 from .recipe import other_base
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
-"""What PEFT puts before the name of a module."""
+"""Prefix that PEFT adds to the name of every module."""
 
 
 def export_adapter(
@@ -37,9 +37,8 @@ def export_adapter(
 ) -> Path:
     """Write the edit as a PEFT adapter with its model card and recipe; `folder` must be new or empty.
 
-    Factors are fp32 and only edited projections are named. Raises ExportError where nothing would change, for an edit
-    of another model, where PEFT cannot adapt what is edited, and where the folder cannot be written; then nothing is
-    left behind.
+    Factors are fp32, for the edited projections only. Raises ExportError if the edit is empty or belongs to another
+    model, if PEFT cannot adapt an edited projection, or if the folder cannot be written; then nothing is left behind.
     """
     check_edit(loaded, edit)
     _check_peft(loaded, edit)
@@ -47,27 +46,27 @@ def export_adapter(
     total = sum(len(content) for content in files.values())
     with staged(folder, total) as target:
         meter = Meter(total, progress)
-        size = relative_size(loaded, edit, tick=meter.still)
+        size = change_of_edited_matrices(loaded, edit, tick=meter.still)
         write_files(target, files | own_files(loaded, edit, "adapter", size), meter)
     return Path(folder)
 
 
 def adapter_files(loaded: LoadedModel, edit: WeightEdit, size: float, *, exact: bool = True) -> dict[str, bytes]:
-    """Every file of the adapter folder, by name; `size` is the edit's `relative_size`, for the model card.
+    """Every file of the adapter folder, by name; `size` is `change_of_edited_matrices`, for the model card.
 
-    Without `exact` PEFT is not asked where it takes which names: of the right length, within a few bytes, at once.
+    Without `exact`, PEFT is not imported: the files are ready at once, and their sizes are right within a few bytes.
     """
     config = json.dumps(_config(loaded, edit, exact=exact), indent=2) + "\n"
     licence = {path.name: path.read_bytes() for path in licence_files(loaded.source)}
-    # The format key is what tells older readers that these are torch tensors.
+    # Older readers recognise torch tensors by the format key.
     weights = save(adapter_factors(loaded, edit), {"format": "pt"})
     return {CONFIG_FILE: config.encode(), WEIGHTS_FILE: weights, **own_files(loaded, edit, "adapter", size), **licence}
 
 
 def adapter_factors(loaded: LoadedModel, edit: WeightEdit) -> dict[str, Tensor]:
-    """PEFT's tensors of every edited projection: `lora_A.weight` (1, n_inputs) and `lora_B.weight` (d, 1).
+    """PEFT's tensors for every edited projection: `lora_A.weight` (1, n_inputs) and `lora_B.weight` (d, 1).
 
-    Of fused experts, (experts, n) and (d, experts): a row and a column for each expert.
+    For fused experts the shapes are (experts, n) and (d, experts): a row and a column per expert.
     """
     factors: dict[str, Tensor] = {}
     for i in edit.edited_sites():
@@ -81,7 +80,7 @@ def adapter_factors(loaded: LoadedModel, edit: WeightEdit) -> dict[str, Tensor]:
 
 
 def change_by_factors(loaded: LoadedModel, edit: WeightEdit, index: int, factors: Mapping[str, Tensor]) -> Tensor:
-    """left . (what PEFT adds to a site's weight), (n_inputs,) in fp64; 0 where a factor is missing."""
+    """left . (PEFT's change of a site's weight): (n_inputs,) in fp64; 0 if a factor is missing."""
     site = edit.spec.sites[index]
     a, b = (factors.get(name) for name in _names(site))
     if a is None or b is None:
@@ -91,76 +90,75 @@ def change_by_factors(loaded: LoadedModel, edit: WeightEdit, index: int, factors
 
 
 def _names(site: Site) -> tuple[str, str]:
-    """PEFT's names of the two factors of a site, A and B."""
+    """PEFT's names for the factors A and B of a site."""
     return f"{PREFIX}{_owner(site)}.lora_A.weight", f"{PREFIX}{_owner(site)}.lora_B.weight"
 
 
 def _owner(site: Site) -> str:
-    """The module that itself holds the weight, which is what PEFT wraps."""
+    """Name of the module that directly contains the weight; PEFT wraps that module."""
     return f"{site.name}.{site.parameter}".rpartition(".")[0]
 
 
 def _is_swapped(loaded: LoadedModel, site: Site) -> bool:
-    """Whether PEFT takes the inputs of the experts' matrices for their outputs.
+    """True if PEFT confuses inputs and outputs of the experts' matrices.
 
-    It holds every stack for (out, in) unless its module says `is_transposed`, which Llama 4's does not say.
+    PEFT assumes (out, in) for every stack whose module has no `is_transposed`; Llama 4 lacks that attribute.
     """
     module = loaded.model.get_submodule(_owner(site))
     return bool(site.experts) and site.transposed != bool(getattr(module, "is_transposed", False))
 
 
 def check_edit(loaded: LoadedModel, edit: WeightEdit) -> None:
-    """Raise ExportError for an edit that changes nothing, holds NaN, or belongs to another model."""
+    """Raise ExportError if an edit is empty, contains NaN or infinity, or belongs to another model."""
     other = other_base(edit, loaded)
     if other is not None:
         raise ExportError(f"The edit {other}")
     if edit.is_empty:
-        raise ExportError("The edit is empty, so nothing would change; lower the threshold or choose components first.")
+        raise ExportError("The edit is empty; lower the threshold or choose components first.")
     for site, left, right in zip(edit.spec.sites, edit.left, edit.right, strict=True):
         if not bool(left.isfinite().all() and right.isfinite().all()):
             raise ExportError(
-                f"The edit of {site.name} holds values that are not finite numbers; build it again with a smaller "
-                "strength."
+                f"The edit of {site.name} contains values that are not finite; rebuild it with a smaller strength."
             )
 
 
 def _check_peft(loaded: LoadedModel, edit: WeightEdit) -> None:
-    """Raise ExportError for what PEFT cannot adapt, or would leave out with no more than a warning."""
+    """Raise ExportError if PEFT cannot adapt an edited site, or would omit it with only a warning."""
     for site in (edit.spec.sites[i] for i in edit.edited_sites()):
         if site.experts and loaded.model.get_parameter(f"{site.name}.{site.parameter}").dim() == 2:
             raise ExportError(
-                f"PEFT {version('peft')} cannot adapt the experts of {site.name}, whose matrices lie in a single one; "
+                f"PEFT {version('peft')} cannot adapt the experts of {site.name}, which share one matrix; "
                 "export the checkpoint instead."
             )
         if site.experts == 1 and getattr(loaded.model.get_submodule(_owner(site)), "is_transposed", False):
             raise ExportError(
-                f"PEFT {version('peft')} cannot adapt the single expert of {site.name}: it takes its matrix for one "
-                "that is stored the other way round; export the checkpoint instead."
+                f"PEFT {version('peft')} cannot adapt the single expert of {site.name}, because it misreads the "
+                "matrix as transposed; export the checkpoint instead."
             )
         if site.also_at:
             raise ExportError(
-                f"PEFT {version('peft')} cannot adapt {site.name}, whose weight later layers use as well: an adapter "
-                "at each of them would be added several times when it is merged; export the checkpoint instead."
+                f"PEFT {version('peft')} cannot adapt {site.name}, because later layers use the same weight: "
+                "merging would add the adapter several times; export the checkpoint instead."
             )
     from peft import LoraConfig
     from peft.utils.transformers_weight_conversion import convert_peft_adapter_state_dict_for_transformers
 
     factors = adapter_factors(loaded, edit)
-    # PEFT renames what it reads as transformers renames a checkpoint.
-    found = convert_peft_adapter_state_dict_for_transformers(loaded.model, LoraConfig(), factors)
-    lost = sorted(factors.keys() - found.keys())
-    if lost:
-        module = lost[0].removeprefix(PREFIX).rpartition(".lora_")[0]
+    # PEFT renames the tensors that it reads in the way in which transformers renames those of a checkpoint.
+    readable = convert_peft_adapter_state_dict_for_transformers(loaded.model, LoraConfig(), factors)
+    unreadable = sorted(factors.keys() - readable.keys())
+    if unreadable:
+        module = unreadable[0].removeprefix(PREFIX).rpartition(".lora_")[0]
         raise ExportError(
-            f"PEFT {version('peft')} looks for the adapter of {module} under another name and would leave it out "
-            "without an error; export the checkpoint instead."
+            f"PEFT {version('peft')} expects the adapter of {module} under another name and would silently omit it; "
+            "export the checkpoint instead."
         )
 
 
 def _config(loaded: LoadedModel, edit: WeightEdit, *, exact: bool) -> dict[str, Any]:
     sites = [edit.spec.sites[i] for i in edit.edited_sites()]
     names = [site.name for site in sites if not site.experts]
-    modules = _as_modules(loaded, names) if exact else names
+    modules = _accepted_modules(loaded, names) if exact else names
     parameters = [f"{site.name}.{site.parameter}" for site in sites if site.name not in modules]
     return {
         "base_model_name_or_path": base_to_load(loaded),
@@ -174,20 +172,20 @@ def _config(loaded: LoadedModel, edit: WeightEdit, *, exact: bool) -> dict[str, 
         "revision": loaded.revision,
         "target_modules": modules,
         "task_type": "CAUSAL_LM",
-        **({"target_parameters": parameters} if parameters else {}),  # older versions do not know it
+        **({"target_parameters": parameters} if parameters else {}),  # only if needed: older versions reject the key
     }
 
 
-def _as_modules(loaded: LoadedModel, names: list[str]) -> list[str]:
-    """Those of the projections that PEFT accepts as modules.
+def _accepted_modules(loaded: LoadedModel, names: list[str]) -> list[str]:
+    """The projections that PEFT accepts as modules.
 
-    Of many mixtures of experts it takes every module named like a matrix of an expert for one of version 4 of
-    transformers, and silently adapts all experts in its place; as parameters such modules are what they are.
+    In many mixtures of experts PEFT mistakes a module that is named like an expert's matrix for an expert of
+    transformers 4, and silently adapts all experts instead. Such a module must be named as a parameter.
     """
     from peft import LoraConfig
     from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
 
     config = LoraConfig(target_modules=list(names))
     convert_peft_config_for_transformers(config, loaded.model, None)
-    kept = set(config.target_modules or ())
-    return [name for name in names if name in kept]
+    accepted = set(config.target_modules or ())
+    return [name for name in names if name in accepted]

@@ -1,6 +1,6 @@
-"""The README.md beside an export: what was changed, from which base, by which recipe, and how to load it.
+"""Write the model card of an export: what changed, from which base, by which recipe, and how to load it.
 
-Knows an edit and the base model's own card, whose licence it keeps; writes no file itself.
+The licence comes from the base model's own card. Nothing here writes a file.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from .recipe import PAPER, model_label, recipe_bytes
 CardKind = Literal["checkpoint", "adapter"]
 CARD_FILE = "README.md"
 RECIPE_FILE = "recipe/steer2edit.safetensors"
-"""In a folder of its own: some programs load every .safetensors file beside a checkpoint as weights."""
+"""File name of the recipe, in its own folder: some programs load every .safetensors file beside a checkpoint."""
 _ROWS = 64
-"""Part of a weight that is read at a time: a copy of the whole in fp32 is slower to allocate than to use."""
-_ROWS_A_TICK = 64 * _ROWS
-_KEPT = ("license", "license_name", "license_link", "language")
+"""Rows of a weight to convert to fp32 at a time: allocating a copy of the whole takes longer than the arithmetic."""
+_ROWS_PER_TICK = 64 * _ROWS
+_INHERITED_KEYS = ("license", "license_name", "license_link", "language")
 _LICENCE_FILES = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
 
 _CARD = """---
@@ -43,7 +43,7 @@ _CARD = """---
 {rows}
 
 The formula is closed-form and needs no training: {paper}.
-The complete edit lies in `{recipe}`; Steer2Edit loads it again for the same base model.
+`{recipe}` contains the complete edit; Steer2Edit loads it for the same base model.
 
 ## How to load it
 
@@ -66,18 +66,18 @@ tokenizer = AutoTokenizer.from_pretrained({base!r}{revision})"""
 
 
 _EXPERTS_NOTE = (
-    "PEFT adds the change of a mixture of experts in the number format in which the base is loaded; load it with "
-    "`dtype=torch.float32` to keep small changes whole.\n\n"
+    "PEFT adds the change of a mixture of experts in the number format of the loaded base. Load the base with "
+    "`dtype=torch.float32` so that rounding loses no small change.\n\n"
 )
 
 
 def own_files(loaded: LoadedModel, edit: WeightEdit, kind: CardKind, size: float) -> dict[str, bytes]:
-    """Model card and recipe, by file name: what an export adds to the weights. `size` is the `relative_size`."""
+    """Model card and recipe, by file name: what an export adds; `size` is `change_of_edited_matrices`."""
     return {CARD_FILE: model_card(loaded, edit, kind, size).encode(), RECIPE_FILE: recipe_bytes(edit)}
 
 
 def model_card(loaded: LoadedModel, edit: WeightEdit, kind: CardKind, size: float) -> str:
-    """The text of README.md; `size` is the `relative_size` of the edit."""
+    """The text of README.md; `size` is the edit's `change_of_edited_matrices`."""
     revision = f", revision={loaded.revision!r}" if loaded.revision else ""
     experts = any(edit.spec.sites[i].experts for i in edit.edited_sites())
     adapter = _ADAPTER_SNIPPET.format(base=base_to_load(loaded), revision=revision)
@@ -94,20 +94,23 @@ def model_card(loaded: LoadedModel, edit: WeightEdit, kind: CardKind, size: floa
 
 
 def base_to_load(loaded: LoadedModel) -> str:
-    """What to load the base model by: its Hub id, or a path to be filled in, which no Hub id can be taken for."""
+    """The base model's Hub id, or for a local model a path to fill in that cannot be mistaken for a Hub id."""
     return loaded.model_id if loaded.revision else f"path/to/{loaded.model_id}"
 
 
-def relative_size(loaded: LoadedModel, edit: WeightEdit, *, tick: Callable[[], None] = lambda: None) -> float:
-    """|dW| / |W| in Frobenius norms over the edited matrices, all of which it reads; |outer(u, a)| = |u| |a|.
+def change_of_edited_matrices(
+    loaded: LoadedModel, edit: WeightEdit, *, tick: Callable[[], None] = lambda: None
+) -> float:
+    """|dW| / |W| in Frobenius norms over the edited matrices only, which are all read; |outer(u, a)| = |u| |a|.
 
-    `tick` is called for every matrix, several times for a tall one; an error in it ends the reading.
+    `EditSummary.relative_size` divides by the norm over all sites of the model instead. `tick` is called for every
+    matrix, several times for a tall one; an error that it raises ends the reading.
     """
     sites = edit.edited_sites()
     change = sum(float(edit.left[i].norm() * edit.right[i].norm()) ** 2 for i in sites)
     weight = 0.0
     for matrix in (held_weight(loaded.as_stored, edit.spec.sites[i]).flatten(0, -2) for i in sites):
-        for part in matrix.split(_ROWS_A_TICK):
+        for part in matrix.split(_ROWS_PER_TICK):
             weight += sum(float(rows.float().norm()) ** 2 for rows in part.split(_ROWS))
             tick()
     return (change / weight) ** 0.5 if weight else 0.0
@@ -120,12 +123,12 @@ def licence_files(folder: Path) -> list[Path]:
 
 def _front_matter(loaded: LoadedModel, kind: CardKind) -> dict[str, Any]:
     base = _base_metadata(loaded.source / CARD_FILE)
-    # Only of a model that came from the Hub: there, a folder's name would be taken for somebody else's model.
+    # Only for a model from the Hub: the Hub would mistake a local folder's name for somebody else's model.
     relation = "adapter" if kind == "adapter" else "finetune"
     lineage = {"base_model": loaded.model_id, "base_model_relation": relation} if loaded.revision else {}
     return {
         **lineage,
-        **{key: base[key] for key in _KEPT if key in base},
+        **{key: base[key] for key in _INHERITED_KEYS if key in base},
         "library_name": "peft" if kind == "adapter" else "transformers",
         "pipeline_tag": "text-generation",
         "tags": ["steer2edit", "model-editing"],
@@ -133,12 +136,12 @@ def _front_matter(loaded: LoadedModel, kind: CardKind) -> dict[str, Any]:
 
 
 def _base_metadata(card: Path) -> Mapping[str, Any]:
-    """Front matter of the base model's card; empty where there is no card or none that can be read."""
+    """Front matter of the base model's card; empty if there is no readable card."""
     if not card.is_file():
         return {}
     try:
         return metadata_load(card) or {}
-    except (ValueError, yaml.YAMLError):  # a card is written by people; its errors do not concern the weights
+    except (ValueError, yaml.YAMLError):  # errors in a handwritten card do not concern the weights
         return {}
 
 
@@ -151,23 +154,22 @@ def _change(loaded: LoadedModel, edit: WeightEdit, size: float) -> str:
     return (
         f"{counts} of `{_line(loaded.model_id)}` were changed, each by a rank-1 weight edit towards a steering "
         f"direction, in {len(layers)} of {edit.spec.n_layers} layers ({layer_ranges(layers)}, counted from 0). The "
-        f"change is {size:.2%} of the edited matrices' size (Frobenius norm). Everything else "
-        "is the base model, unchanged."
+        f"change is {size:.2%} of the edited matrices' size (Frobenius norm). All other weights are unchanged."
     )
 
 
 def _rows(loaded: LoadedModel, edit: WeightEdit) -> Iterable[tuple[str, str]]:
-    settings, chosen = edit.settings, edit.settings.selection
+    settings, selection = edit.settings, edit.settings.selection
     yield "base model", f"`{_line(model_label(loaded.model_id, loaded.revision))}`"
-    yield "fingerprint of the edited weights before", f"`{loaded.fingerprint}`"
+    yield "fingerprint of the base weights", f"`{loaded.fingerprint}`"
     yield "made from", f"{_line(edit.provenance.contrast_name)}, SHA-256 `{edit.provenance.contrast_hash}`"
     yield "rho of the heads", "off" if settings.rho_attn is None else f"{settings.rho_attn:.6g}"
     yield "rho of the neurons", "off" if settings.rho_mlp is None else f"{settings.rho_mlp:.6g}"
     yield "alpha, strength", f"{settings.alpha:.6g}, {settings.strength:.6g}"
-    hand = len(chosen.included), len(chosen.excluded), len(settings.strengths)
-    yield "by hand", "{} included, {} excluded, {} with their own strength".format(*hand)
+    counts = len(selection.included), len(selection.excluded), len(settings.strengths)
+    yield "by hand", "{} included, {} excluded, {} with their own strength".format(*counts)
 
 
 def _line(text: str) -> str:
-    """Free text made safe for one cell of a table."""
+    """The text without characters that would break a table cell."""
     return " ".join(text.replace("|", "/").replace("`", "'").split())

@@ -1,6 +1,6 @@
-"""The edited model as a folder that every program loads like the original: its files, with the edit in the weights.
+"""Export the edited model as a checkpoint: the files of the original with the edit in the weights.
 
-Knows which files go along and what is said in them; the loaded model is compared with, never written.
+The loaded model is only compared with the files, never written.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from s2e_core.progress import Progress
 from s2e_core.values import WeightEdit
 
 from .adapter import adapter_files, check_edit
-from .card import CARD_FILE, own_files, relative_size
+from .card import CARD_FILE, change_of_edited_matrices, own_files
 from .recipe import recipe_bytes
 from .shards import ExportDtype, data_size, shard_size, write_shards
 from .stored_edit import check_stored_plain, stored_changes
@@ -43,26 +43,29 @@ def export_checkpoint(
     """Copy the model's checkpoint into `folder`, which must be new or empty, with the edit in its weights.
 
     `dtype` "stored" keeps every tensor's dtype and every other byte; "float32" writes all weights as fp32, twice the
-    size of bf16, so that no small change is lost to rounding. Adds a model card and the recipe; files that hold the
-    unedited weights in other formats are left out. `progress` counts bytes. Raises ExportError; then, as after
-    `Cancelled`, nothing is left behind.
+    size of bf16, so that rounding loses no small change. The export adds a model card and the recipe, and omits files
+    that contain the unedited weights in other formats. `progress` counts bytes.
+
+    Raises ExportError if the checkpoint cannot be read, edited or written. After this error and after `Cancelled`,
+    nothing is left behind.
     """
     check_edit(loaded, edit)
     checkpoint = open_checkpoint(loaded.source)
     if Path(folder).resolve().is_relative_to(checkpoint.folder.resolve()):
-        raise ExportError("The export would lie inside the folder of the model it is made from; choose another folder.")
+        raise ExportError("The export would be inside the folder of its own base model; choose another folder.")
     changes = stored_changes(checkpoint, loaded, edit)
     expected = {f"{site.name}.{site.parameter}" for site in (edit.spec.sites[i] for i in edit.edited_sites())}
     companions = _companions(checkpoint)
-    # The card without the edit's size, which takes long to find: a few letters less.
+    # A card with size 0 is a few letters shorter; the real size takes long to compute.
     total = _checkpoint_size(checkpoint, own_files(loaded, edit, "checkpoint", size=0.0), dtype)
     with staged(folder, total) as target:
         meter = Meter(total, progress)
-        files = own_files(loaded, edit, "checkpoint", relative_size(loaded, edit, tick=meter.still))
+        size = change_of_edited_matrices(loaded, edit, tick=meter.still)
+        files = own_files(loaded, edit, "checkpoint", size)
         if not write_shards(checkpoint, target, changes, expected, dtype, meter):
             raise ExportError(
-                "The edit is too small for the stored number format: after rounding, nothing would change. Export it "
-                "as float32 or as an adapter, or raise the strength."
+                "The edit is too small for the stored number format: rounding would remove it. Export float32 or an "
+                "adapter, or raise the strength."
             )
         _copy_companions(checkpoint, companions, target, dtype, meter)
         write_files(target, files, meter)
@@ -73,9 +76,9 @@ def export_checkpoint(
 
 
 def export_size(loaded: LoadedModel, edit: WeightEdit, format: ExportFormat) -> int:
-    """Bytes that an export will take on disk, within 1 %, without reading a weight.
+    """Bytes that an export takes on disk, within 1 %, without reading a weight.
 
-    Raises ExportError for an edit or a source that cannot be exported.
+    Raises ExportError if the edit or the model cannot be exported.
     """
     if format == "recipe":
         return len(recipe_bytes(edit))
@@ -94,14 +97,14 @@ def _checkpoint_size(checkpoint: Checkpoint, files: Mapping[str, bytes], dtype: 
 
 
 def _companions(checkpoint: Checkpoint) -> list[Path]:
-    """Every file that goes along: configs, tokenizer, templates, licence; not weights in other formats."""
+    """Files to copy with the weights: configs, tokenizer, templates, licence; no weights in other formats."""
     files = []
     for path in sorted(checkpoint.folder.rglob("*")):
-        inside = path.relative_to(checkpoint.folder)
-        hidden = any(part.startswith(".") for part in inside.parts[:-1])  # .git, .cache
+        name = path.relative_to(checkpoint.folder)
+        hidden = any(part.startswith(".") for part in name.parts[:-1])  # .git, .cache
         other_weights = path != checkpoint.index and path.name.endswith(_WEIGHT_SUFFIXES)
-        program = len(inside.parts) > 1 and path.suffix in (".py", ".pyc")  # how a model was made is not part of it
-        if path.is_file() and not (hidden or other_weights or program) and inside != Path(_BASE_CARD):
+        program = len(name.parts) > 1 and path.suffix in (".py", ".pyc")  # training code is not part of the model
+        if path.is_file() and not (hidden or other_weights or program) and name != Path(_BASE_CARD):
             files.append(path)
     return files
 
@@ -110,20 +113,20 @@ def _copy_companions(
     checkpoint: Checkpoint, companions: Sequence[Path], target: Path, dtype: ExportDtype, meter: Meter
 ) -> None:
     for path in companions:
-        inside = path.relative_to(checkpoint.folder)
+        name = path.relative_to(checkpoint.folder)
         # The base model's card stays beside the new one.
-        copied = target / (_BASE_CARD if inside == Path(CARD_FILE) else inside)
-        copy_file(path, copied, meter)
-        if dtype == "float32" and (path == checkpoint.index or inside == Path("config.json")):
+        copy = target / (_BASE_CARD if name == Path(CARD_FILE) else name)
+        copy_file(path, copy, meter)
+        if dtype == "float32" and (path == checkpoint.index or name == Path("config.json")):
             size = sum(data_size(shard, dtype) for shard in checkpoint.shards)
-            _rewrite_json(copied, size if path == checkpoint.index else None)
+            _declare_float32(copy, size if path == checkpoint.index else None)
 
 
-def _rewrite_json(path: Path, total_size: int | None) -> None:
-    """Make a copied index or config say float32."""
+def _declare_float32(path: Path, total_size: int | None) -> None:
+    """Rewrite the copy of an index (`total_size` in bytes) or of a config (None) for float32 weights."""
     content = json.loads(path.read_text(encoding="utf-8"))
     if total_size is None:
-        content = {**_float32_everywhere(content), "dtype": "float32"}
+        content = {**_with_float32(content), "dtype": "float32"}
     else:
         content["metadata"] = {**content.get("metadata", {}), "total_size": total_size}
     mode = path.stat().st_mode
@@ -132,12 +135,12 @@ def _rewrite_json(path: Path, total_size: int | None) -> None:
     path.chmod(mode)
 
 
-def _float32_everywhere(config: dict[str, Any]) -> dict[str, Any]:
-    """A config whose `dtype` and `torch_dtype`, nested ones too, say float32."""
+def _with_float32(config: dict[str, Any]) -> dict[str, Any]:
+    """The config with float32 in every `dtype` and `torch_dtype`, nested ones included."""
     return {
         key: "float32"
         if key in ("dtype", "torch_dtype")
-        else _float32_everywhere(value)
+        else _with_float32(value)
         if isinstance(value, dict)
         else value
         for key, value in config.items()

@@ -1,7 +1,7 @@
-"""Which stored tensors are a site's weight: looked for by name, proven by content.
+"""Find the stored tensors of a site's weight: candidates by name, verified by content.
 
-Names on disk often differ from those in memory, a matrix may be stored the other way round, and the experts of a layer
-may be one stored tensor or one for each expert. Reads a checkpoint in blocks and compares; writes nothing.
+Names on disk often differ from those in memory, a matrix may be stored transposed, and the experts of a layer may be
+one stored tensor or one per expert. The checkpoint is read in blocks; nothing is written.
 """
 
 from __future__ import annotations
@@ -22,58 +22,60 @@ class Piece:
     """A stored tensor that is a site's weight, or the part of it that belongs to one expert."""
 
     tensor: StoredTensor
-    """One matrix, or several of the same shape one below the other."""
+    """One matrix, or several of the same shape stacked along the rows."""
     inputs: slice
-    """Which of the site's inputs it belongs to."""
+    """Inputs of the site that the tensor belongs to."""
     transposed: bool
-    """Its matrices are stored (in, out)."""
+    """True if the matrices are stored (in, out)."""
 
 
 _Candidate = tuple[str, tuple[StoredTensor, ...]]
-"""A name, and the tensors that may be a weight together: one, or one for each expert (a * in place of its number)."""
+"""A name, and the tensors that together may be a weight: one, or one per expert (the name has * for the number)."""
 
 
 def locate(
     checkpoint: Checkpoint, loaded: LoadedModel, sites: Sequence[int]
 ) -> Iterator[tuple[int, tuple[Piece, ...]]]:
-    """(site, the stored tensors that together hold each of its inputs once), proven one site after the other.
+    """(site, stored tensors that together contain each of its inputs once), verified one site at a time.
 
-    Raises ExportError naming the tensor where no stored ones hold the loaded weight.
+    Raises ExportError with the tensor's name if no stored tensors equal the loaded weight.
     """
     stored = checkpoint.tensors()
-    several = any(loaded.spec.sites[site].experts for site in sites)
-    candidates = _by_shape(stored, several)
+    has_experts = any(loaded.spec.sites[site].experts for site in sites)
+    candidates = _candidates_by_shape(stored, has_experts)
     owners: dict[str, int] = {}
     for site in sites:
-        pieces = _located(stored, candidates, loaded, loaded.spec.sites[site])
+        pieces = _locate_site(stored, candidates, loaded, loaded.spec.sites[site])
         for piece in pieces:
             other = owners.setdefault(piece.tensor.name, site)
             if other != site:
                 names = loaded.spec.sites[other].name, loaded.spec.sites[site].name
                 raise ExportError(
-                    f"{names[0]} and {names[1]} share the stored tensor {piece.tensor.name}, so that a checkpoint "
-                    "cannot hold both edits; export the adapter instead."
+                    f"{names[0]} and {names[1]} share the stored tensor {piece.tensor.name}, so a checkpoint cannot "
+                    "contain both edits; export the adapter instead."
                 )
         yield site, pieces
 
 
 def by_matrix(first: int, rows: Tensor, n_rows: int) -> Iterator[tuple[int, int, Tensor]]:
-    """A block of rows of stacked matrices, which begins with row `first` of the stack, cut where a matrix ends.
+    """Split a block of rows of stacked matrices, which starts at row `first` of the stack, at the ends of matrices.
 
-    Yields (matrix, row of that matrix the part begins with, part); each matrix has `n_rows` rows.
+    Yields (matrix, first row of the part in that matrix, part); each matrix has `n_rows` rows.
     """
-    done = 0
-    while done < len(rows):
-        matrix, row = divmod(first + done, n_rows)
-        part = rows[done : done + n_rows - row]
+    position = 0
+    while position < len(rows):
+        matrix, row = divmod(first + position, n_rows)
+        part = rows[position : position + n_rows - row]
         yield matrix, row, part
-        done += len(part)
+        position += len(part)
 
 
-def _by_shape(stored: Mapping[str, StoredTensor], several: bool) -> dict[tuple[int, ...], list[_Candidate]]:
-    """Everything that may be a weight, by the shape of its matrices: (rows, columns) or (how many, rows, columns).
+def _candidates_by_shape(
+    stored: Mapping[str, StoredTensor], has_experts: bool
+) -> dict[tuple[int, ...], list[_Candidate]]:
+    """Candidates for a weight by the shape of their matrices: (rows, columns) or (count, rows, columns).
 
-    Where `several`, tensors whose names differ in one number alone, counted from 0, are a candidate too.
+    With `has_experts`, tensors whose names differ only in a number, counted from 0, are one candidate as well.
     """
     candidates: dict[tuple[int, ...], list[_Candidate]] = {}
     numbered: dict[tuple[str, tuple[int, ...]], dict[int, StoredTensor]] = {}
@@ -81,60 +83,60 @@ def _by_shape(stored: Mapping[str, StoredTensor], several: bool) -> dict[tuple[i
         if tensor.dtype not in FLOATS:
             continue
         candidates.setdefault(tensor.shape, []).append((name, (tensor,)))
-        parts = name.split(".") if several and len(tensor.shape) == 2 else []
+        parts = name.split(".") if has_experts and len(tensor.shape) == 2 else []
         for i, part in enumerate(parts):
             if part.isdecimal():
                 template = ".".join((*parts[:i], "*", *parts[i + 1 :]))
                 numbered.setdefault((template, tensor.shape), {})[int(part)] = tensor
     for (template, shape), members in numbered.items():
         if len(members) > 1 and members.keys() == set(range(len(members))):
-            together = tuple(members[i] for i in range(len(members)))
-            candidates.setdefault((len(members), *shape), []).append((template, together))
+            tensors = tuple(members[i] for i in range(len(members)))
+            candidates.setdefault((len(members), *shape), []).append((template, tensors))
     return candidates
 
 
-def _located(
+def _locate_site(
     stored: Mapping[str, StoredTensor],
     candidates: Mapping[tuple[int, ...], Sequence[_Candidate]],
     loaded: LoadedModel,
     site: Site,
 ) -> tuple[Piece, ...]:
-    """The likeliest names first: one that is not the weight differs within its first rows."""
+    """Try the likeliest names first; a wrong tensor differs within its first rows."""
     name = f"{site.name}.{site.parameter}"
     weight = held_weight(loaded.as_stored, site)
     *_, rows, columns = weight.shape
     matrices = weight if site.experts else weight.unsqueeze(0)
-    fitting = [
+    candidates_of_site = [
         (candidate, flipped)
         for flipped, matrix in ((False, (rows, columns)), (True, (columns, rows)))
         for shape in _shapes(len(matrices), *matrix)
         for candidate in candidates.get(shape, ())
     ]
-    for (_, tensors), flipped in _likeliest_first(fitting, name):
+    for (_, tensors), flipped in _likeliest_first(candidates_of_site, name):
         shares = matrices.transpose(1, 2) if flipped else matrices
-        if all(_holds(*pair) for pair in zip(tensors, shares.chunk(len(tensors)), strict=True)):
+        if all(_equals(*pair) for pair in zip(tensors, shares.chunk(len(tensors)), strict=True)):
             step = site.n_inputs // len(tensors)
             return tuple(
                 Piece(tensor, slice(i * step, (i + 1) * step), site.transposed != flipped)
                 for i, tensor in enumerate(tensors)
             )
-    raise ExportError(_not_found(stored, weight, site, loaded))
+    raise ExportError(_explain_mismatch(stored, weight, site, loaded))
 
 
-def _likeliest_first(fitting: list[tuple[_Candidate, bool]], name: str) -> Iterator[tuple[_Candidate, bool]]:
-    """The same name first; only where that is not the weight are all others compared, of which there may be many."""
-    yield from (fit for fit in fitting if fit[0][0] == name)
-    yield from sorted(fitting, key=lambda fit: -_likeness(fit[0][0], name))
+def _likeliest_first(candidates: list[tuple[_Candidate, bool]], name: str) -> Iterator[tuple[_Candidate, bool]]:
+    """The same name first, then all other candidates, of which there may be many, by the likeness of their names."""
+    yield from (candidate for candidate in candidates if candidate[0][0] == name)
+    yield from sorted(candidates, key=lambda candidate: -_likeness(candidate[0][0], name))
 
 
 def _shapes(count: int, rows: int, columns: int) -> set[tuple[int, ...]]:
-    """How `count` matrices may be stored: as a stack, one below the other, or as one matrix."""
+    """Shapes in which `count` matrices may be stored: (count, rows, columns), or one matrix of all rows."""
     return {(count, rows, columns), (count * rows, columns)}
 
 
 def _likeness(stored: str, name: str) -> int:
-    """How many parts two dotted names have in common, in the same order."""
-    longest = [0] * (name.count(".") + 2)  # of what was seen of `stored` and the first parts of `name`
+    """Length of the longest common subsequence of the parts of two dotted names."""
+    longest = [0] * (name.count(".") + 2)  # between the visited parts of `stored` and the first i of `name`
     for part in stored.split("."):
         before = longest.copy()
         for i, other in enumerate(name.split(".")):
@@ -142,32 +144,32 @@ def _likeness(stored: str, name: str) -> int:
     return longest[-1]
 
 
-def _holds(tensor: StoredTensor, matrices: Tensor) -> bool:
-    """Whether a stored tensor is these matrices (n, rows, columns), which may have been cast at load."""
+def _equals(tensor: StoredTensor, matrices: Tensor) -> bool:
+    """True if a stored tensor equals the matrices (n, rows, columns), which may have been cast at load."""
     return all(
-        _equal(part.to(matrices.dtype), matrices[matrix, row : row + len(part)].cpu())
+        _is_same(part.to(matrices.dtype), matrices[matrix, row : row + len(part)].cpu())
         for first, rows in read_rows(tensor)
         for matrix, row, part in by_matrix(first, rows, matrices.shape[1])
     )
 
 
-def _equal(stored: Tensor, held: Tensor) -> bool:
-    """Whether all numbers are the same and finite; a third of the time of torch.equal in 16 bits."""
-    least, most = (stored - held).aminmax()
+def _is_same(stored: Tensor, loaded: Tensor) -> bool:
+    """True if all numbers are equal and finite; in 16 bits this takes a third of the time of torch.equal."""
+    least, most = (stored - loaded).aminmax()
     return bool(least == 0) and bool(most == 0)
 
 
-def _not_found(stored: Mapping[str, StoredTensor], weight: Tensor, site: Site, loaded: LoadedModel) -> str:
+def _explain_mismatch(stored: Mapping[str, StoredTensor], weight: Tensor, site: Site, loaded: LoadedModel) -> str:
     name = f"{site.name}.{site.parameter}"
     quantised = [t.dtype for t in stored.values() if t.name.startswith(f"{site.name}.") and t.dtype not in FLOATS]
     if quantised:
         return (
-            f"{name} is stored quantised ({quantised[0]}), so that an edit cannot be written into it; export the "
-            "adapter instead."
+            f"{name} is stored quantised ({quantised[0]}), so an edit cannot be written into it; export the adapter "
+            "instead."
         )
     if not bool(weight.isfinite().all()):
-        return f"{name} holds values that are not finite numbers (NaN or infinity); download the model again."
+        return f"{name} contains values that are not finite (NaN or infinity); download the model again."
     return (
-        f"No tensor in {loaded.source.name} holds the loaded weight {name}; the files may have changed since they were "
-        "loaded. Load the model again, or export the adapter instead."
+        f"No tensor in {loaded.source.name} equals the loaded weight {name}; the files may have changed since the "
+        "model was loaded. Load the model again, or export the adapter instead."
     )

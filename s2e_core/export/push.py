@@ -1,7 +1,7 @@
-"""An exported folder to the Hub, with the token of the person who asks and of nobody else, private by default.
+"""Push an exported folder to the Hub, private by default, with the token of the person who asks.
 
-Knows the huggingface_hub client; nothing of models. The files go one by one and become visible by one commit at the
-end. The token is handed to the client and kept nowhere; no message holds it, an address or an answer of the server.
+Files are uploaded one by one; a single commit at the end makes them visible. The token goes to the huggingface_hub
+client and is stored nowhere. No message contains the token, an address or a response of the server.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from s2e_core.progress import Progress
 from .card import CARD_FILE
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")
-_OF_THE_HUB = {".gitattributes"}  # what a new repository holds by itself
+_CREATED_BY_HUB = {".gitattributes"}  # every new repository contains it
 _MESSAGE = "Upload an edit made with Steer2Edit"
 
 
@@ -37,79 +37,81 @@ def push_to_hub(
 ) -> str:
     """Upload an exported checkpoint or adapter to a new repository `owner/name`; returns the address of its page.
 
-    An empty repository of that name, as a push that broke off leaves it, is used again where it is as private as asked.
-    `progress` counts bytes after each file and may raise Cancelled. Raises ExportError; files are visible there only
-    after the commit at the end.
+    An empty repository of that name, such as an interrupted push leaves behind, is used if its visibility is the same.
+    `progress` counts bytes after each file and may raise Cancelled. Files are visible only after the final commit.
+
+    Raises ExportError if the folder is not a finished export, the name or the token is malformed, or the Hub refuses.
     """
     folder = Path(folder)
     files = _files(folder)
     token = check_push(repo_id, token)
     try:
-        with _no_bars():
-            return _pushed(HfApi(token=token), folder, files, repo_id, private, progress or (lambda done, total: None))
+        with _without_bars():
+            return _push(HfApi(token=token), folder, files, repo_id, private, progress or (lambda done, total: None))
     except (httpx2.HTTPError, OSError, ValueError, RuntimeError) as error:
-        # No cause: what the client raises may hold the request, and with it the token.
-        raise ExportError(_sentence(repo_id, error)) from None
+        # Without a cause: the client's error may contain the request, and so the token.
+        raise ExportError(_explain(repo_id, error)) from None
 
 
 def check_push(repo_id: str, token: str) -> str:
-    """The token without the space around it. Raises ExportError for a name or a token that cannot be one."""
+    """The token without surrounding space. Raises ExportError if the name or the token is malformed."""
     _check_name(repo_id)
     token = token.strip()
-    if not _TOKEN.fullmatch(token):  # an empty one would make the client look for the token of this machine
+    if not _TOKEN.fullmatch(token):  # given an empty token, the client would use the one of this machine
         raise ExportError(
-            "A push needs an access token of your own account on the Hub, with the right to write: a line of letters "
-            "and digits that starts with hf_."
+            "A push needs an access token of your own Hub account with write permission: a line of letters and digits "
+            "that starts with hf_."
         )
     return token
 
 
-def _pushed(api: HfApi, folder: Path, files: list[Path], repo_id: str, private: bool, progress: Progress) -> str:
+def _push(api: HfApi, folder: Path, files: list[Path], repo_id: str, private: bool, progress: Progress) -> str:
     sizes = [file.stat().st_size for file in files]
-    done, total = 0, sum(sizes)
-    progress(done, total)
+    n_sent, total = 0, sum(sizes)
+    progress(n_sent, total)
     _create(api, repo_id, private)
     operations = []
     for file, size in zip(files, sizes, strict=True):
         operation = CommitOperationAdd(file.relative_to(folder).as_posix(), file)
         api.preupload_lfs_files(repo_id, additions=[operation])
         operations.append(operation)
-        done += size
-        progress(done, total)
+        n_sent += size
+        progress(n_sent, total)
     api.create_commit(repo_id, operations, commit_message=_MESSAGE)
     return f"{api.endpoint}/{repo_id}"
 
 
 def _create(api: HfApi, repo_id: str, private: bool) -> None:
-    """A new repository, or the empty one of a push that broke off."""
+    """Create the repository, or accept the empty one that an interrupted push left behind."""
     try:
         api.create_repo(repo_id, private=private)
     except HfHubHTTPError as error:
         if error.response.status_code != 409:
             raise
-        there = api.model_info(repo_id)
-        if {file.rfilename for file in there.siblings or ()} - _OF_THE_HUB:
+        repository = api.model_info(repo_id)
+        if {file.rfilename for file in repository.siblings or ()} - _CREATED_BY_HUB:
             raise ExportError(
-                f"{repo_id} already exists on the Hub and holds files, which a push never changes. Choose another name."
+                f"{repo_id} already exists on the Hub and contains files, which a push never changes. Choose another "
+                "name."
             ) from None
-        if bool(there.private) != private:
+        if bool(repository.private) != private:
             raise ExportError(
-                f"{repo_id} already exists on the Hub and is {'private' if there.private else 'public'}. Choose "
-                "another name, or change that on its page first."
+                f"{repo_id} already exists on the Hub and is {'private' if repository.private else 'public'}. Choose "
+                "another name, or change its visibility on its page first."
             ) from None
 
 
 def _files(folder: Path) -> list[Path]:
-    """Every file of an export, small ones first. Raises ExportError for any other folder."""
-    finished = (folder / CARD_FILE).is_file() and not LEFTOVER.fullmatch(folder.name)
-    named = any((folder / name).is_file() for name in ("config.json", "adapter_config.json"))
-    if not (finished and named and any(folder.glob("*.safetensors"))):
+    """Every file of an export, small ones first. Raises ExportError if the folder is not a finished export."""
+    is_finished = (folder / CARD_FILE).is_file() and not LEFTOVER.fullmatch(folder.name)
+    has_config = any((folder / name).is_file() for name in ("config.json", "adapter_config.json"))
+    if not (is_finished and has_config and any(folder.glob("*.safetensors"))):
         raise ExportError(
             f"{folder.name} is not a finished export: a model card, a configuration and safetensors weights were "
-            "expected. Export the checkpoint or the adapter first, and name its folder."
+            "expected. Export the checkpoint or the adapter first, then name its folder."
         )
-    inside = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-    visible = [path for path in inside if not any(p.startswith(".") for p in path.relative_to(folder).parts[:-1])]
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    visible = [path for path in files if not any(p.startswith(".") for p in path.relative_to(folder).parts[:-1])]
     return sorted(visible, key=lambda path: (path.stat().st_size, path))
 
 
@@ -117,54 +119,54 @@ def _check_name(repo_id: str) -> None:
     try:
         validate_repo_id(repo_id)
     except HFValidationError:
-        valid = False
+        is_valid = False
     else:
-        valid = repo_id.count("/") == 1
-    if not valid:
-        wrong = f'"{repo_id[:100]}" is not a name for a repository' if repo_id else "The repository has no name yet"
+        is_valid = repo_id.count("/") == 1
+    if not is_valid:
+        problem = f'"{repo_id[:100]}" is not a repository name' if repo_id else "The repository has no name yet"
         raise ExportError(
-            f"{wrong}. Give it as owner/name, with your account or organisation as the owner: letters, digits and "
+            f"{problem}. Give it as owner/name, with your account or organisation as the owner: letters, digits and "
             "single - _ . between them."
         )
 
 
 @contextmanager
-def _no_bars() -> Iterator[None]:
-    """The client without its progress bars, which would go to the log of a server."""
-    shown = not are_progress_bars_disabled()
-    if shown:
+def _without_bars() -> Iterator[None]:
+    """Turn off the client's progress bars, which would fill a server's log."""
+    were_on = not are_progress_bars_disabled()
+    if were_on:
         disable_progress_bars()
     try:
         yield
     finally:
-        if shown:
+        if were_on:
             enable_progress_bars()
 
 
-def _sentence(repo_id: str, error: Exception) -> str:
-    """What a refused or broken request means, and what to do."""
+def _explain(repo_id: str, error: Exception) -> str:
+    """What a refused or failed request means, and what to do."""
     if isinstance(error, RuntimeError) and isinstance(error.__cause__, Exception):
-        error = error.__cause__  # the client wraps what happens to a large file
+        error = error.__cause__  # the client wraps errors in large files
     owner = repo_id.split("/")[0]
     if isinstance(error, OfflineModeIsEnabled):
-        return "The Hub is switched off on this machine by HF_HUB_OFFLINE. Unset it to push."
+        return "HF_HUB_OFFLINE switches the Hub off on this machine. Unset it to push."
     if isinstance(error, HfHubHTTPError):
         status = error.response.status_code
         return {
-            401: "The Hub does not accept this token. Make a new one with the right to write, in your settings there.",
-            402: f"The Hub refuses: {owner} has no room left for it. Free some, or push to another account.",
-            403: f"This token may not write to {owner}. Use a token with the right to write there, or another owner.",
-            404: f"The Hub finds no place {repo_id} for this token. Check the owner's name and the token's rights.",
-            429: "The Hub asks for patience, too many requests came from here. Try again in a few minutes.",
-        }.get(status, f"The Hub refused the push to {repo_id} ({status}). Please try again later with the same name.")
-    if isinstance(error, ValueError) and "README.md" in str(error):  # the client has the card checked first
+            401: "The Hub does not accept this token. Create one with write permission in your Hub settings.",
+            402: f"The Hub refuses: {owner} has no storage left. Free some, or push to another account.",
+            403: f"This token may not write to {owner}. Use a token with write permission there, or another owner.",
+            404: f"The Hub cannot find {repo_id} with this token. Check the owner's name and the token's permissions.",
+            429: "The Hub received too many requests from here. Try again in a few minutes.",
+        }.get(status, f"The Hub refused the push to {repo_id} ({status}); try again later with the same name.")
+    if isinstance(error, ValueError) and "README.md" in str(error):  # the client first has the card checked
         return (
-            f"The Hub does not accept the model card for {repo_id}: the lines between --- at its beginning say what it "
-            "does not know. Correct them in README.md of an exported folder, and push that with the command line."
+            f"The Hub does not accept the model card of {repo_id}: the front matter (the lines between ---) is "
+            "invalid. Correct it in README.md of an exported folder, and push that folder with the command line."
         )
     if isinstance(error, httpx2.ConnectError):
-        return "The Hub cannot be reached. Check the connection and try again: what has arrived is not sent again."
+        return "The Hub cannot be reached. Check the connection and try again: files that arrived are not sent again."
     return (
-        f"The upload to {repo_id} broke off before the Hub confirmed it. Check the connection and try again with the "
-        "same name: what has arrived is not sent again."
+        f"The upload to {repo_id} was interrupted. Check the connection and try again with the same name: files that "
+        "arrived are not sent again."
     )

@@ -1,7 +1,7 @@
-"""A saved edit: one safetensors file that reloads to the bit-identical edit, for the base model it was made for.
+"""Save and load an edit: one safetensors file that gives back the bit-identical edit for the same base model.
 
-Holds three tensors (`left` (sites, d), `right` and `strength` with all sites side by side) and, under one metadata key,
-JSON with settings, selection, sites and provenance. The same edit always gives the same bytes.
+The file contains three tensors (`left` (sites, d); `right` and `strength`, concatenated over all sites) and, under one
+metadata key, JSON with settings, selection, sites and provenance. The same edit always gives the same bytes.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from s2e_core.spec import KINDS, ModelSpec, Site
 from s2e_core.values import Provenance, WeightEdit
 
 PAPER = "Sun, Yan, Wang, Weng: Steer2Edit, arXiv 2602.09870"
-_KEY = "steer2edit"  # a single key: safetensors writes several in random order
+_KEY = "steer2edit"  # one key, because safetensors writes several in random order
 _VERSION = 1
-_HEADER_LIMIT = 32_000_000  # bytes; a selection of every neuron of a large model stays below
+_HEADER_LIMIT = 32_000_000  # bytes; selecting every neuron of a large model needs less
 
 
 class _Tensors(TypedDict):
@@ -37,7 +37,7 @@ class _Tensors(TypedDict):
 
 
 def save_edit(edit: WeightEdit, path: str | Path) -> Path:
-    """Write an edit to one file, complete or not at all. Raises RecipeError where the file cannot be written."""
+    """Write an edit to one file, completely or not at all. Raises RecipeError if the file cannot be written."""
     path = Path(path)
     content = recipe_bytes(edit)
     try:
@@ -50,7 +50,7 @@ def save_edit(edit: WeightEdit, path: str | Path) -> Path:
 
 
 def recipe_bytes(edit: WeightEdit) -> bytes:
-    """The recipe file's content; the same for the same edit."""
+    """The content of the recipe file; the same edit always gives the same bytes."""
     tensors = {
         "left": torch.stack(edit.left),
         "right": torch.cat(edit.right),
@@ -60,9 +60,9 @@ def recipe_bytes(edit: WeightEdit) -> bytes:
 
 
 def load_edit(path: str | Path, *, base: LoadedModel | None = None) -> WeightEdit:
-    """Read a saved edit; with `base`, only if it was made for that very model, whose sites it then has.
+    """Read a saved edit; `base` is the model that it must have been made for, and the result has that model's sites.
 
-    Raises RecipeError for anything that is not a complete recipe and, naming both models, for another base.
+    Raises RecipeError if the file is not a complete recipe, or (naming both models) if it was made for another base.
     """
     path = Path(path)
     text, tensors = _read(path)
@@ -77,7 +77,7 @@ def load_edit(path: str | Path, *, base: LoadedModel | None = None) -> WeightEdi
 
 
 def other_base(edit: WeightEdit, loaded: LoadedModel) -> str | None:
-    """The rest of a sentence naming both models where an edit was made for another one than `loaded`; else None."""
+    """The rest of a sentence that names both models if an edit was made for a model other than `loaded`; else None."""
     made_for = edit.provenance
     if made_for.fingerprint == loaded.fingerprint and edit.spec.same_sites(loaded.spec):
         return None
@@ -89,6 +89,7 @@ def other_base(edit: WeightEdit, loaded: LoadedModel) -> str | None:
 
 
 def model_label(model_id: str, revision: str | None) -> str:
+    """A model's name with its revision, if there is one."""
     return f"{model_id} at revision {revision}" if revision else model_id
 
 
@@ -108,45 +109,45 @@ def _description(edit: WeightEdit) -> dict[str, Any]:
 
 
 def is_recipe_header(file: BinaryIO) -> bool:
-    """Whether an opened safetensors file says in its header that it is a recipe; `load_edit` reads the rest."""
+    """True if the header of an open safetensors file says that it is a recipe; `load_edit` reads the rest."""
     file.seek(0)
     size = int.from_bytes(file.read(8), "little")
     try:
-        described = json.loads(file.read(min(size, _HEADER_LIMIT)))
+        header = json.loads(file.read(min(size, _HEADER_LIMIT)))
     except (ValueError, RecursionError):
         return False
-    metadata = described.get("__metadata__") if isinstance(described, dict) else None
+    metadata = header.get("__metadata__") if isinstance(header, dict) else None
     return isinstance(metadata, dict) and _KEY in metadata
 
 
 def _read(path: Path) -> tuple[str, _Tensors]:
-    """The description and the three tensors; nothing is read before the header's length is known to be sane."""
-    wrong = RecipeError(
-        f"{path.name} is not a recipe of this program, or it is cut off; choose a complete .safetensors file that was "
-        "saved here."
+    """The description and the three tensors. The length of the header is checked before anything is read."""
+    not_a_recipe = RecipeError(
+        f"{path.name} is not a recipe of this program, or it is cut off; choose a complete .safetensors file that this "
+        "program saved."
     )
     try:
         with path.open("rb") as file:
             if int.from_bytes(file.read(8), "little") > _HEADER_LIMIT:
-                raise wrong
-        with safe_open(path, framework="pt") as opened:
-            text = (opened.metadata() or {}).get(_KEY)
-            if text is None or set(opened.keys()) != {"left", "right", "strength"}:
-                raise wrong
-            left, right, strength = (opened.get_tensor(name) for name in ("left", "right", "strength"))
+                raise not_a_recipe
+        with safe_open(path, framework="pt") as recipe:
+            text = (recipe.metadata() or {}).get(_KEY)
+            if text is None or set(recipe.keys()) != {"left", "right", "strength"}:
+                raise not_a_recipe
+            left, right, strength = (recipe.get_tensor(name) for name in ("left", "right", "strength"))
     except OSError as error:
         raise RecipeError(f"The recipe {path.name} cannot be read: {error.strerror}; choose another file.") from error
     except SafetensorError as error:
-        raise wrong from error
+        raise not_a_recipe from error
     return text, _Tensors(left=left, right=right, strength=strength)
 
 
 def _edit(data: Mapping[str, Any], tensors: _Tensors) -> WeightEdit:
     if data["version"] != _VERSION:
-        raise ValueError(f"format version {data['version']}, this program reads {_VERSION}")
+        raise ValueError(f"format version {data['version']}; this program reads version {_VERSION}")
     for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor) or tensor.dtype != torch.float32 or not bool(tensor.isfinite().all()):
-            raise ValueError(f"{name} does not hold finite fp32 numbers")
+            raise ValueError(f"{name} is not a tensor of finite fp32 numbers")
     spec = _spec(data)
     return WeightEdit(
         spec=spec,
@@ -177,7 +178,7 @@ def _site(entry: Mapping[str, Any]) -> Site:
         width=int(entry["width"]),
         transposed=bool(entry["transposed"]),
         post_norm=bool(entry["post_norm"]),
-        runs=int(entry.get("runs", 1)),  # recipes of before such models were known lack it, and what follows
+        runs=int(entry.get("runs", 1)),  # early recipes lack this key and those below
         parameter=str(entry.get("parameter", "weight")),
         experts=int(entry.get("experts", 0)),
         writes_more=bool(entry.get("writes_more", False)),

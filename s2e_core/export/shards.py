@@ -1,7 +1,7 @@
-"""The safetensors files of an edited checkpoint: only the bytes of edited tensors change.
+"""Write the safetensors files of an edited checkpoint: only the bytes of edited tensors change.
 
-Knows where every tensor goes and writes it there. Memory stays at a few blocks of rows, whatever the size of the
-checkpoint; a folder's other files are not its business.
+Memory stays at a few blocks of rows, whatever the size of the checkpoint. The other files of a checkpoint's folder are
+handled elsewhere.
 """
 
 from __future__ import annotations
@@ -36,12 +36,13 @@ ExportDtype = Literal["stored", "float32"]
 
 
 @dataclass(frozen=True, eq=False)
-class _Place:
-    """Where a tensor goes."""
+class _Destination:
+    """The position of a tensor in the export."""
 
     tensor: StoredTensor
+    """Tensor of the base checkpoint."""
     file: Path
-    at: int
+    start: int
     """First byte in the file."""
 
 
@@ -53,85 +54,89 @@ def write_shards(
     dtype: ExportDtype,
     meter: Meter,
 ) -> bool:
-    """Write every shard of a checkpoint into the folder `target`; returns whether any of its values changes.
+    """Write every shard of a checkpoint into the folder `target`; returns True if any value changes.
 
-    `expected` names the tensors that `changes` is likely to have. All others that stay as they are, are copied by a
-    second thread from the start, while this one takes the changes as they come and computes.
+    `expected` names the tensors that `changes` probably edits. A second thread copies all other tensors at once, while
+    this thread computes the changes one by one. `meter` counts bytes. Raises ExportError if a file cannot be read or an
+    edited tensor would contain values that are not finite.
     """
-    places = {place.tensor.name: place for shard in checkpoint.shards for place in _places(shard, target, dtype)}
-    waiting = {name for name, place in places.items() if name in expected or _is_converted(place.tensor, dtype)}
+    destinations = {d.tensor.name: d for shard in checkpoint.shards for d in _destinations(shard, target, dtype)}
+    waiting = {name for name, d in destinations.items() if name in expected or _needs_conversion(d.tensor, dtype)}
     for shard in checkpoint.shards:
-        _begin(shard, target, dtype, meter)
+        _create_file(shard, target, dtype, meter)
     late, changed = [], False
-    with copied_beside([_span(place) for name, place in places.items() if name not in waiting], meter):
+    with copied_beside([_span(d) for name, d in destinations.items() if name not in waiting], meter):
         for change in changes:
             name = change.piece.tensor.name
             if name in waiting:
                 waiting.remove(name)
-                changed |= _write(places[name], change, dtype, meter)
+                changed |= _write(destinations[name], change, dtype, meter)
             else:
                 late.append(change)
         for name in waiting:
-            _write(places[name], None, dtype, meter)
-    # Stored under a name of its own: written over what was copied.
-    return changed | any([_write(places[change.piece.tensor.name], change, dtype, meter) for change in late])
+            _write(destinations[name], None, dtype, meter)
+    # The file names these tensors differently from the model, so they were copied; the edit overwrites the copies.
+    return changed | any([_write(destinations[change.piece.tensor.name], change, dtype, meter) for change in late])
 
 
 def shard_size(shard: Shard, dtype: ExportDtype) -> int:
-    """Bytes of the file that will be written. Raises ExportError for quantised numbers that should become float32."""
+    """Size in bytes of the file to write. Raises ExportError if a quantised tensor would have to become float32."""
     return len(_header(shard, dtype)) + data_size(shard, dtype)
 
 
 def data_size(shard: Shard, dtype: ExportDtype) -> int:
-    """Bytes of the tensors that will be written, without a header."""
+    """Size in bytes of the tensors to write, without the header."""
     return sum(_stored_bytes(tensor, dtype) for tensor in shard.tensors)
 
 
-def _places(shard: Shard, target: Path, dtype: ExportDtype) -> Iterator[_Place]:
-    at = len(_header(shard, dtype))
+def _destinations(shard: Shard, target: Path, dtype: ExportDtype) -> Iterator[_Destination]:
+    start = len(_header(shard, dtype))
     for tensor in shard.tensors:
-        yield _Place(tensor, target / shard.path.name, at)
-        at += _stored_bytes(tensor, dtype)
+        yield _Destination(tensor, target / shard.path.name, start)
+        start += _stored_bytes(tensor, dtype)
 
 
-def _begin(shard: Shard, target: Path, dtype: ExportDtype, meter: Meter) -> None:
-    """A file of the final size, of which the header is written."""
+def _create_file(shard: Shard, target: Path, dtype: ExportDtype, meter: Meter) -> None:
+    """Create a file of the final size and write its header."""
     path, header = target / shard.path.name, _header(shard, dtype)
     path.write_bytes(header)
     os.truncate(path, len(header) + data_size(shard, dtype))
     meter.add(len(header))
 
 
-def _span(place: _Place) -> Span:
-    return Span(place.tensor.path, place.tensor.start, place.file, place.at, place.tensor.n_bytes)
+def _span(destination: _Destination) -> Span:
+    tensor = destination.tensor
+    return Span(tensor.path, tensor.start, destination.file, destination.start, tensor.n_bytes)
 
 
-def _write(place: _Place, change: StoredChange | None, dtype: ExportDtype, meter: Meter) -> bool:
-    """Write one tensor in its place; returns whether the edit changes any of its values."""
+def _write(destination: _Destination, change: StoredChange | None, dtype: ExportDtype, meter: Meter) -> bool:
+    """Write one tensor to its destination; returns True if the edit changes any of its values."""
     changed = False
-    with place.file.open("r+b") as writer:
-        writer.seek(place.at)
-        for before, after in _new_rows(place.tensor, change, dtype):
+    with destination.file.open("r+b") as writer:
+        writer.seek(destination.start)
+        for before, after in _edited_rows(destination.tensor, change, dtype):
             write_pieces(writer, after.contiguous().view(torch.uint8).flatten().numpy().data)
             changed = changed or (change is not None and not torch.equal(before, after))
             meter.add(after.nbytes)
     return changed
 
 
-def _new_rows(tensor: StoredTensor, change: StoredChange | None, dtype: ExportDtype) -> Iterator[tuple[Tensor, Tensor]]:
-    """(rows before, rows after), both in the dtype that is written."""
+def _edited_rows(
+    tensor: StoredTensor, change: StoredChange | None, dtype: ExportDtype
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """(rows before, rows after), both in the dtype to write."""
     for first, stored in read_rows(tensor):
         before = stored.float() if dtype == "float32" else stored
-        after = before if change is None else change.applied(first, before)
-        if change is not None and not bool(torch.stack(after.aminmax()).isfinite().all()):  # NaN is either of them
+        after = before if change is None else change.apply(first, before)
+        if change is not None and not bool(torch.stack(after.aminmax()).isfinite().all()):  # NaN makes both NaN
             raise ExportError(
-                f"{tensor.name} would hold values that are not finite numbers in its format ({tensor.dtype}); export "
-                "it as float32 or as an adapter, or lower the strength."
+                f"{tensor.name} would contain values that are not finite in its number format ({tensor.dtype}); export "
+                "float32 or an adapter, or lower the strength."
             )
         yield before, after
 
 
-def _is_converted(tensor: StoredTensor, dtype: ExportDtype) -> bool:
+def _needs_conversion(tensor: StoredTensor, dtype: ExportDtype) -> bool:
     return dtype == "float32" and tensor.dtype in FLOATS and tensor.dtype != "F32"
 
 
@@ -140,7 +145,7 @@ def _stored_bytes(tensor: StoredTensor, dtype: ExportDtype) -> int:
 
 
 def _header(shard: Shard, dtype: ExportDtype) -> bytes:
-    """The source's own, or one whose floats are all fp32, padded to a multiple of 8 bytes as safetensors does."""
+    """The header of the source, or one with all floats as fp32, padded to a multiple of 8 bytes as safetensors does."""
     if dtype == "stored":
         with open_source(shard.path) as file:
             return file.read(shard.data)
@@ -149,8 +154,8 @@ def _header(shard: Shard, dtype: ExportDtype) -> bytes:
     for tensor in shard.tensors:
         if tensor.dtype.startswith(("F8", "F4", "F6")):
             raise ExportError(
-                f"{tensor.name} is stored quantised ({tensor.dtype}) and cannot become float32; export the adapter "
-                "instead."
+                f"{tensor.name} is stored quantised ({tensor.dtype}) and cannot be written as float32; export the "
+                "adapter instead."
             )
         end = position + _stored_bytes(tensor, dtype)
         number_format = "F32" if tensor.dtype in FLOATS else tensor.dtype

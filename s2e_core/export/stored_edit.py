@@ -1,6 +1,6 @@
-"""What an edit does to the tensors of a checkpoint: which of them change, how, and how much of it was written.
+"""Find the stored tensors that an edit changes, apply the change, and measure how much of it was written.
 
-Knows rows of stored matrices; neither reads a file's layout nor writes one.
+Knows nothing of the layout of files.
 """
 
 from __future__ import annotations
@@ -23,52 +23,52 @@ from .locating import Piece, by_matrix, locate
 
 @dataclass(frozen=True, eq=False)
 class StoredChange:
-    """The change of one stored tensor: outer(left, right) in (out, in) order, for each matrix that it holds."""
+    """The change of one stored tensor: outer(left, right) in (out, in) order, for each of its matrices."""
 
     site: int
-    """Position in `spec.sites`."""
+    """Index in `spec.sites`."""
     piece: Piece
     left: Tensor
-    """Unit direction: (d,)"""
+    """The edit's `left` at this site: (d,)."""
     right: Tensor
-    """Values (n,) of the site's `right` at the piece's inputs"""
+    """The edit's `right` at the inputs of the piece: (n,)."""
 
-    def applied(self, first: int, rows: Tensor) -> Tensor:
-        """A block of stored rows, starting with row `first`, with the edit in it."""
+    def apply(self, first: int, rows: Tensor) -> Tensor:
+        """The edited version of a block of stored rows that starts at row `first`; same shape and dtype."""
         if self.piece.transposed:
             return edited_weight(rows.T, self.left, self.right[first : first + len(rows)]).T
-        right = self.right.view(-1, rows.shape[1])  # a row for each matrix
+        right = self.right.view(-1, rows.shape[1])  # one row per matrix
         parts = [
             edited_weight(part, self.left[row : row + len(part)], right[matrix])
             for matrix, row, part in by_matrix(first, rows, len(self.left))
         ]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def written(self, after: StoredTensor) -> Tensor:
-        """left . (after - before), (n,) in fp64, read block by block from both files."""
-        along, left = torch.zeros(len(self.right), dtype=torch.float64), self.left.double()
+    def measure_written(self, after: StoredTensor) -> Tensor:
+        """left . (after - before): (n,) in fp64, read block by block from both files."""
+        projection, left = torch.zeros(len(self.right), dtype=torch.float64), self.left.double()
         for (first, old), (_, new) in zip(read_rows(self.piece.tensor), read_rows(after), strict=True):
             change = new.double() - old.double()
             if self.piece.transposed:
-                along[first : first + len(change)] = change @ left
+                projection[first : first + len(change)] = change @ left
                 continue
             for matrix, row, part in by_matrix(first, change, len(left)):
-                along.view(-1, part.shape[1])[matrix] += left[row : row + len(part)] @ part
-        return along
+                projection.view(-1, part.shape[1])[matrix] += left[row : row + len(part)] @ part
+        return projection
 
 
 def stored_changes(checkpoint: Checkpoint, loaded: LoadedModel, edit: WeightEdit) -> Iterator[StoredChange]:
-    """The change of every stored tensor that the edit changes, each proven to be the loaded weight as it is asked for.
+    """The change of every stored tensor that the edit changes; each tensor is verified when its change is requested.
 
-    Raises ExportError at once where the files are quantised and where other modules use an edited weight too, and
-    later where a tensor is not found.
+    Raises ExportError immediately if the files are quantised or another module shares an edited weight, and during
+    iteration if no stored tensor equals the loaded weight.
     """
     check_stored_plain(loaded)
     _check_not_shared(loaded, edit.edited_sites())
-    return _proven_changes(checkpoint, loaded, edit)
+    return _verified_changes(checkpoint, loaded, edit)
 
 
-def _proven_changes(checkpoint: Checkpoint, loaded: LoadedModel, edit: WeightEdit) -> Iterator[StoredChange]:
+def _verified_changes(checkpoint: Checkpoint, loaded: LoadedModel, edit: WeightEdit) -> Iterator[StoredChange]:
     for i, pieces in locate(checkpoint, loaded, edit.edited_sites()):
         for piece in pieces:
             right = edit.right[i][piece.inputs]
@@ -77,12 +77,12 @@ def _proven_changes(checkpoint: Checkpoint, loaded: LoadedModel, edit: WeightEdi
 
 
 def check_stored_plain(loaded: LoadedModel) -> None:
-    """Raise ExportError where the files that an edit would be written into are quantised."""
+    """Raise ExportError if the files to edit are quantised."""
     if loaded.stored_quantized and loaded.precise is None:
         raise ExportError(
-            f"The model's files are quantised ({loaded.stored_quantized}), so that an edit cannot be written into "
-            "them. Take it as an adapter or a recipe; or start with --originals and the full-precision model that they "
-            "were made from, make the edit again, and that model's files are exported."
+            f"The model's files are quantised ({loaded.stored_quantized}), so an edit cannot be written into them. "
+            "Export the edit as an adapter or a recipe; or start with --originals and the full-precision model, make "
+            "the edit again, and export that model's files."
         )
 
 
@@ -92,6 +92,6 @@ def _check_not_shared(loaded: LoadedModel, sites: tuple[int, ...]) -> None:
     for site in (loaded.spec.sites[i] for i in sites):
         if users[weights[f"{site.name}.{site.parameter}"]] > len(site.places):
             raise ExportError(
-                f"The weight of {site.name} is also used by another part of the model, which a checkpoint would change "
-                "as well; export the adapter instead."
+                f"Another part of the model also uses the weight of {site.name}, so a checkpoint would change that "
+                "part as well; export the adapter instead."
             )

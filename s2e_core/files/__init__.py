@@ -5,6 +5,7 @@ from .checkpoint import (
     INDEX,
     SINGLE,
     Checkpoint,
+    CheckpointError,
     Shard,
     StoredTensor,
     open_checkpoint,
@@ -18,6 +19,7 @@ from .staging import LEFTOVER, check_empty, staged, write_whole
 
 __all__ = [
     "Checkpoint",
+    "CheckpointError",
     "FLOATS",
     "GrowingFile",
     "INDEX",

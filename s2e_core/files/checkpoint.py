@@ -36,6 +36,14 @@ With blocks of a few MB, arithmetic took up to four times as long: the system th
 _HEADER_LIMIT = 100_000_000  # of the safetensors format itself
 
 
+class CheckpointError(ExportError):
+    """A checkpoint that cannot be read: `problem` says what is wrong; the message adds what to do about it."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(f"{problem}; {remedy}.")
+        self.problem = problem
+
+
 @dataclass(frozen=True, eq=False)
 class StoredTensor:
     """Location of the bytes of one tensor."""
@@ -101,32 +109,36 @@ class Checkpoint:
 def open_checkpoint(folder: Path) -> Checkpoint:
     """Read the headers of a checkpoint, in transformers' order: the single file, else the index and its shards.
 
-    Raises ExportError if the folder or a shard is missing, the weights have another format, or a file is cut off.
+    Raises CheckpointError for a missing folder, weights in another format, a missing shard, or a file that is cut off.
     """
     if not folder.is_dir():
-        raise ExportError(f"The model's folder {folder.name} no longer exists; load the model again.")
+        raise CheckpointError(f"The model's folder {folder.name} no longer exists", "load the model again")
     if (folder / SINGLE).is_file():
         return Checkpoint(folder, (read_shard(folder / SINGLE),), None)
     index = folder / INDEX
     if not index.is_file():
         content = "only pickled weights (.bin)" if any(folder.glob("*.bin")) else "no model.safetensors"
-        raise ExportError(
-            f"The folder {folder.name} contains {content}; an export needs safetensors. Save the model once with "
-            "save_pretrained, or export the adapter instead."
+        raise CheckpointError(
+            f"The folder {folder.name} contains {content}",
+            "an export needs safetensors. Save the model once with save_pretrained, or export the adapter instead",
         )
     weight_map = _read_weight_map(index)
     shards = tuple(read_shard(folder / name) for name in sorted(set(weight_map.values())))
     stored = {(shard.path.name, tensor.name) for shard in shards for tensor in shard.tensors}
     for name, file in weight_map.items():
         if (file, name) not in stored:
-            raise ExportError(f"{INDEX} places {name} in {file}, which does not contain it; download the model again.")
+            raise CheckpointError(
+                f"{INDEX} places {name} in {file}, which does not contain it", "download the model again"
+            )
     return Checkpoint(folder, shards, index)
 
 
 def read_shard(path: Path) -> Shard:
-    """Read and check the header of one safetensors file. Raises ExportError if it is missing or not complete."""
+    """Read and check the header of one safetensors file. Raises CheckpointError when it is missing or cut off."""
     if not path.is_file():
-        raise ExportError(f"The model's file {path.name} is missing in {path.parent.name}; download the model again.")
+        raise CheckpointError(
+            f"The model's file {path.name} is missing in {path.parent.name}", "download the model again"
+        )
     with _open(path) as file:
         status = os.fstat(file.fileno())
         size = status.st_size
@@ -210,5 +222,5 @@ def _open(path: Path) -> BufferedReader:
         raise _incomplete_error(path, f"it cannot be read ({error.strerror})") from error
 
 
-def _incomplete_error(path: Path, reason: str) -> ExportError:
-    return ExportError(f"{path.name} in {path.parent.name} is not complete: {reason}; download the model again.")
+def _incomplete_error(path: Path, reason: str) -> CheckpointError:
+    return CheckpointError(f"{path.name} in {path.parent.name} is not complete: {reason}", "download the model again")

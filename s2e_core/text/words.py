@@ -22,7 +22,7 @@ def counted(count: int, word: str) -> str:
 
 
 def layer_ranges(layers: Iterable[int]) -> str:
-    """Layer numbers for a person: [1, 2, 3, 7] is '1-3, 7'."""
+    """Layer numbers as text: [1, 2, 3, 7] gives '1-3, 7'."""
     spans: list[list[int]] = []
     for layer in sorted(set(layers)):
         if spans and layer == spans[-1][1] + 1:

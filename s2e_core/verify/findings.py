@@ -1,6 +1,6 @@
-"""What a written checkpoint or adapter holds, against the base on disk and the edit, tensor by tensor.
+"""Compare a written checkpoint or adapter with the base on disk and the edit, tensor by tensor.
 
-Knows files and the edit; loads no model and runs nothing.
+Loads no model and runs nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from s2e_core.files import (
     FLOATS,
     INDEX,
     SINGLE,
+    CheckpointError,
     Meter,
     StoredTensor,
     open_checkpoint,
@@ -32,96 +33,105 @@ from .result import Verification
 
 
 def checkpoint_findings(loaded: LoadedModel, edit: WeightEdit, folder: Path, meter: Meter) -> Verification:
-    """Every tensor of base and export compared, block by block."""
+    """Compare every tensor of base and export, block by block; `meter` counts tensors.
+
+    Raises ExportError if `folder` contains no checkpoint or a file cannot be read.
+    """
     if not any((folder / name).is_file() for name in (SINGLE, INDEX)):
         raise ExportError(
-            f"There is no export in {folder.name}: neither an {CONFIG_FILE} nor {SINGLE}, or an index of shards, was "
-            "found. Name the folder that was written."
+            f"{folder.name} contains no export: {CONFIG_FILE}, {SINGLE} and an index of shards are all missing. Name "
+            "the folder of an export."
         )
     base = open_checkpoint(loaded.source)
-    with _written():
+    with _blame_export():
         written = open_checkpoint(folder).tensors()
     changes = {change.piece.tensor.name: change for change in stored_changes(base, loaded, edit)}
-    along, formats = _nothing_written(edit), set()
-    missing, unexpected = [], list(written.keys() - base.tensors().keys())
+    projections, formats = _zero_projections(edit), set()
+    unedited, unexpected = [], list(written.keys() - base.tensors().keys())
     for name, before in base.tensors().items():
         after = written.get(name)
-        unchanged = after is not None and _same(before, after)
+        is_unchanged = after is not None and _is_same(before, after)
         if name not in changes:
-            unexpected += [] if unchanged else [name]
-        elif after is None or after.shape != before.shape or unchanged:
-            missing.append(name)
+            unexpected += [] if is_unchanged else [name]
+        elif after is None or after.shape != before.shape or is_unchanged:
+            unedited.append(name)
         else:
-            along[changes[name].site][changes[name].piece.inputs] = changes[name].written(after)
+            change = changes[name]
+            projections[change.site][change.piece.inputs] = change.measure_written(after)
             formats.add(after.dtype)
         meter.add(1)
     return Verification(
         kind="checkpoint",
         spec=edit.spec,
         number_format=" and ".join(sorted(formats)),
-        intended=tuple(changes),
-        missing=tuple(missing),
-        unexpected=tuple(sorted(unexpected)),
-        realised=tuple(realised_share(edit, i, values) for i, values in enumerate(along)),
+        intended_tensors=tuple(changes),
+        unedited_tensors=tuple(unedited),
+        unexpected_tensors=tuple(sorted(unexpected)),
+        realised_shares=tuple(realised_share(edit, i, values) for i, values in enumerate(projections)),
     )
 
 
 def adapter_findings(loaded: LoadedModel, edit: WeightEdit, folder: Path) -> Verification:
-    """The written factors against the edit's; B A is the change that PEFT adds."""
+    """Compare the written factors with those of the edit; B A is the change that PEFT adds.
+
+    Raises ExportError if a file cannot be read or the adapter belongs to another model.
+    """
     intended = adapter_factors(loaded, edit)
-    with _written():
+    with _blame_export():
         shard = read_shard(folder / WEIGHTS_FILE)
     stored = {tensor.name: tensor for tensor in shard.tensors if tensor.dtype in FLOATS}
     for name in (name for name in intended if name in stored):
         shape, expected = list(stored[name].shape), list(intended[name].shape)
         if shape != expected:
             raise ExportError(
-                f"The adapter in {folder.name} is of another model: {name.removeprefix(PREFIX)} has the "
+                f"The adapter in {folder.name} belongs to another model: {name.removeprefix(PREFIX)} has the "
                 f"shape {shape}, and {expected} was expected. Load the model that it was made for."
             )
-    both = intended.keys() & stored.keys()
-    written = {name: torch.cat([rows for _, rows in read_rows(stored[name])]).float() for name in both}
-    along = _nothing_written(edit)
+    names = intended.keys() & stored.keys()
+    written = {name: torch.cat([rows for _, rows in read_rows(stored[name])]).float() for name in names}
+    projections = _zero_projections(edit)
     for i in edit.edited_sites():
-        along[i] = change_by_factors(loaded, edit, i, written)
+        projections[i] = change_by_factors(loaded, edit, i, written)
     return Verification(
         kind="adapter",
         spec=edit.spec,
         number_format=" and ".join(sorted({tensor.dtype for tensor in stored.values()})),
-        intended=tuple(intended),
-        missing=tuple(n for n, factor in intended.items() if n not in written or not torch.equal(factor, written[n])),
-        unexpected=tuple(sorted(stored.keys() - intended.keys())),
-        realised=tuple(realised_share(edit, i, values) for i, values in enumerate(along)),
+        intended_tensors=tuple(intended),
+        unedited_tensors=tuple(
+            name for name, factor in intended.items() if name not in written or not torch.equal(factor, written[name])
+        ),
+        unexpected_tensors=tuple(sorted(stored.keys() - intended.keys())),
+        realised_shares=tuple(realised_share(edit, i, values) for i, values in enumerate(projections)),
     )
 
 
-def realised_share(edit: WeightEdit, site: int, along: Tensor) -> Tensor:
-    """realised . intended / |intended|^2 per component (n_components,), NaN where nothing was intended.
+def realised_share(edit: WeightEdit, site: int, projection: Tensor) -> Tensor:
+    """realised . intended / |intended|^2 per component: (n_components,), NaN for a component without an edit.
 
-    `along` (n_inputs,) is left . realised; the intended change of component i is outer(left, right_i).
+    `projection` (n_inputs,) is left . realised; the intended change of component i is outer(left, right_i).
     """
     n = edit.spec.sites[site].n_components
     right = edit.right[site].double()
     intended = edit.left[site].double().square().sum() * right.square().view(n, -1).sum(1)
-    return ((along * right).view(n, -1).sum(1) / intended).float()  # 0 / 0 is NaN
+    return ((projection * right).view(n, -1).sum(1) / intended).float()  # 0 / 0 is NaN
 
 
 @contextmanager
-def _written() -> Iterator[None]:
-    """What cannot be read is no fault of the model that was loaded."""
+def _blame_export() -> Iterator[None]:
+    """Advise a new export, not a new download, if a file of the export cannot be read."""
     try:
         yield
-    except ExportError as error:
-        raise ExportError(f"{str(error).rsplit(';', 1)[0]}; export it once more.") from error
+    except CheckpointError as error:
+        raise CheckpointError(error.problem, "export it again") from error
 
 
-def _nothing_written(edit: WeightEdit) -> list[Tensor]:
-    """left . change per site, (n_inputs,) in fp64, all 0."""
+def _zero_projections(edit: WeightEdit) -> list[Tensor]:
+    """left . change for a change of 0, per site: (n_inputs,) in fp64."""
     return [torch.zeros(site.n_inputs, dtype=torch.float64) for site in edit.spec.sites]
 
 
-def _same(before: StoredTensor, after: StoredTensor) -> bool:
-    """Bit for bit; where the dtype was changed, as fp32."""
+def _is_same(before: StoredTensor, after: StoredTensor) -> bool:
+    """True if two tensors have the same bits, or, with different dtypes, the same bits as fp32."""
     if before.shape != after.shape:
         return False
     if before.dtype == after.dtype:
@@ -133,4 +143,4 @@ def _same(before: StoredTensor, after: StoredTensor) -> bool:
 
 
 def _bits(rows: Tensor) -> Tensor:
-    return rows.float().view(torch.int32)  # NaN and -0 count as they are
+    return rows.float().view(torch.int32)  # compares NaN and -0 by their bits

@@ -1,7 +1,7 @@
-"""The second model that a check runs: a written checkpoint as transformers loads it, base and adapter as PEFT does.
+"""Load the second model of a verification: the export, as transformers or PEFT loads it.
 
-Knows where such a model finds room, says so before, and what cannot be run here. An adapter is put on the loaded
-model's own weights in modules of their own: that takes no memory, and changes nothing of what others use.
+Decides in advance where this model fits, or why it cannot run here. An adapter goes onto copies of the loaded model's
+modules that share its weights: that takes no memory and does not affect others who use the model.
 """
 
 from __future__ import annotations
@@ -30,48 +30,49 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 READING_ERRORS = (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, MemoryError)
-"""What transformers, PEFT and torch raise for files that they cannot read or run."""
+"""Errors that transformers, PEFT and torch raise for files that they cannot read or run."""
 
 
 class NotCheckedError(Exception):
-    """The check cannot be made on this machine; the message is the rest of a sentence with "because"."""
+    """The check cannot run on this machine; the message is the rest of a sentence with "because"."""
 
 
 @dataclass(frozen=True, eq=False)
-class Room:
-    """Where the second model is to be, and in which number format."""
+class SecondModelPlan:
+    """The place of the second model in memory or on the disk, and its number format."""
 
     target: Target | None
-    """None: it has the weights of the loaded model."""
+    """Device, "disk" or spread over devices; None if the model shares the weights of the loaded one."""
     dtype: torch.dtype
+    """Number format of the second model."""
     sentence: str
-    """How much memory that takes, for a person."""
+    """Sentence for the user about the place and the memory that it takes."""
 
 
-def check_room(loaded: LoadedModel, edit: WeightEdit, folder: str | Path) -> Room:
-    """What the check of a written folder will take, from the headers of files alone.
+def check_room(loaded: LoadedModel, edit: WeightEdit, folder: str | Path) -> SecondModelPlan:
+    """Decide where the second model for a written folder will be, from the headers of its files alone.
 
-    The loaded model's device where there is memory, else that of the CPU, else the weights stay on the disk. Raises
-    NotCheckedError where none of them will do, and ExportError where a file cannot be read.
+    The choice is the loaded model's device if the model fits there, else the CPU, else the disk. Raises NotCheckedError
+    if none is possible, and ExportError if a file cannot be read.
     """
-    whole, folder = loaded.in_full(), Path(folder)
+    full, folder = loaded.in_full(), Path(folder)
     is_adapter = (folder / CONFIG_FILE).is_file()
-    # PEFT adds the change of experts to weights in their own number format: it needs one that rounds nothing.
-    rounds = whole.dtype != torch.float32 and any(edit.spec.sites[i].experts for i in edit.edited_sites())
-    if is_adapter and not whole.stored_quantized and not rounds:
-        return Room(None, whole.dtype, "PEFT is checked on the weights of the loaded model.")
-    checkpoint = open_checkpoint(whole.source if is_adapter else folder)
-    dtype = whole.dtype
-    if not whole.stored_quantized and (is_adapter or _is_float32(checkpoint)):
+    # PEFT adds the change of experts in the number format of the weights, which must not round it.
+    rounds = full.dtype != torch.float32 and any(edit.spec.sites[i].experts for i in edit.edited_sites())
+    if is_adapter and not full.stored_quantized and not rounds:
+        return SecondModelPlan(None, full.dtype, "The adapter is checked on the weights of the loaded model.")
+    checkpoint = open_checkpoint(full.source if is_adapter else folder)
+    dtype = full.dtype
+    if not full.stored_quantized and (is_adapter or _is_float32(checkpoint)):
         dtype = torch.float32
     if loaded.precise is not None:
-        return Room("disk", dtype, "The model that is checked stays on the disk.")
+        return SecondModelPlan("disk", dtype, "The second model stays on the disk.")
     if loaded.placement.device == SPREAD:
-        return Room(SPREAD, dtype, "The model that is checked is spread over what is free now, and the disk.")
-    return _free_room(loaded, checkpoint, dtype)
+        return SecondModelPlan(SPREAD, dtype, "The second model is spread over the free memory and the disk.")
+    return _plan_for_free_memory(loaded, checkpoint, dtype)
 
 
-def _free_room(loaded: LoadedModel, checkpoint: Checkpoint, dtype: torch.dtype) -> Room:
+def _plan_for_free_memory(loaded: LoadedModel, checkpoint: Checkpoint, dtype: torch.dtype) -> SecondModelPlan:
     method = loaded.stored_quantized or None
     needs = [
         (device, memory_need(checkpoint, device, dtype, method=method))
@@ -80,14 +81,16 @@ def _free_room(loaded: LoadedModel, checkpoint: Checkpoint, dtype: torch.dtype) 
     ]
     for device, need in needs:
         if need.available is None or need.weights * WORKING_SHARE <= need.available:
-            return Room(
-                device, dtype, f"The model that is checked takes {readable_size(need.weights)} on {need.place}."
+            return SecondModelPlan(
+                device, dtype, f"The second model takes {readable_size(need.weights)} on {need.place}."
             )
     need = needs[-1][1]
-    short = f"{readable_size(need.weights)} beside the loaded one, and {readable_size(need.available or 0)} are free"
+    shortage = f"{readable_size(need.weights)} beside the loaded one, and {readable_size(need.available or 0)} are free"
     if method:
-        raise NotCheckedError(f"a second model, stored quantised, needs {short} on {need.place}")
-    return Room("disk", dtype, f"The model that is checked would need {short}: it stays on the disk, which is slow.")
+        raise NotCheckedError(f"a second model, stored quantised, needs {shortage} on {need.place}")
+    return SecondModelPlan(
+        "disk", dtype, f"The second model would need {shortage}: it stays on the disk, which is slow."
+    )
 
 
 def _is_float32(checkpoint: Checkpoint) -> bool:
@@ -95,89 +98,89 @@ def _is_float32(checkpoint: Checkpoint) -> bool:
     return formats == {"F32"}
 
 
-def second_model(loaded: LoadedModel, folder: Path, room: Room) -> tuple[nn.Module, tuple[str, ...]]:
-    """The model in eval mode, and the weights for which transformers found no tensor.
+def load_second_model(loaded: LoadedModel, folder: Path, plan: SecondModelPlan) -> tuple[nn.Module, tuple[str, ...]]:
+    """Load the export in eval mode; also returns the names of weights for which transformers found no tensor.
 
-    Raises ExportError where the files cannot be loaded, and NotCheckedError where they find no room.
+    Raises ExportError if the files cannot be loaded, and NotCheckedError if memory or disk run out.
     """
     is_adapter = (folder / CONFIG_FILE).is_file()
     try:
-        if room.target is None:
-            return _adapted(_with_same_weights(loaded), folder).eval(), ()
-        limits = _limits(loaded) if room.target == SPREAD else None
+        if plan.target is None:
+            return _apply_adapter(_share_weights(loaded), folder).eval(), ()
+        limits = _memory_limits(loaded) if plan.target == SPREAD else None
         source = loaded.source if is_adapter else folder
-        model, not_found, _ = read_model(source, room.target, room.dtype, max_memory=limits)
-        return (_adapted(model, folder) if is_adapter else model).eval(), not_found
+        model, random_weights, _ = read_model(source, plan.target, plan.dtype, max_memory=limits)
+        return (_apply_adapter(model, folder) if is_adapter else model).eval(), random_weights
     except READING_ERRORS as error:
-        raise_if_no_room(error)
+        raise_if_out_of_space(error)
         reason = " ".join(str(error).split())[:300]
         raise ExportError(f"What was written to {folder.name} cannot be loaded: {reason}") from error
 
 
-def base_model(loaded: LoadedModel, room: Room) -> nn.Module:
-    """The untouched model, held as the second one was."""
-    assert room.target is not None
-    model, _, _ = read_model(loaded.source, room.target, room.dtype)
+def load_base_model(loaded: LoadedModel, plan: SecondModelPlan) -> nn.Module:
+    """Load the untouched model into the same place as the second model."""
+    assert plan.target is not None
+    model, _, _ = read_model(loaded.source, plan.target, plan.dtype)
     return model
 
 
-def raise_if_no_room(error: Exception) -> None:
-    """Raise NotCheckedError for an error that says nothing of the files, but that memory or disk ran out."""
+def raise_if_out_of_space(error: Exception) -> None:
+    """Raise NotCheckedError if an error means that memory or disk ran out, not that a file is wrong."""
     if is_out_of_memory(error):
-        raise NotCheckedError("the memory does not hold a second model beside the loaded one") from error
+        raise NotCheckedError("a second model does not fit into memory beside the loaded one") from error
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         raise NotCheckedError("the disk for temporary files is full") from error
 
 
-def _limits(loaded: LoadedModel) -> dict[str, int]:
-    """What was asked for, where so much is still free beside the loaded model."""
+def _memory_limits(loaded: LoadedModel) -> dict[str, int]:
+    """Bytes per device: the limits of the loaded model, or less if less is free now."""
     free = {str(place): n for place, n in budget(None).items()}
-    asked = loaded.placement.max_memory or {}
-    return {place: min(n, asked.get(place, n)) for place, n in free.items()}
+    limits = loaded.placement.max_memory or {}
+    return {place: min(n, limits.get(place, n)) for place, n in free.items()}
 
 
-def _with_same_weights(loaded: LoadedModel) -> PreTrainedModel:
-    """Modules of their own around the loaded model's numbers, wherever these are kept."""
+def _share_weights(loaded: LoadedModel) -> PreTrainedModel:
+    """Copy the modules of the loaded model, but not its weights, whether in memory or on the disk."""
     model = loaded.as_stored
-    kept: dict[int, Any] = {id(part): part for part in offload_maps(model)}
-    kept |= {id(buffer): buffer for buffer in model.buffers()}
-    kept |= {id(weight): nn.Parameter(weight.data, requires_grad=False) for weight in model.parameters()}
-    with loaded.lock:  # while somebody's answer runs, its hooks are on the modules
-        return copy.deepcopy(model, kept)
+    memo: dict[int, Any] = {id(part): part for part in offload_maps(model)}  # deepcopy copies nothing in its memo
+    memo |= {id(buffer): buffer for buffer in model.buffers()}
+    memo |= {id(weight): nn.Parameter(weight.data, requires_grad=False) for weight in model.parameters()}
+    with loaded.lock:  # a running generation has its hooks on the modules
+        return copy.deepcopy(model, memo)
 
 
-def _adapted(model: PreTrainedModel, folder: Path) -> PeftModel:
-    """Base and adapter as PEFT makes one of them."""
+def _apply_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
+    """Combine base and adapter as PEFT does."""
     from peft import PeftConfig, PeftModel, load_peft_weights, set_peft_model_state_dict
 
     if not hasattr(model, "hf_device_map"):
         return PeftModel.from_pretrained(model, folder)
-    # Of a spread model PEFT would write out all shards again, and put the adapter where there is no memory.
+    # For a spread model, from_pretrained would write all shards again and put the adapter where memory is full.
     adapted = PeftModel(model, PeftConfig.from_pretrained(folder, inference_mode=True), low_cpu_mem_usage=True)
     factors = load_peft_weights(folder, device="cpu")
     set_peft_model_state_dict(adapted, factors, low_cpu_mem_usage=True)
-    places = {name.replace(".default.", "."): name for name, _ in adapted.named_parameters() if ".lora_" in name}
-    for name in places.keys() & factors.keys():
+    parameters = {name.replace(".default.", "."): name for name, _ in adapted.named_parameters() if ".lora_" in name}
+    for name in parameters.keys() & factors.keys():
         device = running_device(adapted, name.split(".lora_")[0])
-        set_module_tensor_to_device(adapted, places[name], device, value=factors[name])
-    _bring_in_before(adapted)
+        set_module_tensor_to_device(adapted, parameters[name], device, value=factors[name])
+    _load_before_use(adapted)
     return adapted
 
 
-def _bring_in_before(adapted: PeftModel) -> None:
-    """Have offloaded experts in memory when PEFT adds the change to them, which is before they run."""
+def _load_before_use(adapted: PeftModel) -> None:
+    """Bring offloaded experts into memory before PEFT adds the change to them, which is before they run."""
     from peft.tuners.lora import ParamWrapper
 
     for module in adapted.modules():
         if isinstance(module, ParamWrapper):
-            module.forward = _with_weights(module)
+            module.forward = _with_weights_in_memory(module)
 
 
-def _with_weights(wrapper: Any) -> Any:
+def _with_weights_in_memory(wrapper: Any) -> Any:
     forward, base = wrapper.forward, wrapper.get_base_layer()
 
-    def brought_in(*inputs: Tensor, **options: Any) -> Any:
+    def forward_in_memory(*inputs: Tensor, **options: Any) -> Any:
         with align_module_device(base):
             return forward(*inputs, **options)
 
-    return brought_in
+    return forward_in_memory

@@ -1,7 +1,6 @@
-"""Reload what was written and compare it with the base on disk and with the preview.
+"""Verify an export: reload it with plain transformers and PEFT, and compare it with the base and the preview.
 
-Knows transformers and PEFT as anybody would use them, and the bytes on disk; the loaded model only gives the preview
-to compare with. Everything a `Verification` says was measured on the written files.
+Every figure of a `Verification` is measured on the written files; the loaded model only provides the preview.
 """
 
 from __future__ import annotations
@@ -23,18 +22,26 @@ from s2e_core.values import Edited, Original, Variant, WeightEdit
 
 from .findings import adapter_findings, checkpoint_findings
 from .result import Verification
-from .second_model import READING_ERRORS, NotCheckedError, Room, base_model, check_room, raise_if_no_room, second_model
+from .second_model import (
+    READING_ERRORS,
+    NotCheckedError,
+    SecondModelPlan,
+    check_room,
+    load_base_model,
+    load_second_model,
+    raise_if_out_of_space,
+)
 
 PROMPTS = ("Once upon a time", "How are you today?", "The most important thing about a good answer is")
-PROMPT_TOKENS = 48
-EXACT_TOLERANCE = 1e-4
-"""Share of the largest logit (at least 1) if nothing is rounded: fp32 sums in another order."""
-ROUNDED_TOLERANCE = 0.5
-"""Share of the edit's own effect if weights or activations are rounded: nearer to the preview than to the base."""
-NOISE = 4.0
-"""Steps of the number format a model runs in, at its largest logit: bf16 moved real logits by up to 3.4."""
-ROUTED_PART = 0.9
-"""Share of the positions that must be so near in a mixture of experts: rounding sends some tokens to other experts."""
+_PROMPT_TOKENS = 48
+_EXACT_TOLERANCE = 1e-4
+"""Tolerance without rounding, as a share of the largest logit (at least 1): fp32 adds up in another order."""
+_ROUNDED_TOLERANCE = 0.5
+"""Tolerance with rounding, as a share of the edit's own effect: nearer to the preview than to the base."""
+_NOISE_STEPS = 4.0
+"""Tolerance in steps of the running model's number format at its largest logit: bf16 moved real logits by up to 3.4."""
+_ROUTED_SHARE = 0.9
+"""Share of positions within the tolerance in a mixture of experts: rounding sends some tokens to other experts."""
 
 
 def verify_export(
@@ -45,103 +52,109 @@ def verify_export(
     prompts: Sequence[str] = PROMPTS,
     progress: Progress | None = None,
 ) -> Verification:
-    """Check a written checkpoint, or an adapter where there is an adapter_config.json, against base and preview.
+    """Check an export against base and preview: an adapter if it contains adapter_config.json, else a checkpoint.
 
-    Reads the files in blocks, then runs a second model made by plain transformers (and PEFT); `check_room` says before
-    where, and where there is no room the result says that. `progress` counts tensors and prompts. Raises ExportError
-    where the folder cannot be read or loaded.
+    Reads the files in blocks, then runs a second model made by plain transformers (and PEFT). `check_room` says in
+    advance where that model will run; if it fits nowhere, `not_checked` says why. `progress` counts tensors and
+    prompts. Raises ExportError if the folder cannot be read or loaded.
     """
     check_edit(loaded, edit)
-    whole, loaded, folder = loaded, loaded.in_full(), Path(folder)
+    running, loaded, folder = loaded, loaded.in_full(), Path(folder)
     if (folder / CONFIG_FILE).is_file():
         meter = Meter(len(prompts), progress)
-        found = adapter_findings(loaded, edit, folder)
+        result = adapter_findings(loaded, edit, folder)
     else:
         meter = Meter(len(open_checkpoint(loaded.source).tensors()) + len(prompts), progress)
-        found = checkpoint_findings(loaded, edit, folder, meter)
+        result = checkpoint_findings(loaded, edit, folder, meter)
     try:
-        room = check_room(whole, edit, folder)
-        model, not_found = second_model(whole, folder, room)
-        if found.kind == "adapter":
-            found = _with_taken(found, model)
-        found = replace(found, not_found=not_found, held=room.sentence)
-        found = _with_logits(found, loaded, edit, _Second(model, room, folder), prompts, meter)
-        if not found.passed and found.has_right_tensors and room.target == "disk":
-            _check_disk(loaded, _Second(base_model(whole, room), room, folder), prompts, found.logit_tolerance)
-        return found
+        plan = check_room(running, edit, folder)
+        model, random_weights = load_second_model(running, folder, plan)
+        if result.kind == "adapter":
+            result = _with_peft_tensors(result, model)
+        result = replace(result, random_weights=random_weights, placement=plan.sentence)
+        result = _with_logits(result, loaded, edit, _SecondModel(model, plan, folder), prompts, meter)
+        if not result.passed and result.has_right_tensors and plan.target == "disk":
+            base = _SecondModel(load_base_model(running, plan), plan, folder)
+            _check_disk(loaded, base, prompts, result.logit_tolerance)
+        return result
     except NotCheckedError as error:
-        return replace(found, not_checked=str(error), folder=folder.name)
+        return replace(result, not_checked=str(error), folder=folder.name)
 
 
-def _with_taken(found: Verification, model: nn.Module) -> Verification:
-    """The findings with what PEFT has in memory: it warns of what it lost, and of adapters it made up, but loads."""
+def _with_peft_tensors(result: Verification, model: nn.Module) -> Verification:
+    """The result with the tensors that PEFT lost or invented while loading, about which PEFT only warns."""
     from peft import get_peft_model_state_dict
 
-    taken = get_peft_model_state_dict(model, save_embedding_layers=False)
-    lost = {name for name in found.intended if name not in taken}
-    made_up = taken.keys() - set(found.intended)
+    tensors = get_peft_model_state_dict(model, save_embedding_layers=False)
+    lost = {name for name in result.intended_tensors if name not in tensors}
+    invented = tensors.keys() - set(result.intended_tensors)
     return replace(
-        found,
-        missing=tuple(dict.fromkeys((*found.missing, *sorted(lost)))),
-        unexpected=tuple(sorted({*found.unexpected, *made_up})),
+        result,
+        unedited_tensors=tuple(dict.fromkeys((*result.unedited_tensors, *sorted(lost)))),
+        unexpected_tensors=tuple(sorted({*result.unexpected_tensors, *invented})),
     )
 
 
 @dataclass(frozen=True, eq=False)
-class _Second:
-    """The model made of what was written."""
+class _SecondModel:
+    """The model loaded from the written files."""
 
     model: nn.Module
-    room: Room
+    plan: SecondModelPlan
     folder: Path
 
     @torch.inference_mode()
     def logits(self, ids: Tensor) -> Tensor:
-        """As `preview_logits`."""
+        """Logits in the form that `preview_logits` returns."""
         try:
             logits: Tensor = self.model(input_ids=ids.to(running_device(self.model)), use_cache=False).logits
         except READING_ERRORS as error:
-            raise_if_no_room(error)
+            raise_if_out_of_space(error)
             reason = " ".join(str(error).split())[:300]
-            if self.room.target == "disk":
+            if self.plan.target == "disk":
                 raise NotCheckedError(f"it cannot be run with its weights on the disk ({reason})") from error
             raise ExportError(f"What was written to {self.folder.name} cannot be run: {reason}") from error
         return logits.float().cpu()
 
 
 def _with_logits(
-    found: Verification, loaded: LoadedModel, edit: WeightEdit, second: _Second, prompts: Sequence[str], meter: Meter
+    result: Verification,
+    loaded: LoadedModel,
+    edit: WeightEdit,
+    second: _SecondModel,
+    prompts: Sequence[str],
+    meter: Meter,
 ) -> Verification:
-    """The findings with what the reloaded model computes, against preview and original."""
+    """The result with the logits of the second model compared with preview and original."""
     effect = largest = 0.0
-    gaps: list[Tensor] = []
-    same = positions = 0
+    differences: list[Tensor] = []
+    n_same = n_positions = 0
     for prompt in prompts:
-        ids = torch.tensor([prompt_ids(loaded.tokenizer, prompt)[:PROMPT_TOKENS]])
-        preview, original = _held_logits(loaded, Edited(edit), ids), _held_logits(loaded, Original(), ids)
+        ids = torch.tensor([prompt_ids(loaded.tokenizer, prompt)[:_PROMPT_TOKENS]])
+        preview, original = _full_logits(loaded, Edited(edit), ids), _full_logits(loaded, Original(), ids)
         reloaded = second.logits(ids)
-        gaps.append((reloaded - preview).abs().amax(-1).flatten())
+        differences.append((reloaded - preview).abs().amax(-1).flatten())
         effect, largest = _larger(effect, preview - original), _larger(largest, preview)
-        same += int((reloaded.argmax(-1) == preview.argmax(-1)).sum())
-        positions += ids.numel()
+        n_same += int((reloaded.argmax(-1) == preview.argmax(-1)).sum())
+        n_positions += ids.numel()
         meter.add(1)
-    tolerance = max(EXACT_TOLERANCE * max(1.0, largest), NOISE * torch.finfo(loaded.dtype).eps * largest)
-    part = 1.0
-    if found.number_format != "F32" or loaded.dtype != torch.float32:
-        tolerance = max(tolerance, ROUNDED_TOLERANCE * effect)
-        part = ROUTED_PART if any(site.experts for site in found.spec.sites) else 1.0
+    tolerance = max(_EXACT_TOLERANCE * max(1.0, largest), _NOISE_STEPS * torch.finfo(loaded.dtype).eps * largest)
+    share = 1.0
+    if result.number_format != "F32" or loaded.dtype != torch.float32:
+        tolerance = max(tolerance, _ROUNDED_TOLERANCE * effect)
+        share = _ROUTED_SHARE if any(site.experts for site in result.spec.sites) else 1.0
     return replace(
-        found,
-        logit_difference=float(torch.cat(gaps).quantile(part)),
+        result,
+        logit_difference=float(torch.cat(differences).quantile(share)),
         logit_effect=effect,
         logit_tolerance=tolerance,
-        agreement=same / positions,
-        n_positions=positions,
+        agreement=n_same / n_positions,
+        n_positions=n_positions,
     )
 
 
-def _held_logits(loaded: LoadedModel, variant: Variant, ids: Tensor) -> Tensor:
-    """Of the model that the export was made from; one that runs in fewer bits is in the files, which not all allow."""
+def _full_logits(loaded: LoadedModel, variant: Variant, ids: Tensor) -> Tensor:
+    """Logits of the full-precision model; its weights may be on the disk, from which some models cannot run."""
     try:
         return preview_logits(loaded, variant, ids)
     except READING_ERRORS as error:
@@ -152,17 +165,17 @@ def _held_logits(loaded: LoadedModel, variant: Variant, ids: Tensor) -> Tensor:
         ) from error
 
 
-def _check_disk(loaded: LoadedModel, base: _Second, prompts: Sequence[str], tolerance: float) -> None:
-    """Raise NotCheckedError unless the untouched model computes from the disk what it computes where it is loaded."""
+def _check_disk(loaded: LoadedModel, base: _SecondModel, prompts: Sequence[str], tolerance: float) -> None:
+    """Raise NotCheckedError if the untouched model computes something else with its weights on the disk."""
     for prompt in prompts:
-        ids = torch.tensor([prompt_ids(loaded.tokenizer, prompt)[:PROMPT_TOKENS]])
+        ids = torch.tensor([prompt_ids(loaded.tokenizer, prompt)[:_PROMPT_TOKENS]])
         if not _larger(0.0, base.logits(ids) - preview_logits(loaded, Original(), ids)) <= tolerance:
             raise NotCheckedError(
-                "it finds no room in memory, and with its weights on the disk transformers computes something else, "
-                "also for the untouched model"
+                "it does not fit into memory, and with weights on the disk transformers computes other logits, also "
+                "for the untouched model"
             )
 
 
-def _larger(so_far: float, values: Tensor) -> float:
-    """The largest absolute value seen; NaN stays NaN."""
-    return float(torch.maximum(torch.tensor(so_far), values.abs().max()))
+def _larger(largest: float, values: Tensor) -> float:
+    """The largest absolute value, `largest` included; NaN stays NaN."""
+    return float(torch.maximum(torch.tensor(largest), values.abs().max()))

@@ -1,6 +1,6 @@
-"""The core's numbers for one model held against the plain loops: means, directions, scores, and an edit.
+"""Compare the core's means, directions, scores and an edit of one model with those of the plain loops.
 
-Knows the chain from examples to an edit and the oracle; nothing of any family.
+Knows nothing of model families.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ def assert_plain_loops_agree(
     means, directions, scores = extraction.means, extraction.directions, extraction.scores
     edit = build_edit(extraction, settings)
     for i, expected in enumerate(reference(loaded, contrast.positive, contrast.negative)):
-        close(means.positive[i], expected.positive)
-        close(means.negative[i], expected.negative)
-        close(directions.unit[i] * directions.norm[i], expected.v)
-        close(scores.g[i], expected.g)
-        close(scores.keys[i], torch.stack(expected.keys))
+        assert_close(means.positive[i], expected.positive)
+        assert_close(means.negative[i], expected.negative)
+        assert_close(directions.unit[i] * directions.norm[i], expected.v)
+        assert_close(scores.g[i], expected.g)
+        assert_close(scores.keys[i], torch.stack(expected.keys))
         rho = settings.rho(loaded.spec.sites[i].kind)
         strengths = [elastic_net(g, rho, settings.alpha) for g in expected.g]
-        close(edit.strength[i], strengths)
+        assert_close(edit.strength[i], strengths)
         blocks = [s * torch.outer(unit(expected.v), k) for s, k in zip(strengths, expected.keys, strict=True)]
-        close(torch.outer(edit.left[i], edit.right[i]), torch.cat(blocks, dim=1))
+        assert_close(torch.outer(edit.left[i], edit.right[i]), torch.cat(blocks, dim=1))
 
 
-def close(actual: Tensor, expected: Tensor | list[float]) -> None:
-    wanted = torch.as_tensor(expected).double()
-    assert (actual.double() - wanted).abs().max() <= 1e-5 * wanted.abs().max().clamp_min(1)
+def assert_close(actual: Tensor, expected: Tensor | list[float]) -> None:
+    target = torch.as_tensor(expected).double()
+    assert (actual.double() - target).abs().max() <= 1e-5 * target.abs().max().clamp_min(1)

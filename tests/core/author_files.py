@@ -1,4 +1,4 @@
-"""Files as the authors' code writes them, made from a tiny model by plain loops; and files that mean harm."""
+"""Files in the format of the paper's code, made from a tiny model by plain loops, and malicious files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def module_key(site) -> str:
 
 
 def directions_content(loaded: LoadedModel) -> dict:
-    """{"pre"|"post": {"pos_mean"|"neg_mean"|"direction": {module key: tensor}}}; outputs by the modules themselves."""
+    """{"pre"|"post": {"pos_mean"|"neg_mean"|"direction": {module key: tensor}}}; the modules compute the outputs."""
     means = capture_means(loaded, EXAMPLES)
     content = {part: {"pos_mean": {}, "neg_mean": {}, "direction": {}} for part in ("pre", "post")}
     for i, site in enumerate(loaded.spec.sites):
@@ -38,7 +38,7 @@ def directions_content(loaded: LoadedModel) -> dict:
 
 
 def pack_content(edit: WeightEdit) -> dict:
-    """{"attn": {(layer, head): ...}, "mlp": {(layer, neuron): ...}, "meta": ...} of every component that changes."""
+    """{"attn": {(layer, head): ...}, "mlp": {(layer, neuron): ...}, "meta": ...} for every edited component."""
     content: dict = {"attn": {}, "mlp": {}}
     meta: dict = {"vhat_attn": {}, "vhat_mlp": {}, "rho_attn": -1.0, "rho_mlp": -1.0, "alpha": edit.settings.alpha}
     meta |= {k: v for k in ("rho_attn", "rho_mlp") if (v := getattr(edit.settings, k)) is not None}
@@ -56,7 +56,7 @@ def pack_content(edit: WeightEdit) -> dict:
 
 
 class Evil:
-    """Makes a folder when it is unpickled."""
+    """Creates a folder when it is unpickled."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = str(marker)
@@ -66,7 +66,7 @@ class Evil:
 
 
 def packed(path: Path, zeros: int) -> Path:
-    """The same zip with every entry deflated and one more entry of that many zero bytes."""
+    """Rewrite a zip file with compressed entries and one more entry of `zeros` zero bytes; returns its path."""
     with zipfile.ZipFile(path) as source:
         contents = {info.filename: source.read(info) for info in source.infolist()}
     folder = next(iter(contents)).split("/")[0]
@@ -80,7 +80,7 @@ def packed(path: Path, zeros: int) -> Path:
 
 
 def claiming(path: Path, size: int) -> Path:
-    """The same zip, whose directory claims another size for one of its entries."""
+    """Rewrite a zip file so that its directory claims `size` bytes for one entry; returns its path."""
     data = bytearray(path.read_bytes())
     entry = data.index(b"PK\x01\x02")
     for offset in (20, 24):  # packed and unpacked size

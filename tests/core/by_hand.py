@@ -1,4 +1,4 @@
-"""Answers made the plain way, as an oracle: one row, no cache, the whole text through the model for every token."""
+"""Reference answers from a plain loop: one row, no cache, the whole text through the model for every token."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def answer_by_hand(
     seed: int = 0,
     temperature: float = 0.0,
 ) -> list[int]:
-    """Token ids up to the end of text: argmax of logits / temperature plus Gumbel noise of the seed's own dice."""
-    dice = torch.Generator().manual_seed(seed)
+    """Token ids up to the end of text: the argmax of logits / temperature plus Gumbel noise from the random seed."""
+    generator = torch.Generator().manual_seed(seed)
     ids = list(prompt)
     for _ in range(length):
         logits = preview_logits(loaded, variant, torch.tensor([ids]))[0, -1]
         if temperature:
-            logits = logits / temperature - torch.empty(len(logits)).exponential_(generator=dice).log()
+            logits = logits / temperature - torch.empty(len(logits)).exponential_(generator=generator).log()
         token = int(logits.argmax())
         if token in end_ids(loaded):
             break

@@ -1,4 +1,4 @@
-"""The chain from examples to edit on a tiny model, for tests that need an edit and do not test how it was made."""
+"""The chain from examples to an edit on a tiny model, for tests that only need the edit."""
 
 from dataclasses import dataclass
 

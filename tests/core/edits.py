@@ -1,4 +1,4 @@
-"""What tests of written edits share: models on disk, random edits, and plain oracles of what must come out."""
+"""Shared parts of the tests of exports: models on disk, random edits, and plain reference results."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ IDS = torch.tensor([[1, 40, 77, 12, 99, 5, 23, 61], [1, 9, 8, 7, 6, 5, 4, 3]])
 
 
 def random_edit(loaded: LoadedModel, size: float = 0.5, sites: tuple[int, ...] | None = None) -> WeightEdit:
-    """Every second component of the sites gets a lambda of either sign around `size`; other sites are left alone."""
-    dice = torch.Generator().manual_seed(7)
+    """An edit of every second component of `sites` (default all), with strengths of both signs around `size`."""
+    generator = torch.Generator().manual_seed(7)
     spec = loaded.spec
     left, right, strength = [], [], []
     for i, site in enumerate(spec.sites):
-        keys = normalize(torch.randn(site.n_components, site.width, generator=dice), dim=1)
-        lam = size * (0.5 + torch.rand(site.n_components, generator=dice))
+        keys = normalize(torch.randn(site.n_components, site.width, generator=generator), dim=1)
+        lam = size * (0.5 + torch.rand(site.n_components, generator=generator))
         lam[::2] = 0
         lam[1::4] *= -1
         lam *= sites is None or i in sites
-        left.append(normalize(torch.randn(spec.d_model, generator=dice), dim=0))
+        left.append(normalize(torch.randn(spec.d_model, generator=generator), dim=0))
         right.append((lam.unsqueeze(1) * keys).flatten())
         strength.append(lam)
     provenance = loaded.provenance("mood | test", "c0ffee")
@@ -39,7 +39,7 @@ def random_edit(loaded: LoadedModel, size: float = 0.5, sites: tuple[int, ...] |
 
 
 def merged(loaded: LoadedModel, edit: WeightEdit, dtype: torch.dtype) -> PreTrainedModel:
-    """The base, loaded again from disk in `dtype`, with every changed weight added in fp32 and cast back once."""
+    """The base, reloaded from disk in `dtype`, with every change added in fp32 and rounded once."""
     model = copy.deepcopy(AutoModelForCausalLM.from_pretrained(loaded.source, dtype=dtype)).eval()
     with torch.no_grad():
         for i in edit.edited_sites():
@@ -54,26 +54,26 @@ def merged(loaded: LoadedModel, edit: WeightEdit, dtype: torch.dtype) -> PreTrai
 
 
 def stored_tensors(folder: Path) -> dict[str, Tensor]:
-    """Every tensor of the checkpoint in a folder, by its name on disk."""
+    """Every tensor of the checkpoint in a folder, by name on disk."""
     return {name: tensor for file in sorted(folder.glob("*.safetensors")) for name, tensor in load_file(file).items()}
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    """Path inside the folder -> content."""
+    """The content of every file in a folder, by path inside the folder."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 def folder_of(folder, model_type, dtype, **overrides):
-    """A saved model in one file, or in many shards for "sharded", with the files that surround a published model."""
-    shards = {"max_shard_size": "60KB"} if overrides.pop("sharded", False) else {}
-    saved(tiny_model(model_type, vocab_size=VOCABULARY, **overrides), folder, dtype, **shards)
+    """Save a model, in many shards if `sharded`, with the other files of a published model; returns the folder."""
+    options = {"max_shard_size": "60KB"} if overrides.pop("sharded", False) else {}
+    saved(tiny_model(model_type, vocab_size=VOCABULARY, **overrides), folder, dtype, **options)
     tiny_tokenizer().save_pretrained(folder)
     (folder / "LICENSE").write_text("Do what you like.")
     return folder
 
 
-def without_prefix(folder, dtype=BF16):
-    """GPT-2 as published: saved from the base model, so that names lack `transformer.`"""
+def save_without_prefix(folder, dtype=BF16):
+    """Save GPT-2 as it is published: from the base model, so that names lack `transformer.`; returns the folder."""
     model = tiny_model("gpt2", vocab_size=VOCABULARY).to(dtype)
     model.transformer.save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
@@ -84,22 +84,25 @@ CASES = {
     "llama in shards, bf16": lambda f: folder_of(f, "llama", BF16, sharded=True),
     "llama tied, fp16": lambda f: folder_of(f, "llama", FP16, tie_word_embeddings=True),
     "gpt2 in shards, fp32": lambda f: folder_of(f, "gpt2", FP32, sharded=True),
-    "gpt2 without prefix, bf16": without_prefix,
+    "gpt2 without prefix, bf16": save_without_prefix,
     "gemma2, bf16": lambda f: folder_of(f, "gemma2", BF16),
     "gemma3 with a wrapper, bf16": lambda f: folder_of(f, "gemma3", BF16),
 }
+"""By description, a function that saves a model to a folder and returns the folder."""
 
 
 def plain(folder, **options):
+    """Load a model with plain transformers."""
     return AutoModelForCausalLM.from_pretrained(folder, **options).eval()
 
 
 @torch.inference_mode()
 def logits(model):
+    """The model's logits for `IDS`."""
     return model(input_ids=IDS, use_cache=False).logits
 
 
 def assert_rounded_sum(stored, expected):
-    """Equal after the one rounding; fp32 may differ in the last bit, where the sum is one fused operation."""
+    """Assert that a tensor is the sum, rounded once; in fp32 a fused operation may change the last bit."""
     last_bit = 1e-6 if stored.dtype == FP32 else 0.0
     torch.testing.assert_close(stored, expected.to(stored.dtype), rtol=last_bit, atol=last_bit)

@@ -1,4 +1,4 @@
-"""A model reduced to the matrices at its sites, for tests of the pure formulas."""
+"""A model that is only the matrices at its sites, for tests of the pure formulas."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Inputs = Sequence[Sequence[float]]
 
 @dataclass(frozen=True, eq=False)
 class Matrices:
-    """A `WeightSource` of plain matrices, (d, n_inputs) each."""
+    """A `WeightSource` with one matrix (d, n_inputs) per site."""
 
     spec: ModelSpec
     weights: tuple[Tensor, ...]
@@ -31,14 +31,14 @@ class Matrices:
 
     @classmethod
     def of(cls, weight: Tensor, width: int = 1) -> Matrices:
-        """One site: neurons where the width is 1, else heads."""
+        """One site: of neurons if the width is 1, else of heads."""
         d_model, n_inputs = weight.shape
         site = Site(0, "neurons" if width == 1 else "heads", "only", n_inputs // width, width)
         return cls(ModelSpec("matrices", 1, d_model, (site,)), (weight,))
 
     @classmethod
     def random(cls, seed: int = 0, n_layers: int = 3, d_model: int = 16) -> Matrices:
-        """Layers of 4 heads of width 3 and 10 neurons."""
+        """Layers with 4 heads of width 3 and with 10 neurons."""
         generator = torch.Generator().manual_seed(seed)
         sites, weights = [], []
         for layer in range(n_layers):

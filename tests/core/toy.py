@@ -1,4 +1,4 @@
-"""A behaviour that needs no file: a few prompts on each side, whose scores a tiny random model's answers can have."""
+"""A behaviour without files: a few prompts whose measures also work for the answers of a tiny random model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SPLITS = ("development", "test")
 
 
 def toy_behavior(n_attribute: int = 4, n_utility: int = 3, **changes: Any) -> Behavior:
-    """Half of the rows of each side belong to each split; the attribute is the length, help the utility."""
+    """A behaviour whose attribute is the length and whose utility is help; each split has the given number of rows."""
     attribute = [
         {"prompt": f"Count {'on and ' * (n % 3)}{n}", "kind": "length", "split": split}
         for split in SPLITS

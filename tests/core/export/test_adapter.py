@@ -1,4 +1,4 @@
-"""The edit as a LoRA adapter: PEFT loads it without a warning and computes what the preview computes."""
+"""Tests of the LoRA adapter: PEFT loads it without a warning and computes the same logits as the preview."""
 
 import json
 import shutil
@@ -37,8 +37,8 @@ def loaded(request, tmp_path_factory):
     return load_model(saved_folder(tmp_path_factory.mktemp(request.param), request.param, dtype=dtype), device="cpu")
 
 
-def with_adapter(loaded, folder):
-    """Base and adapter as anybody would load them; a warning of missing or unexpected keys is an error here."""
+def load_with_adapter(loaded, folder):
+    """Base and adapter loaded with plain PEFT; a warning about missing or unexpected keys is an error here."""
     base = AutoModelForCausalLM.from_pretrained(loaded.source, dtype=torch.float32)
     return PeftModel.from_pretrained(base, folder).eval()
 
@@ -50,7 +50,7 @@ def logits(model):
 
 def test_peft_computes_the_preview(loaded, tmp_path):
     edit = random_edit(loaded)
-    model = with_adapter(loaded, export_adapter(loaded, edit, tmp_path))
+    model = load_with_adapter(loaded, export_adapter(loaded, edit, tmp_path))
     preview, original = preview_logits(loaded, Edited(edit), IDS), preview_logits(loaded, Original(), IDS)
     torch.testing.assert_close(logits(model), preview, atol=1e-4, rtol=0)
     assert not torch.allclose(original, preview, atol=1e-2)
@@ -60,7 +60,7 @@ def test_peft_computes_the_preview(loaded, tmp_path):
 
 def test_merging_the_adapter_gives_the_edited_weights(loaded, tmp_path):
     edit = random_edit(loaded)
-    model = with_adapter(loaded, export_adapter(loaded, edit, tmp_path)).merge_and_unload()
+    model = load_with_adapter(loaded, export_adapter(loaded, edit, tmp_path)).merge_and_unload()
     expected = merged(loaded, edit, torch.float32).state_dict()
     for name, tensor in model.state_dict().items():
         torch.testing.assert_close(tensor, expected[name], atol=1e-6, rtol=1e-6)
@@ -69,10 +69,11 @@ def test_merging_the_adapter_gives_the_edited_weights(loaded, tmp_path):
 def test_peft_takes_over_every_factor_and_nothing_else(loaded, tmp_path):
     edit = random_edit(loaded, sites=(0, 3, 4))
     folder = export_adapter(loaded, edit, tmp_path)
-    taken = get_peft_model_state_dict(with_adapter(loaded, folder), save_embedding_layers=False)
-    written = load_file(folder / WEIGHTS_FILE)
-    assert taken.keys() == written.keys() and len(written) == 6
-    assert all(torch.equal(taken[name], tensor) and tensor.dtype == torch.float32 for name, tensor in written.items())
+    peft_tensors = get_peft_model_state_dict(load_with_adapter(loaded, folder), save_embedding_layers=False)
+    factors = load_file(folder / WEIGHTS_FILE)
+    assert peft_tensors.keys() == factors.keys() and len(factors) == 6
+    assert all(torch.equal(peft_tensors[name], factor) for name, factor in factors.items())
+    assert all(factor.dtype == torch.float32 for factor in factors.values())
 
 
 def test_only_edited_modules_are_named_by_their_full_path(loaded, tmp_path):
@@ -83,8 +84,8 @@ def test_only_edited_modules_are_named_by_their_full_path(loaded, tmp_path):
     assert config["base_model_name_or_path"] == f"path/to/{loaded.model_id}"
 
 
-def test_the_name_of_a_folder_is_not_taken_for_a_model_of_the_hub(llama, tmp_path):
-    """A folder may be called gpt2 and hold anything; what is found under that name on the Hub is another model."""
+def test_the_name_of_a_folder_is_not_mistaken_for_a_model_of_the_hub(llama, tmp_path):
+    """A folder may be called gpt2 and contain any model; the Hub model of that name is another one."""
     base = replace(llama, model_id="gpt2")
     out = export_adapter(base, random_edit(base), tmp_path / "out")
     for load in (AutoPeftModelForCausalLM.from_pretrained, AutoModelForCausalLM.from_pretrained):
@@ -94,7 +95,7 @@ def test_the_name_of_a_folder_is_not_taken_for_a_model_of_the_hub(llama, tmp_pat
 
 def test_half_the_scale_is_half_the_edit(llama, tmp_path):
     edit = random_edit(llama)
-    model = with_adapter(llama, export_adapter(llama, edit, tmp_path))
+    model = load_with_adapter(llama, export_adapter(llama, edit, tmp_path))
     for module in model.modules():
         if hasattr(module, "set_scale"):
             module.set_scale("default", 0.5)
@@ -127,19 +128,19 @@ def test_the_size_is_known_and_the_bytes_are_the_same_every_time(loaded, tmp_pat
     edit = random_edit(loaded)
     first, second = (files_of(export_adapter(loaded, edit, tmp_path / name)) for name in ("a", "b"))
     assert first == second
-    written = sum(len(content) for content in first.values())
-    monkeypatch.setitem(sys.modules, "peft", None)  # the page shows the size before anybody waits for that import
-    assert abs(written - export_size(loaded, edit, "adapter")) <= 0.01 * written
+    size = sum(len(content) for content in first.values())
+    monkeypatch.setitem(sys.modules, "peft", None)  # the page shows the size without waiting for this import
+    assert abs(size - export_size(loaded, edit, "adapter")) <= 0.01 * size
 
 
 @pytest.mark.parametrize("family", ["qwen2_moe", "deepseek_v2"])
-def test_the_size_is_known_where_peft_takes_modules_for_parameters(family, tmp_path):
+def test_the_size_is_known_if_peft_needs_modules_as_parameters(family, tmp_path):
     loaded = load_model(saved_folder(tmp_path / "model", family), device="cpu")
     edit = random_edit(loaded)
     files = files_of(export_adapter(loaded, edit, tmp_path / "out"))
     assert json.loads(files[CONFIG_FILE])["target_parameters"]
-    written = sum(len(content) for content in files.values())
-    assert abs(written - export_size(loaded, edit, "adapter")) <= 0.01 * written
+    size = sum(len(content) for content in files.values())
+    assert abs(size - export_size(loaded, edit, "adapter")) <= 0.01 * size
 
 
 def test_a_weight_that_several_layers_share_goes_into_a_checkpoint_and_not_into_an_adapter(tmp_path):
@@ -147,12 +148,12 @@ def test_a_weight_that_several_layers_share_goes_into_a_checkpoint_and_not_into_
     edit = random_edit(loaded)
     with pytest.raises(ExportError, match=r"shared_transf\.self_attn\.o_proj.*later layers use.*checkpoint instead"):
         export_adapter(loaded, edit, tmp_path / "out")
-    found = verify_export(loaded, edit, export_checkpoint(loaded, edit, tmp_path / "out"))
-    assert found.passed and found.logit_difference < 1e-4 < 1e-2 < found.logit_effect
+    result = verify_export(loaded, edit, export_checkpoint(loaded, edit, tmp_path / "out"))
+    assert result.passed and result.logit_difference < 1e-4 < 1e-2 < result.logit_effect
 
 
 def test_edits_that_change_nothing_or_belong_elsewhere_are_refused(llama, gpt2, tmp_path):
-    with pytest.raises(ExportError, match="nothing would change"):
+    with pytest.raises(ExportError, match="The edit is empty"):
         export_adapter(llama, random_edit(llama, size=0.0), tmp_path / "out")
     with pytest.raises(ExportError, match=f"{gpt2.model_id}.*{llama.model_id}"):
         export_adapter(llama, random_edit(gpt2), tmp_path / "out")

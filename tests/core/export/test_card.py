@@ -1,4 +1,4 @@
-"""The card beside an export: what was changed, from which base, under which licence."""
+"""Tests of the model card: what was changed, from which base, under which licence, and how to load it."""
 
 import re
 import shutil
@@ -25,7 +25,7 @@ from tests.hub_server import Repository, running_hub, use_hub
 
 @pytest.fixture
 def model_folder(llama, tmp_path):
-    """A copy of the tiny model's folder that a test may change before it is loaded."""
+    """A copy of the tiny model's folder that a test may change before loading it."""
     return shutil.copytree(llama.source, tmp_path / "model")
 
 
@@ -42,8 +42,8 @@ def test_the_card_says_what_was_changed_and_keeps_the_licence_and_the_base_card(
     heads, neurons = edit.count("heads"), edit.count("neurons")
     assert f"{heads} of 12 attention heads and {neurons} of 288 MLP neurons" in text
     assert "2 of 3 layers (0, 2, counted from 0)" in text
-    for said in ("owner/base at revision abc123", loaded.fingerprint, "c0ffee", "2602.09870", "from_pretrained"):
-        assert said in text
+    for detail in ("owner/base at revision abc123", loaded.fingerprint, "c0ffee", "2602.09870", "from_pretrained"):
+        assert detail in text
     assert "mood / test" in text  # a bar would break the table
     assert (out / "README_base.md").read_text() == card
 
@@ -54,7 +54,7 @@ def test_a_folder_is_no_base_model_of_the_hub(llama, tmp_path):
     assert llama.model_id in (tmp_path / "out" / "README.md").read_text()
 
 
-def test_the_relative_size_on_the_card_is_that_of_the_changed_matrices(llama, tmp_path):
+def test_the_size_on_the_card_is_the_change_of_the_edited_matrices(llama, tmp_path):
     edit = random_edit(llama, sites=(0,))
     before, after = llama.weight(0), merged(llama, edit, FP32).get_submodule(llama.spec.sites[0].name).weight.detach()
     ratio = float((after - before).norm() / before.norm())
@@ -69,7 +69,7 @@ def test_a_base_card_without_readable_front_matter_is_no_obstacle(model_folder, 
     assert "license" not in metadata_load(out / "README.md")
 
 
-def test_the_recipe_lies_beside_the_weights_where_nothing_takes_it_for_weights(llama, tmp_path):
+def test_the_recipe_is_in_a_folder_where_no_program_mistakes_it_for_weights(llama, tmp_path):
     edit = random_edit(llama)
     out = export_checkpoint(llama, edit, tmp_path)
     assert all(
@@ -78,8 +78,8 @@ def test_the_recipe_lies_beside_the_weights_where_nothing_takes_it_for_weights(l
     assert [path.name for path in out.glob("*.safetensors")] == ["model.safetensors"]
 
 
-def shown_code(folder):
-    """The lines of Python on the card of an export, as somebody copies them, with the folder's path filled in."""
+def code_on_card(folder):
+    """The Python code on the card of an export, with the folder's path filled in."""
     (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), flags=re.DOTALL)
     assert code.count('"path/to/this/folder"') >= 1
     return code.replace("path/to/this/folder", str(folder))
@@ -89,11 +89,11 @@ def shown_code(folder):
 @pytest.mark.parametrize("export", [export_checkpoint, export_adapter])
 def test_the_lines_on_the_card_load_what_the_preview_showed(tmp_path, family, export):
     loaded = load_model(saved_folder(tmp_path / "model", family), device="cpu")
-    edit, ran = random_edit(loaded), {}
-    code = shown_code(export(loaded, edit, tmp_path / "out"))
-    exec(code.replace(f"path/to/{loaded.model_id}", str(loaded.source)), ran)
-    torch.testing.assert_close(logits(ran["model"]), preview_logits(loaded, Edited(edit), IDS), atol=1e-4, rtol=0)
-    assert ran["tokenizer"]("Hello")["input_ids"] == loaded.tokenizer("Hello")["input_ids"]
+    edit, variables = random_edit(loaded), {}
+    code = code_on_card(export(loaded, edit, tmp_path / "out"))
+    exec(code.replace(f"path/to/{loaded.model_id}", str(loaded.source)), variables)
+    torch.testing.assert_close(logits(variables["model"]), preview_logits(loaded, Edited(edit), IDS), atol=1e-4, rtol=0)
+    assert variables["tokenizer"]("Hello")["input_ids"] == loaded.tokenizer("Hello")["input_ids"]
 
 
 def test_the_lines_on_the_card_of_an_adapter_find_a_base_on_the_hub_word_for_word(llama, tmp_path, monkeypatch):
@@ -101,10 +101,12 @@ def test_the_lines_on_the_card_of_an_adapter_find_a_base_on_the_hub_word_for_wor
         hub.repositories = {"owner/base": Repository.of(llama.source)}
         use_hub(monkeypatch, hub.address, tmp_path / "cache")
         loaded = load_model("owner/base", device="cpu")
-        edit, ran = random_edit(loaded), {}
-        exec(shown_code(export_adapter(loaded, edit, tmp_path / "out")), ran)
-        assert loaded.revision and ran["model"].peft_config["default"].base_model_name_or_path == "owner/base"
-        torch.testing.assert_close(logits(ran["model"]), preview_logits(loaded, Edited(edit), IDS), atol=1e-4, rtol=0)
+        edit, variables = random_edit(loaded), {}
+        exec(code_on_card(export_adapter(loaded, edit, tmp_path / "out")), variables)
+        assert loaded.revision and variables["model"].peft_config["default"].base_model_name_or_path == "owner/base"
+        torch.testing.assert_close(
+            logits(variables["model"]), preview_logits(loaded, Edited(edit), IDS), atol=1e-4, rtol=0
+        )
 
 
 def test_layers_are_written_as_ranges():

@@ -1,4 +1,4 @@
-"""The streamed checkpoint: only the intended bytes change, and plain transformers loads what the preview showed."""
+"""Tests of the exported checkpoint: only the intended bytes change, and transformers loads what the preview showed."""
 
 import json
 
@@ -39,22 +39,25 @@ from tests.core.edits import (
     stored_tensors,
 )
 
-OURS = {"README.md", RECIPE_FILE}
+OWN_FILES = {"README.md", RECIPE_FILE}
+"""Files that an export adds."""
 
 
 def header_of(path):
+    """The length and the JSON header of a safetensors file, as bytes."""
     content = path.read_bytes()
     return content[: 8 + int.from_bytes(content[:8], "little")]
 
 
-def test_only_the_edited_tensors_change_and_they_hold_the_rounded_sum(loaded, tmp_path):
+def test_only_the_edited_tensors_change_and_they_contain_the_rounded_sum(loaded, tmp_path):
     edit = random_edit(loaded, sites=(0, 3))
-    located = {at.tensor.name: i for i, (at,) in dict(locate(open_checkpoint(loaded.source), loaded, (0, 3))).items()}
+    pieces = dict(locate(open_checkpoint(loaded.source), loaded, (0, 3)))
+    sites = {piece.tensor.name: i for i, (piece,) in pieces.items()}
     out = export_checkpoint(loaded, edit, tmp_path / "out")
     before, after = stored_tensors(loaded.source), stored_tensors(out)
     changed = {name for name in before if not torch.equal(before[name], after[name])}
-    assert before.keys() == after.keys() and changed == located.keys() and len(changed) == 2
-    for name, i in located.items():
+    assert before.keys() == after.keys() and changed == sites.keys() and len(changed) == 2
+    for name, i in sites.items():
         change = edit.left[i].unsqueeze(1) * edit.right[i].unsqueeze(0)
         change = change.T if loaded.spec.sites[i].transposed else change
         assert_rounded_sum(after[name], before[name].float() + change)
@@ -63,7 +66,7 @@ def test_only_the_edited_tensors_change_and_they_hold_the_rounded_sum(loaded, tm
 def test_headers_shards_and_all_other_files_are_the_same_bytes(loaded, tmp_path):
     out = export_checkpoint(loaded, random_edit(loaded), tmp_path / "out")
     before, after = files_of(loaded.source), files_of(out)
-    assert after.keys() == before.keys() | OURS
+    assert after.keys() == before.keys() | OWN_FILES
     for name in before:
         if name.endswith(".safetensors"):
             assert header_of(out / name) == header_of(loaded.source / name)
@@ -83,7 +86,7 @@ def test_plain_transformers_loads_exactly_the_model_edited_in_memory(loaded, tmp
     assert AutoTokenizer.from_pretrained(out).get_vocab() == loaded.tokenizer.get_vocab()
 
 
-def test_float32_holds_the_preview_exactly(loaded, tmp_path):
+def test_float32_contains_the_preview_exactly(loaded, tmp_path):
     edit = random_edit(loaded)
     out = export_checkpoint(loaded, edit, tmp_path / "out", dtype="float32")
     reloaded = plain(out)
@@ -96,12 +99,12 @@ def test_float32_holds_the_preview_exactly(loaded, tmp_path):
 
 def test_float32_changes_no_value_that_is_not_edited(loaded, tmp_path):
     edit = random_edit(loaded, sites=(1,))
-    ((at,),) = dict(locate(open_checkpoint(loaded.source), loaded, (1,))).values()
+    ((piece,),) = dict(locate(open_checkpoint(loaded.source), loaded, (1,))).values()
     out = export_checkpoint(loaded, edit, tmp_path / "out", dtype="float32")
     before, after = stored_tensors(loaded.source), stored_tensors(out)
     assert before.keys() == after.keys()
     same = {name for name in before if torch.equal(before[name].float(), after[name])}
-    assert same == before.keys() - {at.tensor.name}
+    assert same == before.keys() - {piece.tensor.name}
 
 
 def final_texts(loaded, variants, temperature):
@@ -115,7 +118,7 @@ def test_float32_text_is_the_previews_text(loaded, tmp_path):
     for temperature in (0.0, 1.0):
         preview, original = final_texts(loaded, [Edited(edit), Original()], temperature)
         assert final_texts(exported, [Original()], temperature) == (preview,)
-    assert original != preview  # where the dice decide; greedy, some random models repeat one token whatever happens
+    assert original != preview  # at temperature 1; with greedy decoding some random models repeat one token in any case
 
 
 def test_float32_says_so_in_config_and_index(tmp_path):
@@ -157,7 +160,7 @@ def test_the_loaded_model_is_never_written(loaded, tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["stored", "float32"])
-def test_modes_are_kept_and_a_read_only_source_is_no_obstacle(model_folder, tmp_path, dtype):
+def test_file_modes_stay_and_a_read_only_source_is_no_obstacle(model_folder, tmp_path, dtype):
     for path in model_folder.iterdir():
         path.chmod(0o444)
     (model_folder / "config.json").chmod(0o640)
@@ -208,8 +211,8 @@ def test_an_export_can_be_edited_and_exported_again(llama, tmp_path):
 def test_the_size_is_known_before_writing(loaded, tmp_path, dtype, format):
     edit = random_edit(loaded)
     expected = export_size(loaded, edit, format)
-    written = sum(len(content) for content in files_of(export_checkpoint(loaded, edit, tmp_path, dtype=dtype)).values())
-    assert abs(written - expected) <= 0.01 * written
+    size = sum(len(content) for content in files_of(export_checkpoint(loaded, edit, tmp_path, dtype=dtype)).values())
+    assert abs(size - expected) <= 0.01 * size
 
 
 def test_the_size_of_a_recipe_is_exact(llama, tmp_path):
@@ -228,12 +231,12 @@ def test_sizes_are_readable():
 
 
 def test_progress_counts_bytes_up_to_the_total(llama, tmp_path):
-    seen = []
-    export_checkpoint(llama, random_edit(llama), tmp_path / "out", progress=lambda *now: seen.append(now))
-    assert len({total for _, total in seen}) == 1
-    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
-    written = sum(len(content) for content in files_of(tmp_path / "out").values())
-    assert seen[-1][0] == seen[-1][1] and 0 <= written - seen[-1][1] < 8  # the edit's size on the card
+    ticks = []
+    export_checkpoint(llama, random_edit(llama), tmp_path / "out", progress=lambda *tick: ticks.append(tick))
+    assert len({total for _, total in ticks}) == 1
+    assert [done for done, _ in ticks] == sorted(done for done, _ in ticks)
+    size = sum(len(content) for content in files_of(tmp_path / "out").values())
+    assert ticks[-1][0] == ticks[-1][1] and 0 <= size - ticks[-1][1] < 8  # the digits of the edit's size on the card
 
 
 @pytest.mark.parametrize("export", [export_checkpoint, export_adapter])

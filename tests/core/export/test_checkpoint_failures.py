@@ -1,5 +1,7 @@
-"""What happens to an export from outside: a disk that fills up, a process that is killed, a target that cannot be
-written, a source that goes or changes underneath. One sentence each, and nothing half-made under the final name."""
+"""Tests of exports that fail from outside: a full disk, a killed process, a read-only target, a changing source.
+
+Each gets one message, and nothing incomplete appears under the final name.
+"""
 
 from __future__ import annotations
 
@@ -25,19 +27,20 @@ PATIENCE_SECONDS = 60.0
 
 
 @pytest.fixture
-def sharded(tmp_path: Path) -> LoadedModel:
+def sharded_model(tmp_path: Path) -> LoadedModel:
     return load_model(folder_of(tmp_path / "model", "llama", FP32, sharded=True), device="cpu")
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
+def exports(tmp_path: Path) -> Path:
+    """An empty folder to export into."""
     (tmp_path / "exports").mkdir()
     return tmp_path / "exports"
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 4 MB of its own, where this system lets us have one."""
+    """A separate disk of 4 MB; the test is skipped if this system does not allow one."""
     with mounted(tmp_path / "disk", "size=4m") as disk:
         yield disk
 
@@ -54,8 +57,8 @@ def mounted(disk: Path, options: str) -> Iterator[Path]:
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def refused(export: Callable[..., Path], loaded: LoadedModel, target: Path, **options: object) -> str:
-    """The sentence of an export that fails; it names no folder above, and nothing was left beside the target."""
+def export_refused(export: Callable[..., Path], loaded: LoadedModel, target: Path, **options: object) -> str:
+    """The message of an export that fails; it contains no path, and nothing is left beside the target."""
     before = set(target.parent.iterdir())
     with pytest.raises(ExportError) as error:
         export(loaded, random_edit(loaded), target, **options)
@@ -74,8 +77,8 @@ def test_a_disk_that_others_fill_up_meanwhile_is_a_sentence_and_leaves_nothing(l
         if not (small_disk / "filler").exists():
             (small_disk / "filler").write_bytes(bytes(shutil.disk_usage(small_disk).free - 4096))
 
-    said = refused(export_checkpoint, llama, small_disk / "out", progress=fill)
-    assert "is full" in said and "make room" in said
+    message = export_refused(export_checkpoint, llama, small_disk / "out", progress=fill)
+    assert "is full" in message and "make room" in message
     (small_disk / "filler").unlink()
     assert export_checkpoint(llama, random_edit(llama), small_disk / "out").is_dir()
 
@@ -83,19 +86,21 @@ def test_a_disk_that_others_fill_up_meanwhile_is_a_sentence_and_leaves_nothing(l
 def test_a_disk_that_is_too_small_is_said_before_the_first_byte(llama, small_disk):
     (small_disk / "filler").write_bytes(bytes(shutil.disk_usage(small_disk).free - 4096))
     ticks: list[int] = []
-    said = refused(export_checkpoint, llama, small_disk / "out", progress=lambda done, total: ticks.append(done))
-    assert "make room" in said and not ticks
+    message = export_refused(
+        export_checkpoint, llama, small_disk / "out", progress=lambda done, total: ticks.append(done)
+    )
+    assert "make room" in message and not ticks
 
 
 @pytest.mark.parametrize("export", [export_checkpoint, export_adapter])
 def test_a_target_that_cannot_be_written_is_a_sentence(llama, tmp_path, export):
     if os.geteuid():
         (tmp_path / "mine").mkdir(mode=0o500)
-        said = refused(export, llama, tmp_path / "mine" / "out")
-    else:  # nothing but the disk itself refuses root
+        message = export_refused(export, llama, tmp_path / "mine" / "out")
+    else:  # only a read-only disk refuses root
         with mounted(tmp_path / "disk", "size=4m,ro") as disk:
-            said = refused(export, llama, disk / "out")
-    assert said.startswith("out could not be written") and "may write to" in said
+            message = export_refused(export, llama, disk / "out")
+    assert message.startswith("out could not be written") and "may write to" in message
 
 
 @pytest.mark.parametrize("size", [0, 1, 999, 1000, 1001, 2500])
@@ -137,10 +142,10 @@ export_checkpoint(loaded, load_edit(recipe, base=loaded), target, progress=wait)
 
 
 @pytest.fixture
-def running(sharded: LoadedModel, place: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """An export into place / "out" that stands still in another process, in the middle of its bytes."""
-    recipe = save_edit(random_edit(sharded), tmp_path / "recipe.safetensors")
-    command = [sys.executable, "-c", KILLED_IN_THE_MIDDLE, str(sharded.source), str(recipe), str(place / "out")]
+def running_export(sharded_model: LoadedModel, exports: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """An export into exports / "out" in another process, which waits in the middle of its bytes."""
+    recipe = save_edit(random_edit(sharded_model), tmp_path / "recipe.safetensors")
+    command = [sys.executable, "-c", KILLED_IN_THE_MIDDLE, str(sharded_model.source), str(recipe), str(exports / "out")]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stdout.readline() == "in the middle\n"
@@ -149,40 +154,42 @@ def running(sharded: LoadedModel, place: Path, tmp_path: Path) -> Iterator[subpr
 
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_export_leaves_no_folder_of_its_name_and_the_next_one_cleans_up(running, sharded, place, ending):
-    running.send_signal(ending)
-    running.wait(PATIENCE_SECONDS)
-    (left,) = place.iterdir()
-    assert LEFTOVER.fullmatch(left.name) and left.name.startswith(".out.") and files_of(left)
-    edit = random_edit(sharded)
-    export_checkpoint(sharded, edit, place / "another")
-    assert {path.name for path in place.iterdir()} == {"another"}
-    export_checkpoint(sharded, edit, place / "out")
-    assert files_of(place / "out") == files_of(place / "another")
+def test_a_killed_export_leaves_no_folder_of_its_name_and_the_next_one_cleans_up(
+    running_export, sharded_model, exports, ending
+):
+    running_export.send_signal(ending)
+    running_export.wait(PATIENCE_SECONDS)
+    (leftover,) = exports.iterdir()
+    assert LEFTOVER.fullmatch(leftover.name) and leftover.name.startswith(".out.") and files_of(leftover)
+    edit = random_edit(sharded_model)
+    export_checkpoint(sharded_model, edit, exports / "another")
+    assert {path.name for path in exports.iterdir()} == {"another"}
+    export_checkpoint(sharded_model, edit, exports / "out")
+    assert files_of(exports / "out") == files_of(exports / "another")
 
 
-def test_an_export_that_still_runs_is_not_taken_for_a_leftover(running, sharded, place):
-    (unfinished,) = place.iterdir()
-    before = set(files_of(unfinished))  # by name: the thread that copies beside the one that stands still goes on
-    export_checkpoint(sharded, random_edit(sharded), place / "another")
-    assert before and running.poll() is None and set(files_of(unfinished)) >= before
+def test_an_export_that_still_runs_is_not_mistaken_for_a_leftover(running_export, sharded_model, exports):
+    (unfinished,) = exports.iterdir()
+    before = set(files_of(unfinished))  # by name: the copying thread continues while the other one waits
+    export_checkpoint(sharded_model, random_edit(sharded_model), exports / "another")
+    assert before and running_export.poll() is None and set(files_of(unfinished)) >= before
 
 
-def test_only_leftovers_of_exports_are_removed(place):
-    kept = {".git", ".out.12345678.part", "out.0a1b2c3d.unfinished-export", ".out.0a1b2c3d.unfinished-export.txt"}
-    for name in (*kept, ".out.0a1b2c3d.unfinished-export", ".young.0a1b2c3d.unfinished-export"):
-        (place / name).mkdir()
-    (place / ".out.0a1b2c3d.unfinished-export" / "model.safetensors").write_bytes(b"half")
-    (place / ".file.0a1b2c3d.unfinished-export").write_bytes(b"not a folder")
-    (place / ".link.0a1b2c3d.unfinished-export").symlink_to(place / ".git")
-    with staged(place / "out", 0):
+def test_only_leftovers_of_exports_are_removed(exports):
+    similar = {".git", ".out.12345678.part", "out.0a1b2c3d.unfinished-export", ".out.0a1b2c3d.unfinished-export.txt"}
+    for name in (*similar, ".out.0a1b2c3d.unfinished-export", ".young.0a1b2c3d.unfinished-export"):
+        (exports / name).mkdir()
+    (exports / ".out.0a1b2c3d.unfinished-export" / "model.safetensors").write_bytes(b"half")
+    (exports / ".file.0a1b2c3d.unfinished-export").write_bytes(b"not a folder")
+    (exports / ".link.0a1b2c3d.unfinished-export").symlink_to(exports / ".git")
+    with staged(exports / "out", 0):
         pass
     others = {".young.0a1b2c3d.unfinished-export", ".file.0a1b2c3d.unfinished-export"}
-    assert {path.name for path in place.iterdir()} == kept | others | {".link.0a1b2c3d.unfinished-export", "out"}
-    os.utime(place / ".young.0a1b2c3d.unfinished-export", (0, time.time() - 3600))
-    with staged(place / "again", 0):
+    assert {path.name for path in exports.iterdir()} == similar | others | {".link.0a1b2c3d.unfinished-export", "out"}
+    os.utime(exports / ".young.0a1b2c3d.unfinished-export", (0, time.time() - 3600))
+    with staged(exports / "again", 0):
         pass
-    assert not (place / ".young.0a1b2c3d.unfinished-export").exists()
+    assert not (exports / ".young.0a1b2c3d.unfinished-export").exists()
 
 
 # ---- the source -----------------------------------------------------------------------------------------------------
@@ -211,7 +218,7 @@ def replace_by_a_copy(path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", ["stored", "float32"])
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (lambda folder: last_shard(folder).unlink(), "cannot be read|vanished"),
         (lambda folder: first_shard(folder).unlink(), "vanished|not complete"),
@@ -224,25 +231,25 @@ def replace_by_a_copy(path: Path) -> None:
         (shutil.rmtree, "cannot be read|vanished"),
     ],
 )
-def test_a_source_that_goes_or_changes_in_the_middle_is_a_sentence(tmp_path, place, dtype, spoil, said):
-    """The process that spoils it has a model of fp32 that does not lie mapped in the spoiled file."""
+def test_a_source_that_goes_or_changes_in_the_middle_is_a_sentence(tmp_path, exports, dtype, spoil, message):
+    """The parameters are copied first: those of a loaded fp32 model are mapped from the files that the test spoils."""
     loaded = load_model(folder_of(tmp_path / "model", "llama", FP32, sharded=True), device="cpu")
     for parameter in loaded.model.parameters():
         parameter.data = parameter.data.clone()
-    spoiled: list[int] = []
+    spoiled_at: list[int] = []
 
     def meanwhile(done: int, total: int) -> None:
-        if not spoiled and done > total // 4:
-            spoiled.append(done)
+        if not spoiled_at and done > total // 4:
+            spoiled_at.append(done)
             spoil(loaded.source)
 
     edit = random_edit(loaded)
-    with pytest.raises(ExportError, match=said) as error:
-        export_checkpoint(loaded, edit, place / "out", dtype=dtype, progress=meanwhile)
-    assert spoiled and not list(place.iterdir())
+    with pytest.raises(ExportError, match=message) as error:
+        export_checkpoint(loaded, edit, exports / "out", dtype=dtype, progress=meanwhile)
+    assert spoiled_at and not list(exports.iterdir())
     assert str(tmp_path) not in str(error.value) and str(error.value).endswith(".")
 
 
-def test_an_untouched_source_passes_where_a_changed_one_is_refused(sharded, place):
-    export_checkpoint(sharded, random_edit(sharded), place / "out", progress=lambda done, total: None)
-    assert (place / "out" / "config.json").is_file()
+def test_an_untouched_source_passes_where_a_changed_one_is_refused(sharded_model, exports):
+    export_checkpoint(sharded_model, random_edit(sharded_model), exports / "out", progress=lambda done, total: None)
+    assert (exports / "out" / "config.json").is_file()

@@ -1,4 +1,4 @@
-"""Exports that cannot be made: one sentence each, and nothing left behind."""
+"""Tests of exports that are refused: each gets one message and leaves nothing behind."""
 
 import os
 import pickle
@@ -27,42 +27,42 @@ from tests.core.edits import (
 
 @pytest.fixture
 def model_folder(llama, tmp_path):
-    """A copy of the tiny model's folder that a test may change before it is loaded."""
+    """A copy of the tiny model's folder that a test may change before loading it."""
     return shutil.copytree(llama.source, tmp_path / "model")
 
 
-def refused(loaded, edit, tmp_path, said, **options):
-    """The export fails with a sentence that names no folder above the model's, and leaves no file anywhere."""
+def export_refused(loaded, edit, tmp_path, message, **options):
+    """The export fails with a message without the path of a folder, and leaves no file."""
     (tmp_path / "exports").mkdir(exist_ok=True)
-    with pytest.raises(ExportError, match=said) as error:
+    with pytest.raises(ExportError, match=message) as error:
         export_checkpoint(loaded, edit, tmp_path / "exports" / "out", **options)
     assert not list((tmp_path / "exports").iterdir())
     assert str(tmp_path) not in str(error.value) and str(error.value).endswith(".")
 
 
 def test_an_empty_edit_is_refused(llama, tmp_path):
-    refused(llama, random_edit(llama, size=0.0), tmp_path, "nothing would change")
+    export_refused(llama, random_edit(llama, size=0.0), tmp_path, "The edit is empty")
 
 
 def test_an_edit_of_another_model_is_refused_with_both_names(llama, gpt2, tmp_path):
-    refused(llama, random_edit(gpt2), tmp_path, f"{gpt2.model_id}.*{llama.model_id}")
+    export_refused(llama, random_edit(gpt2), tmp_path, f"{gpt2.model_id}.*{llama.model_id}")
 
 
 def test_an_edit_with_nan_is_refused(llama, tmp_path):
     edit = random_edit(llama)
     edit.right[0][1] = float("nan")
-    refused(llama, edit, tmp_path, "not finite")
+    export_refused(llama, edit, tmp_path, "not finite")
 
 
 def test_an_edit_that_rounds_away_completely_is_refused(tmp_path):
     loaded = load_model(folder_of(tmp_path / "model", "llama", BF16), device="cpu")
-    refused(loaded, random_edit(loaded, size=1e-7), tmp_path, "too small for the stored number format")
+    export_refused(loaded, random_edit(loaded, size=1e-7), tmp_path, "too small for the stored number format")
     export_checkpoint(loaded, random_edit(loaded, size=1e-7), tmp_path / "fine", dtype="float32")
 
 
 def test_an_edit_beyond_the_range_of_fp16_is_refused(tmp_path):
     loaded = load_model(folder_of(tmp_path / "model", "llama", FP16), device="cpu")
-    refused(loaded, random_edit(loaded, size=1e6), tmp_path, "not finite numbers in its format")
+    export_refused(loaded, random_edit(loaded, size=1e6), tmp_path, "not finite in its number format")
     export_checkpoint(loaded, random_edit(loaded, size=1e6), tmp_path / "fine", dtype="float32")
 
 
@@ -73,7 +73,7 @@ def test_nan_in_the_model_is_named(model_folder, tmp_path):
     good = load_model(model_folder, device="cpu")
     save_file(weights, file, {"format": "pt"})
     model = plain(model_folder)
-    refused(replace(good, model=model), random_edit(good), tmp_path, r"layers\.1\.self_attn\.o_proj.*not finite")
+    export_refused(replace(good, model=model), random_edit(good), tmp_path, r"layers\.1\.self_attn\.o_proj.*not finite")
 
 
 def test_weights_that_changed_on_disk_since_loading_are_named(model_folder, tmp_path):
@@ -81,7 +81,7 @@ def test_weights_that_changed_on_disk_since_loading_are_named(model_folder, tmp_
     weights = load_file(model_folder / "model.safetensors")
     weights["model.layers.2.mlp.down_proj.weight"] *= 1.01
     save_file(weights, model_folder / "model.safetensors", {"format": "pt"})
-    refused(loaded, random_edit(loaded), tmp_path, r"layers\.2\.mlp\.down_proj\.weight")
+    export_refused(loaded, random_edit(loaded), tmp_path, r"layers\.2\.mlp\.down_proj\.weight")
 
 
 def test_a_quantised_tensor_is_named(model_folder, tmp_path):
@@ -89,17 +89,20 @@ def test_a_quantised_tensor_is_named(model_folder, tmp_path):
     weights = load_file(model_folder / "model.safetensors")
     name = "model.layers.0.mlp.down_proj.weight"
     save_file(weights | {name: weights[name].to(torch.float8_e4m3fn)}, model_folder / "model.safetensors")
-    refused(loaded, random_edit(loaded), tmp_path, r"layers\.0\.mlp\.down_proj\.weight is stored quantised \(F8_E4M3\)")
+    message = r"layers\.0\.mlp\.down_proj\.weight is stored quantised \(F8_E4M3\)"
+    export_refused(loaded, random_edit(loaded), tmp_path, message)
 
 
 def test_a_quantised_tensor_beside_the_edit_cannot_become_float32(model_folder, tmp_path):
     loaded = load_model(model_folder, device="cpu")
     weights = load_file(model_folder / "model.safetensors")
     save_file(weights | {"extra": torch.ones(4).to(torch.float8_e5m2)}, model_folder / "model.safetensors")
-    refused(loaded, random_edit(loaded), tmp_path, "extra is stored quantised", dtype="float32")
+    export_refused(loaded, random_edit(loaded), tmp_path, "extra is stored quantised", dtype="float32")
 
 
 class Evil:
+    """Creates a folder when it is unpickled."""
+
     def __init__(self, marker):
         self.marker = marker
 
@@ -111,11 +114,11 @@ def test_pickled_weights_are_refused_and_never_opened(model_folder, tmp_path):
     loaded = load_model(model_folder, device="cpu")
     (model_folder / "model.safetensors").unlink()
     (model_folder / "pytorch_model.bin").write_bytes(pickle.dumps(Evil(str(tmp_path / "ran"))))
-    refused(loaded, random_edit(loaded), tmp_path, "only pickled weights")
+    export_refused(loaded, random_edit(loaded), tmp_path, "only pickled weights")
     assert not (tmp_path / "ran").exists()
 
 
-def sharded(tmp_path):
+def sharded_model(tmp_path):
     return load_model(folder_of(tmp_path / "model", "llama", FP32, sharded=True), device="cpu")
 
 
@@ -124,7 +127,7 @@ def cut(path, keep):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (lambda folder, shard: shutil.rmtree(folder), "no longer exists"),
         (lambda folder, shard: (folder / "model.safetensors.index.json").unlink(), "no model.safetensors"),
@@ -145,17 +148,17 @@ def cut(path, keep):
         (lambda folder, shard: shard.write_bytes(b"\x02\0\0\0\0\0\0\0{}"), "does not contain it"),
     ],
 )
-def test_a_broken_source_is_refused(tmp_path, spoil, said):
-    loaded = sharded(tmp_path)
+def test_a_broken_source_is_refused(tmp_path, spoil, message):
+    loaded = sharded_model(tmp_path)
     spoil(loaded.source, sorted(loaded.source.glob("*.safetensors"))[1])
-    refused(loaded, random_edit(loaded), tmp_path, said)
+    export_refused(loaded, random_edit(loaded), tmp_path, message)
 
 
 def test_a_weight_that_another_part_of_the_model_uses_too_is_refused(llama, tmp_path):
     loaded = load_model(shutil.copytree(llama.source, tmp_path / "model"), device="cpu")
     layers = loaded.model.model.layers
     layers[0].mlp.down_proj.weight = layers[1].mlp.down_proj.weight
-    refused(loaded, random_edit(loaded), tmp_path, r"layers\.\d\.mlp\.down_proj is also used")
+    export_refused(loaded, random_edit(loaded), tmp_path, r"also uses the weight of model\.layers\.\d\.mlp\.down_proj")
 
 
 def test_a_folder_with_files_is_refused_and_left_alone(llama, tmp_path):
@@ -172,7 +175,7 @@ def test_a_target_inside_the_source_is_refused(model_folder):
     loaded = load_model(model_folder, device="cpu")
     before = files_of(model_folder)
     for target in (model_folder / "edited", model_folder, model_folder / ".." / "model" / "x"):
-        with pytest.raises(ExportError, match="inside the folder of the model"):
+        with pytest.raises(ExportError, match="inside the folder of its own base model"):
             export_checkpoint(loaded, random_edit(loaded), target)
     assert files_of(model_folder) == before
 
@@ -196,7 +199,8 @@ def test_stop_at_any_moment_leaves_nothing(llama, tmp_path, dtype):
 
 
 @contextmanager
-def largest_file(n_bytes):
+def file_size_limit(n_bytes):
+    """While the block runs, the system refuses to write a file larger than `n_bytes`."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, limits[1]))
     try:
@@ -207,8 +211,8 @@ def largest_file(n_bytes):
 
 def test_a_disk_that_refuses_in_the_middle_of_a_shard_leaves_nothing(llama, tmp_path):
     edit = random_edit(llama)
-    with largest_file(100_000):
-        refused(llama, edit, tmp_path, "could not be written: File too large")
+    with file_size_limit(100_000):
+        export_refused(llama, edit, tmp_path, "could not be written: File too large")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
@@ -230,4 +234,4 @@ def test_a_source_that_vanishes_while_it_is_copied_leaves_nothing(model_folder, 
     def vanish(done, total):
         shutil.rmtree(model_folder, ignore_errors=True)
 
-    refused(loaded, random_edit(loaded), tmp_path, "model", progress=vanish)
+    export_refused(loaded, random_edit(loaded), tmp_path, "model", progress=vanish)

@@ -1,4 +1,4 @@
-"""Recipes: bit-identical after reloading, the same bytes every time, refused for another base or a damaged file."""
+"""Tests of recipes: bit-identical when reloaded, the same bytes every time, refused if damaged or for another base."""
 
 import json
 import os
@@ -32,16 +32,16 @@ SETTINGS = EditSettings(
 
 
 @pytest.fixture
-def recipe(llama, tmp_path):
+def recipe_file(llama, tmp_path):
     return save_edit(random_edit(llama), tmp_path / "edit.safetensors")
 
 
-def rewritten(recipe, tensors=None, **changes):
-    """The recipe with some of its description or tensors replaced."""
-    with safe_open(recipe, "pt") as file:
+def rewrite(recipe_file, tensors=None, **changes):
+    """Replace some of the description or the tensors of a recipe; returns its path."""
+    with safe_open(recipe_file, "pt") as file:
         description = json.loads(file.metadata()["steer2edit"]) | changes
-    save_file(load_file(recipe) | (tensors or {}), recipe, {"steer2edit": json.dumps(description)})
-    return recipe
+    save_file(load_file(recipe_file) | (tensors or {}), recipe_file, {"steer2edit": json.dumps(description)})
+    return recipe_file
 
 
 def same_bits(a, b):
@@ -51,22 +51,22 @@ def same_bits(a, b):
 def test_a_saved_edit_reloads_bit_for_bit(llama, tmp_path):
     edit = random_edit(llama)
     edit.right[1][0] = -0.0
-    again = load_edit(save_edit(edit, tmp_path / "edit.safetensors"), base=llama)
-    assert same_bits(edit.left, again.left)
-    assert same_bits(edit.right, again.right)
-    assert same_bits(edit.strength, again.strength)
+    reloaded = load_edit(save_edit(edit, tmp_path / "edit.safetensors"), base=llama)
+    assert same_bits(edit.left, reloaded.left)
+    assert same_bits(edit.right, reloaded.right)
+    assert same_bits(edit.strength, reloaded.strength)
 
 
 def test_an_edit_made_from_examples_reloads_with_its_settings_sites_and_provenance(gpt2, tmp_path):
     edit = chain(gpt2, SETTINGS).edit
-    again = load_edit(save_edit(edit, tmp_path / "edit.safetensors"), base=gpt2)
-    assert (again.settings.rho_attn, again.settings.rho_mlp) == (0.1 + 0.2, None)
-    assert (again.settings.alpha, again.settings.strength) == (1 / 3, 1.7)
-    assert vars(again.settings.selection) == vars(SELECTION)
-    assert again.settings.strengths == SETTINGS.strengths
-    assert [vars(site) for site in again.spec.sites] == [vars(site) for site in edit.spec.sites]
-    assert vars(again.provenance) == vars(edit.provenance)
-    assert again.spec.unreachable == edit.spec.unreachable
+    reloaded = load_edit(save_edit(edit, tmp_path / "edit.safetensors"), base=gpt2)
+    assert (reloaded.settings.rho_attn, reloaded.settings.rho_mlp) == (0.1 + 0.2, None)
+    assert (reloaded.settings.alpha, reloaded.settings.strength) == (1 / 3, 1.7)
+    assert vars(reloaded.settings.selection) == vars(SELECTION)
+    assert reloaded.settings.strengths == SETTINGS.strengths
+    assert [vars(site) for site in reloaded.spec.sites] == [vars(site) for site in edit.spec.sites]
+    assert vars(reloaded.provenance) == vars(edit.provenance)
+    assert reloaded.spec.unreachable == edit.spec.unreachable
 
 
 def test_the_same_edit_gives_the_same_bytes(llama, tmp_path):
@@ -74,49 +74,49 @@ def test_the_same_edit_gives_the_same_bytes(llama, tmp_path):
     assert len(saved) == 1
 
 
-def test_saving_a_reloaded_edit_gives_the_same_bytes(recipe, tmp_path):
-    assert save_edit(load_edit(recipe), tmp_path / "again.safetensors").read_bytes() == recipe.read_bytes()
+def test_saving_a_reloaded_edit_gives_the_same_bytes(recipe_file, tmp_path):
+    assert save_edit(load_edit(recipe_file), tmp_path / "again.safetensors").read_bytes() == recipe_file.read_bytes()
 
 
-def test_the_description_names_the_paper_the_model_and_the_contrast_set(llama, recipe):
-    with safe_open(recipe, "pt") as file:
+def test_the_description_names_the_paper_the_model_and_the_contrast_set(llama, recipe_file):
+    with safe_open(recipe_file, "pt") as file:
         description = json.loads(file.metadata()["steer2edit"])
     assert "2602.09870" in description["paper"]
     assert description["provenance"]["fingerprint"] == llama.fingerprint
     assert description["provenance"]["contrast_hash"] == "c0ffee"
 
 
-def test_another_base_is_refused_with_both_names(llama, gpt2, recipe):
-    assert load_edit(recipe, base=llama).provenance.model_id == llama.model_id
+def test_another_base_is_refused_with_both_names(llama, gpt2, recipe_file):
+    assert load_edit(recipe_file, base=llama).provenance.model_id == llama.model_id
     with pytest.raises(RecipeError) as error:
-        load_edit(recipe, base=gpt2)
+        load_edit(recipe_file, base=gpt2)
     assert llama.model_id in str(error.value) and gpt2.model_id in str(error.value)
     assert llama.fingerprint[:12] in str(error.value) and gpt2.fingerprint[:12] in str(error.value)
 
 
-def test_what_a_recipe_says_of_its_bases_projections_gives_way_to_what_the_base_itself_says(llama, recipe):
+def test_the_sites_of_the_base_replace_those_in_the_recipe(llama, recipe_file):
     sites = [asdict(site) | {"transposed": True, "parameter": "bias"} for site in llama.spec.sites]
-    edit = load_edit(rewritten(recipe, sites=sites), base=llama)
+    edit = load_edit(rewrite(recipe_file, sites=sites), base=llama)
     assert edit.spec is llama.spec
 
 
-def test_the_same_name_with_other_weights_is_refused(llama, recipe):
+def test_the_same_name_with_other_weights_is_refused(llama, recipe_file):
     retrained = replace(llama, fingerprint="0" * 64)
     with pytest.raises(RecipeError, match="000000000000"):
-        load_edit(recipe, base=retrained)
+        load_edit(recipe_file, base=retrained)
 
 
 @pytest.mark.parametrize("keep", [0, 7, 100, -1])
-def test_a_truncated_recipe_is_refused(recipe, keep):
-    recipe.write_bytes(recipe.read_bytes()[:keep])
+def test_a_truncated_recipe_is_refused(recipe_file, keep):
+    recipe_file.write_bytes(recipe_file.read_bytes()[:keep])
     with pytest.raises(RecipeError, match=r"edit\.safetensors is not a recipe"):
-        load_edit(recipe)
+        load_edit(recipe_file)
 
 
-def test_a_header_that_claims_to_be_huge_is_refused_unread(recipe):
-    recipe.write_bytes((1 << 40).to_bytes(8, "little") + recipe.read_bytes()[8:])
+def test_a_header_that_claims_to_be_huge_is_refused_unread(recipe_file):
+    recipe_file.write_bytes((1 << 40).to_bytes(8, "little") + recipe_file.read_bytes()[8:])
     with pytest.raises(RecipeError, match="not a recipe"):
-        load_edit(recipe)
+        load_edit(recipe_file)
 
 
 def test_other_files_are_refused(llama, tmp_path):
@@ -132,6 +132,8 @@ def test_other_files_are_refused(llama, tmp_path):
 
 
 class Evil:
+    """Creates a folder when it is unpickled."""
+
     def __init__(self, marker):
         self.marker = marker
 
@@ -147,7 +149,7 @@ def test_a_pickle_is_refused_and_never_run(tmp_path):
         load_edit(pickled)
     assert not os.path.exists(marker)
     pickle.loads(pickled.read_bytes())
-    assert os.path.exists(marker)  # the file was armed
+    assert os.path.exists(marker)  # the file was dangerous
 
 
 @pytest.mark.parametrize(
@@ -171,21 +173,21 @@ def test_a_pickle_is_refused_and_never_run(tmp_path):
         {"provenance": []},
     ],
 )
-def test_an_impossible_description_is_refused(recipe, changes):
-    load_edit(recipe)
+def test_an_impossible_description_is_refused(recipe_file, changes):
+    load_edit(recipe_file)
     with pytest.raises(RecipeError, match="damaged"):
-        load_edit(rewritten(recipe, **changes))
+        load_edit(rewrite(recipe_file, **changes))
 
 
-def test_a_description_that_is_no_json_is_refused(recipe):
-    save_file(load_file(recipe), recipe, {"steer2edit": "[" * 100_000})
+def test_a_description_that_is_no_json_is_refused(recipe_file):
+    save_file(load_file(recipe_file), recipe_file, {"steer2edit": "[" * 100_000})
     with pytest.raises(RecipeError, match="damaged"):
-        load_edit(recipe)
+        load_edit(recipe_file)
 
 
-def test_impossible_tensors_are_refused(recipe):
-    tensors = load_file(recipe)
-    wrong = [
+def test_impossible_tensors_are_refused(recipe_file):
+    tensors = load_file(recipe_file)
+    impossible = [
         {"left": tensors["left"][:-1]},
         {"left": tensors["left"].flatten()},
         {"right": torch.cat([tensors["right"], torch.zeros(1)])},
@@ -193,17 +195,17 @@ def test_impossible_tensors_are_refused(recipe):
         {"strength": tensors["strength"] * float("nan")},
         {"left": torch.tensor(1.0)},
     ]
-    for replacement in wrong:
-        save = recipe.with_name("wrong.safetensors")
-        save.write_bytes(recipe.read_bytes())
+    for replacement in impossible:
+        copy = recipe_file.with_name("wrong.safetensors")
+        copy.write_bytes(recipe_file.read_bytes())
         with pytest.raises(RecipeError, match="damaged"):
-            load_edit(rewritten(save, replacement))
+            load_edit(rewrite(copy, replacement))
 
 
 def test_a_recipe_that_cannot_be_written_leaves_nothing(llama, tmp_path):
     with pytest.raises(RecipeError, match="could not be written"):
         save_edit(random_edit(llama), tmp_path / "missing" / "edit.safetensors")
-    (tmp_path / "taken").mkdir()
+    (tmp_path / "folder").mkdir()
     with pytest.raises(RecipeError, match="could not be written"):
-        save_edit(random_edit(llama), tmp_path / "taken")
-    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+        save_edit(random_edit(llama), tmp_path / "folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]

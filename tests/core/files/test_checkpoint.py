@@ -1,4 +1,4 @@
-"""Where a site's weight is on disk: names often differ from memory, content decides."""
+"""Tests of finding the stored tensors of a site: names often differ from those in memory, so content decides."""
 
 import pytest
 import torch
@@ -23,32 +23,32 @@ from tests.families import saved_folder
 
 
 def test_names_on_disk_may_differ_from_names_in_memory(loaded):
-    located = dict(locate(open_checkpoint(loaded.source), loaded, range(len(loaded.spec.sites))))
+    pieces_by_site = dict(locate(open_checkpoint(loaded.source), loaded, range(len(loaded.spec.sites))))
     stored = stored_tensors(loaded.source)
-    for i, (at,) in located.items():
-        weight = stored[at.tensor.name].float()
-        assert torch.equal(weight.T if at.transposed else weight, loaded.weight(i))
-    in_memory = {f"{site.name}.weight" for site in loaded.spec.sites}
-    assert len(located) == len({at.tensor.name for (at,) in located.values()}) == len(in_memory)
+    for i, (piece,) in pieces_by_site.items():
+        weight = stored[piece.tensor.name].float()
+        assert torch.equal(weight.T if piece.transposed else weight, loaded.weight(i))
+    names = {f"{site.name}.weight" for site in loaded.spec.sites}
+    assert len(pieces_by_site) == len({piece.tensor.name for (piece,) in pieces_by_site.values()}) == len(names)
 
 
-def test_the_cases_above_do_include_renamed_tensors(tmp_path):
-    renamed = 0
+def test_the_cases_include_renamed_tensors(tmp_path):
+    n_renamed = 0
     for case in ("gpt2 without prefix, bf16", "gemma3 with a wrapper, bf16"):
         loaded = load_model(CASES[case](tmp_path / case), device="cpu")
-        ((at,),) = dict(locate(open_checkpoint(loaded.source), loaded, (0,))).values()
-        renamed += at.tensor.name != f"{loaded.spec.sites[0].name}.weight"
-    assert renamed == 2
+        ((piece,),) = dict(locate(open_checkpoint(loaded.source), loaded, (0,))).values()
+        n_renamed += piece.tensor.name != f"{loaded.spec.sites[0].name}.weight"
+    assert n_renamed == 2
 
 
 @pytest.mark.parametrize("model_type", ["llama", "gpt2"])
-def test_a_tensor_stored_the_other_way_round_is_found_by_content_and_written_that_way(model_type, tmp_path):
+def test_a_transposed_tensor_is_found_by_content_and_stays_transposed(model_type, tmp_path):
     loaded = load_model(saved_folder(tmp_path / "model", model_type), device="cpu")
     file = loaded.source / "model.safetensors"
     weights = load_file(file)
     names = {i: f"{loaded.spec.sites[i].name}.weight" for i in (0, 1)}
-    turned = {f"other.{i}": weights.pop(name).T.contiguous() for i, name in names.items()}
-    save_file(weights | turned, file, {"format": "pt"})
+    transposed = {f"other.{i}": weights.pop(name).T.contiguous() for i, name in names.items()}
+    save_file(weights | transposed, file, {"format": "pt"})
     edit = random_edit(loaded, sites=(0, 1))
     after = stored_tensors(export_checkpoint(loaded, edit, tmp_path / "out"))
     for i in names:

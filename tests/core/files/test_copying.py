@@ -1,4 +1,4 @@
-"""Bytes that a second thread copies while the first one computes: complete, counted, stopped, and never in silence."""
+"""Tests of the second thread that copies bytes: it is complete, counted, stopped, and reports its errors."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ def test_spans_are_complete_when_the_block_is_left(source, target):
     assert target.read_bytes() == content[7000:7001] + bytes(5999) + content[:4000]
 
 
-def test_both_threads_count_and_the_calling_one_alone_tells(source, target, monkeypatch):
+def test_both_threads_count_and_only_the_calling_one_reports(source, target, monkeypatch):
     monkeypatch.setattr(copying, "PIECE", 10)
-    told: list[tuple[int, threading.Thread]] = []
-    meter = Meter(2 * SIZE, lambda done, total: told.append((done, threading.current_thread())))
+    reports: list[tuple[int, threading.Thread]] = []
+    meter = Meter(2 * SIZE, lambda done, total: reports.append((done, threading.current_thread())))
     with copied_beside([Span(source, 0, target, 0, SIZE)], meter):
         for _ in range(SIZE // 10):
             meter.add(10)
-    assert {thread for _, thread in told} == {threading.current_thread()}
-    counts = [done for done, _ in told]
+    assert {thread for _, thread in reports} == {threading.current_thread()}
+    counts = [done for done, _ in reports]
     assert counts == sorted(set(counts)) and counts[-1] == 2 * SIZE
 
 
@@ -73,7 +73,7 @@ def test_stop_is_noticed_while_only_the_second_thread_is_at_work(source, target,
 
 
 @pytest.mark.parametrize("broken", ["missing", "short"])
-def test_what_goes_wrong_in_the_second_thread_is_raised(source, target, broken):
+def test_an_error_in_the_second_thread_is_raised(source, target, broken):
     if broken == "missing":
         source.unlink()
     with (

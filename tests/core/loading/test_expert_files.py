@@ -1,4 +1,4 @@
-"""Mixtures of experts on disk: stored as one stack or expert by expert, and adapted by PEFT as parameters."""
+"""Tests of exports of mixtures of experts: stored as one stack or expert by expert, adapted by PEFT as parameters."""
 
 import json
 from dataclasses import replace
@@ -21,7 +21,7 @@ from s2e_core import (
     verify_export,
 )
 from s2e_core.export import CONFIG_FILE, WEIGHTS_FILE
-from s2e_core.export.card import relative_size
+from s2e_core.export.card import change_of_edited_matrices
 from s2e_core.export.locating import by_matrix, locate
 from s2e_core.files import checkpoint as checkpoint_module
 from s2e_core.files import open_checkpoint
@@ -40,7 +40,7 @@ FAMILIES = {
     "llama4_text": "feed_forward.experts.down_proj",
     "jetmoe": "mlp.output_linear.weight",
 }
-"""Model type -> how the name on disk of a layer's (first) experts ends."""
+"""By model type, the end of the name on disk of a layer's (first) experts."""
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -54,13 +54,14 @@ def mixtral(tmp_path_factory):
     return load_model(folder_of(tmp_path_factory.mktemp("mixtral") / "model", "mixtral", FP32), device="cpu")
 
 
-def experts_of(loaded):
+def first_mixture(loaded):
+    """The index of the first site with experts."""
     return next(i for i in loaded.spec.of_kind("neurons") if loaded.spec.sites[i].experts)
 
 
-def with_one_expert(loaded, edit, expert):
-    """The edit of a single expert of the first mixture."""
-    site = experts_of(loaded)
+def keep_one_expert(loaded, edit, expert):
+    """The part of an edit that changes one expert of the first mixture."""
+    site = first_mixture(loaded)
     n = loaded.spec.sites[site].n_inputs // loaded.spec.sites[site].experts
     only = torch.zeros_like(edit.right[site])
     only[expert * n : (expert + 1) * n] = edit.right[site][expert * n : (expert + 1) * n]
@@ -70,8 +71,8 @@ def with_one_expert(loaded, edit, expert):
 # Checkpoints
 
 
-def test_the_stored_tensors_of_a_mixture_hold_each_input_once(loaded):
-    site = experts_of(loaded)
+def test_the_stored_tensors_of_a_mixture_contain_each_input_once(loaded):
+    site = first_mixture(loaded)
     pieces = dict(locate(open_checkpoint(loaded.source), loaded, [site]))[site]
     stored, n = stored_tensors(loaded.source), loaded.spec.sites[site].n_inputs
     assert pieces[0].tensor.name.endswith(FAMILIES[loaded.spec.model_type])
@@ -89,11 +90,12 @@ def test_transformers_loads_the_experts_edited_in_memory(loaded, tmp_path):
     expected = merged(loaded, edit, BF16).state_dict()
     out = plain(export_checkpoint(loaded, edit, tmp_path / "out"), dtype=BF16)
     for name, tensor in out.state_dict().items():
-        torch.testing.assert_close(tensor, expected[name], rtol=2**-7, atol=1e-5)  # the last bit: one fused operation
+        # One fused operation may change the last bit.
+        torch.testing.assert_close(tensor, expected[name], rtol=2**-7, atol=1e-5)
     assert not torch.allclose(logits(out), logits(plain(loaded.source, dtype=BF16)), atol=1e-2)
 
 
-def test_float32_holds_the_sum_unrounded(loaded, tmp_path):
+def test_float32_contains_the_sum_unrounded(loaded, tmp_path):
     edit = random_edit(loaded)
     out = plain(export_checkpoint(loaded, edit, tmp_path / "out", dtype="float32"))
     expected = merged(loaded, edit, FP32).state_dict()
@@ -103,8 +105,8 @@ def test_float32_holds_the_sum_unrounded(loaded, tmp_path):
 
 
 def test_only_the_edited_experts_bytes_change(loaded, tmp_path):
-    edit = with_one_expert(loaded, random_edit(loaded), expert=1)
-    (pieces,) = dict(locate(open_checkpoint(loaded.source), loaded, [experts_of(loaded)])).values()
+    edit = keep_one_expert(loaded, random_edit(loaded), expert=1)
+    (pieces,) = dict(locate(open_checkpoint(loaded.source), loaded, [first_mixture(loaded)])).values()
     name = pieces[1 if len(pieces) > 1 else 0].tensor.name
     out = export_checkpoint(loaded, edit, tmp_path / "out")
     before, after = stored_tensors(loaded.source), stored_tensors(out)
@@ -120,21 +122,21 @@ def test_small_blocks_that_end_within_a_matrix_write_the_same_bytes(loaded, tmp_
     whole = files_of(export_checkpoint(loaded, edit, tmp_path / "whole"))
     monkeypatch.setattr(checkpoint_module, "CHUNK", 5000)
     assert files_of(export_checkpoint(loaded, edit, tmp_path / "blocks")) == whole
-    found = verify_export(loaded, edit, tmp_path / "blocks")
-    assert found.passed and found.realised_median == pytest.approx(1.0, abs=0.02)
+    result = verify_export(loaded, edit, tmp_path / "blocks")
+    assert result.passed and result.realised_median == pytest.approx(1.0, abs=0.02)
 
 
 @pytest.mark.parametrize("kind", ["stored", "float32", "adapter"])
-def test_what_was_written_does_what_the_preview_showed(loaded, tmp_path, kind):
+def test_an_export_does_what_the_preview_showed(loaded, tmp_path, kind):
     edit = random_edit(loaded)
     if kind == "adapter":
         out = export_adapter(loaded, edit, tmp_path / "out")
     else:
         out = export_checkpoint(loaded, edit, tmp_path / "out", dtype=kind)
-    found = verify_export(loaded, edit, out)
-    assert found.passed and not found.missing and not found.unexpected and found.agreement > 0.9
-    assert found.logit_difference < 0.1 * found.logit_effect
-    assert found.realised_median == pytest.approx(1.0, abs=0.02 if kind == "stored" else 1e-4)
+    result = verify_export(loaded, edit, out)
+    assert result.passed and not result.unedited_tensors and not result.unexpected_tensors and result.agreement > 0.9
+    assert result.logit_difference < 0.1 * result.logit_effect
+    assert result.realised_median == pytest.approx(1.0, abs=0.02 if kind == "stored" else 1e-4)
 
 
 def test_a_tensor_of_one_expert_that_was_put_back_is_found(mixtral, tmp_path):
@@ -143,22 +145,22 @@ def test_a_tensor_of_one_expert_that_was_put_back_is_found(mixtral, tmp_path):
     name = "model.layers.1.block_sparse_moe.experts.2.w2.weight"
     tensors = load_file(out / "model.safetensors")
     save_file(tensors | {name: stored_tensors(mixtral.source)[name]}, out / "model.safetensors", {"format": "pt"})
-    found = verify_export(mixtral, edit, out)
-    assert found.missing == (name,) and not found.passed
-    assert "layer 1 expert 2 neuron 1 0%" in found.lines()[5]
+    result = verify_export(mixtral, edit, out)
+    assert result.unedited_tensors == (name,) and not result.passed
+    assert "layer 1 expert 2 neuron 1 0%" in result.lines()[5]
 
 
-def test_as_many_layers_as_experts_are_not_taken_for_them(tmp_path):
+def test_as_many_layers_as_experts_are_not_mistaken_for_them(tmp_path):
     loaded = load_model(folder_of(tmp_path / "model", "qwen3_moe", FP32, num_hidden_layers=4), device="cpu")
     mixtures = [i for i, site in enumerate(loaded.spec.sites) if site.experts]
-    found = dict(locate(open_checkpoint(loaded.source), loaded, mixtures))
-    for site, pieces in found.items():
+    pieces_by_site = dict(locate(open_checkpoint(loaded.source), loaded, mixtures))
+    for site, pieces in pieces_by_site.items():
         layer = loaded.spec.sites[site].layer
         names = [f"model.layers.{layer}.mlp.experts.{expert}.down_proj.weight" for expert in range(4)]
         assert [piece.tensor.name for piece in pieces] == names
 
 
-def test_experts_stored_the_other_way_round_are_found_by_content(mixtral, tmp_path):
+def test_transposed_experts_are_found_by_content(mixtral, tmp_path):
     folder = folder_of(tmp_path / "model", "mixtral", FP32)
     loaded, file = load_model(folder, device="cpu"), folder / "model.safetensors"
     stored = load_file(file)
@@ -169,13 +171,13 @@ def test_experts_stored_the_other_way_round_are_found_by_content(mixtral, tmp_pa
     assert all(torch.equal(t.T if ".w2." in n else t, expected[n]) for n, t in after.items())
 
 
-def test_experts_whose_numbers_are_exchanged_on_disk_are_not_taken_for_the_loaded_ones(tmp_path):
+def test_experts_that_are_exchanged_on_disk_are_not_mistaken_for_the_loaded_ones(tmp_path):
     folder = folder_of(tmp_path / "model", "mixtral", FP32)
     loaded, file = load_model(folder, device="cpu"), folder / "model.safetensors"
     first, second = (f"model.layers.0.block_sparse_moe.experts.{i}.w2.weight" for i in (0, 1))
     stored = load_file(file)
     save_file(stored | {first: stored[second], second: stored[first]}, file, {"format": "pt"})
-    with pytest.raises(ExportError, match=r"No tensor in model holds .*experts\.down_proj"):
+    with pytest.raises(ExportError, match=r"No tensor in model equals .*experts\.down_proj"):
         export_checkpoint(loaded, random_edit(loaded), tmp_path / "out")
 
 
@@ -188,17 +190,17 @@ def test_quantised_experts_are_refused_by_name(mixtral, tmp_path):
         export_checkpoint(loaded, random_edit(loaded), tmp_path / "out")
 
 
-def test_rows_of_stacked_matrices_are_cut_where_a_matrix_ends():
+def test_rows_of_stacked_matrices_are_split_at_the_ends_of_matrices():
     rows = torch.arange(7).unsqueeze(1)
     parts = [(matrix, row, part.flatten().tolist()) for matrix, row, part in by_matrix(4, rows, 3)]
     assert parts == [(1, 1, [0, 1]), (2, 0, [2, 3, 4]), (3, 0, [5, 6])]
 
 
-def test_the_relative_size_is_that_of_the_experts_one_after_the_other(mixtral):
+def test_the_change_of_edited_matrices_is_computed_over_all_experts(mixtral):
     edit = random_edit(mixtral)
     change = sum(float(torch.outer(u, a).square().sum()) for u, a in zip(edit.left, edit.right, strict=True))
     weight = sum(float(mixtral.weight(i).square().sum()) for i in range(len(mixtral.spec.sites)))
-    assert relative_size(mixtral, edit) == pytest.approx((change / weight) ** 0.5, rel=1e-5)
+    assert change_of_edited_matrices(mixtral, edit) == pytest.approx((change / weight) ** 0.5, rel=1e-5)
 
 
 def test_a_recipe_keeps_the_experts(mixtral, tmp_path):
@@ -211,14 +213,14 @@ def test_a_recipe_keeps_the_experts(mixtral, tmp_path):
 # Adapters
 
 
-def with_adapter(loaded, folder):
-    """Base and adapter as anybody would load them; a warning of missing or unexpected keys is an error here."""
+def load_with_adapter(loaded, folder):
+    """Base and adapter loaded with plain PEFT; a warning about missing or unexpected keys is an error here."""
     return PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(loaded.source, dtype=FP32), folder).eval()
 
 
 def test_peft_computes_the_preview_and_leaves_the_base_alone(loaded, tmp_path):
     edit = random_edit(loaded)
-    model = with_adapter(loaded, export_adapter(loaded, edit, tmp_path))
+    model = load_with_adapter(loaded, export_adapter(loaded, edit, tmp_path))
     preview, original = preview_logits(loaded, Edited(edit), IDS), preview_logits(loaded, Original(), IDS)
     torch.testing.assert_close(logits(model), preview, atol=1e-4, rtol=0)
     with model.disable_adapter():
@@ -236,7 +238,7 @@ def test_transformers_alone_loads_the_adapter_too(mixtral, tmp_path):
     torch.testing.assert_close(logits(model), preview_logits(mixtral, Edited(edit), IDS), atol=1e-4, rtol=0)
 
 
-def test_experts_are_named_as_parameters_and_so_is_what_peft_would_take_for_them(tmp_path):
+def test_experts_are_named_as_parameters_and_so_are_modules_that_peft_mistakes_for_experts(tmp_path):
     loaded = load_model(folder_of(tmp_path / "model", "deepseek_v3", FP32), device="cpu")
     config = json.loads((export_adapter(loaded, random_edit(loaded), tmp_path / "out") / CONFIG_FILE).read_text())
     heads = [site.name for site in loaded.spec.sites if site.kind == "heads"]
@@ -250,10 +252,10 @@ def test_experts_are_named_as_parameters_and_so_is_what_peft_would_take_for_them
     ]
 
 
-def test_the_factors_of_experts_hold_a_row_and_a_column_for_each(mixtral, tmp_path):
+def test_the_factors_of_experts_contain_a_row_and_a_column_for_each(mixtral, tmp_path):
     edit = random_edit(mixtral)
     factors = load_file(export_adapter(mixtral, edit, tmp_path) / WEIGHTS_FILE)
-    site = experts_of(mixtral)
+    site = first_mixture(mixtral)
     name = f"base_model.model.{mixtral.spec.sites[site].name}"
     a, b = factors[f"{name}.lora_A.weight"], factors[f"{name}.lora_B.weight"]
     for expert in range(4):
@@ -262,7 +264,7 @@ def test_the_factors_of_experts_hold_a_row_and_a_column_for_each(mixtral, tmp_pa
     assert "dtype=torch.float32" in (tmp_path / "README.md").read_text()
 
 
-def test_experts_kept_in_one_matrix_are_exported_and_refused_as_an_adapter(tmp_path):
+def test_experts_in_one_matrix_are_exported_as_a_checkpoint_but_not_as_an_adapter(tmp_path):
     loaded = load_model(folder_of(tmp_path / "model", "dbrx", FP32), device="cpu")
     edit = random_edit(loaded)
     with pytest.raises(ExportError, match=r"PEFT .* cannot adapt the experts of .*ffn.*checkpoint"):
@@ -275,8 +277,8 @@ ONE_EXPERT = {"mixtral": "num_local_experts", "qwen3_moe": "num_experts", "gpt_o
 
 @pytest.mark.parametrize("family", ONE_EXPERT)
 @pytest.mark.parametrize("hidden_size", [64, 96])
-def test_a_single_expert_is_adapted_or_refused_where_peft_takes_it_for_another_shape(tmp_path, family, hidden_size):
-    """Of a square matrix PEFT would add the change the wrong way round, of any other it would fail when it runs."""
+def test_a_single_expert_is_adapted_or_refused_if_peft_misreads_its_shape(tmp_path, family, hidden_size):
+    """PEFT would add the transposed change to a square matrix, and fail on any other matrix."""
     sizes = {ONE_EXPERT[family]: 1, "num_experts_per_tok": 1, "hidden_size": hidden_size, "intermediate_size": 96}
     loaded = load_model(folder_of(tmp_path / "model", family, FP32, **sizes), device="cpu")
     edit = random_edit(loaded)
@@ -288,7 +290,7 @@ def test_a_single_expert_is_adapted_or_refused_where_peft_takes_it_for_another_s
         assert verify_export(loaded, edit, export_adapter(loaded, edit, tmp_path / "out")).passed
 
 
-def test_what_peft_would_rename_and_lose_is_refused_and_the_checkpoint_proposed(tmp_path):
+def test_an_adapter_that_peft_would_rename_and_lose_is_refused_in_favour_of_the_checkpoint(tmp_path):
     loaded = load_model(folder_of(tmp_path / "model", "laguna", FP32), device="cpu")
     with pytest.raises(ExportError, match=r"PEFT .*shared_experts\.down_proj under another name.*checkpoint"):
         export_adapter(loaded, random_edit(loaded), tmp_path / "out")
@@ -296,13 +298,13 @@ def test_what_peft_would_rename_and_lose_is_refused_and_the_checkpoint_proposed(
 
 
 @pytest.mark.filterwarnings("ignore:Found missing adapter keys", "ignore:While injecting the PEFT adapters")
-def test_an_adapter_that_peft_turns_into_one_of_all_experts_fails_the_check(tmp_path):
+def test_an_adapter_that_peft_applies_to_all_experts_fails_the_check(tmp_path):
     loaded = load_model(folder_of(tmp_path / "model", "deepseek_v3", FP32), device="cpu")
     edit = random_edit(loaded, sites=(0, 1))
     out = export_adapter(loaded, edit, tmp_path / "out")
     config = json.loads((out / CONFIG_FILE).read_text())
     modules = [*config["target_modules"], *(n.removesuffix(".weight") for n in config.pop("target_parameters"))]
     (out / CONFIG_FILE).write_text(json.dumps(config | {"target_modules": modules}))
-    found = verify_export(loaded, edit, out)
-    assert not found.passed and len(found.missing) == 2 and found.unexpected
-    assert all("mlp.down_proj" in name for name in found.missing)
+    result = verify_export(loaded, edit, out)
+    assert not result.passed and len(result.unedited_tensors) == 2 and result.unexpected_tensors
+    assert all("mlp.down_proj" in name for name in result.unedited_tensors)

@@ -1,4 +1,4 @@
-"""Where the model that a check runs finds room: on the loaded weights, in memory, on the disk, or nowhere, said so."""
+"""Tests of the second model of a verification: on the loaded weights, in memory, on the disk, or nowhere."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from s2e_core.model import LoadedModel
 from s2e_core.text import readable_size
 from s2e_core.verify import check_room
 from s2e_core.verify import second_model as reloading_module
-from s2e_core.verify.second_model import second_model
+from s2e_core.verify.second_model import load_second_model
 from tests.core.edits import BF16, FP32, IDS, folder_of, logits, random_edit
 from tests.families import saved_folder, tiny_tokenizer
 
@@ -29,74 +29,75 @@ EXPERTS = ("mixtral", "deepseek_v3", "gpt_oss", "granitemoe")
 
 
 def spread(folder: Path, dtype: torch.dtype = FP32, share: float = 0.5) -> LoadedModel:
+    """Load a model with that share of its weights in memory and the rest on the disk."""
     size = weights_bytes(open_checkpoint(folder), dtype)
     return load_model(folder, device="auto", dtype=dtype, max_memory={"cpu": int(share * size)})
 
 
 @pytest.fixture
-def read_again(monkeypatch):
-    """Every model that is read from files again: (folder's name, target, dtype)."""
-    seen, read = [], reloading_module.read_model
+def reads(monkeypatch):
+    """Every model that is read from files during the test: (folder's name, target, dtype)."""
+    reads, read = [], reloading_module.read_model
 
-    def noted(folder, target, dtype, **options):
-        seen.append((folder.name, str(target), dtype))
+    def record_and_read(folder, target, dtype, **options):
+        reads.append((folder.name, str(target), dtype))
         return read(folder, target, dtype, **options)
 
-    monkeypatch.setattr(reloading_module, "read_model", noted)
-    return seen
+    monkeypatch.setattr(reloading_module, "read_model", record_and_read)
+    return reads
 
 
-# ---- an adapter: on the weights that are loaded ---------------------------------------------------------------------
+# ---- an adapter: on the weights of the loaded model -----------------------------------------------------------------
 
 
-def held_weights(loaded: LoadedModel) -> dict[str, tuple[int, int]]:
-    """Which tensors are in memory, and how often each was written."""
+def weight_versions(loaded: LoadedModel) -> dict[str, tuple[int, int]]:
+    """By name, the identity of each parameter in memory and how often it was written."""
     weights = {name: p for name, p in loaded.model.named_parameters() if not p.is_meta and not p.is_inference()}
     return {name: (id(p), p._version) for name, p in weights.items()}
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", *EXPERTS])
-@pytest.mark.parametrize("held", ["whole", "half on the disk", "on the disk"])
-def test_an_adapter_is_checked_without_a_second_copy_of_the_weights(tmp_path, read_again, family, held):
+@pytest.mark.parametrize("placement", ["whole", "half on the disk", "on the disk"])
+def test_an_adapter_is_checked_without_a_second_copy_of_the_weights(tmp_path, reads, family, placement):
     folder = folder_of(tmp_path / "model", family, FP32, sharded=True)
     share = {"half on the disk": 0.5, "on the disk": 0.01}
-    loaded = load_model(folder, device="cpu") if held == "whole" else spread(folder, share=share[held])
+    loaded = load_model(folder, device="cpu") if placement == "whole" else spread(folder, share=share[placement])
     edit = random_edit(loaded)
     out = export_adapter(loaded, edit, tmp_path / "adapter")
-    before = held_weights(loaded)
+    before = weight_versions(loaded)
     modules = [(type(module), module._forward_hooks.copy()) for module in loaded.model.modules()]
-    shown = preview_logits(loaded, Edited(edit), IDS)
-    found = verify_export(loaded, edit, out)
-    assert found.passed and found.logit_difference < 1e-4 and not found.warnings and not read_again
-    assert held_weights(loaded) == before
+    preview = preview_logits(loaded, Edited(edit), IDS)
+    result = verify_export(loaded, edit, out)
+    assert result.passed and result.logit_difference < 1e-4 and not result.warnings and not reads
+    assert weight_versions(loaded) == before
     assert [(type(module), module._forward_hooks) for module in loaded.model.modules()] == modules
-    assert torch.equal(preview_logits(loaded, Edited(edit), IDS), shown)
-    model, _ = second_model(loaded, out, check_room(loaded, edit, out))
+    assert torch.equal(preview_logits(loaded, Edited(edit), IDS), preview)
+    model, _ = load_second_model(loaded, out, check_room(loaded, edit, out))
     assert isinstance(model, PeftModel)
-    torch.testing.assert_close(logits(model), shown, atol=1e-4, rtol=0)
+    torch.testing.assert_close(logits(model), preview, atol=1e-4, rtol=0)
     shared = {p.data_ptr() for p in loaded.model.parameters()}
     assert shared == {p.data_ptr() for name, p in model.named_parameters() if ".lora_" not in name}
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_in_16_bits_the_adapter_runs_in_16_bits_and_nearer_to_the_preview_than_a_second_model_would(
-    tmp_path, read_again, family
+    tmp_path, reads, family
 ):
     loaded = load_model(saved_folder(tmp_path / "model", family, dtype=BF16), device="cpu", dtype=BF16)
     edit = random_edit(loaded)
-    found = verify_export(loaded, edit, export_adapter(loaded, edit, tmp_path / "adapter"))
-    assert found.passed and not read_again and found.logit_difference < 0.02 * found.logit_effect
+    result = verify_export(loaded, edit, export_adapter(loaded, edit, tmp_path / "adapter"))
+    assert result.passed and not reads and result.logit_difference < 0.02 * result.logit_effect
 
 
 @pytest.mark.parametrize("family", EXPERTS)
-@pytest.mark.parametrize("held", ["whole", "on the disk"])
-def test_experts_in_16_bits_are_checked_in_float32_as_their_card_says_to_load_them(tmp_path, read_again, family, held):
+@pytest.mark.parametrize("placement", ["whole", "on the disk"])
+def test_experts_in_16_bits_are_checked_in_float32_as_their_card_says_to_load_them(tmp_path, reads, family, placement):
     folder = folder_of(tmp_path / "model", family, BF16)
-    loaded = load_model(folder, device="cpu", dtype=BF16) if held == "whole" else spread(folder, BF16, 0.01)
+    loaded = load_model(folder, device="cpu", dtype=BF16) if placement == "whole" else spread(folder, BF16, 0.01)
     edit = random_edit(loaded)
-    found = verify_export(loaded, edit, export_adapter(loaded, edit, tmp_path / "adapter"))
-    assert found.passed and {dtype for _, _, dtype in read_again} == {FP32}
-    assert found.realised_min == pytest.approx(1.0, abs=1e-4)
+    result = verify_export(loaded, edit, export_adapter(loaded, edit, tmp_path / "adapter"))
+    assert result.passed and {dtype for _, _, dtype in reads} == {FP32}
+    assert result.realised_min == pytest.approx(1.0, abs=1e-4)
 
 
 @pytest.mark.parametrize("quantize", ["int8", "int4"])
@@ -105,64 +106,69 @@ def test_experts_of_a_model_that_runs_in_fewer_bits_are_checked_from_its_files(t
     folder = folder_of(tmp_path / "model", "mixtral", BF16, hidden_size=64, intermediate_size=128)
     loaded = load_model(folder, device="cpu", quantize=quantize)
     edit = random_edit(loaded)
-    found = verify_export(loaded, edit, export_adapter(loaded, edit, tmp_path / "adapter"))
-    assert found.passed and not found.not_checked
+    result = verify_export(loaded, edit, export_adapter(loaded, edit, tmp_path / "adapter"))
+    assert result.passed and not result.not_checked
 
 
-# ---- a checkpoint: where there is room ------------------------------------------------------------------------------
+# ---- a checkpoint: in memory or on the disk -------------------------------------------------------------------------
 
 
-def test_what_the_check_takes_is_known_before_and_said(llama, tmp_path):
+def test_the_memory_of_the_check_is_known_in_advance_and_reported(llama, tmp_path):
     edit = random_edit(llama)
-    room = check_room(llama, edit, export_checkpoint(llama, edit, tmp_path / "out"))
+    plan = check_room(llama, edit, export_checkpoint(llama, edit, tmp_path / "out"))
     size = weights_bytes(open_checkpoint(llama.source), FP32)
-    assert room.target == torch.device("cpu") and f"{readable_size(size)} on cpu" in room.sentence
-    assert room.sentence in "\n".join(verify_export(llama, edit, tmp_path / "out").lines())
+    assert plan.target == torch.device("cpu") and f"{readable_size(size)} on cpu" in plan.sentence
+    assert plan.sentence in "\n".join(verify_export(llama, edit, tmp_path / "out").lines())
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "mixtral"])
-def test_without_room_in_memory_it_stays_on_the_disk_with_the_same_result(tmp_path, family, monkeypatch):
+def test_without_enough_memory_it_stays_on_the_disk_with_the_same_result(tmp_path, family, monkeypatch):
     loaded = load_model(folder_of(tmp_path / "model", family, BF16, sharded=True), device="cpu")
     edit = random_edit(loaded)
     out = export_checkpoint(loaded, edit, tmp_path / "out")
-    roomy = verify_export(loaded, edit, out)
+    in_memory_result = verify_export(loaded, edit, out)
     monkeypatch.setattr(memory_module, "available_memory", lambda device: 1000)
-    room = check_room(loaded, edit, out)
-    tight = verify_export(loaded, edit, out)
-    assert room.target == "disk" and "beside the loaded one" in room.sentence and "stays on the disk" in room.sentence
-    assert tight.passed and (tight.logit_difference, tight.agreement) == (roomy.logit_difference, roomy.agreement)
+    plan = check_room(loaded, edit, out)
+    disk_result = verify_export(loaded, edit, out)
+    assert plan.target == "disk" and "beside the loaded one" in plan.sentence and "stays on the disk" in plan.sentence
+    assert disk_result.passed and (disk_result.logit_difference, disk_result.agreement) == (
+        in_memory_result.logit_difference,
+        in_memory_result.agreement,
+    )
 
 
 def test_a_spread_model_is_checked_within_what_is_free_now(tmp_path, monkeypatch):
     loaded = spread(saved_folder(tmp_path / "model", "llama"))
     edit, limits = random_edit(loaded), []
     read = reloading_module.read_model
-    monkeypatch.setattr(reloading_module, "budget", lambda asked: {"cpu": 200_000})
+    monkeypatch.setattr(reloading_module, "budget", lambda limits: {"cpu": 200_000})
 
-    def noted(*arguments, max_memory):
+    def record_and_read(*arguments, max_memory):
         limits.append(max_memory)
         return read(*arguments, max_memory=max_memory)
 
-    monkeypatch.setattr(reloading_module, "read_model", noted)
+    monkeypatch.setattr(reloading_module, "read_model", record_and_read)
     assert verify_export(loaded, edit, export_checkpoint(loaded, edit, tmp_path / "out")).passed
     assert limits == [{"cpu": 200_000}] and loaded.placement.max_memory["cpu"] > 200_000
 
 
-# ---- nowhere: written, and not checked ------------------------------------------------------------------------------
+# ---- nowhere: written, but not checked ------------------------------------------------------------------------------
 
 
-def said_not_checked(found, because: str) -> str:
-    """The sentence of a check that could not be made: the files are right, and there is a way to check them."""
-    assert not found.passed and not found.missing and because in found.not_checked
-    sentence = found.sentence()
-    assert sentence.startswith(f"The {found.kind} was written, and the edit is in all {len(found.intended)} intended")
-    assert "was not checked here, because" in sentence and "does not do" not in " ".join(found.lines())
+def not_checked_sentence(result, reason: str) -> str:
+    """The verdict of a check that could not run: the files are right, and it says how to check them."""
+    assert not result.passed and not result.unedited_tensors and reason in result.not_checked
+    sentence = result.sentence()
+    assert sentence.startswith(
+        f"The {result.kind} was written, and the edit is in all {len(result.intended_tensors)} intended"
+    )
+    assert "was not checked here, because" in sentence and "does not do" not in " ".join(result.lines())
     assert "s2e_core verify out/recipe/steer2edit.safetensors out there" in sentence
-    assert "nan" not in " ".join(found.lines()) and all(line.endswith(".") for line in found.lines())
+    assert "nan" not in " ".join(result.lines()) and all(line.endswith(".") for line in result.lines())
     return sentence
 
 
-def test_what_is_stored_quantised_and_finds_no_room_is_written_and_said_not_to_be_checked(tmp_path, monkeypatch):
+def test_a_quantised_model_without_enough_memory_is_reported_as_not_checked(tmp_path, monkeypatch):
     pytest.importorskip("bitsandbytes", reason="needs bitsandbytes")
     sizes = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4, "head_dim": 16}
     small = load_model(saved_folder(tmp_path / "full", "llama", dtype=BF16, **sizes), device="cpu", quantize="int8")
@@ -172,47 +178,47 @@ def test_what_is_stored_quantised_and_finds_no_room_is_written_and_said_not_to_b
     edit = random_edit(stored)
     out = export_adapter(stored, edit, tmp_path / "out")
     monkeypatch.setattr(memory_module, "available_memory", lambda device: 1000)
-    assert "1.0 kB are free on cpu" in said_not_checked(verify_export(stored, edit, out), "stored quantised, needs")
+    assert "1.0 kB are free on cpu" in not_checked_sentence(verify_export(stored, edit, out), "stored quantised, needs")
 
 
-def test_what_transformers_cannot_run_from_the_disk_is_said_not_to_be_checked(tmp_path, monkeypatch):
+def test_a_model_that_transformers_cannot_run_from_the_disk_is_reported_as_not_checked(tmp_path, monkeypatch):
     loaded = load_model(folder_of(tmp_path / "model", "dbrx", FP32), device="cpu")
     edit = random_edit(loaded)
     out = export_checkpoint(loaded, edit, tmp_path / "out")
     assert verify_export(loaded, edit, out).passed
     monkeypatch.setattr(memory_module, "available_memory", lambda device: 1000)
-    said_not_checked(verify_export(loaded, edit, out), "cannot be run with its weights on the disk")
+    not_checked_sentence(verify_export(loaded, edit, out), "cannot be run with its weights on the disk")
 
 
-def test_what_transformers_computes_wrongly_from_the_disk_is_not_held_against_the_files(tmp_path, monkeypatch):
+def test_wrong_logits_from_the_disk_are_not_blamed_on_the_files(tmp_path, monkeypatch):
     loaded = load_model(folder_of(tmp_path / "model", "longcat_flash", FP32), device="cpu")
     edit = random_edit(loaded)
     out = export_checkpoint(loaded, edit, tmp_path / "out")
     assert verify_export(loaded, edit, out).passed
     monkeypatch.setattr(memory_module, "available_memory", lambda device: 1000)
-    said_not_checked(verify_export(loaded, edit, out), "transformers computes something else")
+    not_checked_sentence(verify_export(loaded, edit, out), "transformers computes other logits")
 
 
-def test_what_is_wrong_from_the_disk_as_from_memory_is_held_against_the_files(llama, tmp_path, monkeypatch):
+def test_logits_that_are_wrong_from_disk_and_memory_are_blamed_on_the_files(llama, tmp_path, monkeypatch):
     edit = random_edit(llama)
     out = export_checkpoint(llama, edit, tmp_path / "out")
     config = json.loads((out / "config.json").read_text())
     (out / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 0.1}))
     monkeypatch.setattr(memory_module, "available_memory", lambda device: 1000)
-    found = verify_export(llama, edit, out)
-    assert not found.passed and not found.not_checked and "Logits differ from the preview" in found.sentence()
+    result = verify_export(llama, edit, out)
+    assert not result.passed and not result.not_checked and "Logits differ from the preview" in result.sentence()
 
 
 @pytest.mark.parametrize(
-    ("error", "because"),
+    ("error", "reason"),
     [
-        (MemoryError(), "the memory does not hold"),
-        (RuntimeError("CUDA out of memory. Tried to allocate"), "the memory does not hold"),
+        (MemoryError(), "does not fit into memory"),
+        (RuntimeError("CUDA out of memory. Tried to allocate"), "does not fit into memory"),
         (OSError(errno.ENOSPC, "No space left on device"), "the disk for temporary files is full"),
     ],
 )
-def test_memory_or_disk_that_ends_while_it_is_read_says_nothing_of_the_files(
-    llama, tmp_path, monkeypatch, error, because
+def test_memory_or_disk_that_runs_out_during_loading_is_not_blamed_on_the_files(
+    llama, tmp_path, monkeypatch, error, reason
 ):
     edit = random_edit(llama)
     out = export_checkpoint(llama, edit, tmp_path / "out")
@@ -221,10 +227,10 @@ def test_memory_or_disk_that_ends_while_it_is_read_says_nothing_of_the_files(
         raise error
 
     monkeypatch.setattr(reloading_module, "read_model", read)
-    said_not_checked(verify_export(llama, edit, out), because)
+    not_checked_sentence(verify_export(llama, edit, out), reason)
 
 
-def test_files_that_are_wrong_are_said_to_be_wrong_also_where_nothing_can_be_run(llama, tmp_path, monkeypatch):
+def test_wrong_files_are_reported_even_if_nothing_can_run(llama, tmp_path, monkeypatch):
     edit = random_edit(llama)
     out = export_checkpoint(llama, random_edit(llama, sites=(0,)), tmp_path / "out")
 
@@ -232,8 +238,10 @@ def test_files_that_are_wrong_are_said_to_be_wrong_also_where_nothing_can_be_run
         raise MemoryError
 
     monkeypatch.setattr(reloading_module, "read_model", read)
-    found = verify_export(llama, edit, out)
-    assert found.missing and found.sentence().startswith("The checkpoint does not do what the preview showed.")
+    result = verify_export(llama, edit, out)
+    assert result.unedited_tensors and result.sentence().startswith(
+        "The checkpoint does not do what the preview showed."
+    )
 
 
 # ---- files that cannot be loaded or run -----------------------------------------------------------------------------
@@ -273,7 +281,7 @@ def test_an_adapter_whose_factors_have_another_shape_fails_with_a_sentence(llama
     factors = load_file(out / WEIGHTS_FILE)
     name = next(iter(factors))
     save_file(factors | {name: torch.zeros(rows, *factors[name].shape[1:])}, out / WEIGHTS_FILE, {"format": "pt"})
-    with pytest.raises(ExportError, match="of another model"):
+    with pytest.raises(ExportError, match="belongs to another model"):
         verify_export(llama, edit, out)
 
 

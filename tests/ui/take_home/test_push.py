@@ -105,7 +105,7 @@ def test_a_token_that_is_none_is_said_before_anything_is_written(
     hub: HubServer, token: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(push_handlers, "written", lambda *_: pytest.fail("something was written"))
-    assert "of your own account" in refused(Form(ID), token)
+    assert "of your own Hub account" in refused(Form(ID), token)
     assert "owner/name" in refused(Form("edited"))
     assert "owner/name" in refused(Form(""))
     assert not hub.requests
@@ -121,7 +121,7 @@ def test_a_token_of_a_stranger_and_a_taken_name_are_sentences_and_leave_no_files
     assert "does not accept this token" in refused(Form(ID), "hf_unknown")
     assert "may not write to stranger" in refused(Form("stranger/edited"))
     hub.repositories[ID] = Repository({"config.json": b"{}"})
-    assert "holds files" in refused(Form(ID))
+    assert "contains files" in refused(Form(ID))
     assert left_behind() == before
 
 
@@ -147,7 +147,7 @@ def test_files_that_cannot_be_checked_here_are_not_sent_and_not_called_wrong(
     monkeypatch.setattr(reloading, "read_model", read)
     sentence = refused(Form(ID))
     assert sentence.startswith("The files were not sent, because they could not be checked. The checkpoint was written")
-    assert "the memory does not hold a second model" in sentence and "does not do" not in sentence
+    assert "a second model does not fit into memory" in sentence and "does not do" not in sentence
     assert not hub.requests
 
 
