@@ -89,7 +89,7 @@ def test_verify_fails_for_a_folder_that_does_not_hold_the_edit(recipe, tmp_path)
         (["info", "--model", "/no/such/model"], "does not exist"),
         (["scores"], "--behavior NAME or --contrast FILE"),
         (["scores", "--behavior", "nothing"], "no behaviour named"),
-        (["scores", "--contrast", "gone.jsonl"], "no file gone.jsonl"),
+        (["scores", "--contrast", "gone.jsonl"], "gone.jsonl does not exist"),
         (["scores", "--behavior", "tone", "--alpha", "1.5"], "alpha is 1.5"),
         (["scores", "--behavior", "tone", "--rho-mlp", "-1"], "rho_mlp is -1"),
         (["scores", "--behavior", "tone", "--rho-mlp", "1", "--neurons", "3"], "Give one of them"),
