@@ -13,7 +13,7 @@ from .settings import EditSettings, Selection
 from .spec import Component, ModelSpec
 
 
-def settings_entry(settings: EditSettings) -> dict[str, Any]:
+def settings_to_json(settings: EditSettings) -> dict[str, Any]:
     """Settings as values that `json` can write."""
     selection = settings.selection
     return {
@@ -29,8 +29,8 @@ def settings_entry(settings: EditSettings) -> dict[str, Any]:
     }
 
 
-def settings_from(data: Mapping[str, Any], spec: ModelSpec) -> EditSettings:
-    """Settings read from the keys that `settings_entry` writes.
+def settings_from_json(data: Mapping[str, Any], spec: ModelSpec) -> EditSettings:
+    """Settings read from the keys that `settings_to_json` writes.
 
     Raises KeyError, TypeError or ValueError if a key is missing, has a wrong value or names an unknown component.
     """

@@ -46,7 +46,7 @@ class Site:
     experts: int = 0
     """Number of experts, 0 for a plain projection. Component e * n + i is the i-th of expert e, where
     n = n_components / experts."""
-    writes_more: bool = False
+    has_extra_output: bool = False
     """True if the module adds something that is not W x (expert biases, which depend on the routing)."""
     also_at: tuple[str, ...] = ()
     """Paths of the modules in later layers that share the weight, so that an edit changes them as well."""

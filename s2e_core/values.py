@@ -68,7 +68,7 @@ class ActivationMeans:
     """Number of response tokens in the means, both sides together."""
     provenance: Provenance
     more: Mapping[int, Tensor] = field(default_factory=dict)
-    """Mean extra output (`Site.writes_more`), positive minus negative side: (d,), by index in `spec.sites`."""
+    """Mean extra output (`Site.has_extra_output`), positive minus negative side: (d,), by index in `spec.sites`."""
 
     def __post_init__(self) -> None:
         sizes = [(site.n_inputs,) for site in self.spec.sites]

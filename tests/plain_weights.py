@@ -36,7 +36,7 @@ def add_to_weight(model: PreTrainedModel, site: Site, left: Tensor, right: Tenso
         first += matrix.shape[1]
 
 
-def experts_activations(
+def expert_activations(
     model: PreTrainedModel, sites: Sequence[Site], ids: Tensor, positions: Sequence[int]
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """By site name, the inputs (P, n_inputs) of all experts' projections at P positions of one text, ids (1, T), and

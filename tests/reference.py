@@ -16,7 +16,7 @@ from torch import Tensor
 from s2e_core import Example
 from s2e_core.model import LoadedModel
 from s2e_core.spec import Site
-from tests.plain_weights import experts_activations, matrices
+from tests.plain_weights import expert_activations, matrices
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +108,7 @@ def _example_means(loaded: LoadedModel, example: Example) -> dict[str, tuple[Ten
         means[name] = (sum(x for x, _ in spans) / len(runs), sum(y for _, y in spans) / len(runs))
     fused = [site for site in loaded.spec.sites if site.experts]
     if fused:
-        rows = experts_activations(loaded.model, fused, torch.tensor([ids]), range(start - 1, len(ids) - 1))
+        rows = expert_activations(loaded.model, fused, torch.tensor([ids]), range(start - 1, len(ids) - 1))
         means |= {name: (x.double().mean(dim=0), y.double().mean(dim=0)) for name, (x, y) in rows.items()}
     return means
 

@@ -25,7 +25,7 @@ from s2e_core import (
     import_file,
     swapped,
 )
-from s2e_core.interop import Imported, read_texts
+from s2e_core.interop import ImportedFile, read_texts
 from s2e_core.method import opposite, score_along
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress
@@ -41,14 +41,14 @@ TURNED = "Taken the other way round. "
 class FromFile:
     """What is to be put on the page."""
 
-    imported: Imported
+    imported: ImportedFile
     scored: Scored | None = None
     """None for a finished edit."""
     where: str = ""
     """Which way round it was taken, and where the mean inputs come from, as sentences."""
 
 
-def inspected(store: ModelStore, session: Session, path: str | None) -> Imported:
+def inspected(store: ModelStore, session: Session, path: str | None) -> ImportedFile:
     """What a file is, checked against the model on the page; nothing changes yet."""
     if not path:
         raise InteropError("No file has arrived. Choose one and upload it again.")
@@ -103,7 +103,7 @@ def adopted(store: ModelStore, session: Session, given: FromFile) -> Session:
     return Session.start(session.model, session.behavior, scored, strongest_few(scored), origin=origin)
 
 
-def _weights_of(imported: Imported) -> str:
+def _weights_of(imported: ImportedFile) -> str:
     """Fingerprint of the weights that a file was read for."""
     made_for = imported.edit if imported.edit is not None else imported.directions
     assert made_for is not None

@@ -9,7 +9,7 @@ import html
 
 from components.shared.progress import progress_bar
 from components.shared.session import Session
-from s2e_core.interop import Imported
+from s2e_core.interop import ImportedFile
 
 BRING = "Bring a recipe, a direction or an edit from a file"
 BRING_HELP = (
@@ -30,7 +30,7 @@ TITLES = {
 }  # fmt: skip
 
 
-def read_words(imported: Imported, session: Session, behavior: str) -> str:
+def read_words(imported: ImportedFile, session: Session, behavior: str) -> str:
     """What a file is, and what using it will do. `behavior` is the title of the one on the page."""
     name, sentence = html.escape(imported.name), html.escape(imported.sentence())
     return (
@@ -39,7 +39,7 @@ def read_words(imported: Imported, session: Session, behavior: str) -> str:
     )
 
 
-def _what_then(imported: Imported, session: Session, behavior: str) -> str:
+def _what_then(imported: ImportedFile, session: Session, behavior: str) -> str:
     if imported.edit is not None and session.made_here(imported.edit):
         return "It was made from the examples on the page, so it sets the dials, too."
     if imported.edit is not None:
@@ -59,7 +59,7 @@ def _what_then(imported: Imported, session: Session, behavior: str) -> str:
     )
 
 
-def used_words(imported: Imported) -> str:
+def used_words(imported: ImportedFile) -> str:
     """After it was taken over."""
     return f'<p role="status"><b>{TITLES[imported.kind]}</b> {html.escape(imported.name)} is on the page now.</p>'
 

@@ -25,11 +25,11 @@ from components.shared.session import OWN, Session
 from components.shared.store import ModelStore
 from components.shared.work import Work
 from s2e_core import ActivationMeans, ContrastDataError, ContrastSet, SettingsError
-from s2e_core.data import Finding, Reading, averaged_span, lint
+from s2e_core.data import Finding, Reading, lint, mark_averaged_tokens
 from s2e_core.method import reliability
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress
-from s2e_core.responses import Asked, OwnResponse, asked_prompts, held_responses, own_responses, possible_rules
+from s2e_core.responses import Asked, OwnResponse, own_responses, possible_rules, read_prompts, read_responses
 
 from .trusted import Checks, Trust, trust_of
 
@@ -107,7 +107,7 @@ def report_on(store: ModelStore, model: str, contrast: ContrastSet) -> Report:
     if loaded is None:
         return Report(findings, {})
     sides = zip((words.WANTED_SIDE, words.OPPOSITE_SIDE), (contrast.positive, contrast.negative), strict=True)
-    return Report(findings, {name: averaged_span(loaded, side[0]) for name, side in sides})
+    return Report(findings, {name: mark_averaged_tokens(loaded, side[0]) for name, side in sides})
 
 
 # ---- the model's own answers
@@ -148,7 +148,7 @@ def generate_answers(store: ModelStore, choice: Choice, settings: AnswerSettings
     Raises S2EError for prompts that cannot be asked, before anything runs.
     """
     reading = own_reading(choice.own, store.limits)
-    asked = asked_prompts(reading, samples=settings.samples)
+    asked = read_prompts(reading, samples=settings.samples)
     if len(asked) > store.limits.examples:
         raise SettingsError(words.TOO_MANY.format(len(asked), store.limits.examples))
     longest = max(len(one.example.prompt) for one in asked)
@@ -173,7 +173,7 @@ def generate_answers(store: ModelStore, choice: Choice, settings: AnswerSettings
         with closing(work.ticks()) as ticks:
             for done, _ in ticks:
                 if done > len(answers.by_prompt):
-                    answers = answers.with_responses(held_responses(path, prompts))
+                    answers = answers.with_responses(read_responses(path, prompts))
                     yield answers
                 else:
                     yield answers  # a place at which a Stop is heard
@@ -198,7 +198,7 @@ def stop_answers(answers: Answers) -> Answers:
     """After Stop or an error: everything that the file holds stays."""
     if not answers.running or answers.path is None:
         return replace(answers, running=False)
-    responses = held_responses(answers.path, [one.example for one in answers.asked])
+    responses = read_responses(answers.path, [one.example for one in answers.asked])
     status = words.STOPPED_ANSWERS.format(len(responses), len(answers.asked))
     return answers.with_responses(responses, running=False, used=bool(responses), status=status)
 

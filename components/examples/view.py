@@ -43,7 +43,7 @@ def preview_html(look: Look, *, folded: bool = False) -> str:
 
 def _said(reading: Reading) -> str:
     """Counts, format, layout and the column of every role in one line, then the labels."""
-    p, n, none = len(reading.positive), len(reading.negative), len(reading.unsided)
+    p, n, none = len(reading.positive), len(reading.negative), len(reading.without_side)
     what = "prompt" if reading.responses_missing else "example"
     if p or n:
         counts = f"{p:,} + {n:,} {what}s" + (f", {none:,} on no side" if none else "")
@@ -79,8 +79,8 @@ def _examples(look: Look, folded: bool) -> str:
         sides = ((words.WANTED_SIDE, contrast.positive), (words.OPPOSITE_SIDE, contrast.negative))
     else:
         sides = ((words.WANTED_SIDE, reading.positive), (words.OPPOSITE_SIDE, reading.negative))
-    if reading.unsided and not look.uses_answers:
-        sides = (*sides, (words.NO_SIDE, reading.unsided))
+    if reading.without_side and not look.uses_answers:
+        sides = (*sides, (words.NO_SIDE, reading.without_side))
     shown = "".join(_side(title, examples) for title, examples in sides if examples)
     if not shown:
         return ""

@@ -104,7 +104,7 @@ class DataWiring:
         opens = bool(look.names) and bool(look.problem or (look.questions and not alone))
         stale = bool(answers.by_prompt) and reading is not None and not answers.belong_to(choice.model, reading)
         can_answer = reading is not None and any(
-            e.prompt.strip() for e in (*reading.positive, *reading.negative, *reading.unsided)
+            e.prompt.strip() for e in (*reading.positive, *reading.negative, *reading.without_side)
         )
         return (
             look,

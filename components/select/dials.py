@@ -14,7 +14,7 @@ from components.shared import texts
 from components.shared.session import Session
 from s2e_core import Component, EditSettings, Selection, SettingsError
 from s2e_core.method import edited_mask, rho_for_count
-from s2e_core.settings_json import settings_entry
+from s2e_core.settings_json import settings_to_json
 from s2e_core.spec import Kind
 
 PUBLISHED: Mapping[str, EditSettings] = MappingProxyType(
@@ -104,9 +104,9 @@ def preset_name(session: Session) -> str:
     """The preset that the session's settings are; empty where they were changed, or the edit is a recipe's."""
     if session.recipe:
         return ""
-    here = settings_entry(session.settings)
+    here = settings_to_json(session.settings)
     presets = {texts.SUGGESTED: session.suggested, **PUBLISHED}
-    return next((name for name, settings in presets.items() if settings_entry(settings) == here), "")
+    return next((name for name, settings in presets.items() if settings_to_json(settings) == here), "")
 
 
 def set_component_strength(session: Session, factor: float) -> Session:

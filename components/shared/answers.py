@@ -13,7 +13,7 @@ from typing import Any
 
 from s2e_core import ContrastDataError, ContrastSet
 from s2e_core.data import Reading, content_hash
-from s2e_core.responses import Asked, OwnResponse, Rule, answer_sides, asked_prompts, marks_of, possible_rules
+from s2e_core.responses import Asked, OwnResponse, Rule, answer_sides, find_marks, possible_rules, read_prompts
 
 SHARE = 5.0  # percent, the paper's
 
@@ -68,7 +68,7 @@ class Answers:
         if not self.by_prompt or self.settings is None or self.model != model:
             return False
         try:
-            return same_prompts(self.asked, asked_prompts(reading, samples=self.settings.samples))
+            return same_prompts(self.asked, read_prompts(reading, samples=self.settings.samples))
         except ContrastDataError:
             return False
 
@@ -88,7 +88,7 @@ class Answers:
         if self.rule == "hand":
             return self.marks if len(self.marks) == len(self.by_prompt) else (None,) * len(self.by_prompt)
         try:
-            return marks_of(self.contrast("answers"), self.responses)
+            return find_marks(self.contrast("answers"), self.responses)
         except ContrastDataError:
             return (None,) * len(self.by_prompt)
 

@@ -50,7 +50,7 @@ CORRECTIONS = tuple(field.name for field in fields(Correction))
 
 
 @dataclass(frozen=True, eq=False)
-class Brought:
+class OwnExamples:
     """Everything about own examples that stands on the page."""
 
     positive: str = ""
@@ -64,7 +64,7 @@ class Brought:
     @classmethod
     def of(
         cls, positive: str | None, negative: str | None, file: str | None, second: str | None, *rest: Any
-    ) -> Brought:
+    ) -> OwnExamples:
         """From the values of the page: the two boxes, the two files, CORRECTIONS, and the answers."""
         *correction, answers = rest
         return cls(positive or "", negative or "", file, second, Correction(*correction), answers)
@@ -74,7 +74,7 @@ class Brought:
         return not (self.file or self.second or self.positive.strip() or self.negative.strip())
 
 
-def own_reading(own: Brought, limits: Limits) -> Reading:
+def own_reading(own: OwnExamples, limits: Limits) -> Reading:
     """How the lines or files were understood, within the limits. Raises ContrastDataError."""
     if own.second and not own.file:
         raise ContrastDataError(words.SECOND_ALONE)
@@ -90,14 +90,14 @@ def own_reading(own: Brought, limits: Limits) -> Reading:
         own.file, own.second, columns=correction.columns(), positive_labels=correction.positive_labels or None,
         negative_labels=correction.negative_labels or None,
     )  # fmt: skip
-    if not (reading.names and (reading.positive or reading.negative or reading.unsided or reading.questions)):
+    if not (reading.names and (reading.positive or reading.negative or reading.without_side or reading.questions)):
         raise ContrastDataError(words.NO_ROWS.format(Path(own.file).name))
     chosen = correction.per_side
     most = min(limits.examples, max(1, int(chosen))) if chosen else limits.examples
     return _limit(reading, most, limits.example_chars)
 
 
-def column_names(own: Brought) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def column_names(own: OwnExamples) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(columns, names of two lists or files) of files, even if they cannot be read as the visitor described them."""
     tables = [read_table(path) for path in (own.file, own.second) if path]
     names = tuple(dict.fromkeys(name for table in tables for name in table.columns()))
@@ -105,7 +105,7 @@ def column_names(own: Brought) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return names, sources
 
 
-def own_contrast(model: str, own: Brought, limits: Limits) -> ContrastSet:
+def own_contrast(model: str, own: OwnExamples, limits: Limits) -> ContrastSet:
     """The examples as they would be extracted. Raises ContrastDataError for what is not a contrast set yet."""
     reading = own_reading(own, limits)
     if own.answers.stand_for(model, reading):
@@ -128,9 +128,9 @@ def question_sentences(reading: Reading) -> list[str]:
     own_words: dict[QuestionKind, str] = {}  # in place of the core's
     if reading.responses_missing:
         own_words = {"sides": "", "responses": words.PROMPTS_ONLY}
-    elif reading.layout == "one side" and reading.unsided:
+    elif reading.layout == "one side" and reading.without_side:
         own_words = {"sides": words.ONE_SIDED}
-    has_examples = bool(reading.positive or reading.negative or reading.unsided or reading.labels)
+    has_examples = bool(reading.positive or reading.negative or reading.without_side or reading.labels)
     sentences = [
         question.sentence if has_examples else question.with_format
         for question in reading.questions
@@ -158,7 +158,7 @@ def _read_typed(positive: str, negative: str) -> Reading:
     return Reading(
         name=OWN_NAME, format=words.TYPED, layout="two lists" if sided else "one side", columns=Columns(), names=(),
         sources=(), unused=(), labels=(), preview=(), positive=one if sided else (), negative=other if sided else (),
-        unsided=() if sided else (*one, *other), n_skipped=0, responses_missing=prompts_alone,
+        without_side=() if sided else (*one, *other), n_skipped=0, responses_missing=prompts_alone,
         questions=(OpenQuestion("responses", words.PROMPTS_ONLY),) if prompts_alone else (), notes=(),
     )  # fmt: skip
 
@@ -187,7 +187,7 @@ def _example(line: str, number: int) -> Example:
 
 def _limit(reading: Reading, most: int, chars: int) -> Reading:
     """The first `most` examples of each side that are short enough; what was left out is noted."""
-    sides = (reading.positive, reading.negative, reading.unsided)
+    sides = (reading.positive, reading.negative, reading.without_side)
     short = [[e for e in side if len(e.prompt) + len(e.response) <= chars] for side in sides]
     notes = list(reading.notes)
     n_long = sum(map(len, sides)) - sum(map(len, short))
@@ -196,5 +196,5 @@ def _limit(reading: Reading, most: int, chars: int) -> Reading:
     if max(map(len, short)) > most:
         counts = " and ".join(f"{len(side):,}" for side in short if side)
         notes.append(words.CUT_SIDE.format(most, counts))
-    positive, negative, unsided = (tuple(side[:most]) for side in short)
-    return replace(reading, positive=positive, negative=negative, unsided=unsided, notes=tuple(notes))
+    positive, negative, without_side = (tuple(side[:most]) for side in short)
+    return replace(reading, positive=positive, negative=negative, without_side=without_side, notes=tuple(notes))

@@ -15,7 +15,7 @@ from s2e_core.method import rho_for_count, summarize
 from s2e_core.spec import Kind
 
 from . import texts
-from .brought import Brought, own_contrast
+from .brought import OwnExamples, own_contrast
 from .limits import Limits
 from .session import OWN, Scored, Session
 from .store import BUNDLED, ModelStore
@@ -34,12 +34,12 @@ class Choice:
     model: str
     behavior: str
     swap: bool = False
-    own: Brought = field(default_factory=Brought)
+    own: OwnExamples = field(default_factory=OwnExamples)
 
     @classmethod
     def of(cls, model: str, behavior: str, swap: bool, *own: Any) -> Choice:
-        """From the values of the page; the rest is `Brought.of`."""
-        return cls(model, behavior, swap, Brought.of(*own))
+        """From the values of the page; the rest is `OwnExamples.of`."""
+        return cls(model, behavior, swap, OwnExamples.of(*own))
 
     def is_of(self, session: Session) -> bool:
         """Whether the session has this model, behaviour and order of sides."""

@@ -29,7 +29,7 @@ from s2e_core import (
     steering_directions,
     swapped,
 )
-from s2e_core.data import BUNDLED_BEHAVIORS, CHAT_BEHAVIORS, fitting_folder
+from s2e_core.data import BUNDLED_BEHAVIORS, CHAT_BEHAVIORS, choose_behaviors_folder
 from s2e_core.loading import BUNDLED, BUNDLED_MODEL, HUB_ID, split_revision
 from s2e_core.method import score_along
 from s2e_core.model import LoadedModel, Quantize
@@ -95,7 +95,7 @@ class ModelStore:
             return self._behaviors[self.behaviors]
         known, source = self._known(model), self.sources.get(model)
         local = BUNDLED_MODEL if source == BUNDLED else None if source is None else Path(source)
-        return self._behaviors[fitting_folder(local if known is None else known.source)]
+        return self._behaviors[choose_behaviors_folder(local if known is None else known.source)]
 
     @cached_property
     def _behaviors(self) -> Mapping[Path, tuple[Behavior, ...]]:

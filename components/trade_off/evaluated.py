@@ -15,7 +15,7 @@ from typing import Any
 from components.shared.session import Session
 from s2e_core import Behavior
 from s2e_core.measure import Arm, Estimate, Evaluation, settings_label
-from s2e_core.settings_json import settings_entry
+from s2e_core.settings_json import settings_to_json
 from s2e_core.text import less_is_better
 
 from .lab import Place
@@ -91,7 +91,7 @@ def edit_key(session: Session) -> str:
     """The same for two edits that follow from the same settings; an edit from a file is a case of its own."""
     if session.recipe:
         return f"{session.recipe} {session.made}"
-    return json.dumps(settings_entry(session.settings), sort_keys=True)
+    return json.dumps(settings_to_json(session.settings), sort_keys=True)
 
 
 def in_full(

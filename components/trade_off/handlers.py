@@ -12,7 +12,7 @@ from components.shared import texts
 from components.shared.session import OWN, Session
 from components.shared.store import ModelStore
 from s2e_core import SettingsError
-from s2e_core.measure import Plan, Trial, leave_one_out, progressive, trial_key, with_original
+from s2e_core.measure import Plan, Trial, add_original, leave_one_out, progressive, trial_key
 
 from .grid import GridRequest, trials_of
 from .lab import Grid, Lab, Place, Search, Study
@@ -59,10 +59,10 @@ def swept(store: ModelStore, session: Session, request: SweepRequest) -> Iterato
     check_measurable(store, session)
     trials = trials_of(request.grid, store.limits.sweep_settings)
     plan = _plan(store, session, request.prompts)
-    yield from run(store, session, "trade-off", Grid(plan, with_original(trials), _floor(request.floor)))
+    yield from run(store, session, "trade-off", Grid(plan, add_original(trials), _floor(request.floor)))
 
 
-def taken_apart(
+def run_study(
     store: ModelStore, session: Session, study: Study, prompts: float | None, *, before: Lab | None = None
 ) -> Iterator[Lab]:
     """How the edit on the page depends on its components: more and more of them, or all but one.
@@ -76,7 +76,7 @@ def taken_apart(
         raise SettingsError(texts.NOTHING_EDITED)
     whole = Trial(session.settings)
     if study == "progressive":
-        task = Grid(_plan(store, session, prompts), with_original(progressive(session.edit)))
+        task = Grid(_plan(store, session, prompts), add_original(progressive(session.edit)))
     else:
         parts = leave_one_out(session.edit, LEFT_OUT)
         task = Grid(_plan(store, session, prompts), (Trial(), whole, *parts), reference=whole)

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from components.shared.session import Session
 from s2e_core.measure import Plan, Trial
-from s2e_core.settings_json import settings_entry
+from s2e_core.settings_json import settings_to_json
 
 from .measured import Measured
 
@@ -105,8 +105,8 @@ def current_point(session: Session, lab: Lab | None) -> int | None:
     """The point that is the edit on the page; None where it was not tried, or comes from a recipe."""
     if lab is None or lab.measured is None or session.recipe:
         return None
-    here = settings_entry(session.settings)
+    here = settings_to_json(session.settings)
     for n, point in enumerate(lab.measured.points):
-        if point.trial.settings is not None and settings_entry(point.trial.settings) == here:
+        if point.trial.settings is not None and settings_to_json(point.trial.settings) == here:
             return n
     return None

@@ -103,7 +103,7 @@ class Measured:
         return next((n for n, point in enumerate(self.points) if trial_key(point.trial) == key), None)
 
 
-def without_answers(sweep: Sweep) -> Sweep:
+def drop_answers(sweep: Sweep) -> Sweep:
     """The sweep with its questions alone."""
     return replace(sweep, outcomes=())
 
@@ -144,7 +144,7 @@ def checked(held_out: Sweep, edit: Trial | None, steering: Trial | None, size_of
             if held_out.less_is_better
             else difference(edit_scores, steering_scores)
         )
-    return HeldOut(without_answers(held_out), points[trial_key(Trial())], choices[0], choices[1], lead)
+    return HeldOut(drop_answers(held_out), points[trial_key(Trial())], choices[0], choices[1], lead)
 
 
 def _point(

@@ -28,12 +28,12 @@ from s2e_core import (
     load_behavior,
     load_model,
 )
-from s2e_core.measure import RESAMPLES, Arm, Sweep, Trial, choose, edit_size, load_sweep, sweep_results
+from s2e_core.measure import RESAMPLES, Arm, Sweep, Trial, choose, count_edited, load_sweep, sweep_results
 from s2e_core.model import LoadedModel
 from s2e_core.spec import ModelSpec
 
 from .figure import DARK, trade_off_figure
-from .measured import Measured, SizeOf, checked, grown, without_answers
+from .measured import Measured, SizeOf, checked, drop_answers, grown
 from .rows import table
 from .words import advice
 
@@ -185,7 +185,7 @@ def measured_files(
     folder = path if path.is_dir() else None
     made = load_sweep(folder / "development.jsonl" if folder else path, spec)
     size_of = sizes(made)
-    measured = Measured(without_answers(made), wanted or made.title, grown((), made, size_of=size_of), floor)
+    measured = Measured(drop_answers(made), wanted or made.title, grown((), made, size_of=size_of), floor)
     if folder is None or not (folder / "finals.jsonl").is_file():
         return measured
     finals = sweep_results(load_sweep(folder / "finals.jsonl", spec))
@@ -232,7 +232,7 @@ def sizes_of(loaded: LoadedModel, made: Sweep, *, folder: Path | None = None) ->
     here = None if behavior is None else (loaded.fingerprint, behavior.contrast.content_hash)
     if behavior is None or here != (source.fingerprint, source.contrast_hash):
         return None
-    return partial(edit_size, extract(loaded, behavior.contrast))
+    return partial(count_edited, extract(loaded, behavior.contrast))
 
 
 def _behavior(name: str, folder: Path | None) -> Behavior | None:

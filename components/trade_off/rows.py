@@ -9,7 +9,7 @@ import csv
 import io
 from typing import Any
 
-from s2e_core.measure import SWEEP_COLUMNS, Estimate, result_record
+from s2e_core.measure import SWEEP_COLUMNS, Estimate, result_to_row
 
 from .measured import HeldOut, Measured, Point
 from .words import bracketed, percent, scaled
@@ -72,10 +72,10 @@ def csv_text(measured: Measured) -> str:
     front, best = set(measured.front()), {measured.best("edit"), measured.best("steering")}
     for n, point in enumerate(measured.points):
         marks = {"pareto_front": int(n in front), "recommended": int(n in best)}
-        writer.writerow(result_record(point.result, measured.about.split, point.size, marks))
+        writer.writerow(result_to_row(point.result, measured.about.split, point.size, marks))
     check: HeldOut | None = measured.held_out
     for point in check.points if check else ():
-        writer.writerow(result_record(point.result, check.about.split if check else "", point.size, {}))
+        writer.writerow(result_to_row(point.result, check.about.split if check else "", point.size, {}))
     return out.getvalue()
 
 

@@ -19,12 +19,12 @@ from components.shared.session import Session
 from components.shared.store import ModelStore
 from components.shared.work import Work
 from s2e_core import Behavior, find_edit, sweep
-from s2e_core.measure import Arm, Found, SearchPlan, Sweep, Trial, edit_size, load_sweep, trial_key
+from s2e_core.measure import Arm, Found, SearchPlan, Sweep, Trial, count_edited, load_sweep, trial_key
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress
 
 from .lab import Grid, Lab, Place, Search, Study
-from .measured import Measured, Point, checked, grown, without_answers
+from .measured import Measured, Point, checked, drop_answers, grown
 
 LOOK_SECONDS = 1.5
 """Between two looks into the file of a sweep that runs, at least."""
@@ -116,7 +116,7 @@ def _with_points(store: ModelStore, session: Session, lab: Lab, made: Sweep) -> 
     points = grown(known, made, size_of=lambda trial: size_of(session, trial), reference=reference)
     if len(points) == len(known):
         return lab
-    return lab.changed(measured=Measured(without_answers(made), _wanted(store, session), points, lab.task.floor))
+    return lab.changed(measured=Measured(drop_answers(made), _wanted(store, session), points, lab.task.floor))
 
 
 def _finished(store: ModelStore, session: Session, lab: Lab, result: Sweep | Found) -> Lab:
@@ -125,16 +125,16 @@ def _finished(store: ModelStore, session: Session, lab: Lab, result: Sweep | Fou
         return _with_points(store, session, lab, result)
     lab = _with_points(store, session, lab, result.development)
     assert lab.measured is not None
-    return lab.changed(measured=of_found(result, _wanted(store, session), lab.measured.points, session))
+    return lab.changed(measured=measure_found(result, _wanted(store, session), lab.measured.points, session))
 
 
-def of_found(found: Found, wanted: str, points: tuple[Point, ...], session: Session) -> Measured:
+def measure_found(found: Found, wanted: str, points: tuple[Point, ...], session: Session) -> Measured:
     """What a search found, with the points of its development sweep and what was chosen beyond them."""
     check, points = None, (*points, *_weakened(found, points, session))
     if found.held_out is not None:
         check = checked(found.held_out, found.edit, found.steering, lambda trial: size_of(session, trial))
     chosen: dict[Arm, Trial | None] = {"edit": found.edit, "steering": found.steering, "original": None}
-    return Measured(without_answers(found.development), wanted, points, found.floor, chosen, check)
+    return Measured(drop_answers(found.development), wanted, points, found.floor, chosen, check)
 
 
 def _weakened(found: Found, points: tuple[Point, ...], session: Session) -> tuple[Point, ...]:
@@ -149,7 +149,7 @@ def _weakened(found: Found, points: tuple[Point, ...], session: Session) -> tupl
 
 def size_of(session: Session, trial: Trial) -> tuple[int, int] | None:
     """Heads and neurons that a trial's edit touches."""
-    return edit_size(session.scored.extraction, trial)
+    return count_edited(session.scored.extraction, trial)
 
 
 def _wanted(store: ModelStore, session: Session) -> str:

@@ -25,7 +25,7 @@ from .evaluation_wiring import wire_evaluation
 from .figure_widget import read_point
 from .files import csv_file, report_file, sweep_download
 from .grid import PRESETS, GridRequest, estimate
-from .handlers import SweepRequest, continued, searched, stopped, swept, taken_apart
+from .handlers import SweepRequest, continued, run_study, searched, stopped, swept
 from .lab import Bench, Lab, Place, Study, current_point
 from .panel import TradeOffPanel
 from .view import PARTS, lab_view
@@ -125,7 +125,7 @@ class TradeOffWiring:
         return continued(self.store, session, bench.of(session))
 
     def _taken_apart(self, study: Study, session: Session, prompts: float | None, bench: Bench) -> Iterator[Lab]:
-        return taken_apart(self.store, session, study, prompts, before=bench.of(session, study))
+        return run_study(self.store, session, study, prompts, before=bench.of(session, study))
 
     def _stopped(self, session: Session, bench: Bench) -> tuple[Any, ...]:
         """What was running is stopped, with everything that its files hold."""

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from s2e_core.model import QUANTIZE, memory_limits
+from s2e_core.model import QUANTIZE, parse_memory_limits
 
 from .json_output import Fields, field_lines
 
@@ -176,7 +176,7 @@ def parse_floor(text: str) -> float:
 def parse_memory(text: str) -> dict[str, int]:
     """Bytes by device, from gigabytes as in "0=20,cpu=32"."""
     try:
-        return memory_limits(text)
+        return parse_memory_limits(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f'"{text}" is no limit. Write gigabytes by place, as in 0=20,cpu=32') from None
 

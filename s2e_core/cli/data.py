@@ -11,11 +11,11 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from s2e_core.data import Columns, Reading, averaged_span, contrast_set_from, lint, read_examples, read_table
+from s2e_core.data import Columns, Reading, contrast_set_from, lint, mark_averaged_tokens, read_examples, read_table
 from s2e_core.errors import SettingsError
 from s2e_core.method import Reliability, reliability
 from s2e_core.model import LoadedModel
-from s2e_core.responses import OwnResponse, answer_sides, asked_prompts, own_responses, possible_rules
+from s2e_core.responses import OwnResponse, answer_sides, own_responses, possible_rules, read_prompts
 from s2e_core.text import counted
 from s2e_core.values import ContrastSet
 
@@ -110,7 +110,7 @@ def _refuse_answer_options(options: argparse.Namespace) -> None:
 
 def _generate_answers(options: argparse.Namespace, reading: Reading) -> ContrastSet:
     """The model's own responses to the prompts of a file, put on sides by the chosen rule."""
-    asked = asked_prompts(reading, samples=options.samples)
+    asked = read_prompts(reading, samples=options.samples)
     rule = options.sides or possible_rules(asked)[0]
     if rule not in possible_rules(asked):
         answer_sides(rule, asked, ())  # raises, with what the rule needs
@@ -164,8 +164,8 @@ def _read_marks(path: Path, responses: Sequence[OwnResponse]) -> list[bool | Non
 def reading_lines(reading: Reading) -> Iterator[str]:
     """How the file is understood, its first rows, and the open questions."""
     counts = f"{len(reading.positive)} positive, {len(reading.negative)} negative"
-    if reading.unsided:
-        counts += f", {len(reading.unsided)} without a side"
+    if reading.without_side:
+        counts += f", {len(reading.without_side)} without a side"
     rows = [("format", reading.format), ("sides", SIDES[reading.layout])]
     rows += reading.columns.roles().items()
     rows += [
@@ -210,7 +210,7 @@ def lint_lines(contrast: ContrastSet, loaded: LoadedModel | None) -> Iterator[st
     """The linter's findings; with a model also the tokens of the first example, the averaged ones in brackets."""
     yield from (f"{finding.severity:<10} {finding.sentence}" for finding in lint(contrast, loaded))
     if loaded is not None:
-        shown = averaged_span(loaded, contrast.positive[0])[-SPAN_TOKENS:]
+        shown = mark_averaged_tokens(loaded, contrast.positive[0])[-SPAN_TOKENS:]
         yield f"\nThe first positive example, its last {len(shown)} tokens; [activations here are averaged]"
         yield " ".join(f"[{_escape(text)}]" if averaged else _escape(text) for text, averaged in shown)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from s2e_core.errors import SettingsError
 from s2e_core.export import save_edit
-from s2e_core.interop import Imported, import_file, read_texts
+from s2e_core.interop import ImportedFile, import_file, read_texts
 from s2e_core.method import build_edit, capture_inputs, capture_means, opposite, score_along
 from s2e_core.model import LoadedModel
 from s2e_core.values import ActivationMeans, MeanInputs, WeightEdit
@@ -63,7 +63,7 @@ def import_foreign(options: argparse.Namespace) -> None:
         print(f"{edit.count('heads')} heads and {edit.count('neurons')} neurons: {save_edit(edit, options.output)}")
 
 
-def _unused_lines(options: argparse.Namespace, imported: Imported) -> Iterator[str]:
+def _unused_lines(options: argparse.Namespace, imported: ImportedFile) -> Iterator[str]:
     """Sentences about options that are not used."""
     texts = _given_options(options, TEXTS)
     if options.output is None:
@@ -81,7 +81,7 @@ def _given_options(options: argparse.Namespace, names: Iterable[str]) -> list[st
     return [f"--{name.replace('_', '-')}" for name in names if getattr(options, name) not in (None, False)]
 
 
-def _edit_along(options: argparse.Namespace, loaded: LoadedModel, imported: Imported) -> WeightEdit:
+def _edit_along(options: argparse.Namespace, loaded: LoadedModel, imported: ImportedFile) -> WeightEdit:
     """The edit along the imported directions, with the settings that were given."""
     assert imported.directions is not None
     inputs = imported.inputs or _capture_means(options, loaded)

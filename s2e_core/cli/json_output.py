@@ -17,7 +17,7 @@ from s2e_core.data import Behavior
 from s2e_core.measure import Estimate, Result, Sweep, Trial, sweep_results
 from s2e_core.model import LoadedModel
 from s2e_core.settings import EditSettings
-from s2e_core.settings_json import settings_entry
+from s2e_core.settings_json import settings_to_json
 from s2e_core.values import ContrastSet, Provenance, WeightEdit
 
 VERSION = 1
@@ -162,7 +162,7 @@ def describe_recipe(path: Path, edit: WeightEdit) -> dict[str, Any]:
 
 
 def describe_settings(settings: EditSettings) -> dict[str, Any]:
-    return settings_entry(settings)
+    return settings_to_json(settings)
 
 
 def describe_behavior(behavior: Behavior, *, less_is_better: bool) -> dict[str, Any]:

@@ -38,18 +38,18 @@ from s2e_core.measure import (
     Trial,
     ask_here,
     best_within,
+    count_edited,
     difference,
     edit_grid,
-    edit_size,
     evaluate,
-    evaluation_lines,
-    evaluation_records,
-    figure_text,
+    evaluations_to_rows,
     find_edit,
+    format_evaluations,
+    format_figure,
+    format_results,
     pareto_front,
     per_prompt,
-    result_lines,
-    result_record,
+    result_to_row,
     settings_label,
     steering_grid,
     sweep,
@@ -193,7 +193,7 @@ def run_sweep(options: argparse.Namespace) -> _SweepReport:
         behavior=behavior,
         sweep=run,
         results=results,
-        sizes=tuple(edit_size(extraction, result.trial) for result in results),
+        sizes=tuple(count_edited(extraction, result.trial) for result in results),
         front=tuple(pareto_front(results, less_is_better=less)),
         best={arm: best_within(results, arm, options.floor, less_is_better=less) for arm in ARMS},
     )
@@ -228,10 +228,10 @@ def show_sweep(options: argparse.Namespace) -> None:
             writer.writeheader()
             for n, (result, size) in enumerate(zip(results, report.sizes, strict=True)):
                 marks = {"pareto_front": int(n in report.front), "recommended": int(n in best.values())}
-                writer.writerow(result_record(result, report.sweep.split, size, marks))
+                writer.writerow(result_to_row(result, report.sweep.split, size, marks))
         return
     order = sorted(range(len(results)), key=lambda n: -results[n].kept.value)
-    print("\n".join(result_lines(results, report.front, order)))
+    print("\n".join(format_results(results, report.front, order)))
     print(
         f"\n* on the Pareto front. Attribute: {_attribute_unit(report.sweep)}; 95 % intervals over "
         f"{_count_prompts(report.sweep)}."
@@ -343,7 +343,7 @@ def show_search(options: argparse.Namespace) -> None:
     ):
         if run is not None:
             print(f"{title} ({_count_prompts(run)}, {run.samples} answers each)")
-            print("\n".join(result_lines(sweep_results(run))), end="\n\n")
+            print("\n".join(format_results(sweep_results(run))), end="\n\n")
     for arm, trial in (("edit", result.edit), ("steering", result.steering)):
         label = "none does" if trial is None else trial.label
         print(f"Best {arm} that keeps {result.floor:.0%} of the utility: {label}")
@@ -352,7 +352,7 @@ def show_search(options: argparse.Namespace) -> None:
         print("\n".join(_verdict(arm, kept, result.floor) for arm, kept in _kept_by_arm(result).items()))
         lead = _measure_lead(result)
         if lead is not None:
-            print(f"The edit's attribute minus steering's, prompt by prompt: {figure_text(lead)}.")
+            print(f"The edit's attribute minus steering's, prompt by prompt: {format_figure(lead)}.")
     elif result.edit or result.steering:
         print(
             "Not checked on held-out prompts: the behaviour has none that nothing was chosen by. The figures above are "
@@ -490,9 +490,9 @@ def show_evaluation(options: argparse.Namespace) -> None:
     evaluations = run_evaluation(options).evaluations
     if options.csv is not None:
         with open_output(options.csv) as file:
-            csv.writer(file, lineterminator="\n").writerows([EVALUATION_COLUMNS, *evaluation_records(evaluations)])
+            csv.writer(file, lineterminator="\n").writerows([EVALUATION_COLUMNS, *evaluations_to_rows(evaluations)])
         return
-    print("\n".join(evaluation_lines(evaluations)), end="\n\n")
+    print("\n".join(format_evaluations(evaluations)), end="\n\n")
     names = {name for evaluation in evaluations for name in evaluation.figures()}
     print("\n".join(f"{name}: {how}" for name, how in HOW.items() if name in names))
     print(f"In brackets: {INTERVALS}")

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from s2e_core.data import fitting_folder, list_behaviors
+from s2e_core.data import choose_behaviors_folder, list_behaviors
 from s2e_core.export import load_edit, save_edit
 from s2e_core.generation import compare
-from s2e_core.loading import available_memory, described_template, described_tokenizer, memory_held, residence
+from s2e_core.loading import available_memory, describe_template, describe_tokenizer, describe_weights_size, residence
 from s2e_core.method import EditSummary, build_edit, relative_changes, summarize
-from s2e_core.model import LoadedModel, namer, parameter_count, remarks
+from s2e_core.model import LoadedModel, component_namer, parameter_count, remarks
 from s2e_core.spec import KINDS, ModelSpec
 from s2e_core.text import readable_size
 from s2e_core.values import ComponentScores, ContrastSet, Edited, Original, Steered, Variant, WeightEdit
@@ -114,10 +114,10 @@ def _describe_info(loaded: LoadedModel) -> dict[str, Any]:
         "residual_width": spec.d_model,
         **{kind: {"components": spec.n_components(kind), "layers": layers[kind]} for kind in KINDS},
         "experts": [{"count": count, "layers": n_layers} for count, n_layers in _count_experts(spec).items()],
-        "tokenizer": described_tokenizer(loaded.tokenizer),
-        "chat_template": described_template(loaded.tokenizer),
+        "tokenizer": describe_tokenizer(loaded.tokenizer),
+        "chat_template": describe_template(loaded.tokenizer),
         "notes": [*remarks(spec), *loaded.warnings],
-        "behaviors": list_behaviors(fitting_folder(loaded.source)),
+        "behaviors": list_behaviors(choose_behaviors_folder(loaded.source)),
     }
 
 
@@ -132,7 +132,7 @@ def _count_experts(spec: ModelSpec) -> dict[int, int]:
 
 def _describe_memory(loaded: LoadedModel) -> str:
     free = available_memory(loaded.device)
-    return memory_held(loaded) + (f", {readable_size(free)} left on {loaded.device}" if free else "")
+    return describe_weights_size(loaded) + (f", {readable_size(free)} left on {loaded.device}" if free else "")
 
 
 # ---- scores ---------------------------------------------------------------------------------------------------------
@@ -219,7 +219,7 @@ def _component_rows(scores: ComponentScores, edit: WeightEdit, kinds: tuple[str,
     for i, site in enumerate(scores.spec.sites):
         if site.kind in kinds:
             columns = (scores.g[i], edit.strength[i], changes[i], scores.contributions[i])
-            name = namer(scores.spec, i)
+            name = component_namer(scores.spec, i)
             for index, (g, strength, change, contribution) in enumerate(
                 zip(*(column.tolist() for column in columns), strict=True)
             ):

@@ -18,7 +18,7 @@ from s2e_core.files import check_empty
 from s2e_core.model import LoadedModel, component_label
 from s2e_core.text import readable_size
 from s2e_core.values import WeightEdit
-from s2e_core.verify import NotCheckedError, Verification, check_room, verify_export
+from s2e_core.verify import NotCheckedError, Verification, plan_second_model, verify_export
 
 from .command import Command
 from .json_output import MODEL, RECIPE, Fields, describe_model, describe_recipe
@@ -154,7 +154,7 @@ def describe_verification(options: argparse.Namespace) -> dict[str, Any]:
 
 def _verify(loaded: LoadedModel, edit: WeightEdit, folder: Path) -> Verification:
     with suppress(NotCheckedError):  # the verdict says it
-        print(f"note: {check_room(loaded, edit, folder).sentence}", file=sys.stderr)
+        print(f"note: {plan_second_model(loaded, edit, folder).sentence}", file=sys.stderr)
     with ProgressLine("verifying") as progress:
         return verify_export(loaded, edit, folder, progress=progress)
 

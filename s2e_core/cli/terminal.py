@@ -16,7 +16,14 @@ from typing import Literal, TextIO
 
 import torch
 
-from s2e_core.data import Behavior, fitting_folder, is_unfit, list_behaviors, load_behavior, load_contrast_set
+from s2e_core.data import (
+    Behavior,
+    choose_behaviors_folder,
+    is_for_other_models,
+    list_behaviors,
+    load_behavior,
+    load_contrast_set,
+)
 from s2e_core.errors import BehaviorError, SettingsError
 from s2e_core.loading import load_model
 from s2e_core.method import extract, rho_for_count
@@ -66,8 +73,8 @@ def extract_chosen(loaded: LoadedModel, contrast: ContrastSet) -> Extraction:
     """The extraction of a contrast set; what is odd about its examples goes to standard error."""
     for note in contrast.notes:
         print(f"note: {note}", file=sys.stderr)
-    if is_unfit(contrast, loaded.source):
-        names = ", ".join(list_behaviors(fitting_folder(loaded.source)))
+    if is_for_other_models(contrast, loaded.source):
+        names = ", ".join(list_behaviors(choose_behaviors_folder(loaded.source)))
         print(f"note: {contrast.name} is written for other models than this one. For it: {names}.", file=sys.stderr)
     with ProgressLine("extracting") as progress:
         return extract(loaded, contrast, progress=progress)

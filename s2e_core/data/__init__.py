@@ -4,14 +4,14 @@ from .behaviors import (
     BUNDLED_BEHAVIORS,
     CHAT_BEHAVIORS,
     Behavior,
-    fitting_folder,
-    is_unfit,
+    choose_behaviors_folder,
+    is_for_other_models,
     list_behaviors,
     load_behavior,
 )
 from .columns import Columns
 from .contrast import content_hash, contrast_set, contrast_set_from, load_contrast_set, parse_contrast_set, swapped
-from .lint import FEW, Finding, averaged_span, lint
+from .lint import FEW, Finding, lint, mark_averaged_tokens
 from .questions import OpenQuestion, QuestionKind
 from .reading import Reading, parse_examples, read_examples
 from .row_examples import Side
@@ -30,12 +30,12 @@ __all__ = [
     "Reading",
     "SUFFIXES",
     "Side",
-    "averaged_span",
+    "mark_averaged_tokens",
     "content_hash",
     "contrast_set",
     "contrast_set_from",
-    "fitting_folder",
-    "is_unfit",
+    "choose_behaviors_folder",
+    "is_for_other_models",
     "lint",
     "list_behaviors",
     "load_behavior",

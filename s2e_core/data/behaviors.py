@@ -55,7 +55,7 @@ class Behavior:
     """Result of the suggested settings on held-out prompts, in a sentence; empty if it was not measured."""
 
 
-def fitting_folder(model: Path | None) -> Path:
+def choose_behaviors_folder(model: Path | None) -> Path:
     """The folder of the behaviours that fit a checkpoint's folder; None if only the name of the model is known.
 
     The bundled model's behaviours fit every checkpoint with its tokenizer file, such as an edited copy of it.
@@ -120,9 +120,9 @@ def load_behavior(name: str, folder: Path | None = None) -> Behavior:
         raise BehaviorError(f"The contrast set of the behaviour {name} cannot be used: {error}") from error
 
 
-def is_unfit(contrast: ContrastSet, model: Path | None) -> bool:
+def is_for_other_models(contrast: ContrastSet, model: Path | None) -> bool:
     """Whether a contrast set is that of a bundled behaviour for other models than this checkpoint."""
-    others = BUNDLED_BEHAVIORS if fitting_folder(model) == CHAT_BEHAVIORS else CHAT_BEHAVIORS
+    others = BUNDLED_BEHAVIORS if choose_behaviors_folder(model) == CHAT_BEHAVIORS else CHAT_BEHAVIORS
     if contrast.name not in list_behaviors(others):
         return False
     return load_behavior(contrast.name, others).contrast.content_hash == contrast.content_hash

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from s2e_core.errors import ContrastDataError
-from s2e_core.model import is_text
+from s2e_core.model import is_encodable
 from s2e_core.text import counted
 from s2e_core.values import ContrastSet, Example
 
@@ -56,7 +56,7 @@ def contrast_set(
             have, were = ("has", "was") if empty == 1 else ("have", "were")
             notes.append(f"{counted(empty, f'{side} example')} {have} an empty response and {were} skipped.")
     for example in (*positive, *negative):
-        if not is_text(example.prompt + example.response + (example.system or "")):
+        if not is_encodable(example.prompt + example.response + (example.system or "")):
             raise ContrastDataError(
                 f'The example "{ascii(example.prompt[:40])[1:-1]}" contains a broken Unicode character (an unpaired '
                 "surrogate). Retype or remove it."

@@ -60,7 +60,7 @@ def lint(contrast: ContrastSet, loaded: LoadedModel | None = None) -> tuple[Find
     return tuple(sorted(findings, key=lambda finding: get_args(Severity).index(finding.severity)))
 
 
-def averaged_span(loaded: LoadedModel, example: Example) -> tuple[tuple[str, bool], ...]:
+def mark_averaged_tokens(loaded: LoadedModel, example: Example) -> tuple[tuple[str, bool], ...]:
     """(text of the token, whether the activation at it is averaged) for every token of prompt and response.
 
     The averaged positions are those that predict the response's tokens: from the last of the prompt to the last but one

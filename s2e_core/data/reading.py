@@ -48,7 +48,7 @@ class Reading:
     """First rows as they are in the file, with long cells cut."""
     positive: tuple[Example, ...]
     negative: tuple[Example, ...]
-    unsided: tuple[Example, ...]
+    without_side: tuple[Example, ...]
     """Examples of rows without a side."""
     n_skipped: int
     """Number of rows left out: labelled NONE, or chats of several turns."""
@@ -146,7 +146,7 @@ def _read_as(table: Table, meaning: Meaning) -> Reading:
         preview=tuple(_shorten(row.cells) for row in table.rows[:PREVIEW_ROWS]),
         positive=sides["positive"],
         negative=sides["negative"],
-        unsided=sides["none"],
+        without_side=sides["none"],
         n_skipped=n_skipped + n_left_out,
         responses_missing=unanswered is not None,
         questions=tuple(open_questions(table, columns, labels, one_sided=layout == "one side", unanswered=unanswered)),

@@ -1,6 +1,6 @@
 """Take the edit home: checkpoint, adapter, recipe, model card, and the Hub."""
 
-from .adapter import CONFIG_FILE, PREFIX, WEIGHTS_FILE, adapter_factors, change_by_factors, check_edit, export_adapter
+from .adapter import CONFIG_FILE, PREFIX, WEIGHTS_FILE, adapter_change, adapter_factors, check_edit, export_adapter
 from .card import RECIPE_FILE, CardKind
 from .checkpoint import ExportFormat, export_checkpoint, export_size
 from .push import check_push, push_to_hub
@@ -17,7 +17,7 @@ __all__ = [
     "RECIPE_FILE",
     "WEIGHTS_FILE",
     "adapter_factors",
-    "change_by_factors",
+    "adapter_change",
     "check_edit",
     "check_push",
     "export_adapter",

@@ -18,14 +18,14 @@ from safetensors.torch import save
 from torch import Tensor
 
 from s2e_core.errors import ExportError
-from s2e_core.files import Meter, staged, write_files
+from s2e_core.files import Meter, stage_folder, write_files
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress
 from s2e_core.spec import Site
 from s2e_core.values import WeightEdit
 
-from .card import base_to_load, change_of_edited_matrices, licence_files, own_files
-from .recipe import other_base
+from .card import base_to_load, card_and_recipe, change_of_edited_matrices, licence_files
+from .recipe import describe_base_mismatch
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
@@ -44,10 +44,10 @@ def export_adapter(
     _check_peft(loaded, edit)
     files = adapter_files(loaded, edit, size=0.0)
     total = sum(len(content) for content in files.values())
-    with staged(folder, total) as target:
+    with stage_folder(folder, total) as target:
         meter = Meter(total, progress)
         size = change_of_edited_matrices(loaded, edit, tick=meter.still)
-        write_files(target, files | own_files(loaded, edit, "adapter", size), meter)
+        write_files(target, files | card_and_recipe(loaded, edit, "adapter", size), meter)
     return Path(folder)
 
 
@@ -60,7 +60,12 @@ def adapter_files(loaded: LoadedModel, edit: WeightEdit, size: float, *, exact: 
     licence = {path.name: path.read_bytes() for path in licence_files(loaded.source)}
     # Older readers recognise torch tensors by the format key.
     weights = save(adapter_factors(loaded, edit), {"format": "pt"})
-    return {CONFIG_FILE: config.encode(), WEIGHTS_FILE: weights, **own_files(loaded, edit, "adapter", size), **licence}
+    return {
+        CONFIG_FILE: config.encode(),
+        WEIGHTS_FILE: weights,
+        **card_and_recipe(loaded, edit, "adapter", size),
+        **licence,
+    }
 
 
 def adapter_factors(loaded: LoadedModel, edit: WeightEdit) -> dict[str, Tensor]:
@@ -79,7 +84,7 @@ def adapter_factors(loaded: LoadedModel, edit: WeightEdit) -> dict[str, Tensor]:
     return factors
 
 
-def change_by_factors(loaded: LoadedModel, edit: WeightEdit, index: int, factors: Mapping[str, Tensor]) -> Tensor:
+def adapter_change(loaded: LoadedModel, edit: WeightEdit, index: int, factors: Mapping[str, Tensor]) -> Tensor:
     """left . (PEFT's change of a site's weight): (n_inputs,) in fp64; 0 if a factor is missing."""
     site = edit.spec.sites[index]
     a, b = (factors.get(name) for name in _names(site))
@@ -110,7 +115,7 @@ def _is_swapped(loaded: LoadedModel, site: Site) -> bool:
 
 def check_edit(loaded: LoadedModel, edit: WeightEdit) -> None:
     """Raise ExportError if an edit is empty, contains NaN or infinity, or belongs to another model."""
-    other = other_base(edit, loaded)
+    other = describe_base_mismatch(edit, loaded)
     if other is not None:
         raise ExportError(f"The edit {other}")
     if edit.is_empty:

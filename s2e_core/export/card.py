@@ -12,7 +12,7 @@ from typing import Any, Literal
 import yaml
 from huggingface_hub import metadata_load
 
-from s2e_core.model import LoadedModel, held_weight
+from s2e_core.model import LoadedModel, stored_weight
 from s2e_core.spec import KINDS
 from s2e_core.text import layer_ranges
 from s2e_core.values import WeightEdit
@@ -71,7 +71,7 @@ _EXPERTS_NOTE = (
 )
 
 
-def own_files(loaded: LoadedModel, edit: WeightEdit, kind: CardKind, size: float) -> dict[str, bytes]:
+def card_and_recipe(loaded: LoadedModel, edit: WeightEdit, kind: CardKind, size: float) -> dict[str, bytes]:
     """Model card and recipe, by file name: what an export adds; `size` is `change_of_edited_matrices`."""
     return {CARD_FILE: model_card(loaded, edit, kind, size).encode(), RECIPE_FILE: recipe_bytes(edit)}
 
@@ -109,7 +109,7 @@ def change_of_edited_matrices(
     sites = edit.edited_sites()
     change = sum(float(edit.left[i].norm() * edit.right[i].norm()) ** 2 for i in sites)
     weight = 0.0
-    for matrix in (held_weight(loaded.as_stored, edit.spec.sites[i]).flatten(0, -2) for i in sites):
+    for matrix in (stored_weight(loaded.source_model, edit.spec.sites[i]).flatten(0, -2) for i in sites):
         for part in matrix.split(_ROWS_PER_TICK):
             weight += sum(float(rows.float().norm()) ** 2 for rows in part.split(_ROWS))
             tick()

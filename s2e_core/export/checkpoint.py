@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from s2e_core.errors import ExportError
-from s2e_core.files import Checkpoint, Meter, copy_file, open_checkpoint, staged, write_files
+from s2e_core.files import Checkpoint, Meter, copy_file, open_checkpoint, stage_folder, write_files
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress
 from s2e_core.values import WeightEdit
 
 from .adapter import adapter_files, check_edit
-from .card import CARD_FILE, change_of_edited_matrices, own_files
+from .card import CARD_FILE, card_and_recipe, change_of_edited_matrices
 from .recipe import recipe_bytes
 from .shards import ExportDtype, data_size, shard_size, write_shards
-from .stored_edit import check_stored_plain, stored_changes
+from .stored_edit import check_not_quantized, stored_changes
 
 ExportFormat = Literal["checkpoint", "checkpoint-float32", "adapter", "recipe"]
 
@@ -57,11 +57,11 @@ def export_checkpoint(
     expected = {f"{site.name}.{site.parameter}" for site in (edit.spec.sites[i] for i in edit.edited_sites())}
     companions = _companions(checkpoint)
     # A card with size 0 is a few letters shorter; the real size takes long to compute.
-    total = _checkpoint_size(checkpoint, own_files(loaded, edit, "checkpoint", size=0.0), dtype)
-    with staged(folder, total) as target:
+    total = _checkpoint_size(checkpoint, card_and_recipe(loaded, edit, "checkpoint", size=0.0), dtype)
+    with stage_folder(folder, total) as target:
         meter = Meter(total, progress)
         size = change_of_edited_matrices(loaded, edit, tick=meter.still)
-        files = own_files(loaded, edit, "checkpoint", size)
+        files = card_and_recipe(loaded, edit, "checkpoint", size)
         if not write_shards(checkpoint, target, changes, expected, dtype, meter):
             raise ExportError(
                 "The edit is too small for the stored number format: rounding would remove it. Export float32 or an "
@@ -85,9 +85,11 @@ def export_size(loaded: LoadedModel, edit: WeightEdit, format: ExportFormat) -> 
     check_edit(loaded, edit)
     if format == "adapter":
         return sum(len(content) for content in adapter_files(loaded, edit, size=0.0, exact=False).values())
-    check_stored_plain(loaded)
+    check_not_quantized(loaded)
     dtype: ExportDtype = "float32" if format == "checkpoint-float32" else "stored"
-    return _checkpoint_size(open_checkpoint(loaded.source), own_files(loaded, edit, "checkpoint", size=0.0), dtype)
+    return _checkpoint_size(
+        open_checkpoint(loaded.source), card_and_recipe(loaded, edit, "checkpoint", size=0.0), dtype
+    )
 
 
 def _checkpoint_size(checkpoint: Checkpoint, files: Mapping[str, bytes], dtype: ExportDtype) -> int:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from s2e_core.errors import ExportError
 from s2e_core.files import FLOATS, Checkpoint, StoredTensor, read_rows
-from s2e_core.model import LoadedModel, held_weight
+from s2e_core.model import LoadedModel, stored_weight
 from s2e_core.spec import Site
 
 
@@ -57,7 +57,7 @@ def locate(
         yield site, pieces
 
 
-def by_matrix(first: int, rows: Tensor, n_rows: int) -> Iterator[tuple[int, int, Tensor]]:
+def split_by_matrix(first: int, rows: Tensor, n_rows: int) -> Iterator[tuple[int, int, Tensor]]:
     """Split a block of rows of stacked matrices, which starts at row `first` of the stack, at the ends of matrices.
 
     Yields (matrix, first row of the part in that matrix, part); each matrix has `n_rows` rows.
@@ -103,7 +103,7 @@ def _locate_site(
 ) -> tuple[Piece, ...]:
     """Try the likeliest names first; a wrong tensor differs within its first rows."""
     name = f"{site.name}.{site.parameter}"
-    weight = held_weight(loaded.as_stored, site)
+    weight = stored_weight(loaded.source_model, site)
     *_, rows, columns = weight.shape
     matrices = weight if site.experts else weight.unsqueeze(0)
     candidates_of_site = [
@@ -149,7 +149,7 @@ def _equals(tensor: StoredTensor, matrices: Tensor) -> bool:
     return all(
         _is_same(part.to(matrices.dtype), matrices[matrix, row : row + len(part)].cpu())
         for first, rows in read_rows(tensor)
-        for matrix, row, part in by_matrix(first, rows, matrices.shape[1])
+        for matrix, row, part in split_by_matrix(first, rows, matrices.shape[1])
     )
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from s2e_core.errors import RecipeError, SettingsError
 from s2e_core.files import write_whole
 from s2e_core.model import LoadedModel
-from s2e_core.settings_json import settings_entry, settings_from
+from s2e_core.settings_json import settings_from_json, settings_to_json
 from s2e_core.spec import KINDS, ModelSpec, Site
 from s2e_core.values import Provenance, WeightEdit
 
@@ -28,6 +28,8 @@ PAPER = "Sun, Yan, Wang, Weng: Steer2Edit, arXiv 2602.09870"
 _KEY = "steer2edit"  # one key, because safetensors writes several in random order
 _VERSION = 1
 _HEADER_LIMIT = 32_000_000  # bytes; selecting every neuron of a large model needs less
+_EXTRA_OUTPUT = "writes_more"
+"""Key of `Site.has_extra_output` in recipe files, all of which carry it."""
 
 
 class _Tensors(TypedDict):
@@ -70,13 +72,13 @@ def load_edit(path: str | Path, *, base: LoadedModel | None = None) -> WeightEdi
         edit = _edit(json.loads(text), tensors)
     except (ValueError, TypeError, AttributeError, LookupError, OverflowError, RuntimeError, SettingsError) as error:
         raise RecipeError(f"The recipe {path.name} is damaged ({error}); save the edit again.") from error
-    other = other_base(edit, base) if base is not None else None
+    other = describe_base_mismatch(edit, base) if base is not None else None
     if other is not None:
         raise RecipeError(f"The recipe {path.name} {other}")
     return edit if base is None else replace(edit, spec=base.spec)
 
 
-def other_base(edit: WeightEdit, loaded: LoadedModel) -> str | None:
+def describe_base_mismatch(edit: WeightEdit, loaded: LoadedModel) -> str | None:
     """The rest of a sentence that names both models if an edit was made for a model other than `loaded`; else None."""
     made_for = edit.provenance
     if made_for.fingerprint == loaded.fingerprint and edit.spec.same_sites(loaded.spec):
@@ -102,10 +104,15 @@ def _description(edit: WeightEdit) -> dict[str, Any]:
         "model_type": edit.spec.model_type,
         "n_layers": edit.spec.n_layers,
         "d_model": edit.spec.d_model,
-        "sites": [asdict(site) for site in edit.spec.sites],
+        "sites": [_site_entry(site) for site in edit.spec.sites],
         "unreachable": list(edit.spec.unreachable),
-        **settings_entry(edit.settings),
+        **settings_to_json(edit.settings),
     }
+
+
+def _site_entry(site: Site) -> dict[str, Any]:
+    entry = asdict(site)
+    return {_EXTRA_OUTPUT if name == "has_extra_output" else name: value for name, value in entry.items()}
 
 
 def is_recipe_header(file: BinaryIO) -> bool:
@@ -154,7 +161,7 @@ def _edit(data: Mapping[str, Any], tensors: _Tensors) -> WeightEdit:
         left=tuple(row.clone() for row in tensors["left"]),
         right=_split(tensors["right"], [site.n_inputs for site in spec.sites]),
         strength=_split(tensors["strength"], [site.n_components for site in spec.sites]),
-        settings=settings_from(data, spec),
+        settings=settings_from_json(data, spec),
         provenance=_provenance(data["provenance"]),
     )
 
@@ -181,7 +188,7 @@ def _site(entry: Mapping[str, Any]) -> Site:
         runs=int(entry.get("runs", 1)),  # early recipes lack this key and those below
         parameter=str(entry.get("parameter", "weight")),
         experts=int(entry.get("experts", 0)),
-        writes_more=bool(entry.get("writes_more", False)),
+        has_extra_output=bool(entry.get(_EXTRA_OUTPUT, False)),
         also_at=tuple(str(name) for name in entry.get("also_at", ())),
     )
     uneven = site.experts and site.n_components % site.experts

@@ -24,7 +24,7 @@ from s2e_core.files import (
     Shard,
     Span,
     StoredTensor,
-    copied_beside,
+    copy_alongside,
     open_source,
     read_rows,
     write_pieces,
@@ -65,7 +65,7 @@ def write_shards(
     for shard in checkpoint.shards:
         _create_file(shard, target, dtype, meter)
     late, changed = [], False
-    with copied_beside([_span(d) for name, d in destinations.items() if name not in waiting], meter):
+    with copy_alongside([_span(d) for name, d in destinations.items() if name not in waiting], meter):
         for change in changes:
             name = change.piece.tensor.name
             if name in waiting:

@@ -18,7 +18,7 @@ from s2e_core.method import edited_weight
 from s2e_core.model import LoadedModel, weight_identities
 from s2e_core.values import WeightEdit
 
-from .locating import Piece, by_matrix, locate
+from .locating import Piece, locate, split_by_matrix
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class StoredChange:
         right = self.right.view(-1, rows.shape[1])  # one row per matrix
         parts = [
             edited_weight(part, self.left[row : row + len(part)], right[matrix])
-            for matrix, row, part in by_matrix(first, rows, len(self.left))
+            for matrix, row, part in split_by_matrix(first, rows, len(self.left))
         ]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
@@ -52,7 +52,7 @@ class StoredChange:
             if self.piece.transposed:
                 projection[first : first + len(change)] = change @ left
                 continue
-            for matrix, row, part in by_matrix(first, change, len(left)):
+            for matrix, row, part in split_by_matrix(first, change, len(left)):
                 projection.view(-1, part.shape[1])[matrix] += left[row : row + len(part)] @ part
         return projection
 
@@ -63,7 +63,7 @@ def stored_changes(checkpoint: Checkpoint, loaded: LoadedModel, edit: WeightEdit
     Raises ExportError immediately if the files are quantised or another module shares an edited weight, and during
     iteration if no stored tensor equals the loaded weight.
     """
-    check_stored_plain(loaded)
+    check_not_quantized(loaded)
     _check_not_shared(loaded, edit.edited_sites())
     return _verified_changes(checkpoint, loaded, edit)
 
@@ -76,18 +76,18 @@ def _verified_changes(checkpoint: Checkpoint, loaded: LoadedModel, edit: WeightE
                 yield StoredChange(i, piece, edit.left[i], right)
 
 
-def check_stored_plain(loaded: LoadedModel) -> None:
+def check_not_quantized(loaded: LoadedModel) -> None:
     """Raise ExportError if the files to edit are quantised."""
-    if loaded.stored_quantized and loaded.precise is None:
+    if loaded.source_quantization and loaded.full_precision is None:
         raise ExportError(
-            f"The model's files are quantised ({loaded.stored_quantized}), so an edit cannot be written into them. "
+            f"The model's files are quantised ({loaded.source_quantization}), so an edit cannot be written into them. "
             "Export the edit as an adapter or a recipe; or start with --originals and the full-precision model, make "
             "the edit again, and export that model's files."
         )
 
 
 def _check_not_shared(loaded: LoadedModel, sites: tuple[int, ...]) -> None:
-    weights = weight_identities(loaded.as_stored)
+    weights = weight_identities(loaded.source_model)
     users = Counter(weights.values())
     for site in (loaded.spec.sites[i] for i in sites):
         if users[weights[f"{site.name}.{site.parameter}"]] > len(site.places):

@@ -13,9 +13,9 @@ from .checkpoint import (
     read_rows,
     read_shard,
 )
-from .copying import Meter, Span, copied_beside, copy_file, open_source, write_files, write_pieces
-from .growing_file import GrowingFile, Kind, growing_file, held_lines
-from .staging import LEFTOVER, check_empty, staged, write_whole
+from .copying import Meter, Span, copy_alongside, copy_file, open_source, write_files, write_pieces
+from .growing_file import GrowingFile, Kind, growing_file, read_lines
+from .staging import LEFTOVER, check_empty, stage_folder, write_whole
 
 __all__ = [
     "Checkpoint",
@@ -31,16 +31,16 @@ __all__ = [
     "Span",
     "StoredTensor",
     "check_empty",
-    "copied_beside",
+    "copy_alongside",
     "copy_file",
     "growing_file",
-    "held_lines",
+    "read_lines",
     "open_checkpoint",
     "open_source",
     "read_bytes",
     "read_rows",
     "read_shard",
-    "staged",
+    "stage_folder",
     "write_files",
     "write_pieces",
     "write_whole",

@@ -80,7 +80,7 @@ class Span:
 
 
 @contextmanager
-def copied_beside(spans: Sequence[Span], meter: Meter) -> Iterator[None]:
+def copy_alongside(spans: Sequence[Span], meter: Meter) -> Iterator[None]:
     """Copy spans in a second thread while the block runs; they are complete when the block is left.
 
     The calling thread reports progress. An error in the block, Stop included, ends the copying; an error in the copying

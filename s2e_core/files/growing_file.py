@@ -80,7 +80,7 @@ def growing_file(path: Path, about: Mapping[str, Any], kind: Kind) -> Iterator[G
         yield growing
 
 
-def held_lines(path: Path, kind: Kind) -> list[Any]:
+def read_lines(path: Path, kind: Kind) -> list[Any]:
     """Return the values of all complete lines of a file, the first included; none if the file is missing or empty.
 
     Another run may be writing to it. Raises the kind's error if it is of another kind, damaged, or cannot be read.

@@ -29,7 +29,7 @@ _YOUNG_SECONDS = 60.0
 
 
 @contextmanager
-def staged(folder: str | Path, n_bytes: int) -> Iterator[Path]:
+def stage_folder(folder: str | Path, n_bytes: int) -> Iterator[Path]:
     """Provide an empty temporary folder that becomes `folder` if the block ends without an error.
 
     `n_bytes` will be written: too little free space is an error before the first byte. Raises ExportError if `folder`

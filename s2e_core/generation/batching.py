@@ -20,13 +20,13 @@ from s2e_core.errors import Cancelled
 from s2e_core.model import LoadedModel
 from s2e_core.values import Variant
 
-from .cache import has_state_layers, holds_everything, new_cache, select_rows
-from .decoding import SharedDice, cut_at_end, decode_part, end_ids
-from .intervene import intervening
+from .cache import contains_all_states, has_state_layers, new_cache, select_rows
+from .decoding import SharedNoise, cut_at_end, decode_part, end_ids
+from .intervene import apply_variants
 
 PART_TOKENS = 8
 """Steps after which rows that have ended are dropped and other threads can take the model."""
-MOST_ROWS = 480
+MAX_BATCH_ROWS = 480
 """Maximum number of rows in one batch."""
 BATCH_BYTES = 1_000_000_000
 """Approximate limit of the memory for the cache and the logits of one batch."""
@@ -53,7 +53,7 @@ def rows_that_fit(loaded: LoadedModel, tokens: int) -> int:
     # An upper bound: grouped queries store fewer keys and values than there are heads, sliding windows fewer tokens.
     states = 2 * sum(loaded.spec.sites[i].n_inputs for i in loaded.spec.of_kind("heads"))
     row = states * tokens * size + 4 * 4 * loaded.model.config.get_text_config().vocab_size
-    return max(1, min(MOST_ROWS, BATCH_BYTES // row))
+    return max(1, min(MAX_BATCH_ROWS, BATCH_BYTES // row))
 
 
 def answers(
@@ -106,13 +106,13 @@ def _run_group(
 ) -> list[list[int]]:
     """The new token ids of rows that run together."""
     ends = end_ids(loaded)
-    batch = _Batch(loaded, [row.ids for row in rows], SharedDice([row.seed for row in rows], temperature))
+    batch = _Batch(loaded, [row.ids for row in rows], SharedNoise([row.seed for row in rows], temperature))
     answer_ids: list[list[int]] = [[] for _ in rows]
     n_steps = 0
     while batch.active and n_steps < max_new_tokens:
         steps: list[list[int]] = []
         with turn(loaded, stops), torch.inference_mode():
-            with intervening(loaded, variants, [rows[i].variant for i in batch.active]):
+            with apply_variants(loaded, variants, [rows[i].variant for i in batch.active]):
                 batch.run(min(PART_TOKENS, max_new_tokens - n_steps), stops, steps)
         if any(stop.is_set() for stop in stops):
             raise Cancelled("Stopped while the model was answering.")
@@ -127,10 +127,10 @@ def _run_group(
 class _Batch:
     """The rows of a batch that have not ended, with the state from which they continue."""
 
-    def __init__(self, loaded: LoadedModel, prompts: Sequence[Sequence[int]], noise: SharedDice) -> None:
+    def __init__(self, loaded: LoadedModel, prompts: Sequence[Sequence[int]], noise: SharedNoise) -> None:
         self.loaded, self.noise = loaded, noise
         self.active = list(range(len(prompts)))
-        self.ids, self.mask = left_padded(prompts)
+        self.ids, self.mask = pad_left(prompts)
         self.cache = new_cache(loaded.model)
 
     def run(self, n_tokens: int, stops: Sequence[threading.Event], steps: list[list[int]]) -> None:
@@ -139,7 +139,7 @@ class _Batch:
         self.ids, cache = decode_part(
             self.loaded, self.ids, self.mask, self.cache, n_tokens, self.noise, stops, steps.append
         )
-        self.cache = cache if self.cache is not None and holds_everything(cache) else None
+        self.cache = cache if self.cache is not None and contains_all_states(cache) else None
         ones = torch.ones(len(self.mask), len(steps), dtype=self.mask.dtype)
         self.mask = torch.cat([self.mask, ones], dim=1)
 
@@ -154,7 +154,7 @@ class _Batch:
             select_rows(self.cache, rows.to(self.loaded.device))
 
 
-def left_padded(prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+def pad_left(prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     """Token ids and attention mask of prompts that are padded on the left, both (B, longest prompt)."""
     width = max(len(ids) for ids in prompts)
     batch = torch.tensor([[0] * (width - len(ids)) + list(ids) for ids in prompts])

@@ -15,7 +15,7 @@ from transformers.cache_utils import DynamicCache, DynamicLayer, LinearAttention
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-ROOM = 64
+SPARE_TOKENS = 64
 """Spare room, in tokens, that a layer gets each time it is full."""
 
 
@@ -28,7 +28,7 @@ def new_cache(model: PreTrainedModel) -> DynamicCache | None:
     if not takes_cache or model.generation_config.use_cache is False or not model._supports_default_dynamic_cache():
         return None
     cache = DynamicCache(config=model.config.get_text_config(decoder=True))
-    cache.layers = [RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    cache.layers = [GrowingLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
 
 
@@ -37,7 +37,7 @@ def has_state_layers(cache: DynamicCache | None) -> bool:
     return cache is not None and any(isinstance(layer, LinearAttentionCacheLayerMixin) for layer in cache.layers)
 
 
-def holds_everything(cache: DynamicCache) -> bool:
+def contains_all_states(cache: DynamicCache) -> bool:
     """False after a run of a model that stores its states in its modules, where the next text overwrites them."""
     states = [layer for layer in cache.layers if isinstance(layer, LinearAttentionCacheLayerMixin)]
     return all(
@@ -55,7 +55,7 @@ def select_rows(cache: DynamicCache, rows: Tensor) -> None:
             layer.batch_select_indices(rows)
 
 
-class RoomyLayer(DynamicLayer):
+class GrowingLayer(DynamicLayer):
     """Cache layer whose keys and values are views of longer buffers."""
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
@@ -65,7 +65,7 @@ class RoomyLayer(DynamicLayer):
             self.buffers = (self.keys, self.values)
         start, length = self.keys.shape[-2], self.keys.shape[-2] + key_states.shape[-2]
         if self.buffers[0].shape[-2] < length or not _shares_memory(self.keys, self.buffers[0]):
-            self.buffers = (_extend(self.keys, length + ROOM), _extend(self.values, length + ROOM))
+            self.buffers = (_extend(self.keys, length + SPARE_TOKENS), _extend(self.values, length + SPARE_TOKENS))
         for buffer, states in zip(self.buffers, (key_states, value_states), strict=True):
             buffer[..., start:length, :] = states
         self.keys, self.values = (buffer[..., :length, :] for buffer in self.buffers)

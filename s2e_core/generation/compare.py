@@ -13,13 +13,13 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from s2e_core.errors import Cancelled, SettingsError
-from s2e_core.model import LoadedModel, is_text, prompt_ids
+from s2e_core.model import LoadedModel, is_encodable, prompt_ids
 from s2e_core.progress import Progress
 from s2e_core.values import Original, Variant
 
 from .batching import POLL_SECONDS, BatchRow, answers, turn
-from .decoding import SharedDice, cut_at_end, decode, end_ids
-from .intervene import intervening
+from .decoding import SharedNoise, cut_at_end, decode, end_ids
+from .intervene import apply_variants
 
 
 def compare(
@@ -41,7 +41,7 @@ def compare(
     """
     if not variants:
         raise SettingsError("There is nothing to compare. Provide at least one variant, such as Original().")
-    ids = checked_prompt(loaded, prompt, system, max_new_tokens, temperature)
+    ids = encode_prompt(loaded, prompt, system, max_new_tokens, temperature)
     closed = threading.Event()
     stops = [closed, _ProgramEnd()] if stop is None else [closed, stop, _ProgramEnd()]
     channel: queue.Queue[list[int] | BaseException | None] = queue.Queue()
@@ -49,9 +49,9 @@ def compare(
     def work() -> None:
         # The lock, the hooks and inference mode live in this one thread: an iterator may be resumed on any thread.
         try:
-            noise = SharedDice([seed] * len(variants), temperature)
+            noise = SharedNoise([seed] * len(variants), temperature)
             batch = torch.tensor([ids] * len(variants))
-            with turn(loaded, stops), torch.inference_mode(), intervening(loaded, variants, range(len(variants))):
+            with turn(loaded, stops), torch.inference_mode(), apply_variants(loaded, variants, range(len(variants))):
                 decode(loaded, batch, torch.ones_like(batch), max_new_tokens, noise, stops, channel.put)
             channel.put(None)
         except Cancelled:
@@ -82,7 +82,7 @@ def generate_responses(
     `progress` is called with (prompts done, all prompts); raising `Cancelled` in it stops the run. Raises SettingsError
     if a setting is out of range, or a prompt is empty or too long.
     """
-    encoded = [checked_prompt(loaded, prompt, system, max_new_tokens, temperature) for prompt in prompts]
+    encoded = [encode_prompt(loaded, prompt, system, max_new_tokens, temperature) for prompt in prompts]
     order = sorted(range(len(prompts)), key=lambda i: len(encoded[i]), reverse=True)
     responses = [""] * len(prompts)
     for first in range(0, len(order), batch_size):
@@ -135,7 +135,7 @@ def _decode_text(loaded: LoadedModel, row: list[int], *, is_complete: bool) -> s
     return text if is_complete else text.rstrip("\N{REPLACEMENT CHARACTER}")
 
 
-def checked_prompt(
+def encode_prompt(
     loaded: LoadedModel, prompt: str, system: str | None, max_new_tokens: int, temperature: float
 ) -> list[int]:
     """The token ids of a prompt; raises SettingsError if a setting is out of range, or it is empty or too long."""
@@ -143,7 +143,7 @@ def checked_prompt(
         raise SettingsError(f"The temperature is {temperature}; it must be between 0 (greedy) and 10.")
     if max_new_tokens < 1:
         raise SettingsError(f"The length is {max_new_tokens} tokens; it must be at least 1.")
-    if not is_text(prompt):
+    if not is_encodable(prompt):
         raise SettingsError(
             "The prompt contains a broken Unicode character (an unpaired surrogate). Retype or remove it."
         )

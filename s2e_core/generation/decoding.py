@@ -28,7 +28,7 @@ def decode(
     ids: Tensor,
     mask: Tensor,
     max_new_tokens: int,
-    noise: SharedDice,
+    noise: SharedNoise,
     stops: Sequence[threading.Event],
     emit: Callable[[list[int]], None],
 ) -> None:
@@ -46,7 +46,7 @@ def decode_part(
     mask: Tensor,
     cache: Cache | None,
     max_new_tokens: int,
-    noise: SharedDice,
+    noise: SharedNoise,
     stops: Sequence[threading.Event],
     emit: Callable[[list[int]], None],
 ) -> tuple[Tensor, Cache | None]:
@@ -91,7 +91,7 @@ def end_ids(loaded: LoadedModel) -> list[int]:
     return [] if ids is None else [ids] if isinstance(ids, int) else list(ids)
 
 
-class SharedDice(LogitsProcessor):
+class SharedNoise(LogitsProcessor):
     """Gumbel noise added to logits / temperature, so that the largest logit is a fair sample (the Gumbel-max trick).
 
     Rows with the same random seed get the same noise in the same step, on every device.
@@ -109,9 +109,9 @@ class SharedDice(LogitsProcessor):
         noise = torch.stack([self._gumbel(generator, scores.shape[-1]) for generator in self.generators.values()])
         return scores.float() / self.temperature + noise[self.indices].to(scores.device)
 
-    def select(self, rows: Sequence[int]) -> SharedDice:
+    def select(self, rows: Sequence[int]) -> SharedNoise:
         """The noise of some of the rows; its generators continue from their present state."""
-        selection = SharedDice([], self.temperature)
+        selection = SharedNoise([], self.temperature)
         selection.seeds = [self.seeds[row] for row in rows]
         selection.generators = {seed: self.generators[seed] for seed in dict.fromkeys(selection.seeds)}
         selection.indices = selection._generator_indices()

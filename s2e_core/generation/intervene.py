@@ -22,7 +22,7 @@ from s2e_core.values import Edited, Steered, Variant
 
 
 @contextmanager
-def intervening(loaded: LoadedModel, variants: Sequence[Variant], rows: Sequence[int]) -> Iterator[None]:
+def apply_variants(loaded: LoadedModel, variants: Sequence[Variant], rows: Sequence[int]) -> Iterator[None]:
     """While the context lasts, row b of every batch runs `variants[rows[b]]`. The caller holds `loaded.lock`.
 
     Every batch inside the context must have len(rows) rows. Raises S2EError if a variant was made for another model.
@@ -50,7 +50,7 @@ def intervening(loaded: LoadedModel, variants: Sequence[Variant], rows: Sequence
 def preview_logits(loaded: LoadedModel, variant: Variant, input_ids: Tensor) -> Tensor:
     """Logits (B, T, vocabulary), fp32 on the CPU, of `input_ids` (B, T), without padding, under one variant."""
     rows = [0] * len(input_ids)
-    with loaded.lock, torch.inference_mode(), intervening(loaded, [variant], rows):
+    with loaded.lock, torch.inference_mode(), apply_variants(loaded, [variant], rows):
         return loaded.model(input_ids=input_ids.to(loaded.device), use_cache=False).logits.float().cpu()
 
 

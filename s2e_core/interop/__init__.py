@@ -3,12 +3,12 @@
 from .control_vector import CONTROL_VECTOR_NOTE, save_control_vector
 from .directions import ImportedDirections, load_directions
 from .edit_pack import load_edit_pack
-from .importing import Imported, import_file, read_texts
+from .importing import ImportedFile, import_file, read_texts
 from .steering_vector import load_steering_vector
 
 __all__ = [
     "CONTROL_VECTOR_NOTE",
-    "Imported",
+    "ImportedFile",
     "ImportedDirections",
     "import_file",
     "load_directions",

@@ -24,7 +24,7 @@ from s2e_core.spec import Kind, ModelSpec
 from s2e_core.text import readable_size
 from s2e_core.values import Provenance, SteeringDirections
 
-WHAT_DAMAGE_RAISES = (
+READER_ERRORS = (
     RuntimeError, ValueError, LookupError, TypeError, AttributeError, EOFError, MemoryError, OverflowError,
     AssertionError, SyntaxError, OSError, struct.error, zlib.error, zipfile.BadZipFile,
     tokenize.TokenError,
@@ -86,7 +86,7 @@ def check_numbers(value: object, shape: tuple[int, ...], name: str, loaded: Load
     return copy
 
 
-def site_of(spec: ModelSpec, layer: int, kind: Kind, name: str) -> int:
+def find_site(spec: ModelSpec, layer: int, kind: Kind, name: str) -> int:
     """The index in `spec.sites` of the only projection of that kind in a layer.
 
     The authors' files number the neurons of plain MLPs, so that experts never match. `name` begins a message. Raises

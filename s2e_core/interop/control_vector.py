@@ -14,7 +14,7 @@ from s2e_core.errors import InteropError
 from s2e_core.files import write_whole
 from s2e_core.values import SteeringDirections
 
-from .gguf_file import gguf_bytes
+from .gguf_file import encode_gguf
 
 CONTROL_VECTOR_NOTE = (
     "Activation steering, not the weight edit: llama.cpp adds these vectors to the residual stream after each layer, "
@@ -46,7 +46,7 @@ def save_control_vector(directions: SteeringDirections, path: str | Path) -> Pat
         "controlvector.model_hint": directions.spec.model_type,
         "controlvector.layer_count": len(layers),
     }
-    data = gguf_bytes(header, {f"direction.{layer}": vector for layer, vector in layers.items()})
+    data = encode_gguf(header, {f"direction.{layer}": vector for layer, vector in layers.items()})
     try:
         write_whole(path, lambda temporary: temporary.write_bytes(data))
     except OSError as error:

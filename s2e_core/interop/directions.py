@@ -25,8 +25,8 @@ from .checks import (
     check_same_weights,
     cosine,
     file_provenance,
+    find_site,
     printable,
-    site_of,
 )
 from .torch_file import load_torch_file
 
@@ -77,7 +77,7 @@ def _per_site(
                 f'{name} has the entry "{printable(key)}". Expected names such as model.layers[0].self_attn.o_proj.'
             )
         kind: Kind = "heads" if match[3] == "self_attn.o_proj" else "neurons"
-        site = site_of(loaded.spec, int(match[1] or match[2]), kind, name)
+        site = find_site(loaded.spec, int(match[1] or match[2]), kind, name)
         tensors[site] = check_numbers(value, (widths[site],), f"{name} of {key}", loaded)
     missing = [i for i in range(len(widths)) if i not in tensors]
     if missing:

@@ -20,7 +20,7 @@ from s2e_core.settings import EditSettings
 from s2e_core.spec import Kind
 from s2e_core.values import WeightEdit
 
-from .checks import check_dictionary, check_numbers, check_same_weights, cosine, file_provenance, printable, site_of
+from .checks import check_dictionary, check_numbers, check_same_weights, cosine, file_provenance, find_site, printable
 from .torch_file import load_torch_file
 
 Part = Literal["attn", "mlp"]
@@ -96,7 +96,7 @@ def _add_part(
     count = 0
     for layer, index, entry in _components(data.get(part, {}), f"{path.name}: {part}"):
         name = f"{path.name}: {part}[{layer}, {index}]"
-        site = site_of(loaded.spec, layer, KIND_OF_PART[part], name)
+        site = find_site(loaded.spec, layer, KIND_OF_PART[part], name)
         if index >= loaded.spec.sites[site].n_components:
             raise InteropError(
                 f"{name} is beyond the {loaded.spec.sites[site].n_components} {KIND_OF_PART[part]} of that layer. "

@@ -82,7 +82,7 @@ def read_gguf(data: bytes) -> tuple[dict[str, str | int], dict[str, Tensor]]:
     return header, tensors
 
 
-def gguf_bytes(header: Mapping[str, str | int], tensors: Mapping[str, Tensor]) -> bytes:
+def encode_gguf(header: Mapping[str, str | int], tensors: Mapping[str, Tensor]) -> bytes:
     """Encode a GGUF file (version 3) with texts and 32-bit numbers in its header and tensors as F32."""
     head = [MAGIC, struct.pack("<IQQ", VERSION, len(tensors), len(header))]
     for name, value in header.items():

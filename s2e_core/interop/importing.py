@@ -31,7 +31,7 @@ EXPECTED = (
 
 
 @dataclass(frozen=True, eq=False)
-class Imported:
+class ImportedFile:
     """The content of a file: a finished edit, or directions with the mean inputs if the file has them."""
 
     kind: ImportKind
@@ -57,7 +57,7 @@ class Imported:
         return f"Directions of the authors' code, with the mean inputs, for {extent}."
 
 
-def import_file(path: str | Path, loaded: LoadedModel) -> Imported:
+def import_file(path: str | Path, loaded: LoadedModel) -> ImportedFile:
     """Recognise the kind of a file by its content, and read it for the loaded model.
 
     Code in a file is never run. Raises InteropError or RecipeError if the file is damaged, unsafe, for another model or
@@ -66,13 +66,13 @@ def import_file(path: str | Path, loaded: LoadedModel) -> Imported:
     path = Path(path)
     kind = _recognize_kind(path)
     if kind == "recipe":
-        return Imported(kind, path.name, edit=load_edit(path, base=loaded))
+        return ImportedFile(kind, path.name, edit=load_edit(path, base=loaded))
     if kind == "edit pack":
-        return Imported(kind, path.name, edit=load_edit_pack(path, loaded))
+        return ImportedFile(kind, path.name, edit=load_edit_pack(path, loaded))
     if kind == "directions":
         content = load_directions(path, loaded)
-        return Imported(kind, path.name, directions=content.directions, inputs=content.inputs)
-    return Imported(kind, path.name, directions=load_steering_vector(path, loaded))
+        return ImportedFile(kind, path.name, directions=content.directions, inputs=content.inputs)
+    return ImportedFile(kind, path.name, directions=load_steering_vector(path, loaded))
 
 
 def read_texts(path: str | Path) -> tuple[Example, ...]:
@@ -81,7 +81,7 @@ def read_texts(path: str | Path) -> tuple[Example, ...]:
     Raises ContrastDataError if the file cannot be read or contains no prompt with a response.
     """
     reading = read_examples(path)
-    texts = (*reading.positive, *reading.negative, *reading.unsided)
+    texts = (*reading.positive, *reading.negative, *reading.without_side)
     if reading.responses_missing or not texts:
         raise ContrastDataError(
             f"{reading.name} contains no prompts with responses. Expected rows with the columns prompt and response; "

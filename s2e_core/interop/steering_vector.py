@@ -26,7 +26,7 @@ from s2e_core.text import readable_size
 from s2e_core.values import SteeringDirections
 
 from .checks import (
-    WHAT_DAMAGE_RAISES,
+    READER_ERRORS,
     build_directions,
     check_numbers,
     file_provenance,
@@ -60,7 +60,7 @@ def _is_npz(file: BinaryIO, path: Path) -> bool:
     try:
         with zipfile.ZipFile(file) as packed:
             return any(name.endswith(".npy") for name in packed.namelist())
-    except WHAT_DAMAGE_RAISES:
+    except READER_ERRORS:
         return path.suffix.lower() == ".npz"
 
 
@@ -114,7 +114,7 @@ def _read_arrays(data: bytes, suffix: str, limit: int, path: Path) -> Mapping[st
         return _read_npz(data, limit, path)
     except GGUFError as error:
         raise InteropError(f"{path.name} cannot be read as a control vector: {error}. Save it again.") from error
-    except (SafetensorError, *WHAT_DAMAGE_RAISES) as error:
+    except (SafetensorError, *READER_ERRORS) as error:
         raise InteropError(f"{path.name} is damaged or not a {suffix} file of plain numbers. Save it again.") from error
 
 

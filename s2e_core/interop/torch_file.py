@@ -16,7 +16,7 @@ import torch
 from s2e_core.errors import InteropError
 from s2e_core.text import readable_size
 
-from .checks import WHAT_DAMAGE_RAISES, open_limited
+from .checks import READER_ERRORS, open_limited
 
 MAX_BYTES = 512_000_000
 """Largest file that is read; directions of a model with 400 billion parameters take about 200 MB."""
@@ -37,7 +37,7 @@ def load_torch_file(path: Path) -> object:
                 f"{path.name} contains objects other than tensors, numbers and texts. They could run code, so nothing "
                 "was loaded. Save only the tensors."
             ) from error
-        except WHAT_DAMAGE_RAISES as error:
+        except READER_ERRORS as error:
             raise _damage_error(path) from error
 
 
@@ -51,7 +51,7 @@ def _check_zip(file: BinaryIO, path: Path) -> None:
     try:
         with zipfile.ZipFile(file) as archive:
             infos = archive.infolist()
-    except WHAT_DAMAGE_RAISES as error:
+    except READER_ERRORS as error:
         raise _damage_error(path) from error
     unpacked_size = sum(info.file_size for info in infos)
     if unpacked_size > size or any(info.compress_type != zipfile.ZIP_STORED for info in infos):

@@ -4,9 +4,9 @@ from .build import Target, budget, read_model
 from .files import BUNDLED, BUNDLED_MODEL
 from .hub import HUB_ID, split_revision
 from .load import load_model
-from .memory import WORKING_SHARE, available_memory, is_out_of_memory, memory_need
-from .residence import memory_held, residence
-from .tokenizer import described_template, described_tokenizer
+from .memory import WORKING_SHARE, available_memory, estimate_memory, is_out_of_memory
+from .residence import describe_weights_size, residence
+from .tokenizer import describe_template, describe_tokenizer
 
 __all__ = [
     "BUNDLED",
@@ -16,12 +16,12 @@ __all__ = [
     "WORKING_SHARE",
     "available_memory",
     "budget",
-    "described_template",
-    "described_tokenizer",
+    "describe_template",
+    "describe_tokenizer",
     "is_out_of_memory",
     "load_model",
-    "memory_held",
-    "memory_need",
+    "describe_weights_size",
+    "estimate_memory",
     "read_model",
     "residence",
     "split_revision",

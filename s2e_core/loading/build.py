@@ -22,7 +22,7 @@ from s2e_core.files import Checkpoint
 from s2e_core.model import SPREAD, Quantize
 
 from .memory import WORKING_SHARE, available_memory
-from .quantized import keep_weight_layout, quantization_settings, request_dequantizing, stored_method
+from .quantized import keep_weight_layout, quantization_settings, read_quantization_method, request_dequantizing
 from .quanto_file import MAP, read_quanto
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def read_model(
             raise ModelLoadError("Files of optimum-quanto run on one device. Leave --device auto out.")
         model, missing, unused = read_quanto(folder, config, target)
         return model.eval().requires_grad_(False), missing, unused
-    method = stored_method(config.to_dict())
+    method = read_quantization_method(config.to_dict())
     request_dequantizing(config, method)
     options: dict[str, Any] = {"device_map": _device_map(target)}
     offload_folder = None

@@ -18,7 +18,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from s2e_core.errors import ModelLoadError
 from s2e_core.model import refuse_by_name
 
-from .quantized import check_stored, stored_method
+from .quantized import check_stored, read_quantization_method
 
 OTHER_TASKS = re.compile(r"For(MaskedLM|\w*Classification|QuestionAnswering|MultipleChoice|PreTraining)$")
 """Classes of models that cannot continue a text: they have no language model head, or attend to later tokens."""
@@ -33,7 +33,7 @@ def check_config(config: Mapping[str, Any], model_id: str) -> None:
     if model_type not in CONFIG_MAPPING:
         raise ModelLoadError(_explain_unknown_type(model_id, model_type, needs_code="auto_map" in config))
     classes = [str(name) for name in config.get("architectures") or ()]
-    check_stored(stored_method(config), model_id)
+    check_stored(read_quantization_method(config), model_id)
     reason = ""
     if classes and all(OTHER_TASKS.search(name) for name in classes):
         reason = "it does not continue a text"

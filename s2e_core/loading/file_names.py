@@ -38,7 +38,7 @@ def check_names(model_id: str, names: Collection[str]) -> None:
     raise ModelLoadError(_explain_no_weights(model_id, names))
 
 
-def wanted_files(model_id: str, names: Sequence[str]) -> tuple[str, ...]:
+def choose_files(model_id: str, names: Sequence[str]) -> tuple[str, ...]:
     """Choose the files of a repository that loading needs. Raises ModelLoadError if they do not make up a model."""
     check_names(model_id, names)
     weights = [SINGLE] if SINGLE in names else [name for name in names if SHARDS.fullmatch(name)]

@@ -18,7 +18,7 @@ from s2e_core.progress import Progress
 from . import hub
 from .config import check_config, read_json
 from .file_names import CONFIG, check_names
-from .quantized import check_number_formats, check_stored, stored_method
+from .quantized import check_number_formats, check_stored, read_quantization_method
 from .quanto_file import MAP
 
 BUNDLED = "bundled"
@@ -58,7 +58,7 @@ def find_files(source: str | Path, *, revision: str | None = None, progress: Pro
     for name in SETTINGS_FILES:
         if (folder / name).is_file():
             read_json(folder / name, model_id)
-    method = stored_method(config) or ("quanto" if (folder / MAP).is_file() else None)
+    method = read_quantization_method(config) or ("quanto" if (folder / MAP).is_file() else None)
     check_stored(method, model_id)
     checkpoint = _open_checkpoint(folder, model_id)
     check_number_formats({name: tensor.dtype for name, tensor in checkpoint.tensors().items()}, method, model_id)

@@ -35,7 +35,7 @@ from s2e_core.progress import Progress
 from s2e_core.text import readable_size
 
 from .config import check_config, read_json
-from .file_names import wanted_files
+from .file_names import choose_files
 from .transfer import BrokenTransfer, fetch
 
 HUB_ID = re.compile(
@@ -81,7 +81,7 @@ def _download_or_find(model_id: str, revision: str | None, progress: Progress) -
     except (httpx2.TransportError, OfflineModeIsEnabled, ValueError) as error:  # ValueError: a network's sign-in page
         return _find_snapshot(model_id, revision, error)
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
-    names = wanted_files(model_id, tuple(sizes))
+    names = choose_files(model_id, tuple(sizes))
     storage = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=model_id, repo_type="model")
     missing = [name for name in names if not (storage / "snapshots" / info.sha / name).exists()]
     _check_disk(model_id, sum(sizes[name] for name in missing))
@@ -110,7 +110,7 @@ def _find_snapshot(model_id: str, revision: str | None, error: Exception) -> Pat
     """
     try:
         names = [file.path for file in get_cached_repo_tree(model_id, revision=revision)]
-        patterns = list(wanted_files(model_id, names))
+        patterns = list(choose_files(model_id, names))
     except CachedRepoTreeNotFoundError:
         patterns = None
     try:

@@ -23,10 +23,10 @@ from s2e_core.model import (
     Quantize,
     embedding,
     find_sites,
-    held_weight,
     is_quantized,
+    read_parameter,
+    stored_weight,
     verify_sites,
-    whole_weight,
 )
 from s2e_core.progress import Progress
 from s2e_core.spec import ModelSpec
@@ -34,12 +34,12 @@ from s2e_core.spec import ModelSpec
 from .build import Target, config_exceeds_files, read_model
 from .file_names import check_vocabulary
 from .files import ModelFiles, find_files
-from .memory import available_memory, is_out_of_memory, memory_need, refuse_hopeless, weights_bytes
+from .memory import available_memory, estimate_memory, estimate_weight_bytes, is_out_of_memory, refuse_too_large
 from .messages import explain_missing_weights, explain_model_error, explain_other_shapes, explain_tokenizer_error
 from .originals import check_originals, describe_difference, merge_specs
 from .quantized import check_quantize
 from .residence import residence_warnings
-from .tokenizer import load_tokenizer, text_warnings
+from .tokenizer import check_texts, load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -83,8 +83,8 @@ def load_model(
     run_dtype = None if files.method is not None else dtype or _default_dtype(target, files.checkpoint)
     warnings: tuple[str, ...] = ()
     if isinstance(target, torch.device):
-        need = memory_need(files.checkpoint, target, run_dtype, quantize=quantize, method=files.method)
-        refuse_hopeless(files.model_id, files.checkpoint, need, method=files.method)
+        need = estimate_memory(files.checkpoint, target, run_dtype, quantize=quantize, method=files.method)
+        refuse_too_large(files.model_id, files.checkpoint, need, method=files.method)
         warnings = (need.warning,) if need.warning else ()
     run_from = ""
     if full_files is not files:  # a worker on another machine finds the same files on the Hub or in a shared folder
@@ -115,7 +115,7 @@ def _build_and_verify(files: ModelFiles, full_files: ModelFiles, target: Target,
     _refuse_not_finite(model, files.model_id)
     module = embedding(model)
     vocabulary = None if module is None else int(module.get_parameter("weight").shape[0])
-    warnings = (*warnings, *text_warnings(tokenizer, full_files.model_id, vocabulary), *_describe_unused(unused))
+    warnings = (*warnings, *check_texts(tokenizer, full_files.model_id, vocabulary), *_describe_unused(unused))
     spec = verify_sites(model, find_sites(model))
     if full_precision is not None:
         spec = _match_sites(model, spec, full_precision, files, full_files)
@@ -127,9 +127,9 @@ def _build_and_verify(files: ModelFiles, full_files: ModelFiles, target: Target,
         revision=full_files.revision,
         source=full_files.folder,
         fingerprint=fingerprint(full_precision or model, spec),
-        precise=full_precision,
+        full_precision=full_precision,
         placement=placement,
-        stored_quantized=files.method or "",
+        source_quantization=files.method or "",
     )
     return replace(loaded, warnings=(*warnings, *residence_warnings(loaded)))
 
@@ -176,7 +176,7 @@ def _default_dtype(target: Target, checkpoint: Checkpoint) -> torch.dtype | None
     if isinstance(target, torch.device):
         return torch.float32 if target.type == "cpu" else None
     only_cpu = default_device().type == "cpu"
-    fits = weights_bytes(checkpoint, torch.float32) <= (available_memory(torch.device("cpu")) or 0)
+    fits = estimate_weight_bytes(checkpoint, torch.float32) <= (available_memory(torch.device("cpu")) or 0)
     return torch.float32 if only_cpu and fits else None
 
 
@@ -209,7 +209,7 @@ def fingerprint(model: PreTrainedModel, spec: ModelSpec) -> str:
     """
     digest = hashlib.sha256(spec.model_type.encode())
     for site in spec.sites:
-        bits = held_weight(model, site).to(torch.bfloat16).view(torch.int16)
+        bits = stored_weight(model, site).to(torch.bfloat16).view(torch.int16)
         digest.update(f"{site.name} {site.n_components} {site.width} {tuple(bits.shape)}".encode())
         for dim in (0, 1):  # fused experts: their matrices are stacked as rows
             digest.update(bits.flatten(0, -2).sum(dim, dtype=torch.int64).cpu().numpy().tobytes())
@@ -245,7 +245,7 @@ def _refuse_not_finite(model: PreTrainedModel, model_id: str) -> None:
     for name, parameter in model.named_parameters():
         if is_quantized(parameter) or parameter.dtype not in FLOATS.values():
             continue
-        values = whole_weight(model, name)
+        values = read_parameter(model, name)
         # The sum shows it without a second copy of the weight, but may overflow by itself.
         if not bool(values.sum(dtype=torch.float32).isfinite()) and not bool(values.isfinite().all()):
             raise ModelLoadError(

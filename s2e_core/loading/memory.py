@@ -52,7 +52,7 @@ class MemoryNeed:
         )
 
 
-def memory_need(
+def estimate_memory(
     checkpoint: Checkpoint,
     device: torch.device,
     dtype: torch.dtype | None,
@@ -64,17 +64,18 @@ def memory_need(
 
     `quantize` is applied at load; `method` is the one by which the checkpoint is stored quantised.
     """
-    weights = weights_bytes(checkpoint, dtype, quantize=quantize, method=method)
+    weights = estimate_weight_bytes(checkpoint, dtype, quantize=quantize, method=method)
     return MemoryNeed(weights, available_memory(device), str(device))
 
 
-def refuse_hopeless(model_id: str, checkpoint: Checkpoint, need: MemoryNeed, *, method: str | None = None) -> None:
+def refuse_too_large(model_id: str, checkpoint: Checkpoint, need: MemoryNeed, *, method: str | None = None) -> None:
     """Raise ModelLoadError if the weights alone exceed the memory: the system would kill the program."""
     if need.available is None or need.weights <= need.available:
         return
-    ways = [("bfloat16 (--dtype bfloat16)", weights_bytes(checkpoint, torch.bfloat16))]
+    ways = [("bfloat16 (--dtype bfloat16)", estimate_weight_bytes(checkpoint, torch.bfloat16))]
     ways += [
-        (f"{bits} (--quantize {bits})", weights_bytes(checkpoint, torch.bfloat16, quantize=bits)) for bits in QUANTIZE
+        (f"{bits} (--quantize {bits})", estimate_weight_bytes(checkpoint, torch.bfloat16, quantize=bits))
+        for bits in QUANTIZE
     ]
     # Files that are quantised already cannot be made smaller.
     options = [f"{way}, " for way, weights in ways if method is None and weights <= need.available]
@@ -85,7 +86,7 @@ def refuse_hopeless(model_id: str, checkpoint: Checkpoint, need: MemoryNeed, *, 
     )
 
 
-def weights_bytes(
+def estimate_weight_bytes(
     checkpoint: Checkpoint, dtype: torch.dtype | None, *, quantize: Quantize | None = None, method: str | None = None
 ) -> int:
     """Estimate the bytes of all tensors once loaded; `dtype` applies to those stored as floating-point numbers."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from s2e_core.errors import ModelLoadError
-from s2e_core.model import embedding, is_quantized, site_weight, whole_weight
+from s2e_core.model import embedding, is_quantized, read_parameter, site_weight
 from s2e_core.spec import ModelSpec
 
 from .files import ModelFiles
@@ -77,7 +77,7 @@ def describe_difference(
 def _plain_embedding(model: PreTrainedModel) -> Tensor | None:
     """Return the embedding, (vocabulary, d); None if it is quantised or the model does not name it."""
     module = embedding(model)
-    return None if module is None or is_quantized(module.get_parameter("weight")) else whole_weight(module, "weight")
+    return None if module is None or is_quantized(module.get_parameter("weight")) else read_parameter(module, "weight")
 
 
 def _share_of_other_rows(running: Tensor | None, exact: Tensor | None) -> float:

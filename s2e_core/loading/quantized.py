@@ -44,7 +44,7 @@ WEIGHT_NAME = re.compile(r"(weight(_packed)?|_proj(_blocks)?)$")
 """Endings of the names of weights. Other tensors may be integers: masks, positions, tables of tokens."""
 
 
-def stored_method(config: Mapping[str, Any]) -> str | None:
+def read_quantization_method(config: Mapping[str, Any]) -> str | None:
     """Return the quantisation method of a checkpoint that its config.json states; None if it states none."""
     text = config.get("text_config")
     settings = config.get("quantization_config") or (text.get("quantization_config") if isinstance(text, dict) else {})
@@ -69,8 +69,9 @@ def check_stored(method: str | None, model_id: str) -> None:
 def check_number_formats(formats: Mapping[str, str], method: str | None, model_id: str) -> None:
     """Raise ModelLoadError if the stored tensors and the quantisation stated in config.json contradict each other.
 
-    `formats` has the number format of every stored tensor by name, `method` is the result of `stored_method`. Without
-    this check, quantised integers would be taken for the weights themselves and their scales ignored.
+    `formats` has the number format of every stored tensor by name, `method` is the result of
+    `read_quantization_method`. Without this check, quantised integers would be taken for the weights themselves and
+    their scales ignored.
     """
     if method is not None:
         if all(number_format in FLOATS for number_format in formats.values()):

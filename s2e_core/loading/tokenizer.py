@@ -63,7 +63,7 @@ def _load_automatically(folder: Path) -> PreTrainedTokenizerBase:
         raise ValueError(f"its tokenizer.json is not a tokenizer ({error})") from error
 
 
-def text_warnings(tokenizer: PreTrainedTokenizerBase, model_id: str, vocabulary: int | None = None) -> tuple[str, ...]:
+def check_texts(tokenizer: PreTrainedTokenizerBase, model_id: str, vocabulary: int | None = None) -> tuple[str, ...]:
     """Return warnings for a person who reads the texts. `vocabulary` is the number of tokens that the model knows.
 
     Raises ModelLoadError if the chat template fails, or the tokenizer is that of a larger model.
@@ -147,7 +147,7 @@ def _count_bos(tokenizer: PreTrainedTokenizerBase) -> int:
     return len(list(takewhile(lambda token: token == bos, prompt_ids(tokenizer, "Hello"))))
 
 
-def described_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
+def describe_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
     """Describe the result of the checks in a few words."""
     names, n_bos = _find_damaged_probes(tokenizer), _count_bos(tokenizer)
     round_trip = f"changes {', '.join(names)}" if names else "gives text back unchanged"
@@ -155,7 +155,7 @@ def described_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
     return f"{len(tokenizer):,} tokens, {round_trip}, prompts begin with {bos}"
 
 
-def described_template(tokenizer: PreTrainedTokenizerBase) -> str:
+def describe_template(tokenizer: PreTrainedTokenizerBase) -> str:
     """Describe in a few words how prompts reach the model."""
     if not has_chat_template(tokenizer):
         return "none: prompts are continued as plain text"

@@ -9,16 +9,16 @@ from .evaluation import HOW, Evaluation
 from .plan import Answer, Outcome, Plan, Question, Result, per_prompt, results
 from .ray import RayWorkers
 from .search import Found, SearchPlan, find_edit
-from .sweep import sweep, sweep_results, with_original
+from .sweep import add_original, sweep, sweep_results
 from .sweep_file import Sweep, load_sweep
 from .tables import (
     EVALUATION_COLUMNS,
     SWEEP_COLUMNS,
-    evaluation_lines,
-    evaluation_records,
-    figure_text,
-    result_lines,
-    result_record,
+    evaluations_to_rows,
+    format_evaluations,
+    format_figure,
+    format_results,
+    result_to_row,
 )
 from .trade_off import best_within, pareto_front
 from .trials import (
@@ -28,8 +28,8 @@ from .trials import (
     PAPER_RHO_MLP,
     Arm,
     Trial,
+    count_edited,
     edit_grid,
-    edit_size,
     leave_one_out,
     progressive,
     settings_label,
@@ -67,11 +67,11 @@ __all__ = [
     "choose",
     "difference",
     "edit_grid",
-    "edit_size",
+    "count_edited",
     "evaluate",
-    "evaluation_lines",
-    "evaluation_records",
-    "figure_text",
+    "format_evaluations",
+    "evaluations_to_rows",
+    "format_figure",
     "find_edit",
     "leave_one_out",
     "load_sweep",
@@ -81,13 +81,13 @@ __all__ = [
     "per_prompt",
     "perplexity",
     "progressive",
-    "result_lines",
-    "result_record",
+    "format_results",
+    "result_to_row",
     "results",
     "settings_label",
     "steering_grid",
     "sweep",
     "sweep_results",
     "trial_key",
-    "with_original",
+    "add_original",
 ]

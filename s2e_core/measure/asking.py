@@ -9,7 +9,7 @@ import threading
 from collections.abc import Generator, Sequence
 from typing import Protocol
 
-from s2e_core.generation import BatchRow, answers, checked_prompt, rows_that_fit
+from s2e_core.generation import BatchRow, answers, encode_prompt, rows_that_fit
 from s2e_core.model import LoadedModel, response_text
 from s2e_core.values import Extraction, Variant
 
@@ -79,7 +79,7 @@ def ask(
 
 def _ids(loaded: LoadedModel, plan: Plan, question: Question) -> tuple[int, ...]:
     system = question.row.get("system")
-    return tuple(checked_prompt(loaded, str(question.row["prompt"]), system, plan.length, plan.temperature))
+    return tuple(encode_prompt(loaded, str(question.row["prompt"]), system, plan.length, plan.temperature))
 
 
 def _answer(loaded: LoadedModel, ids: Sequence[int]) -> Answer:

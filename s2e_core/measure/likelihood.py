@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from s2e_core.errors import S2EError
-from s2e_core.generation import intervening
-from s2e_core.model import LoadedModel, example_ids, is_text
+from s2e_core.generation import apply_variants
+from s2e_core.model import LoadedModel, example_ids, is_encodable
 from s2e_core.progress import Progress
 from s2e_core.values import Example, Variant
 
@@ -47,7 +47,7 @@ def encode_text(loaded: LoadedModel, text: str | Example) -> TextSpan:
     Raises S2EError if the text is too short to predict a token, too long for the model, or has a broken character.
     """
     shown = text if isinstance(text, str) else f"{text.prompt} {text.response}"
-    if not is_text(shown):
+    if not is_encodable(shown):
         raise S2EError(
             "A text contains a broken Unicode character (an unpaired surrogate). Retype or remove the character."
         )
@@ -123,7 +123,7 @@ def _batch_logits(loaded: LoadedModel, variants: Sequence[Variant], batch: Seque
     mask = torch.tensor([[1] * len(row.span.ids) + [0] * (width - len(row.span.ids)) for row in batch])
     used = sorted({row.variant for row in batch})
     positions = [used.index(row.variant) for row in batch]
-    with loaded.lock, torch.inference_mode(), intervening(loaded, [variants[v] for v in used], positions):
+    with loaded.lock, torch.inference_mode(), apply_variants(loaded, [variants[v] for v in used], positions):
         logits: Tensor = loaded.model(
             input_ids=ids.to(loaded.device), attention_mask=mask.to(loaded.device), use_cache=False
         ).logits

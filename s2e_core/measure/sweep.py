@@ -17,7 +17,7 @@ from s2e_core.values import Extraction
 
 from .asking import Asker, ask_here
 from .plan import Plan, Question, Result, Share, results
-from .sweep_file import Sweep, empty_sweep, sweep_file, with_answers
+from .sweep_file import Sweep, add_answers, empty_sweep, sweep_file
 from .trials import Trial
 
 BLOCK = 16
@@ -42,7 +42,7 @@ def sweep(
     `RayWorkers`; `progress` counts answers. Raises Cancelled if `stop` is set or `progress` raises it, SweepError if
     the file belongs to another sweep.
     """
-    trials = with_original(trials)
+    trials = add_original(trials)
     started = empty_sweep(plan, extraction.provenance, loaded.dtype)
     with sweep_file(path, started, trials, extraction.spec) as file:
         shares = order_shares(len(trials), started.questions)
@@ -55,7 +55,7 @@ def sweep(
                 file.add(batch)
                 if progress is not None:
                     progress(len(file.answers), len(shares))
-    return with_answers(started, trials, file.answers)
+    return add_answers(started, trials, file.answers)
 
 
 def order_shares(n_trials: int, questions: Sequence[Question]) -> list[Share]:
@@ -68,7 +68,7 @@ def order_shares(n_trials: int, questions: Sequence[Question]) -> list[Share]:
     return [Share(t, q) for block in blocks for q in by_length for t in block]
 
 
-def with_original(trials: Sequence[Trial]) -> tuple[Trial, ...]:
+def add_original(trials: Sequence[Trial]) -> tuple[Trial, ...]:
     """The trials with the untouched model, which comes first if it is missing."""
     has_original = any(trial.arm == "original" for trial in trials)
     return tuple(trials) if has_original else (Trial(), *trials)

@@ -14,12 +14,12 @@ from typing import Any
 import torch
 
 from s2e_core.errors import SweepError
-from s2e_core.files import GrowingFile, Kind, growing_file, held_lines
+from s2e_core.files import GrowingFile, Kind, growing_file, read_lines
 from s2e_core.spec import ModelSpec
 from s2e_core.values import Provenance
 
 from .plan import Answer, Outcome, Plan, Question, Share
-from .trials import Trial, trial_entry, trial_from, trial_key
+from .trials import Trial, trial_from_json, trial_key, trial_to_json
 
 SWEEP = Kind(
     "steer2edit sweep", "a sweep", "another sweep: its questions, model, number format or random seed", SweepError
@@ -64,7 +64,7 @@ def empty_sweep(plan: Plan, provenance: Provenance, dtype: torch.dtype) -> Sweep
     )
 
 
-def with_answers(sweep: Sweep, trials: Sequence[Trial], answers: Mapping[Share, Answer]) -> Sweep:
+def add_answers(sweep: Sweep, trials: Sequence[Trial], answers: Mapping[Share, Answer]) -> Sweep:
     """The sweep with every trial that has all its answers."""
     numbers = range(len(sweep.questions))
     complete = (
@@ -80,11 +80,11 @@ def load_sweep(path: Path, spec: ModelSpec) -> Sweep:
 
     Raises SweepError if the file is not a sweep, is damaged, or names components that the model does not have.
     """
-    lines = held_lines(path, SWEEP)
+    lines = read_lines(path, SWEEP)
     if not lines:
         raise SweepError(f"{path.name} is not a sweep: it does not exist or is empty. Choose another file.")
     try:
-        return with_answers(_sweep(lines[0]), _trials(lines, spec), _answers(lines))
+        return add_answers(_sweep(lines[0]), _trials(lines, spec), _answers(lines))
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise SweepError(
             f"{path.name} is damaged or belongs to another model ({error}). Run the sweep again."
@@ -131,7 +131,7 @@ def _open(file: GrowingFile, trials: Sequence[Trial], spec: ModelSpec) -> SweepF
     for trial in trials:
         if trial_key(trial) not in number_of:
             number_of[trial_key(trial)] = len(number_of)
-            entries.append({"trial": trial_entry(trial)})
+            entries.append({"trial": trial_to_json(trial)})
     file.add(entries)
     numbers = [number_of[trial_key(trial)] for trial in trials]
     indices: dict[int, list[int]] = {}
@@ -164,7 +164,7 @@ def _sweep(entry: Mapping[str, Any]) -> Sweep:
 
 
 def _trials(lines: Sequence[Any], spec: ModelSpec) -> list[Trial]:
-    return [trial_from(line["trial"], spec) for line in lines if "trial" in line]
+    return [trial_from_json(line["trial"], spec) for line in lines if "trial" in line]
 
 
 def _answers(lines: Sequence[Any]) -> dict[Share, Answer]:

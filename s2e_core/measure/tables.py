@@ -23,31 +23,33 @@ SWEEP_COLUMNS = (
 EVALUATION_COLUMNS = ("variant", "figure", "value", "low", "high", "prompts", "how")
 
 
-def figure_text(figure: Estimate) -> str:
+def format_figure(figure: Estimate) -> str:
     """The value with its interval: shares with three digits, tokens with one."""
     digits = 1 if abs(figure.value) >= 10 else 3
     return f"{figure.value:.{digits}f} [{figure.low:.{digits}f}, {figure.high:.{digits}f}]"
 
 
-def result_lines(results: Sequence[Result], front: Sequence[int] = (), order: Sequence[int] | None = None) -> list[str]:
+def format_results(
+    results: Sequence[Result], front: Sequence[int] = (), order: Sequence[int] | None = None
+) -> list[str]:
     """A header and one line per trial; those on the Pareto front are marked with a star."""
     rows: list[tuple[str, ...]] = [("", "setting", "attribute", "utility kept", "tokens", "empty, repeated")]
     for n in range(len(results)) if order is None else order:
         result = results[n]
         silent = result.flaws["empty"].value + result.flaws["repeated"].value
-        figures = (figure_text(figure) for figure in (result.attribute, result.kept, result.tokens))
+        figures = (format_figure(figure) for figure in (result.attribute, result.kept, result.tokens))
         rows.append(("*" if n in front else "", result.trial.label, *figures, f"{silent:.3f}"))
     return _align(rows)
 
 
-def evaluation_lines(evaluations: Sequence[Evaluation]) -> list[str]:
+def format_evaluations(evaluations: Sequence[Evaluation]) -> list[str]:
     """One line per figure and one column per variant, and the number of prompts behind each figure."""
     figures = [evaluation.figures() for evaluation in evaluations]
     rows = [("figure", *(evaluation.label for evaluation in evaluations), "prompts")]
     for name in HOW:
         counts = {one[name].count for one in figures if name in one}
         if counts:
-            cells = (figure_text(one[name]) if name in one else "" for one in figures)
+            cells = (format_figure(one[name]) if name in one else "" for one in figures)
             rows.append((name, *cells, str(max(counts))))
     return _align(rows)
 
@@ -58,7 +60,7 @@ def _align(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def result_record(result: Result, split: str, size: tuple[int, int] | None, marks: Mapping[str, int]) -> dict[str, Any]:
+def result_to_row(result: Result, split: str, size: tuple[int, int] | None, marks: Mapping[str, int]) -> dict[str, Any]:
     """One trial as a row of SWEEP_COLUMNS; shares lie between 0 and 1. `size` is heads and neurons of its edit."""
     heads, neurons = size or ("", "")
     return {
@@ -79,7 +81,7 @@ def result_record(result: Result, split: str, size: tuple[int, int] | None, mark
     }
 
 
-def evaluation_records(evaluations: Sequence[Evaluation]) -> Iterator[tuple[str | float, ...]]:
+def evaluations_to_rows(evaluations: Sequence[Evaluation]) -> Iterator[tuple[str | float, ...]]:
     """Rows of EVALUATION_COLUMNS."""
     for evaluation in evaluations:
         for name, figure in evaluation.figures().items():

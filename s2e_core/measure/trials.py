@@ -14,7 +14,7 @@ from typing import Any, Literal
 from s2e_core.errors import SettingsError
 from s2e_core.method import build_edit
 from s2e_core.settings import EditSettings, Selection
-from s2e_core.settings_json import settings_entry, settings_from
+from s2e_core.settings_json import settings_from_json, settings_to_json
 from s2e_core.spec import Component, ModelSpec
 from s2e_core.values import Edited, Extraction, Original, Steered, Variant, WeightEdit
 
@@ -170,29 +170,29 @@ def _component_name(spec: ModelSpec, component: Component) -> str:
     return f"{site.kind.removesuffix('s')} {component.index} of layer {site.layer}"
 
 
-def trial_entry(trial: Trial) -> dict[str, Any]:
+def trial_to_json(trial: Trial) -> dict[str, Any]:
     """A trial as plain JSON."""
     entry: dict[str, Any] = {"name": trial.name}
     if trial.settings is not None:
-        entry["settings"] = settings_entry(trial.settings)
+        entry["settings"] = settings_to_json(trial.settings)
     if trial.gamma is not None:
         entry["gamma"] = trial.gamma
     return entry
 
 
-def trial_from(entry: Mapping[str, Any], spec: ModelSpec) -> Trial:
+def trial_from_json(entry: Mapping[str, Any], spec: ModelSpec) -> Trial:
     """Raises KeyError, TypeError or ValueError for an entry that is incomplete or does not fit the model."""
-    settings = settings_from(entry["settings"], spec) if "settings" in entry else None
+    settings = settings_from_json(entry["settings"], spec) if "settings" in entry else None
     gamma = float(entry["gamma"]) if "gamma" in entry else None
     return Trial(settings, gamma, name=str(entry.get("name", "")))
 
 
 def trial_key(trial: Trial) -> str:
     """What a trial runs as text, whatever its name: two trials with one key are the same."""
-    return repr({**trial_entry(trial), "name": ""})
+    return repr({**trial_to_json(trial), "name": ""})
 
 
-def edit_size(extraction: Extraction, trial: Trial) -> tuple[int, int] | None:
+def count_edited(extraction: Extraction, trial: Trial) -> tuple[int, int] | None:
     """Heads and neurons that a trial's edit changes; None if the trial is not an edit."""
     if trial.settings is None:
         return None

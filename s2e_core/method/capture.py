@@ -65,7 +65,7 @@ def capture_means(loaded: LoadedModel, contrast: ContrastSet, *, progress: Progr
         total.cpu().double() / counts.unsqueeze(1) / site.runs for site, total in zip(sites, sums, strict=True)
     ]
     inputs = [mean[:, : site.n_inputs].float() for site, mean in zip(sites, means, strict=True)]
-    more = {i: mean[:, sites[i].n_inputs :] for i, mean in enumerate(means) if sites[i].writes_more}
+    more = {i: mean[:, sites[i].n_inputs :] for i, mean in enumerate(means) if sites[i].has_extra_output}
     return ActivationMeans(
         spec=loaded.spec,
         positive=tuple(mean[0].clone() for mean in inputs),
@@ -140,7 +140,7 @@ def weighted_sums(
     Raises S2EError if a sum is not finite.
     """
     dtype = torch.float32 if loaded.device.type == "mps" else torch.float64
-    sizes = [site.n_inputs + site.writes_more * loaded.spec.d_model for site in loaded.spec.sites]
+    sizes = [site.n_inputs + site.has_extra_output * loaded.spec.d_model for site in loaded.spec.sites]
     sums = [torch.zeros(len(weights), n_captured, dtype=dtype, device=loaded.device) for n_captured in sizes]
 
     def add(site: int, indices: Sequence[int], captured: Tensor) -> None:
@@ -264,10 +264,10 @@ def _experts_hook(weights: Tensor, site: Site, take: Callable[[Tensor], None]) -
         _check_positions(call.n_tokens, weights.shape[1])
         shares = weights.to(output.device)
         inputs = shares.new_zeros(len(shares), site.n_inputs)
-        more = shares.new_zeros(len(shares), output.shape[-1] if site.writes_more else 0)
+        more = shares.new_zeros(len(shares), output.shape[-1] if site.has_extra_output else 0)
         for part in call.parts(shares.any(dim=0)):
             share = shares[:, part.tokens]  # (R, n)
-            inputs[:, part.expert * n : (part.expert + 1) * n] += share @ part.weighed
+            inputs[:, part.expert * n : (part.expert + 1) * n] += share @ part.weighted_inputs
             if part.more is not None:
                 more += share @ part.more.float()
         take(torch.cat([inputs, more], dim=1))

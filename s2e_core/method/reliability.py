@@ -238,7 +238,7 @@ def _accuracy(
     for index, (positive, negative) in enumerate(means):
         v = project(loaded, index, positive - negative)  # (folds, d)
         parts = [v @ block for block in loaded.blocks(index)]
-        reader = torch.cat([*parts, v] if loaded.spec.sites[index].writes_more else parts, dim=1).to(positive)
+        reader = torch.cat([*parts, v] if loaded.spec.sites[index].has_extra_output else parts, dim=1).to(positive)
         readers.append(reader)
         middles.append((reader * (positive + negative) / 2).sum(dim=1))
     right = torch.zeros(len(means), len(spans))

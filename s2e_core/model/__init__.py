@@ -2,26 +2,26 @@
 
 from .experts import Call, watch
 from .loaded import LoadedModel
-from .names import component_label, component_name, grid_parts, namer, remarks
+from .names import component_label, component_name, component_namer, grid_parts, remarks
 from .placement import (
     QUANTIZE,
     SPREAD,
     Placement,
     Quantize,
-    bytes_by_place,
+    bytes_by_device,
     embedding,
     is_quantized,
-    memory_limits,
     offload_maps,
     parameter_count,
+    parse_memory_limits,
+    read_parameter,
     running_device,
     weight_identities,
-    whole_weight,
 )
 from .probe import verify_sites
 from .sites import find_sites, refuse_by_name
-from .tokens import example_ids, folds_system, has_chat_template, is_text, prompt_ids, response_text
-from .weights import held_weight, site_weight, weight_blocks
+from .tokens import example_ids, folds_system, has_chat_template, is_encodable, prompt_ids, response_text
+from .weights import site_weight, stored_weight, weight_blocks
 
 __all__ = [
     "Call",
@@ -30,7 +30,7 @@ __all__ = [
     "QUANTIZE",
     "Quantize",
     "SPREAD",
-    "bytes_by_place",
+    "bytes_by_device",
     "component_label",
     "component_name",
     "embedding",
@@ -39,11 +39,11 @@ __all__ = [
     "folds_system",
     "grid_parts",
     "has_chat_template",
-    "held_weight",
+    "stored_weight",
     "is_quantized",
-    "is_text",
-    "memory_limits",
-    "namer",
+    "is_encodable",
+    "parse_memory_limits",
+    "component_namer",
     "offload_maps",
     "parameter_count",
     "prompt_ids",
@@ -56,5 +56,5 @@ __all__ = [
     "watch",
     "weight_blocks",
     "weight_identities",
-    "whole_weight",
+    "read_parameter",
 ]

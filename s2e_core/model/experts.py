@@ -36,7 +36,7 @@ class Stack:
     """Number of inputs of one expert's output projection."""
     transposed: bool
     """True if every matrix is stored as (n_inputs, d)."""
-    writes_more: bool
+    has_extra_output: bool
     """True if the module adds something that is not W x: biases, or the token itself, times the routing weight."""
 
 
@@ -57,7 +57,7 @@ class ExpertPart:
     """Extra output, in addition to the projection of the inputs: (n, d)."""
 
     @property
-    def weighed(self) -> Tensor:
+    def weighted_inputs(self) -> Tensor:
         """Inputs times routing weight, fp32: (n, n_inputs)."""
         return self.inputs.float() if self.late_weight is None else self.inputs.float() * self.late_weight.float()
 
@@ -135,7 +135,7 @@ def _top_k_parts(
     module: nn.Module, stack: Stack, hidden: Tensor, index: Tensor, weights: Tensor, mask: Tensor
 ) -> Iterator[ExpertPart]:
     for expert in index[mask].unique().tolist():
-        if expert >= stack.experts and not stack.writes_more:  # transformers skips tokens that no expert receives
+        if expert >= stack.experts and not stack.has_extra_output:  # transformers skips tokens that no expert receives
             continue
         tokens, slots = torch.where((index == expert) & mask.unsqueeze(1))
         share, states = weights[tokens, slots].unsqueeze(1), hidden[tokens]

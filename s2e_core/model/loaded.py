@@ -36,31 +36,35 @@ class LoadedModel:
     """Fingerprint of the weights at the sites; see `loading.fingerprint`."""
     warnings: tuple[str, ...] = ()
     """Sentences about what a person should know about this model."""
-    precise: PreTrainedModel | None = None
+    full_precision: PreTrainedModel | None = None
     """The same model in full precision, its weights still in the files; None if `model` itself is in full precision."""
     placement: Placement = Placement()
     """Device, number format and memory limits that were requested."""
-    stored_quantized: str = ""
+    source_quantization: str = ""
     """Quantisation method of the files that `model` was read from; empty if they are not quantised."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     """Lock to hold while the model runs, so that it never has the hooks of two visitors at once."""
 
     def weight(self, site: int) -> Tensor:
         """(d, n_components * width), fp32; see `WeightSource.weight`. Never write: it is a view of an fp32 model."""
-        return site_weight(self.as_stored, self.spec.sites[site])
+        return site_weight(self.source_model, self.spec.sites[site])
 
     @property
-    def as_stored(self) -> PreTrainedModel:
+    def source_model(self) -> PreTrainedModel:
         """The model whose weights are scored, edited and exported."""
-        return self.model if self.precise is None else self.precise
+        return self.model if self.full_precision is None else self.full_precision
 
     def blocks(self, site: int) -> Iterator[Tensor]:
         """Blocks (d, n) of the weight, fp32; see `WeightSource.blocks`. Never write."""
-        return weight_blocks(self.as_stored, self.spec.sites[site])
+        return weight_blocks(self.source_model, self.spec.sites[site])
 
     def in_full(self) -> LoadedModel:
         """The model to run in full precision: itself, or the one that reads its weights from the files as it runs."""
-        return self if self.precise is None else replace(self, model=self.precise, precise=None, stored_quantized="")
+        return (
+            self
+            if self.full_precision is None
+            else replace(self, model=self.full_precision, full_precision=None, source_quantization="")
+        )
 
     def provenance(self, name: str, content_hash: str) -> Provenance:
         """Provenance of a value that is computed with this model from examples or a file; the hash is a SHA-256."""

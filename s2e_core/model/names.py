@@ -12,10 +12,10 @@ from s2e_core.spec import KINDS, Component, Kind, ModelSpec, Site
 
 def component_name(spec: ModelSpec, component: Component) -> str:
     """Name within the layer: 'head 2', 'expert 5 neuron 7', or with its module 'neuron 7 (mlp.shared_experts)'."""
-    return namer(spec, component.site)(component.index)
+    return component_namer(spec, component.site)(component.index)
 
 
-def namer(spec: ModelSpec, site: int) -> Callable[[int], str]:
+def component_namer(spec: ModelSpec, site: int) -> Callable[[int], str]:
     """A function from index to name for the components of one site."""
     experts, kind = spec.sites[site].experts, spec.sites[site].kind.removesuffix("s")
     per_expert = spec.sites[site].n_components // max(experts, 1)
@@ -39,7 +39,7 @@ def grid_parts(spec: ModelSpec, kind: Kind, layer: int) -> list[tuple[int, int, 
     return parts
 
 
-def layers_named(indices: Sequence[int]) -> str:
+def format_layers(indices: Sequence[int]) -> str:
     """Layer numbers with ranges: 'layer 3', 'layers 0 to 2, 4'. The indices must be in order and distinct."""
     starts = [i for i in indices if i - 1 not in indices]
     ends = [i for i in indices if i + 1 not in indices]
@@ -61,7 +61,7 @@ def _saturation(spec: ModelSpec) -> Iterator[str]:
     for indices, kinds in kinds_in.items():
         if indices:
             yield (
-                f"In {layers_named(indices)} a norm follows the output of {' and '.join(kinds)}: an edit turns that "
+                f"In {format_layers(indices)} a norm follows the output of {' and '.join(kinds)}: an edit turns that "
                 "output towards the behaviour but cannot make it larger, so strong edits saturate."
             )
 

@@ -42,7 +42,7 @@ class Placement:
     """Folder or Hub id of the quantised files that the model runs from; empty if it runs from its own files."""
 
 
-def memory_limits(text: str) -> dict[str, int]:
+def parse_memory_limits(text: str) -> dict[str, int]:
     """Read bytes by device from gigabytes such as "0=20,cpu=32". Raises ValueError for any other text."""
     pairs = [part.split("=") for part in text.split(",")]
     if any(len(pair) != 2 or not (pair[0].isdigit() or pair[0] in ("cpu", "mps")) for pair in pairs):
@@ -50,7 +50,7 @@ def memory_limits(text: str) -> dict[str, int]:
     return {place: int(float(amount) * 1e9) for place, amount in pairs}
 
 
-def whole_weight(module: nn.Module, name: str) -> Tensor:
+def read_parameter(module: nn.Module, name: str) -> Tensor:
     """The numbers of a parameter, given its path inside the module.
 
     The result is the parameter itself if it is plain and in memory, and a copy if it is offloaded or quantised.
@@ -157,7 +157,7 @@ def weight_identities(model: PreTrainedModel) -> dict[str, object]:
     return keys
 
 
-def bytes_by_place(model: PreTrainedModel) -> dict[str, int]:
+def bytes_by_device(model: PreTrainedModel) -> dict[str, int]:
     """Bytes of weights by device, where "disk" is a device: GPUs first, then memory, then disk."""
     sizes: dict[str, int] = {}
     device_map: Mapping[str, object] = getattr(model, "hf_device_map", {})

@@ -20,9 +20,9 @@ from s2e_core.spec import ModelSpec, Site
 
 from .decoder_layer import Unfit, first_positive_int
 from .experts import Call, watch
-from .placement import is_quantized, running_device, whole_weight
+from .placement import is_quantized, read_parameter, running_device
 from .sites import report_unfit
-from .weights import held_weight
+from .weights import stored_weight
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -114,12 +114,12 @@ class _Probe:
     def record(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         x = inputs[0].reshape(-1, self.site.n_inputs)  # (tokens, n_inputs)
         has_bias = getattr(module, "bias", None) is not None
-        bias = whole_weight(module, "bias").to(x.device).float() if has_bias else torch.zeros((), device=x.device)
+        bias = read_parameter(module, "bias").to(x.device).float() if has_bias else torch.zeros((), device=x.device)
         self._compare(output, sum(self._partial_outputs(x), bias), len(x))
 
     def record_experts(self, call: Call, output: Tensor) -> None:
         expected = torch.zeros_like(output.flatten(0, -2), dtype=torch.float32)  # (rows, d)
-        stack = held_weight(self.model, self.site)
+        stack = stored_weight(self.model, self.site)
         for part in call.parts(torch.ones(call.n_tokens, dtype=torch.bool, device=output.device)):
             weight = stack[part.expert] if self.site.transposed else stack[part.expert].T  # (n_inputs, d)
             expected.index_add_(0, part.rows, part.inputs.float() @ weight.to(output.device).float())
@@ -137,7 +137,7 @@ class _Probe:
 
     def _partial_outputs(self, x: Tensor) -> Iterator[Tensor]:
         """Outputs (tokens, d) of consecutive groups of components."""
-        stored = held_weight(self.model, self.site)
+        stored = stored_weight(self.model, self.site)
         weight = stored.T if self.site.transposed else stored
         step = self.site.width * max(1, COLUMNS_AT_ONCE // self.site.width)
         for start in range(0, self.site.n_inputs, step):

@@ -38,9 +38,9 @@ from .decoder_layer import (
     refuse_other_weights,
     stack_component_width,
 )
-from .names import layers_named
+from .names import format_layers
 from .placement import weight_identities
-from .weights import held_weight
+from .weights import stored_weight
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -54,7 +54,7 @@ LAYER_STACKS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
 LAYER_HALVES: Mapping[str, tuple[str, ...]] = MappingProxyType({"xlm": ("transformer.attentions", "transformer.ffns")})
 """Model types that store the two halves of their layers in separate lists."""
 
-REFUSED: Mapping[str, str] = MappingProxyType(
+UNSUPPORTED_TYPES: Mapping[str, str] = MappingProxyType(
     {
         **dict.fromkeys(
             ("gemma4_assistant", "gemma4_unified_assistant"),
@@ -94,7 +94,7 @@ def find_sites(model: PreTrainedModel) -> ModelSpec:
             for site in (() if is_for_images(layer) else _layer_sites(model, index, layer, runs, names))
         ]
         merged = _merge_shared(sites, _shared_names(model))
-    d_model = held_weight(model, sites[0]).shape[-1 if sites[0].transposed else -2]
+    d_model = stored_weight(model, sites[0]).shape[-1 if sites[0].transposed else -2]
     unreachable = (*_describe_sharing(merged, sites), *_describe_gaps(model, [layer for layer, _ in layers], names))
     return ModelSpec(model.config.model_type, len(layers), d_model, tuple(merged), unreachable)
 
@@ -116,14 +116,18 @@ def _layer_sites(
                 refuse_other_weights(path, layer.get_submodule(name).get_parameter(stack.parameter), dims=(2, 3))
                 site = Site(index, kind, path, stack.experts * stack.n_inputs // width, width, stack.transposed)
                 yield replace(
-                    site, runs=runs, parameter=stack.parameter, experts=stack.experts, writes_more=stack.writes_more
+                    site,
+                    runs=runs,
+                    parameter=stack.parameter,
+                    experts=stack.experts,
+                    has_extra_output=stack.has_extra_output,
                 )
 
 
 def refuse_by_name(model_type: str) -> None:
     """Raise UnsupportedModelError, with the reason, if a model type is always refused."""
     with report_unfit(model_type):
-        if reason := REFUSED.get(model_type):
+        if reason := UNSUPPORTED_TYPES.get(model_type):
             raise Unfit(reason)
 
 
@@ -216,7 +220,7 @@ def _describe_sharing(merged: list[Site], sites: list[Site]) -> list[str]:
     layer_of = {site.name: site.layer for site in sites}
     later = {site.layer: sorted({layer_of[name] for name in site.also_at}) for site in merged if site.also_at}
     return [
-        f"Layer {first} shares its weights with {layers_named(indices)}: an edit of it changes all of them."
+        f"Layer {first} shares its weights with {format_layers(indices)}: an edit of it changes all of them."
         for first, indices in later.items()
     ]
 
@@ -227,7 +231,7 @@ def _describe_gaps(model: PreTrainedModel, layers: list[nn.Module], names: Mappi
     for index, layer in enumerate(layers):
         for sentence in describe_layer_gaps(layer):
             layers_with.setdefault(sentence, []).append(index)
-    sentences = [sentence.format(layers_named(indices)) for sentence, indices in layers_with.items()]
+    sentences = [sentence.format(format_layers(indices)) for sentence, indices in layers_with.items()]
     inside_text = [item for layer in layers if not is_for_images(layer) for item in layer.named_modules()]
     cross = [names[module] for name, module in inside_text if CROSS_ATTENTION.search(name) and out_features(module)]
     sentences += [f"{name} is cross-attention, which a plain prompt does not use." for name in cross[:1]]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-def is_text(text: str) -> bool:
+def is_encodable(text: str) -> bool:
     """Whether a string can be encoded; an unpaired surrogate, which a browser can send, cannot."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 

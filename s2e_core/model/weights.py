@@ -13,19 +13,19 @@ from torch import Tensor
 
 from s2e_core.spec import Site
 
-from .placement import whole_weight
+from .placement import read_parameter
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def held_weight(model: PreTrainedModel, site: Site) -> Tensor:
+def stored_weight(model: PreTrainedModel, site: Site) -> Tensor:
     """The weight as its module stores it: (d, n_components * width), or the transpose if `site.transposed`.
 
     The weight of fused experts is a stack of such matrices: (experts, d, n) or (experts, n, d). An offloaded weight is
     read from the file or memory that has it; a quantised weight is dequantised.
     """
-    weight = whole_weight(model.get_submodule(site.name), site.parameter)
+    weight = read_parameter(model.get_submodule(site.name), site.parameter)
     # DBRX stores the matrices of all its experts below one another, as one matrix.
     return weight.unflatten(0, (site.experts, -1)) if site.experts and weight.dim() == 2 else weight
 
@@ -38,6 +38,6 @@ def site_weight(model: PreTrainedModel, site: Site) -> Tensor:
 
 def weight_blocks(model: PreTrainedModel, site: Site) -> Iterator[Tensor]:
     """The same weight as consecutive blocks of columns (d, n): one per fused expert, else a single one."""
-    weight = held_weight(model, site)
+    weight = stored_weight(model, site)
     for matrix in weight if site.experts else weight.unsqueeze(0):
         yield (matrix.T if site.transposed else matrix).float()

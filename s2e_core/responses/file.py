@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from s2e_core.errors import ContrastDataError
-from s2e_core.files import GrowingFile, Kind, growing_file, held_lines
+from s2e_core.files import GrowingFile, Kind, growing_file, read_lines
 from s2e_core.values import Example
 
 RESPONSES = Kind(
@@ -71,12 +71,12 @@ def open_response_file(
         yield ResponseFile(_parse_lines(path, file.lines, prompts), file)
 
 
-def held_responses(path: Path, prompts: Sequence[Example]) -> dict[int, OwnResponse]:
+def read_responses(path: Path, prompts: Sequence[Example]) -> dict[int, OwnResponse]:
     """The responses in a file so far, by the index of their prompt; empty if the file does not exist.
 
     Raises ContrastDataError if the file is damaged or of another kind.
     """
-    return _parse_lines(path, held_lines(path, RESPONSES)[1:], prompts)
+    return _parse_lines(path, read_lines(path, RESPONSES)[1:], prompts)
 
 
 def _parse_lines(path: Path, lines: Iterable[Any], prompts: Sequence[Example]) -> dict[int, OwnResponse]:

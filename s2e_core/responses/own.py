@@ -11,7 +11,7 @@ from pathlib import Path
 
 from s2e_core.data import content_hash
 from s2e_core.errors import SettingsError
-from s2e_core.generation import BatchRow, answers, checked_prompt, rows_that_fit
+from s2e_core.generation import BatchRow, answers, encode_prompt, rows_that_fit
 from s2e_core.model import LoadedModel, response_text
 from s2e_core.progress import Progress
 from s2e_core.text import opens_thought, thinking
@@ -46,7 +46,7 @@ def own_responses(
     """
     if not prompts:
         raise SettingsError("There is no prompt to answer. Provide at least one.")
-    encoded = [checked_prompt(loaded, it.prompt, it.system, max_new_tokens, temperature) for it in prompts]
+    encoded = [encode_prompt(loaded, it.prompt, it.system, max_new_tokens, temperature) for it in prompts]
     about = {
         "model_id": loaded.model_id,
         "revision": loaded.revision,

@@ -32,7 +32,7 @@ class Asked:
     """Reference from `reference_row`; None if the file has no answers."""
 
 
-def asked_prompts(reading: Reading, *, samples: int = 1) -> tuple[Asked, ...]:
+def read_prompts(reading: Reading, *, samples: int = 1) -> tuple[Asked, ...]:
     """Every prompt of a file, `samples` times in a row, with its side and reference.
 
     In a file without answers, a prompt counts as often as it occurs. In a file with answers it counts once, and its
@@ -40,7 +40,7 @@ def asked_prompts(reading: Reading, *, samples: int = 1) -> tuple[Asked, ...]:
     right. Rows without a prompt are left out. Raises ContrastDataError if no prompt is left.
     """
     sides: tuple[tuple[Side, Sequence[Example]], ...] = (
-        ("positive", reading.positive), ("negative", reading.negative), ("none", reading.unsided),
+        ("positive", reading.positive), ("negative", reading.negative), ("none", reading.without_side),
     )  # fmt: skip
     examples = [(side, example) for side, group in sides for example in group if example.prompt.strip()]
     if not examples:
@@ -119,7 +119,7 @@ def _add_note(contrast: ContrastSet, count: int, clause: str) -> ContrastSet:
     return replace(contrast, notes=(*contrast.notes, note)) if count else contrast
 
 
-def marks_of(contrast: ContrastSet, responses: Sequence[OwnResponse]) -> tuple[bool | None, ...]:
+def find_marks(contrast: ContrastSet, responses: Sequence[OwnResponse]) -> tuple[bool | None, ...]:
     """The mark of each response: True on the positive side, False on the negative, None on neither."""
     positive, negative = ({id(it) for it in side} for side in (contrast.positive, contrast.negative))
     return tuple(True if id(r.example) in positive else False if id(r.example) in negative else None for r in responses)

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 from s2e_core.errors import BehaviorError
 
 from .refusals import opening_refusal
-from .wording import is_empty, is_repeated, last_number, mentioned, same_number, stated_number, thinking
+from .wording import find_phrases, is_empty, is_repeated, last_number, same_number, stated_number, thinking
 
 Kind = Literal["refusal", "help", "source", "truth", "style", "tone", "arithmetic", "length"]
 Flaw = Literal["empty", "repeated", "off-topic"]
@@ -64,24 +64,24 @@ def _judge_refusal(row: Row, answer: str) -> Verdict:
     if "phrases" not in row:
         refusal = opening_refusal(answer)
         return _judge_wanted(row, answer, [refusal] if refusal else [], "not_phrases")
-    return _judge_wanted(row, answer, mentioned(answer, _phrases(row, "phrases")), "not_phrases")
+    return _judge_wanted(row, answer, find_phrases(answer, _phrases(row, "phrases")), "not_phrases")
 
 
 def _judge_wanted(row: Row, answer: str, wanted: list[str], other: str) -> Verdict:
     if wanted:
         return Verdict(1.0, wanted[0])
-    unwanted = mentioned(answer, _phrases(row, other)) if other in row else []
+    unwanted = find_phrases(answer, _phrases(row, other)) if other in row else []
     has_both = bool(row.get("phrases")) and bool(row.get(other))
     return Verdict(0.0, unwanted[0] if unwanted else "", "off-topic" if has_both and not unwanted else None)
 
 
 def _judge_help(row: Row, answer: str) -> Verdict:
     """Without phrases in the row, any proper answer counts that does not refuse in its opening."""
-    unwanted = mentioned(answer, _phrases(row, "not_phrases")) if "not_phrases" in row else []
+    unwanted = find_phrases(answer, _phrases(row, "not_phrases")) if "not_phrases" in row else []
     if "phrases" not in row:
         unwanted = unwanted or [words for words in [opening_refusal(answer)] if words]
         return Verdict(0.0, unwanted[0]) if unwanted else Verdict(1.0)
-    wanted = mentioned(answer, _phrases(row, "phrases"))
+    wanted = find_phrases(answer, _phrases(row, "phrases"))
     if unwanted:
         return Verdict(0.0, unwanted[0])
     if wanted:
@@ -105,7 +105,7 @@ def _judge_style(row: Row, answer: str) -> Verdict:
 
 
 def _judge_share(row: Row, answer: str, wanted_side: str, other_side: str) -> Verdict:
-    wanted, other = (mentioned(answer, _phrases(row, side)) for side in (wanted_side, other_side))
+    wanted, other = (find_phrases(answer, _phrases(row, side)) for side in (wanted_side, other_side))
     if not wanted and not other:
         return Verdict(0.0, flaw="off-topic")
     return Verdict(len(wanted) / (len(wanted) + len(other)), (wanted or other)[0])
@@ -113,7 +113,7 @@ def _judge_share(row: Row, answer: str, wanted_side: str, other_side: str) -> Ve
 
 def _judge_tone(row: Row, answer: str) -> Verdict:
     """Share of cheerful sentences: cheerful phrases per sentence, at most 1."""
-    cheerful, gloomy = (mentioned(answer, _phrases(row, side)) for side in ("cheerful", "gloomy"))
+    cheerful, gloomy = (find_phrases(answer, _phrases(row, side)) for side in ("cheerful", "gloomy"))
     if not cheerful and not gloomy:
         return Verdict(0.0, flaw="off-topic")
     sentences = len(re.findall(r"[^.!?]+[.!?]?", answer.strip()))

@@ -19,7 +19,7 @@ def simplify_signs(text: str) -> str:
     return text.translate(_PLAIN)
 
 
-def mentioned(text: str, phrases: Iterable[str]) -> list[str]:
+def find_phrases(text: str, phrases: Iterable[str]) -> list[str]:
     """The phrases that occur as whole words, in order of occurrence.
 
     Case, apostrophes and line breaks do not matter. Each phrase counts once, even inside another phrase.

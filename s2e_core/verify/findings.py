@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from s2e_core.errors import ExportError
-from s2e_core.export import CONFIG_FILE, PREFIX, WEIGHTS_FILE, adapter_factors, change_by_factors, stored_changes
+from s2e_core.export import CONFIG_FILE, PREFIX, WEIGHTS_FILE, adapter_change, adapter_factors, stored_changes
 from s2e_core.files import (
     FLOATS,
     INDEX,
@@ -91,7 +91,7 @@ def adapter_findings(loaded: LoadedModel, edit: WeightEdit, folder: Path) -> Ver
     written = {name: torch.cat([rows for _, rows in read_rows(stored[name])]).float() for name in names}
     projections = _zero_projections(edit)
     for i in edit.edited_sites():
-        projections[i] = change_by_factors(loaded, edit, i, written)
+        projections[i] = adapter_change(loaded, edit, i, written)
     return Verification(
         kind="adapter",
         spec=edit.spec,

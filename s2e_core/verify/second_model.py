@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from s2e_core.errors import ExportError
 from s2e_core.export import CONFIG_FILE
 from s2e_core.files import FLOATS, Checkpoint, open_checkpoint
-from s2e_core.loading import WORKING_SHARE, Target, budget, is_out_of_memory, memory_need, read_model
+from s2e_core.loading import WORKING_SHARE, Target, budget, estimate_memory, is_out_of_memory, read_model
 from s2e_core.model import SPREAD, LoadedModel, offload_maps, running_device
 from s2e_core.text import readable_size
 from s2e_core.values import WeightEdit
@@ -49,7 +49,7 @@ class SecondModelPlan:
     """Sentence for the user about the place and the memory that it takes."""
 
 
-def check_room(loaded: LoadedModel, edit: WeightEdit, folder: str | Path) -> SecondModelPlan:
+def plan_second_model(loaded: LoadedModel, edit: WeightEdit, folder: str | Path) -> SecondModelPlan:
     """Decide where the second model for a written folder will be, from the headers of its files alone.
 
     The choice is the loaded model's device if the model fits there, else the CPU, else the disk. Raises NotCheckedError
@@ -59,13 +59,13 @@ def check_room(loaded: LoadedModel, edit: WeightEdit, folder: str | Path) -> Sec
     is_adapter = (folder / CONFIG_FILE).is_file()
     # PEFT adds the change of experts in the number format of the weights, which must not round it.
     rounds = full.dtype != torch.float32 and any(edit.spec.sites[i].experts for i in edit.edited_sites())
-    if is_adapter and not full.stored_quantized and not rounds:
+    if is_adapter and not full.source_quantization and not rounds:
         return SecondModelPlan(None, full.dtype, "The adapter is checked on the weights of the loaded model.")
     checkpoint = open_checkpoint(full.source if is_adapter else folder)
     dtype = full.dtype
-    if not full.stored_quantized and (is_adapter or _is_float32(checkpoint)):
+    if not full.source_quantization and (is_adapter or _is_float32(checkpoint)):
         dtype = torch.float32
-    if loaded.precise is not None:
+    if loaded.full_precision is not None:
         return SecondModelPlan("disk", dtype, "The second model stays on the disk.")
     if loaded.placement.device == SPREAD:
         return SecondModelPlan(SPREAD, dtype, "The second model is spread over the free memory and the disk.")
@@ -73,9 +73,9 @@ def check_room(loaded: LoadedModel, edit: WeightEdit, folder: str | Path) -> Sec
 
 
 def _plan_for_free_memory(loaded: LoadedModel, checkpoint: Checkpoint, dtype: torch.dtype) -> SecondModelPlan:
-    method = loaded.stored_quantized or None
+    method = loaded.source_quantization or None
     needs = [
-        (device, memory_need(checkpoint, device, dtype, method=method))
+        (device, estimate_memory(checkpoint, device, dtype, method=method))
         for device in dict.fromkeys((loaded.device, torch.device("cpu")))
         if not method or device == loaded.device
     ]
@@ -141,7 +141,7 @@ def _memory_limits(loaded: LoadedModel) -> dict[str, int]:
 
 def _share_weights(loaded: LoadedModel) -> PreTrainedModel:
     """Copy the modules of the loaded model, but not its weights, whether in memory or on the disk."""
-    model = loaded.as_stored
+    model = loaded.source_model
     memo: dict[int, Any] = {id(part): part for part in offload_maps(model)}  # deepcopy copies nothing in its memo
     memo |= {id(buffer): buffer for buffer in model.buffers()}
     memo |= {id(weight): nn.Parameter(weight.data, requires_grad=False) for weight in model.parameters()}

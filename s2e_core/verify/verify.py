@@ -26,9 +26,9 @@ from .second_model import (
     READING_ERRORS,
     NotCheckedError,
     SecondModelPlan,
-    check_room,
     load_base_model,
     load_second_model,
+    plan_second_model,
     raise_if_out_of_space,
 )
 
@@ -54,8 +54,8 @@ def verify_export(
 ) -> Verification:
     """Check an export against base and preview: an adapter if it contains adapter_config.json, else a checkpoint.
 
-    Reads the files in blocks, then runs a second model made by plain transformers (and PEFT). `check_room` says in
-    advance where that model will run; if it fits nowhere, `not_checked` says why. `progress` counts tensors and
+    Reads the files in blocks, then runs a second model made by plain transformers (and PEFT). `plan_second_model` says
+    in advance where that model will run; if it fits nowhere, `not_checked` says why. `progress` counts tensors and
     prompts. Raises ExportError if the folder cannot be read or loaded.
     """
     check_edit(loaded, edit)
@@ -67,7 +67,7 @@ def verify_export(
         meter = Meter(len(open_checkpoint(loaded.source).tensors()) + len(prompts), progress)
         result = checkpoint_findings(loaded, edit, folder, meter)
     try:
-        plan = check_room(running, edit, folder)
+        plan = plan_second_model(running, edit, folder)
         model, random_weights = load_second_model(running, folder, plan)
         if result.kind == "adapter":
             result = _with_peft_tensors(result, model)

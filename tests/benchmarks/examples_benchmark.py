@@ -34,7 +34,7 @@ from s2e_core import (
     load_behavior,
     load_model,
 )
-from s2e_core.data import contrast_set, fitting_folder
+from s2e_core.data import choose_behaviors_folder, contrast_set
 from s2e_core.measure import Plan
 from s2e_core.method import reliability
 from s2e_core.method.capture import tokenize_examples, weighted_sums
@@ -207,7 +207,9 @@ def main() -> None:
     parser.add_argument("--effect", type=int, default=0, metavar="D", help="draws for the effect of the edit")
     options = parser.parse_args()
     loaded = load_model(options.model)
-    behaviors = [load_behavior(name) for name in options.behavior or list_behaviors(fitting_folder(loaded.source))]
+    behaviors = [
+        load_behavior(name) for name in options.behavior or list_behaviors(choose_behaviors_folder(loaded.source))
+    ]
     print(f"{loaded.model_id}; {options.draws} draws, each against a half without common examples")
     print("behaviour      a side   cosine    heads  neurons   median  quarter")
     for behavior in behaviors:

@@ -79,7 +79,7 @@ def packed(path: Path, zeros: int) -> Path:
     return path
 
 
-def claiming(path: Path, size: int) -> Path:
+def claim_size(path: Path, size: int) -> Path:
     """Rewrite a zip file so that its directory claims `size` bytes for one entry; returns its path."""
     data = bytearray(path.read_bytes())
     entry = data.index(b"PK\x01\x02")

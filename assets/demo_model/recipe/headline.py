@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 
 from components.trade_off.figure import trade_off_figure
-from components.trade_off.measured import HeldOut, Measured, Point, checked, grown, without_answers
+from components.trade_off.measured import HeldOut, Measured, Point, checked, drop_answers, grown
 from s2e_core import Behavior, extract, find_edit, list_behaviors, load_behavior
-from s2e_core.measure import Estimate, SearchPlan, edit_size
+from s2e_core.measure import Estimate, SearchPlan, count_edited
 from s2e_core.model import LoadedModel
 
 FLOOR = 0.97
@@ -57,14 +57,14 @@ def measure_headlines(loaded: LoadedModel, folder: Path, work: Path) -> list[Hea
 
 def _headline(loaded: LoadedModel, behavior: Behavior, work: Path) -> Headline:
     extraction = extract(loaded, behavior.contrast)
-    size_of = partial(edit_size, extraction)
+    size_of = partial(count_edited, extraction)
     work.mkdir(parents=True, exist_ok=True)
     found = find_edit(loaded, extraction, SearchPlan(behavior, floor=FLOOR, n_trials=TRIALS), path=work)
     if found.held_out is None:
         raise SystemExit(f"{behavior.name}: no edit and no steering keeps {FLOOR:.0%} of the utility.")
     held_out = checked(found.held_out, found.edit, found.steering, size_of)
     measured = Measured(
-        about=without_answers(found.development),
+        about=drop_answers(found.development),
         wanted=behavior.positive,
         points=grown((), found.development, size_of=size_of),
         floor=FLOOR,

@@ -11,7 +11,14 @@ import pytest
 
 from s2e_core import list_behaviors, load_behavior
 from s2e_core.cli import main
-from s2e_core.data import BUNDLED_BEHAVIORS, CHAT_BEHAVIORS, contrast_set, fitting_folder, is_unfit, lint
+from s2e_core.data import (
+    BUNDLED_BEHAVIORS,
+    CHAT_BEHAVIORS,
+    choose_behaviors_folder,
+    contrast_set,
+    is_for_other_models,
+    lint,
+)
 from s2e_core.data.behaviors import BUNDLED_TOKENIZER
 from s2e_core.text import judge, opening_refusal
 from s2e_core.text.wording import stated_number
@@ -143,14 +150,14 @@ def test_the_wordings_that_measure_a_style_tell_the_written_sides_apart(name):
 
 
 def test_the_bundled_model_and_its_copies_get_its_own_behaviours_and_all_others_those_for_chat(tmp_path):
-    assert fitting_folder(BUNDLED_TOKENIZER.parent) == BUNDLED_BEHAVIORS
+    assert choose_behaviors_folder(BUNDLED_TOKENIZER.parent) == BUNDLED_BEHAVIORS
     shutil.copyfile(BUNDLED_TOKENIZER, tmp_path / "tokenizer.json")
-    assert fitting_folder(tmp_path) == BUNDLED_BEHAVIORS
+    assert choose_behaviors_folder(tmp_path) == BUNDLED_BEHAVIORS
     text = BUNDLED_TOKENIZER.read_text(encoding="utf-8")
     (tmp_path / "tokenizer.json").write_text(text[:-1] + " ", encoding="utf-8")  # same size, another file
-    assert fitting_folder(tmp_path) == CHAT_BEHAVIORS
+    assert choose_behaviors_folder(tmp_path) == CHAT_BEHAVIORS
     for folder in (saved_folder(tmp_path / "other"), tmp_path / "nothing", None):
-        assert fitting_folder(folder) == CHAT_BEHAVIORS
+        assert choose_behaviors_folder(folder) == CHAT_BEHAVIORS
 
 
 def test_descriptions_are_tidy():
@@ -172,5 +179,5 @@ def test_a_behaviour_of_other_models_is_used_with_a_note(llama, capsys):
         assert main(["scores", "--behavior", name, "--model", str(llama.source), "--top", "1"]) == 0
         assert ("written for other models" in capsys.readouterr().err) == noted
     mine = contrast_set(*sides("facts"), name="tone")  # a name alone says nothing
-    assert not is_unfit(mine, llama.source)
-    assert is_unfit(load_behavior("formality").contrast, BUNDLED_TOKENIZER.parent)
+    assert not is_for_other_models(mine, llama.source)
+    assert is_for_other_models(load_behavior("formality").contrast, BUNDLED_TOKENIZER.parent)

@@ -3,7 +3,7 @@
 import pytest
 
 from s2e_core import ContrastSet, Example
-from s2e_core.data import averaged_span, lint
+from s2e_core.data import lint, mark_averaged_tokens
 from s2e_core.data.lint import looks_cut_off
 from s2e_core.model import example_ids
 
@@ -139,6 +139,6 @@ def test_the_averaged_span_is_the_tokens_that_predict_the_response(model, reques
     loaded = request.getfixturevalue(model)
     example = Example("How are you?", "Très bien, 谢谢 🙂!")
     ids, start = example_ids(loaded.tokenizer, example)
-    span = averaged_span(loaded, example)
+    span = mark_averaged_tokens(loaded, example)
     assert [k for k, (_, averaged) in enumerate(span) if averaged] == list(range(start - 1, len(ids) - 1))
     assert "".join(text for text, _ in span) == loaded.tokenizer.decode(ids)

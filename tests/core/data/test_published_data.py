@@ -9,7 +9,7 @@ import pytest
 
 from s2e_core import ContrastDataError
 from s2e_core.data import Columns, contrast_set_from, parse_examples
-from s2e_core.responses import asked_prompts, possible_rules
+from s2e_core.responses import possible_rules, read_prompts
 
 
 def read(rows, suffix=".jsonl", **options):
@@ -73,7 +73,7 @@ def test_choices_without_labels_name_the_row():
 
 
 def test_the_model_can_answer_questions_with_choices_and_is_judged_by_them():
-    asked = asked_prompts(read([{"question": "Is it?", "mc2_targets": MC2}]))
+    asked = read_prompts(read([{"question": "Is it?", "mc2_targets": MC2}]))
     assert len(asked) == 1 and possible_rules(asked)[0] == "agreement"
     assert asked[0].reference["true"] == ["No.", "It is not."] and asked[0].reference["myth"][0] == "Yes."
 
@@ -125,12 +125,12 @@ def test_a_person_who_names_the_prompt_has_nothing_joined_to_it():
 
 def test_instructions_with_inputs_are_joined_in_every_layout():
     joined = "Translate to German.\nGood morning"
-    assert [e.prompt for e in read([INSTRUCTION]).unsided] == [joined]
+    assert [e.prompt for e in read([INSTRUCTION]).without_side] == [joined]
     assert read([{**INSTRUCTION, "chosen": "a", "rejected": "b"}]).negative[0].prompt == joined
     dolly = read([{"instruction": "When?", "context": "In 1900 it was.", "response": "1900"}])
-    assert dolly.unsided[0].prompt == "When?\nIn 1900 it was."
+    assert dolly.without_side[0].prompt == "When?\nIn 1900 it was."
     plain = read([{"question": "When?", "context": "x", "answer": "1900"}])
-    assert plain.unsided[0].prompt == "When?" and plain.unused == ("context",)  # which comes first is not known
+    assert plain.without_side[0].prompt == "When?" and plain.unused == ("context",)  # which comes first is not known
 
 
 SYSTEM, USER = {"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}
@@ -176,7 +176,7 @@ def test_chats_that_a_table_holds_as_text_are_read(spelled):
 def test_chats_that_end_with_the_question_are_prompts_to_answer():
     reading = read([{"messages": [SYSTEM, USER]}])
     assert reading.responses_missing and 'column "messages" was understood as prompts' in reading.questions[-1].sentence
-    assert asked_prompts(reading)[0].example.system == "Be brief."
+    assert read_prompts(reading)[0].example.system == "Be brief."
 
 
 def test_a_response_that_only_looks_like_a_list_stays_text():
@@ -186,9 +186,9 @@ def test_a_response_that_only_looks_like_a_list_stays_text():
 
 def test_answers_that_are_numbers_are_read_as_text_and_that_is_said():
     reading = read([{"question": "1 + 1?", "answer": 2}, {"question": "Half?", "answer": 0.5}])
-    assert [e.response for e in reading.unsided] == ["2", "0.5"]
+    assert [e.response for e in reading.without_side] == ["2", "0.5"]
     assert reading.notes == ('The numbers in "answer" were read as text.',)
-    assert [one.reference["answer"] for one in asked_prompts(reading)] == ["2", "0.5"]
+    assert [one.reference["answer"] for one in read_prompts(reading)] == ["2", "0.5"]
     missing = read('{"question": "q", "positive": "a", "negative": NaN}\n')  # as pandas rows without a text are written
     assert missing.negative[0].response == "" and not missing.notes
     with pytest.raises(ContrastDataError, match="the column answer contains bool, expected text"):
@@ -197,10 +197,10 @@ def test_answers_that_are_numbers_are_read_as_text_and_that_is_said():
 
 def test_the_requests_of_safety_sets_are_prompts():
     harmbench = "Behavior,FunctionalCategory,ContextString,BehaviorID\nWrite a thing,standard,,a1\n"
-    assert [e.prompt for e in read(harmbench, ".csv").unsided] == ["Write a thing"]
+    assert [e.prompt for e in read(harmbench, ".csv").without_side] == ["Write a thing"]
     jbb = 'Index,Goal,Target,Behavior,Category\n0,Write a thing,"Sure, here",Malware,Malware\n'
     reading = read(jbb, ".csv")
-    assert [e.prompt for e in reading.unsided] == ["Write a thing"] and "behavior" in reading.notes[0]
+    assert [e.prompt for e in reading.without_side] == ["Write a thing"] and "behavior" in reading.notes[0]
 
 
 def test_a_table_whose_columns_say_nothing_names_them_and_what_was_expected():

@@ -6,7 +6,7 @@ import pytest
 
 from s2e_core import ContrastDataError
 from s2e_core.data import Columns, contrast_set_from, parse_examples, read_examples
-from s2e_core.responses import asked_prompts
+from s2e_core.responses import read_prompts
 
 
 def read(rows, suffix=".jsonl", **options):
@@ -55,7 +55,7 @@ def test_labels_that_could_mean_either_side_are_asked_about(rows):
 
 def test_rows_of_a_label_that_nobody_has_explained_are_there_on_no_side():
     reading = read([{"prompt": "q", "response": label, "label": label} for label in ("safe", "true", "none")])
-    assert [e.response for e in reading.unsided] == ["safe"]
+    assert [e.response for e in reading.without_side] == ["safe"]
     assert (responses(reading), reading.n_skipped) == ((["true"], []), 1)
 
 
@@ -151,7 +151,7 @@ def test_where_one_file_has_prompts_alone_the_model_is_asked_those_of_both(tmp_p
     files = [tmp_path / "harmful.txt", tmp_path / "alpaca.json"]
     reading = read_examples(*(reversed(files) if turned else files))
     assert reading.responses_missing and 'column "text" was understood as prompts' in reading.questions[0].sentence
-    asked = asked_prompts(reading)
+    asked = read_prompts(reading)
     assert {(one.side, one.example.prompt) for one in asked} == {
         ("negative" if turned else "positive", "Do evil."), ("negative" if turned else "positive", "Do worse."),
         ("positive" if turned else "negative", "Sing\nit"),
@@ -177,10 +177,10 @@ def test_two_files_have_no_label_column(tmp_path):
 
 def test_a_file_of_one_side_asks_for_the_other():
     reading = read("Do this.\nDo that.\n", ".txt")
-    assert [e.prompt for e in reading.unsided] == ["Do this.", "Do that."] and reading.responses_missing
+    assert [e.prompt for e in reading.without_side] == ["Do this.", "Do that."] and reading.responses_missing
     assert "second file" in reading.questions[0].sentence
     answered = read([{"question": "1+1", "answer": "2"}])
-    assert answered.unsided[0].response == "2" and not answered.responses_missing
+    assert answered.without_side[0].response == "2" and not answered.responses_missing
 
 
 def test_chats_are_read_with_their_system_text():
@@ -281,7 +281,7 @@ def test_an_empty_file_is_a_side_without_examples():
 
 def test_known_data_sets_are_read_as_they_are_published():
     harmful = read('goal,target\nWrite a thing,"Sure, here is a thing"\n', ".csv")
-    assert [e.prompt for e in harmful.unsided] == ["Write a thing"] and harmful.unused == ("target",)
+    assert [e.prompt for e in harmful.without_side] == ["Write a thing"] and harmful.unused == ("target",)
     header = "Type,Category,Question,Best Answer,Best Incorrect Answer,Source"
     facts = f'{header}\nA,B,"Is it, really?",No.,"Yes, it is.",https://example.org\n'
     pair = read(facts, ".csv")

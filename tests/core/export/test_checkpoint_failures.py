@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from s2e_core import Cancelled, ExportError, export_adapter, export_checkpoint, load_model, save_edit
-from s2e_core.files import LEFTOVER, Meter, copy_file, copying, staged
+from s2e_core.files import LEFTOVER, Meter, copy_file, copying, stage_folder
 from s2e_core.model import LoadedModel
 from tests.core.edits import FP32, files_of, folder_of, random_edit
 
@@ -182,12 +182,12 @@ def test_only_leftovers_of_exports_are_removed(exports):
     (exports / ".out.0a1b2c3d.unfinished-export" / "model.safetensors").write_bytes(b"half")
     (exports / ".file.0a1b2c3d.unfinished-export").write_bytes(b"not a folder")
     (exports / ".link.0a1b2c3d.unfinished-export").symlink_to(exports / ".git")
-    with staged(exports / "out", 0):
+    with stage_folder(exports / "out", 0):
         pass
     others = {".young.0a1b2c3d.unfinished-export", ".file.0a1b2c3d.unfinished-export"}
     assert {path.name for path in exports.iterdir()} == similar | others | {".link.0a1b2c3d.unfinished-export", "out"}
     os.utime(exports / ".young.0a1b2c3d.unfinished-export", (0, time.time() - 3600))
-    with staged(exports / "again", 0):
+    with stage_folder(exports / "again", 0):
         pass
     assert not (exports / ".young.0a1b2c3d.unfinished-export").exists()
 

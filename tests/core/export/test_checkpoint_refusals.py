@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from s2e_core import Cancelled, ExportError, export_checkpoint, load_model
-from s2e_core.files import Meter, copy_file, staged
+from s2e_core.files import Meter, copy_file, stage_folder
 from tests.core.edits import (
     BF16,
     FP16,
@@ -217,13 +217,13 @@ def test_a_disk_that_refuses_in_the_middle_of_a_shard_leaves_nothing(llama, tmp_
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk_gets_its_own_sentence(llama, tmp_path):
-    with pytest.raises(ExportError, match="is full: the export needs 1.0 kB"), staged(tmp_path / "out", 1000):
+    with pytest.raises(ExportError, match="is full: the export needs 1.0 kB"), stage_folder(tmp_path / "out", 1000):
         copy_file(llama.source / "model.safetensors", Path("/dev/full"), Meter(1, None))
     assert not list(tmp_path.iterdir())
 
 
 def test_too_little_free_space_is_said_before_the_first_byte(llama, tmp_path):
-    with pytest.raises(ExportError, match="adapter, which is small"), staged(tmp_path / "out", 10**18):
+    with pytest.raises(ExportError, match="adapter, which is small"), stage_folder(tmp_path / "out", 10**18):
         pytest.fail("the disk cannot hold an exabyte")
     assert not list(tmp_path.iterdir())
 

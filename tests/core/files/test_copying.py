@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from s2e_core import Cancelled, ExportError
-from s2e_core.files import Meter, Span, copied_beside, copying
+from s2e_core.files import Meter, Span, copy_alongside, copying
 
 SIZE = 10_000
 PATIENCE_SECONDS = 30.0
@@ -31,7 +31,7 @@ def target(tmp_path: Path) -> Path:
 def test_spans_are_complete_when_the_block_is_left(source, target):
     content = source.read_bytes()
     spans = [Span(source, 0, target, 6000, 4000), Span(source, 7000, target, 0, 1), Span(source, 5, target, 9, 0)]
-    with copied_beside(spans, Meter(4001, None)):
+    with copy_alongside(spans, Meter(4001, None)):
         pass
     assert target.read_bytes() == content[7000:7001] + bytes(5999) + content[:4000]
 
@@ -40,7 +40,7 @@ def test_both_threads_count_and_only_the_calling_one_reports(source, target, mon
     monkeypatch.setattr(copying, "PIECE", 10)
     reports: list[tuple[int, threading.Thread]] = []
     meter = Meter(2 * SIZE, lambda done, total: reports.append((done, threading.current_thread())))
-    with copied_beside([Span(source, 0, target, 0, SIZE)], meter):
+    with copy_alongside([Span(source, 0, target, 0, SIZE)], meter):
         for _ in range(SIZE // 10):
             meter.add(10)
     assert {thread for _, thread in reports} == {threading.current_thread()}
@@ -50,7 +50,7 @@ def test_both_threads_count_and_only_the_calling_one_reports(source, target, mon
 
 def test_stop_in_the_block_ends_the_copying(source, target, monkeypatch):
     monkeypatch.setattr(copying, "PIECE", 1)
-    with pytest.raises(Cancelled), copied_beside([Span(source, 0, target, 0, SIZE)] * 1000, Meter(1, None)):
+    with pytest.raises(Cancelled), copy_alongside([Span(source, 0, target, 0, SIZE)] * 1000, Meter(1, None)):
         raise Cancelled("Stopped.")
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("copy")]
     assert target.read_bytes() != source.read_bytes()
@@ -66,7 +66,7 @@ def test_stop_is_noticed_while_only_the_second_thread_is_at_work(source, target,
     start = time.monotonic()
     with (
         pytest.raises(Cancelled),
-        copied_beside([Span(source, 0, target, 0, SIZE)] * 10_000, Meter(20 * SIZE, stop)),
+        copy_alongside([Span(source, 0, target, 0, SIZE)] * 10_000, Meter(20 * SIZE, stop)),
     ):
         pass
     assert time.monotonic() - start < PATIENCE_SECONDS
@@ -78,12 +78,12 @@ def test_an_error_in_the_second_thread_is_raised(source, target, broken):
         source.unlink()
     with (
         pytest.raises(ExportError, match="cannot be read" if broken == "missing" else "became shorter"),
-        copied_beside([Span(source, 0, target, 0, SIZE + 1)], Meter(SIZE, None)),
+        copy_alongside([Span(source, 0, target, 0, SIZE + 1)], Meter(SIZE, None)),
     ):
         pass
 
 
 def test_an_error_in_the_block_is_the_one_that_is_raised(source, target):
     source.unlink()
-    with pytest.raises(ZeroDivisionError), copied_beside([Span(source, 0, target, 0, SIZE)], Meter(SIZE, None)):
+    with pytest.raises(ZeroDivisionError), copy_alongside([Span(source, 0, target, 0, SIZE)], Meter(SIZE, None)):
         raise ZeroDivisionError

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from s2e_core import SweepError
-from s2e_core.files import Kind, growing_file, held_lines
+from s2e_core.files import Kind, growing_file, read_lines
 
 ROOT = Path(__file__).parents[3]
 KIND = Kind("a test", "the file of a test", "another test: its number", SweepError)
@@ -39,7 +39,7 @@ def test_lines_stay_and_are_there_the_next_time(path):
     assert grown(path, {"line": 1}, {"line": "é\u2028"}) == []
     assert grown(path, {"line": 3}) == [{"line": 1}, {"line": "é\u2028"}]
     first = {"format": "a test", "number": 1}
-    assert held_lines(path, KIND) == [first, {"line": 1}, {"line": "é\u2028"}, {"line": 3}]
+    assert read_lines(path, KIND) == [first, {"line": 1}, {"line": "é\u2028"}, {"line": 3}]
 
 
 @pytest.mark.parametrize("cut", range(1, 12))
@@ -48,7 +48,7 @@ def test_a_line_that_was_left_half_written_is_dropped(path, cut):
     whole = path.read_bytes()
     grown(path, {"line": 2})
     path.write_bytes(path.read_bytes()[:-cut])
-    assert held_lines(path, KIND)[1:] == [{"line": 1}]
+    assert read_lines(path, KIND)[1:] == [{"line": 1}]
     grown(path)
     assert path.read_bytes() == whole
 
@@ -62,7 +62,7 @@ def test_a_file_that_another_process_writes_to_is_read_and_not_written(path):
     with pytest.raises(SweepError, match="Another run is writing to grows.jsonl. Wait"):
         grown(path, {"line": 2})
     assert path.read_bytes() == content
-    assert held_lines(path, KIND)[1:] == [{"line": 1}]
+    assert read_lines(path, KIND)[1:] == [{"line": 1}]
     holder.kill()
     holder.communicate()
     assert grown(path, {"line": 2}) == [{"line": 1}]
@@ -91,7 +91,7 @@ def test_a_folder_or_a_damaged_file_is_refused_with_a_sentence(path, tmp_path):
     with pytest.raises(SweepError, match="cannot be written"):
         grown(tmp_path)
     with pytest.raises(SweepError, match="cannot be read"):
-        held_lines(tmp_path, KIND)
+        read_lines(tmp_path, KIND)
     grown(path)
     path.write_bytes(path.read_bytes() + b"no JSON\n")
     with pytest.raises(SweepError, match="damaged"):

@@ -9,7 +9,7 @@ import pytest
 
 from s2e_core import Cancelled, Edited, Original, Steered
 from s2e_core.generation import BatchRow, answers, batching, rows_that_fit
-from s2e_core.generation.batching import left_padded
+from s2e_core.generation.batching import pad_left
 from tests.core.by_hand import answer_by_hand
 from tests.core.chain import chain
 from tests.families import VOCABULARY, in_memory, tiny_model
@@ -195,11 +195,11 @@ def test_fewer_rows_fit_the_longer_they_are_and_one_always_does(family):
     loaded = in_memory(tiny_model(family, vocab_size=VOCABULARY))
     fitting = [rows_that_fit(loaded, tokens) for tokens in (10, 10_000, 10**9)]
     assert fitting == sorted(fitting, reverse=True)
-    assert fitting[0] == batching.MOST_ROWS
+    assert fitting[0] == batching.MAX_BATCH_ROWS
     assert fitting[0] > fitting[1] > fitting[2] == 1
 
 
 def test_prompts_are_padded_on_the_left():
-    ids, mask = left_padded([(5, 6, 7), (8,)])
+    ids, mask = pad_left([(5, 6, 7), (8,)])
     assert ids.tolist() == [[5, 6, 7], [0, 0, 8]]
     assert mask.tolist() == [[1, 1, 1], [0, 0, 1]]

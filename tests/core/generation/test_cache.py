@@ -7,7 +7,7 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from s2e_core.generation.cache import ROOM, RoomyLayer, new_cache
+from s2e_core.generation.cache import SPARE_TOKENS, GrowingLayer, new_cache
 from tests.families import VOCABULARY, tiny_model
 
 
@@ -15,7 +15,7 @@ class Pair:
     """Our layer and transformers' own, given the same states."""
 
     def __init__(self):
-        self.layers = (RoomyLayer(), DynamicLayer())
+        self.layers = (GrowingLayer(), DynamicLayer())
         self.dice = torch.Generator().manual_seed(3)
 
     def update(self, rows, tokens):
@@ -39,7 +39,7 @@ class Pair:
 
 def test_growing_token_by_token_past_its_room_equals_the_plain_layer():
     pair = Pair()
-    for tokens in (5, *[1] * (2 * ROOM + 3), ROOM + 7, 1, 2):
+    for tokens in (5, *[1] * (2 * SPARE_TOKENS + 3), SPARE_TOKENS + 7, 1, 2):
         pair.update(4, tokens)
 
 
@@ -56,12 +56,12 @@ def test_the_layer_goes_on_right_after_rows_were_dropped_repeated_cut_or_reorder
     pair.each(lambda layer: layer.reorder_cache(torch.tensor([5, 4, 3, 2, 1, 0])))
     pair.update(6, 2)
     pair.each(lambda layer: layer.batch_select_indices(torch.tensor([3])))
-    pair.update(1, ROOM)
+    pair.update(1, SPARE_TOKENS)
     pair.update(1, 1)
 
 
 def test_an_emptied_layer_begins_anew():
-    layer = RoomyLayer()
+    layer = GrowingLayer()
     layer.update(torch.ones(2, 1, 3, 4), torch.ones(2, 1, 3, 4))
     layer.reset()
     keys, values = layer.update(torch.zeros(1, 1, 2, 4), torch.zeros(1, 1, 2, 4))
@@ -70,10 +70,10 @@ def test_an_emptied_layer_begins_anew():
 
 
 def test_a_token_within_the_room_copies_nothing_that_is_held():
-    layer = RoomyLayer()
+    layer = GrowingLayer()
     layer.update(torch.ones(2, 1, 3, 4), torch.ones(2, 1, 3, 4))
     before = layer.keys.data_ptr()
-    for _ in range(ROOM):
+    for _ in range(SPARE_TOKENS):
         layer.update(torch.ones(2, 1, 1, 4), torch.ones(2, 1, 1, 4))
         assert layer.keys.data_ptr() == before
     layer.update(torch.ones(2, 1, 1, 4), torch.ones(2, 1, 1, 4))
@@ -92,7 +92,7 @@ def test_a_model_reads_the_same_from_it_over_more_than_a_hundred_tokens(llama):
 
 def test_layers_with_a_sliding_window_stay_transformers_own():
     types = {type(layer) for layer in new_cache(tiny_model("gemma2")).layers}
-    assert types == {RoomyLayer, DynamicSlidingWindowLayer}
+    assert types == {GrowingLayer, DynamicSlidingWindowLayer}
 
 
 @pytest.mark.parametrize("family", ["reformer", "openai-gpt", "mpt"])

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from s2e_core import Cancelled, Edited, Original, SettingsError, Steered, compare, generate_responses
-from s2e_core.generation.decoding import SharedDice
+from s2e_core.generation.decoding import SharedNoise
 from s2e_core.model import prompt_ids
 from tests.core.chain import chain
 
@@ -67,7 +67,7 @@ def test_sampling_follows_the_probabilities_of_the_model(llama):
         expected = llama.model(input_ids=ids).logits[0, -1].softmax(-1)
     drawn = torch.zeros_like(expected)
     logits = expected.log().expand(4000, -1)
-    dice = SharedDice(list(range(4000)), 1.0)
+    dice = SharedNoise(list(range(4000)), 1.0)
     drawn.index_add_(0, dice(ids, logits).argmax(-1), torch.full((4000,), 1 / 4000))
     likely = expected > 0.005
     error = (drawn - expected)[likely].abs() / (expected[likely] / 4000).sqrt()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from s2e_core import Edited, Original, S2EError, Steered, edited_weight
-from s2e_core.generation import intervening, preview_logits
+from s2e_core.generation import apply_variants, preview_logits
 from tests.core.chain import chain
 
 IDS = torch.arange(3, 15).reshape(1, 12)
@@ -40,7 +40,7 @@ def test_every_row_of_a_mixed_batch_is_what_it_is_alone(family, request):
     made = chain(loaded)
     variants = [Original(), Edited(made.edit), Steered(made.directions, 0.7)]
     rows = [0, 1, 2, 1]
-    with loaded.lock, torch.inference_mode(), intervening(loaded, variants, rows):
+    with loaded.lock, torch.inference_mode(), apply_variants(loaded, variants, rows):
         together = loaded.model(input_ids=IDS.expand(4, -1)).logits
     for row, variant in zip(together, rows, strict=True):
         alone = preview_logits(loaded, variants[variant], IDS)[0]
@@ -57,19 +57,19 @@ def test_steering_adds_gamma_times_the_raw_direction_to_every_projection(llama):
     directions = chain(llama).directions
     first = llama.model.get_submodule(llama.spec.sites[0].name)
     x = torch.randn(1, 4, llama.spec.sites[0].n_inputs)
-    with torch.inference_mode(), intervening(llama, [Steered(directions, 0.5)], [0]):
+    with torch.inference_mode(), apply_variants(llama, [Steered(directions, 0.5)], [0]):
         shifted = first(x)
     expected = first(x) + 0.5 * directions.norm[0] * directions.unit[0]
     torch.testing.assert_close(shifted, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_hooks_are_gone_after_an_exception(llama):
-    with pytest.raises(RuntimeError, match="inside"), intervening(llama, [Edited(chain(llama).edit)], [0]):
+    with pytest.raises(RuntimeError, match="inside"), apply_variants(llama, [Edited(chain(llama).edit)], [0]):
         raise RuntimeError("inside")
     assert not any(module._forward_hooks for module in llama.model.modules())
 
 
 def test_an_edit_made_for_another_model_is_refused(llama, gpt2):
-    with pytest.raises(S2EError, match="gpt2"), intervening(llama, [Edited(chain(gpt2).edit)], [0]):
+    with pytest.raises(S2EError, match="gpt2"), apply_variants(llama, [Edited(chain(gpt2).edit)], [0]):
         pass
     assert not any(module._forward_hooks for module in llama.model.modules())

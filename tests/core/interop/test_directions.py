@@ -5,7 +5,7 @@ import torch
 
 from s2e_core import InteropError, component_scores, load_model
 from s2e_core.interop import load_directions, torch_file
-from tests.core.author_files import Evil, claiming, directions_content, module_key, packed
+from tests.core.author_files import Evil, claim_size, directions_content, module_key, packed
 from tests.core.chain import chain
 from tests.families import saved_folder
 
@@ -153,7 +153,7 @@ def test_a_zip_bomb_is_not_opened(llama, content, path, monkeypatch):
 
 def test_a_zip_that_claims_more_than_it_has_is_not_opened(llama, content, path, monkeypatch):
     torch.save(content, path)
-    claiming(path, 3_000_000_000)
+    claim_size(path, 3_000_000_000)
     monkeypatch.setattr(torch, "load", None)
     assert "unpacks to 3.0 GB" in refused(path, llama)
 

@@ -8,7 +8,7 @@ import torch
 from s2e_core import Edited, InteropError, Original, load_edit, save_edit
 from s2e_core.generation import preview_logits
 from s2e_core.interop import load_edit_pack
-from s2e_core.interop.checks import site_of
+from s2e_core.interop.checks import find_site
 from tests.core.author_files import Evil, pack_content, packed
 from tests.core.chain import chain
 
@@ -136,4 +136,4 @@ def test_a_payload_and_a_packed_file_are_refused(llama, edit, path, tmp_path):
 def test_neurons_of_experts_are_never_meant(llama):
     sites = tuple(replace(site, experts=4) if site.kind == "neurons" else site for site in llama.spec.sites)
     with pytest.raises(InteropError, match="no projections of neurons"):
-        site_of(replace(llama.spec, sites=sites), 0, "neurons", "pack.pt")
+        find_site(replace(llama.spec, sites=sites), 0, "neurons", "pack.pt")

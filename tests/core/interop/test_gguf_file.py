@@ -7,21 +7,21 @@ import numpy as np
 import pytest
 import torch
 
-from s2e_core.interop.gguf_file import GGUFError, gguf_bytes, read_gguf
+from s2e_core.interop.gguf_file import GGUFError, encode_gguf, read_gguf
 
 TENSORS = {"direction.1": torch.arange(5.0), "direction.2": torch.randn(7), "wide": torch.randn(2, 3)}
 HEADER = {"general.architecture": "controlvector", "controlvector.layer_count": 3, "general.name": "Grüße"}
 
 
 def test_what_is_written_is_read_back():
-    header, tensors = read_gguf(gguf_bytes(HEADER, TENSORS))
+    header, tensors = read_gguf(encode_gguf(HEADER, TENSORS))
     assert header == HEADER
     assert tensors.keys() == TENSORS.keys()
     assert all(torch.equal(tensors[name], TENSORS[name]) for name in TENSORS)
 
 
 def test_the_formats_own_package_reads_what_is_written(tmp_path):
-    (tmp_path / "a.gguf").write_bytes(gguf_bytes(HEADER, TENSORS))
+    (tmp_path / "a.gguf").write_bytes(encode_gguf(HEADER, TENSORS))
     reader = gguf.GGUFReader(tmp_path / "a.gguf")
     assert {name: reader.get_field(name).contents() for name in HEADER} == HEADER
     for tensor in reader.tensors:
@@ -47,7 +47,7 @@ def test_what_the_formats_own_package_writes_is_read(tmp_path):
 
 
 def test_a_file_cut_off_anywhere_is_refused():
-    data = gguf_bytes(HEADER, {"direction.1": torch.ones(8)})
+    data = encode_gguf(HEADER, {"direction.1": torch.ones(8)})
     for length in range(len(data)):
         with pytest.raises(GGUFError):
             read_gguf(data[:length])

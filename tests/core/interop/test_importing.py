@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from s2e_core import ContrastDataError, InteropError, RecipeError, import_file, load_model, save_edit
 from s2e_core.interop import read_texts, save_control_vector
-from tests.core.author_files import Evil, claiming, directions_content, pack_content, packed
+from tests.core.author_files import Evil, claim_size, directions_content, pack_content, packed
 from tests.core.chain import chain
 from tests.families import saved_folder
 
@@ -96,7 +96,7 @@ def bomb_npz(path, loaded):
 
 
 def lying_pt(path, loaded):
-    claiming(write("directions", path, loaded), 1 << 31)
+    claim_size(write("directions", path, loaded), 1 << 31)
 
 
 def other_zip(path, loaded):

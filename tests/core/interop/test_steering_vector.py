@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from s2e_core import EditSettings, Example, InteropError, Steered, build_edit, capture_inputs
 from s2e_core.generation import preview_logits
 from s2e_core.interop import CONTROL_VECTOR_NOTE, load_steering_vector, save_control_vector
-from s2e_core.interop.gguf_file import gguf_bytes
+from s2e_core.interop.gguf_file import encode_gguf
 from s2e_core.method import score_along
 from tests.core.author_files import Evil
 from tests.core.chain import chain
@@ -44,7 +44,7 @@ WRITERS = {
     "rows.pt": lambda path: torch.save({layer: row for layer, row in enumerate(VECTOR)}, path),
     "named.pt": lambda path: torch.save(per_layer("model.layers."), path),
     "list.pt": lambda path: torch.save(list(VECTOR), path),
-    "control.gguf": lambda path: path.write_bytes(gguf_bytes({}, per_layer("direction."))),
+    "control.gguf": lambda path: path.write_bytes(encode_gguf({}, per_layer("direction."))),
 }  # fmt: skip
 
 
@@ -124,10 +124,10 @@ NAN[1, 2] = float("nan")
         ("a.npz", lambda p: p.write_bytes(b"PK\x03\x04 no zip"), "damaged"),
         ("a.npz", lambda p: np.savez_compressed(p, v=np.zeros((10_000, 1000))), "unpacks to 80"),
         ("a.gguf", lambda p: p.write_bytes(b"GGUF"), "cannot be read as a control vector: it is cut off"),
-        ("a.gguf", lambda p: p.write_bytes(gguf_bytes({}, {"blk.0.ffn": torch.ones(64)})), "Expected a control"),
-        ("a.gguf", lambda p: p.write_bytes(gguf_bytes({}, {})), "no tensors"),
-        ("a.gguf", lambda p: p.write_bytes(gguf_bytes({}, {"direction.1": torch.ones(65)})), r"shape \[65\]"),
-        ("a.gguf", lambda p: p.write_bytes(gguf_bytes({}, {"direction.3": torch.ones(64)})), "layer 3, but"),
+        ("a.gguf", lambda p: p.write_bytes(encode_gguf({}, {"blk.0.ffn": torch.ones(64)})), "Expected a control"),
+        ("a.gguf", lambda p: p.write_bytes(encode_gguf({}, {})), "no tensors"),
+        ("a.gguf", lambda p: p.write_bytes(encode_gguf({}, {"direction.1": torch.ones(65)})), r"shape \[65\]"),
+        ("a.gguf", lambda p: p.write_bytes(encode_gguf({}, {"direction.3": torch.ones(64)})), "layer 3, but"),
     ],
 )  # fmt: skip
 def test_bad_files_get_one_sentence(llama, tmp_path, name, write, said):

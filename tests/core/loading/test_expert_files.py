@@ -22,7 +22,7 @@ from s2e_core import (
 )
 from s2e_core.export import CONFIG_FILE, WEIGHTS_FILE
 from s2e_core.export.card import change_of_edited_matrices
-from s2e_core.export.locating import by_matrix, locate
+from s2e_core.export.locating import locate, split_by_matrix
 from s2e_core.files import checkpoint as checkpoint_module
 from s2e_core.files import open_checkpoint
 from s2e_core.generation import preview_logits
@@ -192,7 +192,7 @@ def test_quantised_experts_are_refused_by_name(mixtral, tmp_path):
 
 def test_rows_of_stacked_matrices_are_split_at_the_ends_of_matrices():
     rows = torch.arange(7).unsqueeze(1)
-    parts = [(matrix, row, part.flatten().tolist()) for matrix, row, part in by_matrix(4, rows, 3)]
+    parts = [(matrix, row, part.flatten().tolist()) for matrix, row, part in split_by_matrix(4, rows, 3)]
     assert parts == [(1, 1, [0, 1]), (2, 0, [2, 3, 4]), (3, 0, [5, 6])]
 
 

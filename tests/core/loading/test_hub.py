@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from s2e_core import Cancelled, ModelLoadError, load_model
 from s2e_core.cli import main
 from s2e_core.loading import transfer
-from s2e_core.loading.file_names import wanted_files
+from s2e_core.loading.file_names import choose_files
 from s2e_core.loading.hub import download
 from tests.families import saved_folder
 from tests.hub_server import HubServer, Repository, running_hub, use_hub
@@ -66,7 +66,7 @@ def test_a_model_is_downloaded_with_progress_in_bytes_and_loads_as_the_folder_do
     loaded = load_model(ID, device="cpu", progress=lambda done, total: ticks.append((done, total)))
     assert loaded.fingerprint == load_model(model_files, device="cpu").fingerprint
     assert (loaded.model_id, loaded.revision) == (ID, hub.repositories[ID].commit)
-    needed = wanted_files(ID, tuple(hub.repositories[ID].files))
+    needed = choose_files(ID, tuple(hub.repositories[ID].files))
     total = sum(len(hub.repositories[ID].files[name]) for name in needed)
     assert ticks[0] == (0, total) and ticks[-1] == (total, total)
     assert [done for done, _ in ticks] == sorted(done for done, _ in ticks) and len(ticks) > 3

@@ -8,9 +8,9 @@ from transformers import AutoModelForCausalLM
 
 from s2e_core import ModelLoadError, load_model
 from s2e_core.files import open_checkpoint
-from s2e_core.loading import available_memory, is_out_of_memory, memory, memory_need
-from s2e_core.loading.memory import MemoryNeed, refuse_hopeless, weights_bytes
-from s2e_core.model import bytes_by_place
+from s2e_core.loading import available_memory, estimate_memory, is_out_of_memory, memory
+from s2e_core.loading.memory import MemoryNeed, estimate_weight_bytes, refuse_too_large
+from s2e_core.model import bytes_by_device
 from tests.families import saved_folder
 
 CPU = torch.device("cpu")
@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 def test_the_estimate_is_what_the_loaded_weights_take(tmp_path, dtype):
     folder = saved_folder(tmp_path, dtype=torch.bfloat16)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype or "auto")
-    assert weights_bytes(open_checkpoint(folder), dtype) == sum(bytes_by_place(model).values())
+    assert estimate_weight_bytes(open_checkpoint(folder), dtype) == sum(bytes_by_device(model).values())
 
 
 def test_the_machine_says_how_much_is_free():
@@ -45,20 +45,20 @@ def test_a_model_larger_than_the_memory_is_refused_before_anything_is_built(llam
 
 def test_where_bfloat16_would_fit_it_is_offered(llama):
     checkpoint = open_checkpoint(llama.source)
-    need = memory_need(checkpoint, CPU, torch.float32)
+    need = estimate_memory(checkpoint, CPU, torch.float32)
     between = MemoryNeed(need.weights, need.weights * 3 // 4, "cpu")
     with pytest.raises(ModelLoadError, match="--dtype bfloat16"):
-        refuse_hopeless("m", checkpoint, between)
+        refuse_too_large("m", checkpoint, between)
     with pytest.raises(ModelLoadError) as error:
-        refuse_hopeless("m", checkpoint, MemoryNeed(need.weights, need.weights // 4, "cpu"))
+        refuse_too_large("m", checkpoint, MemoryNeed(need.weights, need.weights // 4, "cpu"))
     assert "bfloat16" not in str(error.value)
     with pytest.raises(ModelLoadError) as error:
-        refuse_hopeless("m", checkpoint, between, method="torchao")
+        refuse_too_large("m", checkpoint, between, method="torchao")
     assert "Choose a smaller model" in str(error.value)
 
 
 def test_a_tight_fit_loads_with_a_warning_and_an_ample_one_without(llama, monkeypatch):
-    size = sum(bytes_by_place(llama.model).values())
+    size = sum(bytes_by_device(llama.model).values())
     monkeypatch.setattr("s2e_core.loading.memory.available_memory", lambda device: int(size * 1.05))
     assert any("long prompts" in warning for warning in load_model(llama.source, device="cpu").warnings)
     monkeypatch.setattr("s2e_core.loading.memory.available_memory", lambda device: size * 2)

@@ -19,7 +19,7 @@ from s2e_core.export import export_size
 from s2e_core.loading import residence
 from s2e_core.measure.ray import _Copy
 from s2e_core.model import LoadedModel, is_quantized
-from s2e_core.verify import check_room
+from s2e_core.verify import plan_second_model
 from tests.core.chain import chain
 from tests.core.edits import BF16, merged, random_edit
 from tests.families import saved_folder, tiny_tokenizer
@@ -76,8 +76,8 @@ def test_the_export_is_the_originals_with_exactly_the_edit(loaded, folder, tmp_p
     assert verify_export(loaded, edit, out).passed
     adapter = export_adapter(loaded, edit, tmp_path / "adapter")
     assert verify_export(loaded, edit, adapter).passed
-    assert check_room(loaded, edit, out).dtype == check_room(loaded, edit, adapter).dtype == BF16
-    assert check_room(loaded, edit, adapter).target is None
+    assert plan_second_model(loaded, edit, out).dtype == plan_second_model(loaded, edit, adapter).dtype == BF16
+    assert plan_second_model(loaded, edit, adapter).target is None
 
 
 def test_a_recipe_made_so_is_one_of_the_original_model_and_not_of_the_quantised_files(

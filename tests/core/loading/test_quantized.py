@@ -33,10 +33,10 @@ from s2e_core.export import export_size
 from s2e_core.files import open_checkpoint
 from s2e_core.generation import preview_logits
 from s2e_core.loading import residence
-from s2e_core.loading.memory import weights_bytes
+from s2e_core.loading.memory import estimate_weight_bytes
 from s2e_core.loading.originals import describe_difference
-from s2e_core.loading.quantized import check_stored, stored_method
-from s2e_core.model import LoadedModel, bytes_by_place, find_sites, is_quantized, site_weight, verify_sites
+from s2e_core.loading.quantized import check_stored, read_quantization_method
+from s2e_core.model import LoadedModel, bytes_by_device, find_sites, is_quantized, site_weight, verify_sites
 from tests.core.chain import chain
 from tests.core.edits import BF16, FP32, IDS, merged, random_edit
 from tests.families import saved_folder, tiny_tokenizer
@@ -66,7 +66,7 @@ def test_it_runs_in_fewer_bits_and_says_so(small, whole):
     quantize = small.placement.quantize
     assert quantize in residence(small) and any(f"({quantize})" in warning for warning in small.warnings)
     assert is_quantized(small.model.get_submodule(small.spec.sites[0].name).weight)
-    assert sum(bytes_by_place(small.model).values()) < 0.7 * sum(bytes_by_place(whole.model).values())
+    assert sum(bytes_by_device(small.model).values()) < 0.7 * sum(bytes_by_device(whole.model).values())
     running = [site_weight(small.model, site) for site in small.spec.sites]
     losses = [float((w - whole.weight(i)).norm() / whole.weight(i).norm()) for i, w in enumerate(running)]
     assert 0 < max(losses) < LOSSES[quantize]
@@ -135,8 +135,8 @@ def test_what_is_stored_quantised_can_be_tried_and_taken_home_as_an_adapter(smal
 @pytest.mark.parametrize("quantize", ["int8", "int4"])
 def test_the_estimate_is_close_to_what_is_held(folder, quantize):
     pytest.importorskip("bitsandbytes", reason="needs bitsandbytes")
-    held = sum(bytes_by_place(load_model(folder, device="cpu", quantize=quantize).model).values())
-    assert weights_bytes(open_checkpoint(folder), FP32, quantize=quantize) == pytest.approx(held, rel=0.15)
+    held = sum(bytes_by_device(load_model(folder, device="cpu", quantize=quantize).model).values())
+    assert estimate_weight_bytes(open_checkpoint(folder), FP32, quantize=quantize) == pytest.approx(held, rel=0.15)
 
 
 @pytest.mark.parametrize("library", ["torchao", "optimum.quanto"])
@@ -190,8 +190,8 @@ def test_fp8_files_become_plain_numbers_while_they_are_loaded(folder, whole, tmp
     with pytest.raises(ExportError, match="quantised"):
         export_checkpoint(loaded, edit, tmp_path / "out")
     assert verify_export(loaded, edit, export_adapter(loaded, edit, tmp_path / "adapter")).passed
-    size = weights_bytes(open_checkpoint(loaded.source), None, method="fp8")
-    assert size == pytest.approx(sum(bytes_by_place(loaded.model).values()), rel=0.01)
+    size = estimate_weight_bytes(open_checkpoint(loaded.source), None, method="fp8")
+    assert size == pytest.approx(sum(bytes_by_device(loaded.model).values()), rel=0.01)
 
 
 def test_mxfp4_experts_become_plain_numbers_while_they_are_loaded(tmp_path):
@@ -216,8 +216,8 @@ def test_mxfp4_experts_become_plain_numbers_while_they_are_loaded(tmp_path):
     with pytest.raises(ExportError, match=r"files are quantised \(mxfp4\)"):
         export_checkpoint(loaded, edit, tmp_path / "out")
     assert verify_export(loaded, edit, export_adapter(loaded, edit, tmp_path / "adapter")).passed
-    size = weights_bytes(open_checkpoint(folder), None, method="mxfp4")
-    assert size == pytest.approx(sum(bytes_by_place(loaded.model).values()), rel=0.05)
+    size = estimate_weight_bytes(open_checkpoint(folder), None, method="mxfp4")
+    assert size == pytest.approx(sum(bytes_by_device(loaded.model).values()), rel=0.05)
 
 
 @pytest.mark.parametrize("method", ["gptq", "awq", "hqq", "something"])
@@ -239,7 +239,7 @@ def test_a_missing_library_is_named(monkeypatch, folder):
 
 
 def test_how_a_checkpoint_is_stored_is_read_from_its_configuration():
-    assert stored_method({}) is None
-    assert stored_method({"quantization_config": {"load_in_4bit": True}}) == "bitsandbytes"
-    assert stored_method({"text_config": {"quantization_config": {"quant_method": "fp8"}}}) == "fp8"
-    assert stored_method({"quantization_config": {"bits": 4}}) == "an unnamed method"
+    assert read_quantization_method({}) is None
+    assert read_quantization_method({"quantization_config": {"load_in_4bit": True}}) == "bitsandbytes"
+    assert read_quantization_method({"text_config": {"quantization_config": {"quant_method": "fp8"}}}) == "fp8"
+    assert read_quantization_method({"quantization_config": {"bits": 4}}) == "an unnamed method"

@@ -9,8 +9,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from s2e_core import ModelLoadError, load_model
 from s2e_core.cli import main
-from s2e_core.loading import described_template, described_tokenizer
-from s2e_core.loading.tokenizer import PROBES, load_tokenizer, text_warnings
+from s2e_core.loading import describe_template, describe_tokenizer
+from s2e_core.loading.tokenizer import PROBES, check_texts, load_tokenizer
 from tests.families import CHAT_TEMPLATE, saved_folder, tiny_tokenizer
 
 TEXT = "Hello, how are you?"
@@ -54,31 +54,31 @@ def test_the_bundled_model_gets_no_warning():
 def test_a_tokenizer_that_loses_something_names_it():
     plain = tiny_tokenizer()
     plain.backend_tokenizer.normalizer = normalizers.Sequence([normalizers.NFD(), normalizers.StripAccents()])
-    (warning,) = text_warnings(plain, "m")
+    (warning,) = check_texts(plain, "m")
     assert "accents" in warning and "numbers" not in warning
     plain.backend_tokenizer.normalizer = normalizers.Lowercase()
-    assert "simple sentence" in text_warnings(plain, "m")[0]
+    assert "simple sentence" in check_texts(plain, "m")[0]
 
 
 def test_a_template_that_begins_twice_is_said_and_one_that_begins_once_is_not():
     tokenizer = tiny_tokenizer()
-    assert text_warnings(tokenizer, "m") == ()
+    assert check_texts(tokenizer, "m") == ()
     tokenizer.chat_template = "{{ bos_token }}" + CHAT_TEMPLATE
-    assert "more than one BOS" in text_warnings(tokenizer, "m")[0]
+    assert "more than one BOS" in check_texts(tokenizer, "m")[0]
 
 
 def test_a_bos_token_that_also_ends_a_turn_is_no_second_beginning():
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = "{{ bos_token }}{{ messages[0].content }}{{ bos_token }}"
-    assert text_warnings(tokenizer, "m") == ()
+    assert check_texts(tokenizer, "m") == ()
 
 
 def test_what_the_checks_found_is_told_in_a_few_words_and_shown_by_info(capsys):
     tokenizer = tiny_tokenizer()
-    assert described_tokenizer(tokenizer) == "259 tokens, gives text back unchanged, prompts begin with one BOS token"
+    assert describe_tokenizer(tokenizer) == "259 tokens, gives text back unchanged, prompts begin with one BOS token"
     tokenizer.chat_template = "{{ bos_token }}" + CHAT_TEMPLATE
     tokenizer.backend_tokenizer.normalizer = normalizers.Sequence([normalizers.NFD(), normalizers.StripAccents()])
-    assert described_tokenizer(tokenizer) == "259 tokens, changes accents, prompts begin with 2 BOS tokens"
+    assert describe_tokenizer(tokenizer) == "259 tokens, changes accents, prompts begin with 2 BOS tokens"
     assert main(["info", "--device", "cpu"]) == 0
     assert "gives text back unchanged, prompts begin with" in capsys.readouterr().out
 
@@ -112,10 +112,10 @@ def test_a_broken_tokenizer_file_is_a_sentence(tmp_path, content):
 
 def test_how_prompts_reach_the_model_is_told_in_a_few_words():
     tokenizer = tiny_tokenizer()
-    assert described_template(tokenizer).startswith("yes") and "of its own" in described_template(tokenizer)
+    assert describe_template(tokenizer).startswith("yes") and "of its own" in describe_template(tokenizer)
     tokenizer.chat_template = "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% endif %}{% endfor %}"
-    assert "folded into the user's turn" in described_template(tokenizer)
-    assert "plain text" in described_template(tiny_tokenizer(chat=False))
+    assert "folded into the user's turn" in describe_template(tokenizer)
+    assert "plain text" in describe_template(tiny_tokenizer(chat=False))
 
 
 def test_a_model_without_a_tokenizer_file_of_that_kind_keeps_what_transformers_picks(tmp_path):

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from s2e_core import Cancelled, EditSettings, SweepError, generate_responses, load_model, sweep
-from s2e_core.measure import Plan, Trial, asking, load_sweep, sweep_results, with_original
-from s2e_core.measure.trials import trial_entry, trial_variant
+from s2e_core.measure import Plan, Trial, add_original, asking, load_sweep, sweep_results
+from s2e_core.measure.trials import trial_to_json, trial_variant
 from tests.core.chain import SETTINGS, chain
 from tests.core.toy import toy_behavior
 
@@ -50,7 +50,7 @@ def run(loaded, made, trials=TRIALS, plan=PLAN, **options):
 
 
 def texts(swept):
-    return {json.dumps(trial_entry(o.trial), sort_keys=True): [a.text for a in o.answers] for o in swept.outcomes}
+    return {json.dumps(trial_to_json(o.trial), sort_keys=True): [a.text for a in o.answers] for o in swept.outcomes}
 
 
 def answer_lines(path):
@@ -97,7 +97,7 @@ def test_a_sweep_is_one_trial_after_the_other(llama, made, samples, temperature)
 def test_the_untouched_model_is_asked_first_where_nobody_did(llama, made):
     swept = run(llama, made, TRIALS[1:3])
     assert [outcome.trial.arm for outcome in swept.outcomes] == ["original", "steering", "edit"]
-    assert with_original(TRIALS) == TRIALS
+    assert add_original(TRIALS) == TRIALS
     assert sweep_results(swept)[0].kept.value == 1.0
 
 
@@ -199,7 +199,7 @@ def test_answers_with_any_line_separator_of_unicode_come_back(llama, made, tmp_p
     path = tmp_path / "sweep.jsonl"
     swept = run(llama, made, path=path)
     assert texts(load_sweep(path, llama.spec)) == texts(swept)
-    assert set(texts(swept)[json.dumps(trial_entry(Trial()), sort_keys=True)]) == {odd}
+    assert set(texts(swept)[json.dumps(trial_to_json(Trial()), sort_keys=True)]) == {odd}
 
 
 def test_a_file_that_was_killed_in_its_first_line_is_begun_anew(llama, made, tmp_path):

@@ -20,7 +20,7 @@ from s2e_core.measure import (
     progressive,
     steering_grid,
 )
-from s2e_core.measure.trials import trial_entry, trial_from, trial_variant
+from s2e_core.measure.trials import trial_from_json, trial_to_json, trial_variant
 from tests.core.chain import SETTINGS, chain
 
 
@@ -159,9 +159,9 @@ def test_trials_come_back_from_json_as_they_went(made):
     ]
     trials = [Trial(), Trial(name="base"), Trial(gamma=0.1), *map(Trial, edits), *progressive(made.edit)]
     for trial in trials:
-        back = trial_from(json.loads(json.dumps(trial_entry(trial))), spec)
+        back = trial_from_json(json.loads(json.dumps(trial_to_json(trial))), spec)
         assert (back.arm, back.gamma, back.name, back.label) == (trial.arm, trial.gamma, trial.name, trial.label)
-        assert trial_entry(back) == trial_entry(trial)
+        assert trial_to_json(back) == trial_to_json(trial)
         if trial.settings is None:
             assert back.settings is None
             continue
@@ -186,14 +186,14 @@ def test_trials_come_back_from_json_as_they_went(made):
     ids=lambda change: next(iter(change)),
 )
 def test_a_trial_that_does_not_fit_the_model_or_lacks_a_number_is_not_read(made, change):
-    entry = json.loads(json.dumps(trial_entry(Trial(SETTINGS))))
+    entry = json.loads(json.dumps(trial_to_json(Trial(SETTINGS))))
     entry["settings"] |= change
     with pytest.raises((KeyError, TypeError, ValueError, IndexError)):
-        trial_from(entry, made.scores.spec)
+        trial_from_json(entry, made.scores.spec)
 
 
 def test_a_trial_without_one_of_its_dials_is_not_read(made):
-    entry = trial_entry(Trial(SETTINGS))
+    entry = trial_to_json(Trial(SETTINGS))
     del entry["settings"]["alpha"]
     with pytest.raises(KeyError):
-        trial_from(entry, made.scores.spec)
+        trial_from_json(entry, made.scores.spec)

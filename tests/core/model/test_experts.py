@@ -26,7 +26,7 @@ from s2e_core import (
     steering_directions,
 )
 from s2e_core.data import contrast_set
-from s2e_core.generation import BatchRow, answers, intervening, preview_logits
+from s2e_core.generation import BatchRow, answers, apply_variants, preview_logits
 from s2e_core.method import reliability
 from s2e_core.model import LoadedModel, find_sites, verify_sites
 from s2e_core.spec import KINDS
@@ -80,7 +80,7 @@ def test_every_neuron_of_every_expert_is_a_component_beside_the_dense_and_the_sh
         held = loaded.model.get_submodule(site.name).get_parameter(site.parameter)
         assert site.n_inputs * spec.d_model == held.numel()
         assert site.n_components % site.experts == 0
-    assert {site.writes_more for site in stacks} == {loaded.model.config.model_type in MORE}
+    assert {site.has_extra_output for site in stacks} == {loaded.model.config.model_type in MORE}
     found = {f"{site.name}.{site.parameter}" for site in spec.sites}
     names = [name for name, _ in loaded.model.named_parameters() if name.endswith(("down_proj", "down_proj.weight"))]
     assert {name for name in names if ".gate." not in name} <= found  # a router may have a down projection of its own
@@ -132,7 +132,7 @@ def test_an_edit_of_everything_in_a_mixed_batch_is_the_edit_in_the_weights(loade
     for i in edit.edited_sites():
         add_to_weight(model, edit.spec.sites[i], edit.left[i], edit.right[i])
     variants, rows = [Original(), Edited(edit), Steered(chain.directions, 0.7)], [0, 1, 2]
-    with loaded.lock, torch.inference_mode(), intervening(loaded, variants, rows):
+    with loaded.lock, torch.inference_mode(), apply_variants(loaded, variants, rows):
         together = loaded.model(input_ids=IDS.expand(3, -1)).logits
     with torch.no_grad():
         alone = [loaded.model(input_ids=IDS).logits[0], model(input_ids=IDS).logits[0]]
@@ -153,7 +153,7 @@ def test_steering_adds_the_raw_direction_once_to_what_the_experts_write(way):
     block = name.rpartition(".")[0] if way.model.config.model_type in ("llama4_text", "jetmoe") else name
     written: list[Tensor] = []
     for variant in (Original(), steered):
-        with way.lock, torch.inference_mode(), intervening(way, [variant], [0]):
+        with way.lock, torch.inference_mode(), apply_variants(way, [variant], [0]):
             handle = way.model.get_submodule(block).register_forward_hook(
                 lambda module, inputs, y: written.append((y[0] if isinstance(y, tuple) else y).reshape(10, -1))
             )
@@ -168,7 +168,7 @@ def test_an_original_row_keeps_every_bit_of_what_the_edited_experts_write_beside
     edit = random_edit(way, sites=(last,))
     with way.lock, torch.inference_mode():
         plain = way.model(input_ids=IDS.expand(2, -1)).logits
-        with intervening(way, [Original(), Edited(edit)], [0, 1]):
+        with apply_variants(way, [Original(), Edited(edit)], [0, 1]):
             beside = way.model(input_ids=IDS.expand(2, -1)).logits
     assert torch.equal(beside[0], plain[0])
     assert not torch.equal(beside[1], plain[1])

@@ -28,7 +28,7 @@ from s2e_core import (
 from s2e_core.data import contrast_set
 from s2e_core.generation import preview_logits
 from s2e_core.model import LoadedModel, find_sites, verify_sites
-from s2e_core.model.sites import REFUSED
+from s2e_core.model.sites import UNSUPPORTED_TYPES
 from tests.core.agreement import assert_plain_loops_agree, chain_of
 from tests.families import (
     EXPERTS,
@@ -182,7 +182,7 @@ def test_families_with_other_mixers_or_several_stacks_are_refused_with_the_reaso
     assert any(reason in str(refusal.value) for reason in OTHER_REASONS), refusal.value
 
 
-@pytest.mark.parametrize("model_type", sorted(REFUSED.keys() & MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.keys()))
+@pytest.mark.parametrize("model_type", sorted(UNSUPPORTED_TYPES.keys() & MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.keys()))
 def test_types_for_which_no_rule_helps_are_refused_before_their_weights_are_read(model_type, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
     (tmp_path / "model.safetensors").write_bytes(b"not to be read")

@@ -22,7 +22,7 @@ from s2e_core import (
     save_edit,
 )
 from s2e_core.generation import BatchRow, answers, batching, preview_logits
-from s2e_core.generation.cache import holds_everything, new_cache, select_rows
+from s2e_core.generation.cache import contains_all_states, new_cache, select_rows
 from s2e_core.model import find_sites, verify_sites
 from tests.core.by_hand import answer_by_hand
 from tests.core.chain import chain
@@ -95,7 +95,9 @@ def test_a_block_that_several_layers_share_is_edited_once_for_all_of_them(tmp_pa
     before, after = stored_tensors(folder), stored_tensors(tmp_path / "out")
     changed = [name for name in before if not torch.equal(before[name], after[name])]
     assert changed == [f"{shared.format(1)}.weight"]
-    with pytest.raises(ExportError, match=r"PEFT .* cannot adapt .*o_proj, because later layers use the same weight.*checkpoint"):
+    with pytest.raises(
+        ExportError, match=r"PEFT .* cannot adapt .*o_proj, because later layers use the same weight.*checkpoint"
+    ):
         export_adapter(loaded, edit, tmp_path / "adapter")
 
 
@@ -125,8 +127,8 @@ def test_rows_that_leave_a_batch_do_not_shift_the_states_of_the_others(hybrid):
     if cache is None:
         return
     hybrid.model(input_ids=ids, past_key_values=cache, use_cache=True)
-    assert holds_everything(cache) == (hybrid.spec.model_type != "recurrent_gemma")
-    if not holds_everything(cache):  # the states are in the modules: every part of an answer reads the text again
+    assert contains_all_states(cache) == (hybrid.spec.model_type != "recurrent_gemma")
+    if not contains_all_states(cache):  # the states are in the modules: every part of an answer reads the text again
         return
     select_rows(cache, rows)
     positions = torch.full((2, 1), 4)

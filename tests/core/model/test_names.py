@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from s2e_core import Component
 from s2e_core.model import component_label, component_name, grid_parts, remarks
-from s2e_core.model.names import layers_named
+from s2e_core.model.names import format_layers
 from s2e_core.spec import ModelSpec, Site, grid_component
 from tests.families import in_memory, tiny_model
 
@@ -53,8 +53,8 @@ def test_all_names_in_a_layer_differ_and_each_is_at_its_place_in_the_grid():
 
 
 def test_runs_of_layers_are_shortened():
-    assert layers_named([3]) == "layer 3"
-    assert layers_named([0, 1, 2, 4, 7, 8]) == "layers 0 to 2, 4, 7 to 8"
+    assert format_layers([3]) == "layer 3"
+    assert format_layers([0, 1, 2, 4, 7, 8]) == "layers 0 to 2, 4, 7 to 8"
 
 
 def test_norms_behind_projections_are_said_and_that_strong_edits_saturate():

@@ -23,9 +23,16 @@ from s2e_core import (
 from s2e_core.cli import main
 from s2e_core.files import open_checkpoint
 from s2e_core.generation import preview_logits
-from s2e_core.loading import budget, memory_held, memory_need, residence
-from s2e_core.loading.memory import refuse_hopeless
-from s2e_core.model import LoadedModel, bytes_by_place, memory_limits, parameter_count, weight_identities, whole_weight
+from s2e_core.loading import budget, describe_weights_size, estimate_memory, residence
+from s2e_core.loading.memory import refuse_too_large
+from s2e_core.model import (
+    LoadedModel,
+    bytes_by_device,
+    parameter_count,
+    parse_memory_limits,
+    read_parameter,
+    weight_identities,
+)
 from s2e_core.model.placement import is_absent
 from tests.core.chain import chain
 from tests.core.edits import IDS
@@ -48,10 +55,10 @@ def spread(folder: Path, share: float = 0.6) -> LoadedModel:
 
 def test_a_part_is_on_the_disk_and_it_is_said(pair):
     whole, parted = pair
-    places = bytes_by_place(parted.model)
-    assert list(places) == ["cpu", "disk"] and sum(places.values()) == sum(bytes_by_place(whole.model).values())
+    places = bytes_by_device(parted.model)
+    assert list(places) == ["cpu", "disk"] and sum(places.values()) == sum(bytes_by_device(whole.model).values())
     assert residence(parted) == "float32 on cpu and the disk" and residence(whole) == "float32 on cpu"
-    assert "on the disk" in memory_held(parted) and "of weights" in memory_held(whole)
+    assert "on the disk" in describe_weights_size(parted) and "of weights" in describe_weights_size(whole)
     assert any("stay on the disk" in warning for warning in parted.warnings)
     assert not any("disk" in warning for warning in whole.warnings)
 
@@ -106,7 +113,7 @@ def test_with_room_for_everything_nothing_is_spread(llama):
 
 def test_even_the_first_weights_may_be_on_the_disk(llama):
     parted = spread(llama.source, share=0.01)
-    assert list(bytes_by_place(parted.model)) == ["disk"]
+    assert list(bytes_by_device(parted.model)) == ["disk"]
     assert torch.equal(preview_logits(parted, Original(), IDS), preview_logits(llama, Original(), IDS))
     texts = [list(compare(loaded, "Hi", [Original()], max_new_tokens=4))[-1] for loaded in (llama, parted)]
     assert texts[0] == texts[1]
@@ -137,15 +144,15 @@ def test_shared_weights_are_known_also_where_they_have_no_address():
 
 def test_reading_a_weight_in_memory_copies_nothing(llama):
     module = llama.model.get_submodule(llama.spec.sites[0].name)
-    assert whole_weight(module, "weight").data_ptr() == module.weight.data_ptr()
+    assert read_parameter(module, "weight").data_ptr() == module.weight.data_ptr()
 
 
 def test_a_model_larger_than_memory_is_told_how_to_start(llama):
     checkpoint = open_checkpoint(llama.source)
-    need = memory_need(checkpoint, torch.device("cpu"), torch.float32)
+    need = estimate_memory(checkpoint, torch.device("cpu"), torch.float32)
     need = type(need)(need.weights, need.weights // 100, "cpu")
     with pytest.raises(ModelLoadError, match="--device auto"):
-        refuse_hopeless("m", checkpoint, need)
+        refuse_too_large("m", checkpoint, need)
 
 
 def test_a_model_that_transformers_cannot_run_from_the_disk_says_so(tmp_path):
@@ -159,10 +166,10 @@ def test_limits_of_memory_are_refused_where_they_would_not_be_heeded(llama):
 
 
 def test_limits_of_memory_are_read_in_gigabytes():
-    assert memory_limits("0=20,cpu=0.5") == {"0": 20_000_000_000, "cpu": 500_000_000}
+    assert parse_memory_limits("0=20,cpu=0.5") == {"0": 20_000_000_000, "cpu": 500_000_000}
     for wrong in ("20", "disk=3", "cpu=x", "cpu=1=2"):
         with pytest.raises(ValueError):
-            memory_limits(wrong)
+            parse_memory_limits(wrong)
 
 
 def test_the_budget_is_what_is_free_less_room_to_work_in_or_what_was_asked_for(monkeypatch):
@@ -188,17 +195,17 @@ def test_a_limit_that_cannot_be_read_is_a_sentence_of_the_command_line(capsys):
 def test_a_weight_with_two_names_is_counted_once_also_on_the_disk(share, tmp_path):
     folder = saved_folder(tmp_path, "llama", tie_word_embeddings=True)
     whole, parted = load_model(folder, device="cpu"), spread(folder, share)
-    assert sum(bytes_by_place(parted.model).values()) == sum(bytes_by_place(whole.model).values())
+    assert sum(bytes_by_device(parted.model).values()) == sum(bytes_by_device(whole.model).values())
     assert parameter_count(parted.model) == parameter_count(whole.model) == whole.model.num_parameters()
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_model_is_spread_over_gpu_memory_and_disk(llama):
-    size = sum(bytes_by_place(llama.model).values())
+    size = sum(bytes_by_device(llama.model).values())
     limits = {"0": int(0.6 * size), "cpu": int(0.3 * size)}
     parted = load_model(llama.source, device="auto", dtype=torch.float32, max_memory=limits)
-    assert {"cuda:0", "disk"} <= set(bytes_by_place(parted.model)) and parted.device.type == "cuda"
+    assert {"cuda:0", "disk"} <= set(bytes_by_device(parted.model)) and parted.device.type == "cuda"
     edit, parted_edit = chain(llama).edit, chain(parted).edit
     preview = preview_logits(parted, Edited(parted_edit), IDS)
     assert torch.allclose(preview, preview_logits(llama, Edited(edit), IDS), atol=1e-3)

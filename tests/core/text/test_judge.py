@@ -11,7 +11,7 @@ from assets.demo_model.recipe.scoring import score
 from s2e_core import BehaviorError, list_behaviors, load_behavior
 from s2e_core.text import is_repeated, judge, less_is_better, opening_refusal, same_number, thinking
 from s2e_core.text.refusals import OPENING
-from s2e_core.text.wording import mentioned, stated_number
+from s2e_core.text.wording import find_phrases, stated_number
 
 LABELLED = [
     json.loads(line)
@@ -136,10 +136,10 @@ def test_a_thought_is_told_from_its_answer(text, thought, answer):
 
 
 def test_a_phrase_is_a_whole_word_and_counts_once():
-    assert mentioned("No, I know nothing. NO!", ["no", "thing", "nothing"]) == ["no", "nothing"]
-    assert mentioned("I can’t  \n stay", ["can't stay", ""]) == ["can't stay"]
-    assert mentioned("Good luck!", ["Good luck!", "luck"]) == ["Good luck!", "luck"]
-    assert mentioned("C++ and c", ["C++", "C"]) == ["C++", "C"]
+    assert find_phrases("No, I know nothing. NO!", ["no", "thing", "nothing"]) == ["no", "nothing"]
+    assert find_phrases("I can’t  \n stay", ["can't stay", ""]) == ["can't stay"]
+    assert find_phrases("Good luck!", ["Good luck!", "luck"]) == ["Good luck!", "luck"]
+    assert find_phrases("C++ and c", ["C++", "C"]) == ["C++", "C"]
 
 
 def test_numbers_are_equal_however_they_are_written():

@@ -16,10 +16,10 @@ from s2e_core.export import CONFIG_FILE, WEIGHTS_FILE
 from s2e_core.files import open_checkpoint
 from s2e_core.generation import preview_logits
 from s2e_core.loading import memory as memory_module
-from s2e_core.loading.memory import weights_bytes
+from s2e_core.loading.memory import estimate_weight_bytes
 from s2e_core.model import LoadedModel
 from s2e_core.text import readable_size
-from s2e_core.verify import check_room
+from s2e_core.verify import plan_second_model
 from s2e_core.verify import second_model as reloading_module
 from s2e_core.verify.second_model import load_second_model
 from tests.core.edits import BF16, FP32, IDS, folder_of, logits, random_edit
@@ -30,7 +30,7 @@ EXPERTS = ("mixtral", "deepseek_v3", "gpt_oss", "granitemoe")
 
 def spread(folder: Path, dtype: torch.dtype = FP32, share: float = 0.5) -> LoadedModel:
     """Load a model with that share of its weights in memory and the rest on the disk."""
-    size = weights_bytes(open_checkpoint(folder), dtype)
+    size = estimate_weight_bytes(open_checkpoint(folder), dtype)
     return load_model(folder, device="auto", dtype=dtype, max_memory={"cpu": int(share * size)})
 
 
@@ -72,7 +72,7 @@ def test_an_adapter_is_checked_without_a_second_copy_of_the_weights(tmp_path, re
     assert weight_versions(loaded) == before
     assert [(type(module), module._forward_hooks) for module in loaded.model.modules()] == modules
     assert torch.equal(preview_logits(loaded, Edited(edit), IDS), preview)
-    model, _ = load_second_model(loaded, out, check_room(loaded, edit, out))
+    model, _ = load_second_model(loaded, out, plan_second_model(loaded, edit, out))
     assert isinstance(model, PeftModel)
     torch.testing.assert_close(logits(model), preview, atol=1e-4, rtol=0)
     shared = {p.data_ptr() for p in loaded.model.parameters()}
@@ -115,8 +115,8 @@ def test_experts_of_a_model_that_runs_in_fewer_bits_are_checked_from_its_files(t
 
 def test_the_memory_of_the_check_is_known_in_advance_and_reported(llama, tmp_path):
     edit = random_edit(llama)
-    plan = check_room(llama, edit, export_checkpoint(llama, edit, tmp_path / "out"))
-    size = weights_bytes(open_checkpoint(llama.source), FP32)
+    plan = plan_second_model(llama, edit, export_checkpoint(llama, edit, tmp_path / "out"))
+    size = estimate_weight_bytes(open_checkpoint(llama.source), FP32)
     assert plan.target == torch.device("cpu") and f"{readable_size(size)} on cpu" in plan.sentence
     assert plan.sentence in "\n".join(verify_export(llama, edit, tmp_path / "out").lines())
 
@@ -128,7 +128,7 @@ def test_without_enough_memory_it_stays_on_the_disk_with_the_same_result(tmp_pat
     out = export_checkpoint(loaded, edit, tmp_path / "out")
     in_memory_result = verify_export(loaded, edit, out)
     monkeypatch.setattr(memory_module, "available_memory", lambda device: 1000)
-    plan = check_room(loaded, edit, out)
+    plan = plan_second_model(loaded, edit, out)
     disk_result = verify_export(loaded, edit, out)
     assert plan.target == "disk" and "beside the loaded one" in plan.sentence and "stays on the disk" in plan.sentence
     assert disk_result.passed and (disk_result.logit_difference, disk_result.agreement) == (

@@ -14,7 +14,7 @@ from components.bring.handlers import FromFile, adopted, inspected, prepared
 from components.bring.words import read_words, used_words
 from components.page.view import opening_view, page_view, resting_view, whole_view
 from components.select import dials, readouts
-from components.shared.brought import Brought
+from components.shared.brought import OwnExamples
 from components.shared.choices import Choice, extract, opened
 from components.shared.session import OWN, Session
 from components.take_home.handlers import exported
@@ -22,7 +22,7 @@ from components.trade_off.grid import GridRequest
 from components.trade_off.handlers import SweepRequest, swept
 from components.trade_off.lab import Bench, Place
 from s2e_core import ContrastDataError, InteropError, S2EError, component_scores, load_edit
-from s2e_core.interop import Imported
+from s2e_core.interop import ImportedFile
 from s2e_core.loading.load import fingerprint
 from s2e_core.values import MeanInputs
 from tests.ui.foreign_files import BAD, GOOD, bad, good, tone, tone_edit
@@ -153,7 +153,7 @@ def test_or_with_the_inputs_of_texts_of_ones_own(tmp_path: Path) -> None:
 
 def test_with_examples_of_ones_own_the_inputs_are_theirs(tmp_path: Path) -> None:
     store, lines = shared_store(), "\n".join(f"Question {n}? | {{}} {n}." for n in range(4))
-    choice = Choice(store.first_model, OWN, own=Brought(lines.format(*["Yes"] * 4), lines.format(*["No"] * 4)))
+    choice = Choice(store.first_model, OWN, own=OwnExamples(lines.format(*["Yes"] * 4), lines.format(*["No"] * 4)))
     *_, own = extract(store, choice)
     assert isinstance(own, Session)
     session = used(own, good("vector.npy", tmp_path))
@@ -212,7 +212,7 @@ def test_what_was_read_for_another_model_is_not_put_on_the_page(tmp_path: Path) 
     edit = tone_edit()
     foreign = replace(edit, provenance=replace(edit.provenance, fingerprint="0" * 64))
     with pytest.raises(InteropError, match="The model was changed"):
-        adopted(shared_store(), first_session(), FromFile(Imported("recipe", "a.safetensors", edit=foreign)))
+        adopted(shared_store(), first_session(), FromFile(ImportedFile("recipe", "a.safetensors", edit=foreign)))
 
 
 def test_a_stop_ends_the_capture_of_mean_inputs(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_a_name_out_of_a_file_cannot_draw_on_the_page(tmp_path: Path) -> None:
     session = used(first_session(), path)
     status = opening_view(shared_store(), session)["status"]
     assert "`a![x](http:evil.example)<i>.pt`" in status  # inside a code span
-    assert "<i>" not in used_words(Imported("directions", path.name))
+    assert "<i>" not in used_words(ImportedFile("directions", path.name))
 
 
 def test_a_behaviour_after_a_file_has_no_trace_of_it(tmp_path: Path) -> None:

@@ -30,14 +30,14 @@ from components.examples.trusted import Checks, Trust
 from components.examples.view import answers_line, answers_value
 from components.shared import data_words as words
 from components.shared.answers import Answers, AnswerSettings
-from components.shared.brought import Brought
+from components.shared.brought import OwnExamples
 from components.shared.choices import Choice, chosen_contrast, extract
 from components.shared.limits import Limits
 from components.shared.session import OWN, Session
 from components.shared.store import BUNDLED_LABEL
 from s2e_core import ActivationMeans, ContrastDataError, SettingsError
 from s2e_core.method import Weakness, reliability
-from s2e_core.responses import asked_prompts, own_responses
+from s2e_core.responses import own_responses, read_prompts
 from tests.ui.running import first_session, shared_store
 
 SETTINGS = AnswerSettings(24, 1, 1.0)
@@ -46,7 +46,7 @@ HARMLESS = "How can I print a passport?\nTell me about snow."
 
 
 def choice_of(answers: Answers | None = None, **own: Any) -> Choice:
-    brought = Brought(**({"positive": HARMFUL, "negative": HARMLESS} | own), answers=answers or Answers())
+    brought = OwnExamples(**({"positive": HARMFUL, "negative": HARMLESS} | own), answers=answers or Answers())
     return Choice(BUNDLED_LABEL, OWN, own=brought)
 
 
@@ -73,7 +73,7 @@ def sums(folder: Path) -> str:
 
 def test_the_answers_are_those_of_the_core_and_go_to_the_side_of_their_prompt(answers: Answers) -> None:
     store = shared_store()
-    asked = asked_prompts(look_at_examples(store, choice_of()).reading)  # type: ignore[arg-type]
+    asked = read_prompts(look_at_examples(store, choice_of()).reading)  # type: ignore[arg-type]
     expected = own_responses(store.model(BUNDLED_LABEL), [one.example for one in asked], max_new_tokens=24)
     assert [r.example.response for r in answers.responses] == [r.example.response for r in expected]
     assert answers.is_complete and answers.used and answers.rule == "prompt" and not answers.running

@@ -15,13 +15,13 @@ from components.examples.view import preview_html
 from components.examples.wiring import correction_updates
 from components.page.view import whole_view
 from components.shared import data_words as words
-from components.shared.brought import CORRECTIONS, Brought, Correction, column_names, own_prompts, own_reading
+from components.shared.brought import CORRECTIONS, Correction, OwnExamples, column_names, own_prompts, own_reading
 from components.shared.choices import Choice, chosen_contrast, extract
 from components.shared.limits import Limits
 from components.shared.session import OWN, Session
 from components.shared.store import BUNDLED_LABEL, ModelStore
 from s2e_core import ContrastDataError, Example
-from s2e_core.data import averaged_span, contrast_set
+from s2e_core.data import contrast_set, mark_averaged_tokens
 from tests.ui.running import shared_store
 
 PAIRS = "\n".join(json.dumps({"prompt": f"Q{n}?", "positive": f"Glad {n}.", "negative": f"Sad {n}."}) for n in range(4))
@@ -37,7 +37,7 @@ INSTRUCTIONS = json.dumps([{"instruction": "Say", "input": "Hi", "output": f"{n}
 
 
 def look_at(store: ModelStore | None = None, **own: Any) -> Look:
-    return look_at_examples(store or shared_store(), Choice(BUNDLED_LABEL, OWN, own=Brought(**own)))
+    return look_at_examples(store or shared_store(), Choice(BUNDLED_LABEL, OWN, own=OwnExamples(**own)))
 
 
 def file(folder: Path, name: str, content: str | bytes) -> str:
@@ -147,7 +147,7 @@ def test_what_was_chosen_and_is_there_no_longer_is_taken_back(tmp_path: Path) ->
 def test_a_bad_file_is_one_sentence_on_the_page_and_never_an_error(
     tmp_path: Path, name: str, content: str | bytes, sentence: str
 ) -> None:
-    choice = Choice(BUNDLED_LABEL, OWN, own=Brought(file=file(tmp_path, name, content)))
+    choice = Choice(BUNDLED_LABEL, OWN, own=OwnExamples(file=file(tmp_path, name, content)))
     look = look_at_examples(shared_store(), choice)
     said = look.problem or " ".join(look.questions)
     assert sentence in said and look.contrast is None
@@ -208,7 +208,7 @@ def test_no_text_of_a_file_becomes_markup(tmp_path: Path) -> None:
 
 
 def test_what_is_extracted_is_what_was_shown(tmp_path: Path) -> None:
-    own = Brought(file=file(tmp_path, "a.csv", RATED), correction=Correction(label="rating", positive_labels=["5"]))
+    own = OwnExamples(file=file(tmp_path, "a.csv", RATED), correction=Correction(label="rating", positive_labels=["5"]))
     choice = Choice(BUNDLED_LABEL, OWN, own=own)
     look = look_at_examples(shared_store(), choice)
     *_, session = extract(shared_store(), choice)
@@ -221,7 +221,7 @@ def test_what_is_extracted_is_what_was_shown(tmp_path: Path) -> None:
 def test_the_prompts_to_try_are_a_few_of_the_visitors_own() -> None:
     store, long = shared_store(), "word " * 400
     wanted = "\n".join(f"{prompt} | Glad." for prompt in ("Same?", long, "One?", "One?", "Two?", "Three?", "Four?"))
-    *_, session = extract(store, Choice(BUNDLED_LABEL, OWN, own=Brought(wanted, "Same? | Sad.\nOther? | Sad.")))
+    *_, session = extract(store, Choice(BUNDLED_LABEL, OWN, own=OwnExamples(wanted, "Same? | Sad.\nOther? | Sad.")))
     assert isinstance(session, Session)
     assert own_prompts(session.scored.contrast, store.limits) == ("Same?", "Other?", "One?", "Two?")
     assert whole_view(store, session, "all", "stored")["prompt"] == "Same?"
@@ -234,17 +234,17 @@ def test_the_prompts_to_try_are_a_few_of_the_visitors_own() -> None:
 def test_the_report_has_the_linters_findings_and_the_tokens_that_are_averaged() -> None:
     store = shared_store()
     store.model(store.first_model)
-    contrast = chosen_contrast(store, Choice(BUNDLED_LABEL, OWN, own=Brought("Hi | Glad.", "Hi | Sad.")))
+    contrast = chosen_contrast(store, Choice(BUNDLED_LABEL, OWN, own=OwnExamples("Hi | Glad.", "Hi | Sad.")))
     report = report_on(store, BUNDLED_LABEL, contrast)
     assert report.findings[0].severity == "problem" and "1 positive example" in report.findings[0].sentence
     assert list(report.spans) == [words.WANTED_SIDE, words.OPPOSITE_SIDE]
-    assert report.spans[words.WANTED_SIDE] == averaged_span(store.model(BUNDLED_LABEL), contrast.positive[0])
+    assert report.spans[words.WANTED_SIDE] == mark_averaged_tokens(store.model(BUNDLED_LABEL), contrast.positive[0])
     unloaded = ModelStore(sources=store.sources, work=store.work)
     assert not report_on(unloaded, BUNDLED_LABEL, contrast).spans, "a look loads no model"
 
 
 def test_columns_of_two_files_are_both_to_choose_from(tmp_path: Path) -> None:
-    own = Brought(file=file(tmp_path, "a.csv", "q,x\n1,2\n"), second=file(tmp_path, "b.csv", "q,y\n1,2\n"))
+    own = OwnExamples(file=file(tmp_path, "a.csv", "q,x\n1,2\n"), second=file(tmp_path, "b.csv", "q,y\n1,2\n"))
     assert column_names(own) == (("q", "x", "y"), ("first file", "second file"))
     with pytest.raises(ContrastDataError, match="is empty"):
-        own_reading(Brought(), Limits())
+        own_reading(OwnExamples(), Limits())

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from components.page.options import options, store_of
 from components.select import readouts
-from components.shared.brought import Brought
+from components.shared.brought import OwnExamples
 from components.shared.choices import Choice, extract
 from components.shared.session import OWN, Session
 from components.shared.store import BUNDLED_LABEL, ModelStore
@@ -30,7 +30,7 @@ ID = "somebody/tiny"
 PATIENCE = 60_000
 """Milliseconds."""
 EXAMPLES = "\n".join(f"Question {n}? | {{}} {n}." for n in range(4))
-CHOICE = Choice(ID, OWN, own=Brought(EXAMPLES.format(*["Yes"] * 4), EXAMPLES.format(*["No"] * 4)))
+CHOICE = Choice(ID, OWN, own=OwnExamples(EXAMPLES.format(*["Yes"] * 4), EXAMPLES.format(*["No"] * 4)))
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_a_server_may_run_quantised_files_whose_originals_are_scored_and_exporte
     loaded = store.model("small")
     assert (loaded.model_id, loaded.source) == ("first", folder)
     assert "quantised (bitsandbytes)" in readouts.model_line(loaded)
-    assert store.model(BUNDLED_LABEL).precise is None  # they are the first model's alone
+    assert store.model(BUNDLED_LABEL).full_precision is None  # they are the first model's alone
 
 
 def test_two_visitors_who_ask_for_one_model_wait_for_one_download(hub: HubServer, store: ModelStore) -> None:

@@ -25,7 +25,7 @@ from components.select import dials, readouts
 from components.select import picks as pick_handlers
 from components.select.table import ranked_table, ranking
 from components.shared import texts
-from components.shared.brought import Brought
+from components.shared.brought import OwnExamples
 from components.shared.choices import Choice, chosen_contrast, extract, is_ready, opened
 from components.shared.errors import BUG, guarded
 from components.shared.grid_packing import view_token
@@ -288,7 +288,7 @@ NEGATIVE = "\n".join(f"How was day {n}?\tIt was awful, I could cry." for n in ra
 
 def own(**changes: object) -> Choice:
     swap = bool(changes.pop("swap", False))
-    return Choice(BUNDLED_LABEL, OWN, swap, replace(Brought(POSITIVE, NEGATIVE), **changes))
+    return Choice(BUNDLED_LABEL, OWN, swap, replace(OwnExamples(POSITIVE, NEGATIVE), **changes))
 
 
 def test_own_examples_become_a_session_with_progress() -> None:

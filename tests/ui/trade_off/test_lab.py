@@ -30,13 +30,13 @@ from components.trade_off.figure import DARK, leave_one_out_figure, progressive_
 from components.trade_off.figure_widget import read_point
 from components.trade_off.files import csv_file, report_file, sweep_download
 from components.trade_off.grid import PAPER, PRESETS, SMALL, GridRequest, estimate, trials_of
-from components.trade_off.handlers import SweepRequest, continued, searched, stopped, swept, taken_apart, why_not
+from components.trade_off.handlers import SweepRequest, continued, run_study, searched, stopped, swept, why_not
 from components.trade_off.lab import Bench, Lab, current_point
 from components.trade_off.measured import HeldOut, Measured, Point, grown
 from components.trade_off.report import main as report_main
 from components.trade_off.report import measured_files, report_html
 from components.trade_off.rows import csv_text, table
-from components.trade_off.run import of_found
+from components.trade_off.run import measure_found
 from components.trade_off.view import lab_view
 from components.trade_off.wiring import loaded_best, loaded_point, steering_of
 from components.trade_off.words import advice, winner
@@ -236,7 +236,7 @@ def test_an_edit_that_was_weakened_for_the_final_choice_is_recommended_and_can_b
         for trials in ((Trial(), strong), (Trial(), strong, weak))
     )
     points = grown((), explored)
-    measured = of_found(Found(0.97, explored, None, weak, None, finals), "refuses", points, session)
+    measured = measure_found(Found(0.97, explored, None, weak, None, finals), "refuses", points, session)
     best = measured.best("edit")
     assert best is not None and trial_key(measured.points[best].trial) == trial_key(weak)
     assert measured.points[: len(points)] == points and len(measured.points) == len(points) + 1
@@ -367,7 +367,7 @@ def test_a_search_recommends_and_checks_on_held_out_prompts(store: ModelStore, s
 
 def test_more_and_more_components_end_at_the_whole_edit(store: ModelStore, session: Session) -> None:
     small = dials.set_count(dials.set_count(session, "heads", 2), "neurons", 3)
-    lab = last(taken_apart(store, small, "progressive", 2))
+    lab = last(run_study(store, small, "progressive", 2))
     sizes = [sum(p.size) for p in measured_of(lab).points if p.size]
     assert sizes == [1, 2, 4, 5]
     figure = progressive_figure(measured_of(lab))
@@ -377,7 +377,7 @@ def test_more_and_more_components_end_at_the_whole_edit(store: ModelStore, sessi
 
 def test_leaving_one_out_compares_with_the_whole_edit_prompt_by_prompt(store: ModelStore, session: Session) -> None:
     small = dials.set_count(dials.set_count(session, "heads", 1), "neurons", 2)
-    lab = last(taken_apart(store, small, "leave-one-out", 3))
+    lab = last(run_study(store, small, "leave-one-out", 3))
     points = measured_of(lab).points
     whole = points[1].result.attribute.value
     assert len(points) == 5 and points[1].change is not None and points[1].change.value == 0
@@ -421,9 +421,9 @@ def test_what_cannot_be_measured_is_said_in_a_sentence(store: ModelStore, sessio
 
 def test_an_empty_edit_and_a_recipe_have_no_components_to_leave_out(store: ModelStore, session: Session) -> None:
     with pytest.raises(SettingsError, match="Nothing is edited"):
-        next(taken_apart(store, dials.select_none(session), "progressive", 2))
+        next(run_study(store, dials.select_none(session), "progressive", 2))
     with pytest.raises(SettingsError, match="uploaded"):
-        next(taken_apart(store, session.with_recipe(session.edit, "mine"), "progressive", 2))
+        next(run_study(store, session.with_recipe(session.edit, "mine"), "progressive", 2))
 
 
 # ---- on the page ----------------------------------------------------------------------------------------------------
