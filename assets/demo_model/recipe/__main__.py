@@ -1,32 +1,27 @@
 """Makes the demo model: `python -m assets.demo_model.recipe` from the repository root.
 
-Four stages, each of which can be run alone: `train` writes the weights and the tokenizer, `data` the files of the
-behaviours, `measure` the model card, `headline` the best edit and steering of every behaviour, for the lessons and the
-README.
+Three stages, each of which can be run alone: `train` writes the weights and the tokenizer, `data` the files of the
+behaviours, `measure` the model card. `components.trade_off.headline` measures what edits and steering reach on the model.
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from transformers import GenerationConfig
 
 from s2e_core import load_model
-from s2e_core.model import LoadedModel
 
 from .behavior_data import write_behaviors
 from .card import write_card
-from .headline import measure_headlines, write_measured, write_plots, write_readme
 from .measure import measure
 from .tokenizer import build_tokenizer, save_tokenizer
 from .train import TrainSettings, new_model, train, vocabulary_texts
 
 MODEL_FOLDER = Path(__file__).resolve().parents[1]
-ROOT = MODEL_FOLDER.parents[1]
-STAGES = ("train", "data", "measure", "headline")
+STAGES = ("train", "data", "measure")
 
 
 def main() -> None:
@@ -40,8 +35,6 @@ def main() -> None:
     if "measure" in arguments.stage:
         figures = measure(loaded)
         write_card(arguments.model, loaded.model, figures, TrainSettings(steps=arguments.steps))
-    if "headline" in arguments.stage:
-        _headline(loaded, arguments)
 
 
 def _parse() -> argparse.Namespace:
@@ -53,7 +46,6 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--checkpoints", type=Path, help="keep a checkpoint every 500 steps here")
     parser.add_argument("--model", type=Path, default=MODEL_FOLDER)
     parser.add_argument("--behaviors", type=Path, default=MODEL_FOLDER.parent / "behaviors")
-    parser.add_argument("--searches", type=Path, help="keep the searches' files here, to go on from after a stop")
     return parser.parse_args()
 
 
@@ -71,14 +63,6 @@ def _train(arguments: argparse.Namespace) -> None:
         pad_token_id=tokenizer.pad_token_id,
     )
     model.cpu().to(torch.bfloat16).save_pretrained(arguments.model)
-
-
-def _headline(loaded: LoadedModel, arguments: argparse.Namespace) -> None:
-    with TemporaryDirectory() as scratch:
-        headlines = measure_headlines(loaded, arguments.behaviors, arguments.searches or Path(scratch))
-    write_measured(headlines, arguments.behaviors)
-    write_readme(headlines, ROOT / "README.md")
-    write_plots(headlines, ROOT / "assets")
 
 
 if __name__ == "__main__":

@@ -1,23 +1,26 @@
 """The headline: on held-out prompts, the best edit against the best activation steering, for every behaviour.
 
-Runs the search that the page runs, writes what it found into the lessons of the behaviours and into the README's table
-and plots. Knows nothing that the search does not say.
+`python -m components.trade_off.headline` runs the search of the page and writes the lessons of the behaviours, the
+README's table and its plots. Knows nothing that the search does not say.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from components.trade_off.figure import trade_off_figure
 from components.trade_off.measured import HeldOut, Measured, Point, checked, drop_answers, grown
-from s2e_core import Behavior, extract, find_edit, list_behaviors, load_behavior
+from s2e_core import Behavior, extract, find_edit, list_behaviors, load_behavior, load_model
 from s2e_core.measure import Estimate, SearchPlan, count_edited
 from s2e_core.model import LoadedModel
 
+ROOT = Path(__file__).resolve().parents[2]
 FLOOR = 0.97
 TRIALS = 144
 """Three times what the page tries with one click: an edit has four dials where steering has one."""
@@ -149,3 +152,19 @@ def _interval(headline: Headline, estimate: Estimate, sign: str = "") -> str:
     scale, digits = (1, 1) if headline.tokens else (100, 0)
     value, low, high = (scale * number for number in (estimate.value, estimate.low, estimate.high))
     return f"{value:{sign}.{digits}f} [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--searches", type=Path, help="keep the searches' files here, so that a stopped run resumes")
+    arguments = parser.parse_args()
+    behaviors = ROOT / "assets" / "behaviors"
+    with TemporaryDirectory() as scratch:
+        headlines = measure_headlines(load_model("bundled"), behaviors, arguments.searches or Path(scratch))
+    write_measured(headlines, behaviors)
+    write_readme(headlines, ROOT / "README.md")
+    write_plots(headlines, ROOT / "assets")
+
+
+if __name__ == "__main__":
+    main()
