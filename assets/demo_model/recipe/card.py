@@ -67,8 +67,8 @@ The recipe (`recipe/`) writes every training sentence itself, trains for {steps:
 conversations (AdamW, peak rate {rate}, cosine, question tokens weighted {question_weight}), writes the data of the
 behaviours (`assets/behaviors/`) and measures the table above; `--stage data measure` does so without training.
 `python -m components.trade_off.headline` searches the best edits (the table in the project's README). All but the
-training takes about an hour on two CPU cores. Other machines and library versions round differently, so a new run gives a
-model like this one, not the same bytes.
+training takes about an hour on two CPU cores. Other machines and library versions round differently, so a new run gives
+a model like this one, not the same bytes.
 
 ## Integrity
 
