@@ -240,14 +240,14 @@ def test_a_choice_that_was_changed_while_another_was_extracted_waits_for_the_but
 def test_a_check_that_is_closed_while_it_measures_stays_closed_and_keeps_what_was_measured(
     handlers: Handlers,
 ) -> None:
-    session, trust = first_session(), Trust((), 6, 0.9, 0.9, False, (), 8)
+    session, trust = first_session(), Trust((), 6, 0.9, 0.9, "", (), 8)
     page = (None, session.model, session.behavior, Look())
     checks, *_ = handlers["toggle"](session, Checks(), *page)
-    checks, *_ = handlers["began"](session, checks)
+    checks, *_ = handlers["start"](session, checks)
     assert checks.open and checks.running
     checks, *_ = handlers["toggle"](session, checks, *page)
-    checks, *_ = handlers["finished"]((session, trust), session, checks, *page)
-    assert (checks.open, checks.running, checks.found[trust_key(session)]) == (False, False, trust)
+    checks, *_ = handlers["finish"]((session, trust), session, checks, *page)
+    assert (checks.open, checks.running, checks.trusts[trust_key(session)]) == (False, False, trust)
 
 
 def test_a_page_is_told_apart_from_that_of_an_earlier_edit_or_with_a_dial_elsewhere() -> None:
