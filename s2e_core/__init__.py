@@ -24,7 +24,6 @@ from .loading import load_model
 from .measure import evaluate, find_edit, sweep
 from .method import (
     build_edit,
-    capture_inputs,
     capture_means,
     component_scores,
     edited_weight,
@@ -64,7 +63,6 @@ __all__ = [
     "extract",
     "Extraction",
     "capture_means",
-    "capture_inputs",
     "ActivationMeans",
     "steering_directions",
     "SteeringDirections",

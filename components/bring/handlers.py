@@ -21,12 +21,11 @@ from s2e_core import (
     ActivationMeans,
     ContrastDataError,
     InteropError,
-    capture_inputs,
     import_file,
     swapped,
 )
 from s2e_core.interop import ImportedFile, read_texts
-from s2e_core.method import opposite, score_along
+from s2e_core.method import capture_inputs, opposite, score_along
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress
 from s2e_core.values import MeanInputs

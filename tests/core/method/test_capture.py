@@ -10,12 +10,11 @@ from s2e_core import (
     Example,
     S2EError,
     UnsupportedModelError,
-    capture_inputs,
     capture_means,
     load_model,
 )
 from s2e_core.data import contrast_set
-from s2e_core.method import capture, reliability
+from s2e_core.method import capture, capture_inputs, reliability
 from s2e_core.model import example_ids
 from tests.families import saved_folder
 

@@ -8,7 +8,6 @@ import torch
 from s2e_core import (
     ContrastDataError,
     Example,
-    capture_inputs,
     capture_means,
     component_scores,
     load_behavior,
@@ -16,7 +15,7 @@ from s2e_core import (
     steering_directions,
 )
 from s2e_core.data import contrast_set
-from s2e_core.method import reliability
+from s2e_core.method import capture_inputs, reliability
 from tests.core.chain import EXAMPLES
 
 WORDS = ("red", "blue", "green", "small", "large", "old", "new", "warm", "cold", "late", "soon", "round", "flat")
