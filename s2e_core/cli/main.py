@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 import sys
 import threading
@@ -19,16 +20,19 @@ from transformers.utils import logging as transformers_logging
 
 from s2e_core.errors import S2EError
 
-from . import data, importing, measure, model, take_home
+from . import data, edit, evaluate, find, importing, model, sweep, take_home
 from .arguments import add_json, add_model
 from .command import Command
 from .json_output import to_json
 
 COMMANDS: tuple[Command, ...] = (
     *model.COMMANDS,
+    *edit.COMMANDS,
     *data.COMMANDS,
     *importing.COMMANDS,
-    *measure.COMMANDS,
+    sweep.COMMAND,
+    find.COMMAND,
+    evaluate.COMMAND,
     *take_home.COMMANDS,
 )
 
@@ -42,7 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _silence_libraries()
     try:
         with _interrupt_on_sigterm():
-            return _run(options)
+            status = _run(options)
+            sys.stdout.flush()  # here, where a reader that has gone can be handled
+            return status
+    except BrokenPipeError:  # whoever reads our output, such as `head`, has enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more as it ends
+        return 0
     except S2EError as error:
         print(f"{program_name()}: {error}", file=sys.stderr)
         return 2

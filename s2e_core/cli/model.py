@@ -1,4 +1,4 @@
-"""The commands about a model and an edit of it: info, scores, edit, compare.
+"""The commands that look at a model: what it is, and which components write along a behaviour.
 
 Knows options, the terminal and the JSON objects; every computation is a function of the core.
 """
@@ -9,46 +9,36 @@ import argparse
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from s2e_core.data import choose_behaviors_folder, list_behaviors
-from s2e_core.export import load_edit, save_edit
-from s2e_core.generation import compare
 from s2e_core.loading import available_memory, describe_template, describe_tokenizer, describe_weights_size, residence
-from s2e_core.method import EditSummary, build_edit, relative_changes, summarize
+from s2e_core.method import build_edit, relative_changes
 from s2e_core.model import LoadedModel, component_namer, parameter_count, remarks
 from s2e_core.spec import KINDS, ModelSpec
 from s2e_core.text import readable_size
-from s2e_core.values import ComponentScores, ContrastSet, Edited, Original, Steered, Variant, WeightEdit
+from s2e_core.values import ComponentScores, ContrastSet, WeightEdit
 
-from .arguments import add_contrast, add_settings, parse_count, parse_seed
+from .arguments import add_contrast, add_settings, parse_count
 from .command import Command
 from .json_output import (
     CONTRAST,
     MODEL,
-    RECIPE,
     SETTINGS,
     Fields,
     describe_contrast,
     describe_model,
-    describe_optional,
-    describe_recipe,
     describe_settings,
 )
 from .terminal import (
-    check_exists,
     check_formats,
     check_settings,
-    check_writable,
     extract_chosen,
     load_chosen_contrast,
     load_chosen_model,
     open_output,
     read_settings,
 )
-
-# ---- info -----------------------------------------------------------------------------------------------------------
 
 _COUNT: Fields = {"components": "Number of components.", "layers": "Number of layers that have such components."}
 INFO_FIELDS: Fields = {
@@ -134,8 +124,6 @@ def _describe_memory(loaded: LoadedModel) -> str:
     free = available_memory(loaded.device)
     return describe_weights_size(loaded) + (f", {readable_size(free)} left on {loaded.device}" if free else "")
 
-
-# ---- scores ---------------------------------------------------------------------------------------------------------
 
 COMPONENT: Fields = {
     "kind": '"head" or "neuron".',
@@ -227,151 +215,6 @@ def _component_rows(scores: ComponentScores, edit: WeightEdit, kinds: tuple[str,
                 yield kind, site.layer, index, g, strength, change, contribution, name(index)
 
 
-# ---- edit -----------------------------------------------------------------------------------------------------------
-
-EDIT_FIELDS: Fields = {
-    "model": ("The model.", MODEL),
-    "recipe": ("The recipe that was written.", RECIPE),
-    "heads": "Number of edited heads.",
-    "neurons": "Number of edited neurons.",
-    "layers": "Number of layers with an edited component.",
-    "relative_size": "|dW| / |W| over all weights that can be edited.",
-    "largest_change": "Largest |dW| / |W| of a component.",
-}
-
-
-def add_edit(sub: argparse.ArgumentParser) -> None:
-    add_contrast(sub)
-    add_settings(sub)
-    sub.add_argument("-o", "--output", type=Path, required=True, metavar="RECIPE", help="safetensors file to write")
-
-
-def show_edit(options: argparse.Namespace) -> None:
-    _, _, summary, path = _write_edit(options)
-    print(
-        f"{summary.n_heads} heads and {summary.n_neurons} neurons in {summary.n_layers} layers, "
-        f"|dW|/|W| = {summary.relative_size:.4f}, largest component change {summary.largest_change:.4f}: {path}"
-    )
-
-
-def describe_edit(options: argparse.Namespace) -> dict[str, Any]:
-    loaded, edit, summary, path = _write_edit(options)
-    return {
-        "model": describe_model(loaded),
-        "recipe": describe_recipe(path, edit),
-        "heads": summary.n_heads,
-        "neurons": summary.n_neurons,
-        "layers": summary.n_layers,
-        "relative_size": summary.relative_size,
-        "largest_change": summary.largest_change,
-    }
-
-
-def _write_edit(options: argparse.Namespace) -> tuple[LoadedModel, WeightEdit, EditSummary, Path]:
-    check_writable(options.output)
-    check_settings(options)
-    contrast, loaded = load_chosen_contrast(options), load_chosen_model(options)
-    extraction = extract_chosen(loaded, contrast)
-    edit = build_edit(extraction, read_settings(options, extraction.scores))
-    return loaded, edit, summarize(extraction.scores, edit), save_edit(edit, options.output)
-
-
-# ---- compare --------------------------------------------------------------------------------------------------------
-
-COMPARE_FIELDS: Fields = {
-    "model": ("The model.", MODEL),
-    "recipe": ("Recipe of the edited model; null without --recipe.", RECIPE),
-    "contrast": ("Contrast set of the steering direction; null without --gamma.", CONTRAST),
-    "gamma": "Steering strength; null without --gamma.",
-    "max_new_tokens": "Largest length of an answer.",
-    "temperature": "Sampling temperature; 0 is greedy.",
-    "seed": "Random seed, the same for every variant.",
-    "answers": (
-        "The answers to every prompt.",
-        [
-            {
-                "prompt": "The prompt.",
-                "original": "Answer of the untouched model.",
-                "edited": "Answer of the edited model; null without --recipe.",
-                "steered": "Answer of the steered model; null without --gamma.",
-            }
-        ],
-    ),
-}
-
-
-def add_compare(sub: argparse.ArgumentParser) -> None:
-    add_contrast(sub)
-    sub.add_argument("prompts", nargs="+", metavar="PROMPT")
-    sub.add_argument("--recipe", type=Path, help="show the edited model's answer")
-    sub.add_argument("--gamma", type=float, help="show the steered model's answer at this strength")
-    sub.add_argument("--max-new-tokens", type=int, default=64)
-    sub.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default)")
-    sub.add_argument("--seed", type=parse_seed, default=0)
-
-
-def show_comparison(options: argparse.Namespace) -> None:
-    for prompt, texts in _answer_prompts(_load_variants(options), options):
-        print(f"> {prompt}")
-        for label, text in texts.items():
-            print(f"[{label}] {text.strip()}")
-
-
-def describe_comparison(options: argparse.Namespace) -> dict[str, Any]:
-    comparison = _load_variants(options)
-    edit = comparison.edit
-    return {
-        "model": describe_model(comparison.loaded),
-        "recipe": None if edit is None else describe_recipe(options.recipe, edit),
-        "contrast": describe_optional(describe_contrast, comparison.contrast),
-        "gamma": options.gamma,
-        "max_new_tokens": options.max_new_tokens,
-        "temperature": options.temperature,
-        "seed": options.seed,
-        "answers": [
-            {"prompt": prompt, **{label: texts.get(label) for label in ("original", "edited", "steered")}}
-            for prompt, texts in _answer_prompts(comparison, options)
-        ],
-    }
-
-
-@dataclass(frozen=True, eq=False)
-class _Comparison:
-    """What answers the prompts."""
-
-    loaded: LoadedModel
-    variants: dict[str, Variant]
-    edit: WeightEdit | None
-    contrast: ContrastSet | None
-
-
-def _load_variants(options: argparse.Namespace) -> _Comparison:
-    check_exists(options.recipe)
-    contrast = load_chosen_contrast(options) if options.gamma is not None else None
-    loaded = load_chosen_model(options)
-    variants: dict[str, Variant] = {"original": Original()}
-    edit = load_edit(options.recipe, base=loaded) if options.recipe else None
-    if edit is not None:
-        variants["edited"] = Edited(edit)
-    if contrast is not None:
-        variants["steered"] = Steered(extract_chosen(loaded, contrast).directions, options.gamma)
-    return _Comparison(loaded, variants, edit, contrast)
-
-
-def _answer_prompts(comparison: _Comparison, options: argparse.Namespace) -> Iterator[tuple[str, dict[str, str]]]:
-    """Each prompt with {variant: answer}, as soon as it is answered."""
-    for prompt in options.prompts:
-        *_, texts = compare(
-            comparison.loaded,
-            prompt,
-            tuple(comparison.variants.values()),
-            max_new_tokens=options.max_new_tokens,
-            temperature=options.temperature,
-            seed=options.seed,
-        )
-        yield prompt, dict(zip(comparison.variants, texts, strict=True))
-
-
 COMMANDS = (
     Command(
         "info", "What the model is and where its components are.", lambda sub: None, show_info,
@@ -380,13 +223,5 @@ COMMANDS = (
     Command(
         "scores", "A ranked table of components, or all of them as CSV.", add_scores, show_scores,
         describe=describe_scores, fields=SCORES_FIELDS,
-    ),
-    Command(
-        "edit", "A recipe from a contrast set and settings.", add_edit, show_edit,
-        describe=describe_edit, fields=EDIT_FIELDS,
-    ),
-    Command(
-        "compare", "Original, edited and steered answers to the prompts.", add_compare, show_comparison,
-        describe=describe_comparison, fields=COMPARE_FIELDS,
     ),
 )  # fmt: skip

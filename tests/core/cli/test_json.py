@@ -8,21 +8,14 @@ import pytest
 from s2e_core import extract, load_behavior, load_edit, load_model
 from s2e_core.cli import COMMANDS, main
 from s2e_core.cli.json_output import HEADER
-from s2e_core.data import BUNDLED_BEHAVIORS
 
 FIELDS = {command.name: {**HEADER, **command.fields} for command in COMMANDS if command.fields is not None}
 
 
 @pytest.fixture(scope="module")
-def few(tmp_path_factory):
-    """A behaviour with few prompts, and options that ask little."""
-    source, folder = BUNDLED_BEHAVIORS / "tone", tmp_path_factory.mktemp("behaviors") / "mood"
-    folder.mkdir()
-    (folder / "behavior.json").write_bytes((source / "behavior.json").read_bytes())
-    for name, kept in (("contrast", 24), ("attribute", 8), ("utility", 10)):
-        lines = (source / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
-        (folder / f"{name}.jsonl").write_text("\n".join(lines[:: len(lines) // kept]), encoding="utf-8")
-    return ["--behavior", str(folder), "--prompts", "3", "--max-new-tokens", "8"]
+def few(small_behavior):
+    """Options that ask little."""
+    return ["--behavior", str(small_behavior), "--prompts", "3", "--max-new-tokens", "8"]
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import pytest
 from s2e_core import Edited, Original, Steered, compare, evaluate, extract, load_behavior, load_edit, load_model
 from s2e_core.cli import COMMANDS, main
 from s2e_core.cli.json_output import VERSION, describe_estimate, to_json
-from s2e_core.data import BUNDLED_BEHAVIORS
 from s2e_core.measure import Plan, load_sweep, pareto_front, sweep_results
 
 SAMPLING = ["--prompts", "3", "--max-new-tokens", "8"]
@@ -17,18 +16,6 @@ SAMPLING = ["--prompts", "3", "--max-new-tokens", "8"]
 @pytest.fixture(scope="module")
 def bundled():
     return load_model("bundled", device="cpu")
-
-
-@pytest.fixture(scope="module")
-def behavior_folder(tmp_path_factory):
-    """The behaviour `tone` with few of its rows."""
-    source, folder = BUNDLED_BEHAVIORS / "tone", tmp_path_factory.mktemp("behaviors") / "mood"
-    folder.mkdir()
-    (folder / "behavior.json").write_bytes((source / "behavior.json").read_bytes())
-    for name, count in (("contrast", 24), ("attribute", 8), ("utility", 10)):
-        lines = (source / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
-        (folder / f"{name}.jsonl").write_text("\n".join(lines[:: len(lines) // count]), encoding="utf-8")
-    return folder
 
 
 @pytest.fixture
@@ -100,10 +87,10 @@ def test_compared_texts_are_those_of_the_core(run, recipe, bundled):
     assert bare["recipe"] is bare["contrast"] is bare["gamma"] is bare["answers"][0]["edited"] is None
 
 
-def test_a_sweep_has_the_figures_of_its_file(run, behavior_folder, bundled, tmp_path):
+def test_a_sweep_has_the_figures_of_its_file(run, small_behavior, bundled, tmp_path):
     grid = ["--rho-attn", "off", "--rho-mlp", "0.3,0.5", "--alpha", "0.4", "--gamma", "0.5"]
     answers = tmp_path / "mood.jsonl"
-    record = run("sweep", "--behavior", behavior_folder, *SAMPLING, *grid, "-o", answers)
+    record = run("sweep", "--behavior", small_behavior, *SAMPLING, *grid, "-o", answers)
     results = sweep_results(load_sweep(answers, bundled.spec))
     assert [r["label"] for r in record["sweep"]["results"]] == [r.trial.label for r in results]
     for one, result in zip(record["sweep"]["results"], results, strict=True):
@@ -115,10 +102,10 @@ def test_a_sweep_has_the_figures_of_its_file(run, behavior_folder, bundled, tmp_
     assert record["sizes"][0] == {"heads": None, "neurons": None} and record["sizes"][1]["neurons"] > 0
 
 
-def test_a_search_has_the_figures_of_its_files_and_the_recipe(run, behavior_folder, bundled, tmp_path):
+def test_a_search_has_the_figures_of_its_files_and_the_recipe(run, small_behavior, bundled, tmp_path):
     folder, recipe = tmp_path / "search", tmp_path / "mood.safetensors"
     options = ["--trials", "2", "--samples", "1", "--floor", "0.5", "-o", folder, "--recipe", recipe]
-    record = run("find", "--behavior", behavior_folder, *SAMPLING, *options)
+    record = run("find", "--behavior", small_behavior, *SAMPLING, *options)
     for part, name in (("development", "development"), ("finals", "finals"), ("held_out", "test")):
         results = sweep_results(load_sweep(folder / f"{name}.jsonl", bundled.spec))
         assert [r["utility_kept"] for r in record[part]["results"]] == [
@@ -133,11 +120,11 @@ def test_a_search_has_the_figures_of_its_files_and_the_recipe(run, behavior_fold
     assert set(record["lead"]) == {"value", "low", "high", "prompts"}
 
 
-def test_an_evaluation_has_every_figure_of_the_core(run, behavior_folder, recipe, bundled):
-    behavior = load_behavior(behavior_folder.name, behavior_folder.parent)
+def test_an_evaluation_has_every_figure_of_the_core(run, small_behavior, recipe, bundled):
+    behavior = load_behavior(small_behavior.name, small_behavior.parent)
     plan = Plan(behavior, "test", 3, 3, max_new_tokens=8)
     evaluations = evaluate(bundled, plan, [Edited(load_edit(recipe, base=bundled))], labels=[recipe.name])
-    record = run("evaluate", "--behavior", behavior_folder, *SAMPLING, "--recipe", recipe)
+    record = run("evaluate", "--behavior", small_behavior, *SAMPLING, "--recipe", recipe)
     assert [v["label"] for v in record["variants"]] == ["original", recipe.name]
     for variant, evaluation in zip(record["variants"], evaluations, strict=True):
         figures = {figure["name"]: figure for figure in variant["figures"]}

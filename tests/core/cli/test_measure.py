@@ -11,20 +11,13 @@ import pytest
 
 from s2e_core import load_edit, load_model
 from s2e_core.cli import COMMANDS, main, terminal
-from s2e_core.data import BUNDLED_BEHAVIORS
 from s2e_core.measure import EVALUATION_COLUMNS, SWEEP_COLUMNS, load_sweep
 
 
 @pytest.fixture(scope="module")
-def few(tmp_path_factory):
-    """A behaviour of one's own: the folder of a bundled one with few of its rows, and options that ask little."""
-    source, folder = BUNDLED_BEHAVIORS / "tone", tmp_path_factory.mktemp("behaviors") / "mood"
-    folder.mkdir()
-    (folder / "behavior.json").write_bytes((source / "behavior.json").read_bytes())
-    for name, kept in (("contrast", 24), ("attribute", 8), ("utility", 10)):
-        lines = (source / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
-        (folder / f"{name}.jsonl").write_text("\n".join(lines[:: len(lines) // kept]), encoding="utf-8")
-    return ["--behavior", str(folder), "--prompts", "3", "--max-new-tokens", "8"]
+def few(small_behavior):
+    """Options that ask little."""
+    return ["--behavior", str(small_behavior), "--prompts", "3", "--max-new-tokens", "8"]
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import io
 import re
+import subprocess
 import sys
 
 import pytest
@@ -70,3 +71,12 @@ def test_messages_name_the_program_as_it_was_started(monkeypatch, capsys, first,
     monkeypatch.setattr(sys, "argv", [first])
     assert program_name() == name
     assert main(["scores"]) == 2 and capsys.readouterr().err.startswith(f"{name}: No examples were named.")
+
+
+def test_a_reader_that_has_enough_ends_the_command_without_a_traceback():
+    command = [sys.executable, "-m", "s2e_core", "scores", "--behavior", "tone", "--csv", "-"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline().startswith("kind,")
+        process.stdout.close()
+        assert "Traceback" not in process.stderr.read()
+    assert process.returncode == 0
