@@ -28,6 +28,29 @@ class Selection:
 
 
 @dataclass(frozen=True, eq=False)
+class Gate:
+    """The dials of baked and gated steering, which add gamma |v| c to the right vector of every site.
+
+    See README, the families of edits. Raises SettingsError if a value is outside its range.
+    """
+
+    gamma: float
+    """How much, > 0: 1 writes the steering vector v wherever c . x is 1."""
+    mu: float = 0.0
+    """How strictly harmless texts are protected, >= 0; 0 is baked steering, which fires everywhere."""
+    size: int | None = None
+    """Number of components that it is kept to, those that carry most of it; None for all."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.gamma < float("inf"):
+            raise SettingsError(f"gamma is {self.gamma}; use a positive number, or leave the gate off.")
+        if not 0 <= self.mu < float("inf"):
+            raise SettingsError(f"mu is {self.mu}; use 0 for baked steering, or a positive number for a gate.")
+        if self.size is not None and self.size < 1:
+            raise SettingsError(f"The gate is limited to {self.size} components; use 1 or more, or no limit.")
+
+
+@dataclass(frozen=True, eq=False)
 class EditSettings:
     """The dials of the edit: threshold rho * alpha and gain 1 / (rho * (1 - alpha)) per kind, and multipliers.
 
@@ -45,6 +68,10 @@ class EditSettings:
     selection: Selection = Selection()
     strengths: Mapping[Component, float] = field(default_factory=lambda: MappingProxyType({}))
     """Additional multipliers of single components, >= 0."""
+    gate: Gate | None = None
+    """Baked or gated steering, alone or added to the elastic net; None for the paper's edit."""
+    protect: int = 0
+    """Number of the strongest input directions of harmless texts to which every site is made silent, >= 0."""
 
     def __post_init__(self) -> None:
         for name, rho in (("rho_attn", self.rho_attn), ("rho_mlp", self.rho_mlp)):
@@ -57,6 +84,26 @@ class EditSettings:
                 raise SettingsError(
                     f"A strength is {value}; it must be 0 or more. For the opposite behaviour, swap the two sides."
                 )
+        if self.protect < 0:
+            raise SettingsError(f"{self.protect} input directions are to be protected; use 0 or more.")
+
+    @property
+    def has_elastic_net(self) -> bool:
+        """Whether the paper's formula is part of the edit."""
+        return self.rho_attn is not None or self.rho_mlp is not None
+
+    @property
+    def needs_texts(self) -> bool:
+        """Whether the edit is fitted on texts: a gate on those of the behaviour, mu and `protect` on harmless ones."""
+        return self.gate is not None or self.protect > 0
+
+    @property
+    def family(self) -> str:
+        """Name of the family: "elastic net", "baked steering", "gated steering", or a sum such as these two."""
+        parts = ["elastic net"] if self.has_elastic_net or self.gate is None else []
+        if self.gate is not None:
+            parts.append("gated steering" if self.gate.mu else "baked steering")
+        return " + ".join(parts)
 
     def rho(self, kind: Kind) -> float | None:
         """Budget of one kind; None leaves it unchanged."""

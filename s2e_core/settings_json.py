@@ -9,13 +9,16 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from .settings import EditSettings, Selection
+from .settings import EditSettings, Gate, Selection
 from .spec import Component, ModelSpec
 
 
 def settings_to_json(settings: EditSettings) -> dict[str, Any]:
     """Settings as values that `json` can write."""
-    selection = settings.selection
+    selection, gate = settings.selection, settings.gate
+    texts: dict[str, Any] = {} if gate is None else {"gate": {"gamma": gate.gamma, "mu": gate.mu, "size": gate.size}}
+    if settings.protect:
+        texts["protect"] = settings.protect
     return {
         "rho_attn": settings.rho_attn,
         "rho_mlp": settings.rho_mlp,
@@ -26,6 +29,7 @@ def settings_to_json(settings: EditSettings) -> dict[str, Any]:
         "included": sorted(selection.included),
         "excluded": sorted(selection.excluded),
         "layers": selection.layers,
+        **texts,  # only if they are used: a recipe of the paper's edit stays as it was, to the byte
     }
 
 
@@ -49,7 +53,14 @@ def settings_from_json(data: Mapping[str, Any], spec: ModelSpec) -> EditSettings
         strength=float(data["strength"]),
         selection=selection,
         strengths=MappingProxyType(strengths),
+        gate=None if data.get("gate") is None else _gate(data["gate"]),
+        protect=int(data.get("protect", 0)),
     )
+
+
+def _gate(entry: Mapping[str, Any]) -> Gate:
+    size = entry["size"]
+    return Gate(float(entry["gamma"]), float(entry["mu"]), None if size is None else int(size))
 
 
 def _components(pairs: Iterable[list[int]], spec: ModelSpec) -> frozenset[Component]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from .errors import SettingsError
 from .settings import EditSettings
 from .spec import Kind, ModelSpec, check_finite, check_shapes, layer_grid
+from .token_inputs import TokenInputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +52,8 @@ class Provenance:
     """Fingerprint of the weights at the sites; see `loading.fingerprint`."""
     contrast_name: str
     contrast_hash: str
+    harmless: str = ""
+    """Which harmless texts an edit was fitted on; empty if it needed none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +159,8 @@ class Extraction:
     """Mean projection inputs; without sides if the directions come from elsewhere."""
     directions: SteeringDirections
     scores: ComponentScores
+    token_inputs: TokenInputs | None = None
+    """What baked and gated steering are fitted on; None if there are only examples, which are enough for the paper."""
 
     @property
     def spec(self) -> ModelSpec:
@@ -174,9 +179,9 @@ class WeightEdit:
     left: tuple[Tensor, ...]
     """Unit direction u. Per site: (d,)."""
     right: tuple[Tensor, ...]
-    """All lambda_i * k_i side by side. Per site: (n_components * width,)."""
+    """The vector a, for the elastic net all lambda_i * k_i side by side. Per site: (n_components * width,)."""
     strength: tuple[Tensor, ...]
-    """Strength lambda_i including all multipliers. Per site: (n_components,)."""
+    """Strength lambda_i = +|a_i| or -|a_i| with all multipliers, + if a_i . k_i >= 0. Per site: (n_components,)."""
     settings: EditSettings
     provenance: Provenance
 

@@ -123,7 +123,7 @@ def is_on(session: Session, component: Component) -> bool:
 
 def all_on(session: Session, components: Iterable[Component]) -> bool:
     """Whether the settings select every one of the components."""
-    mask = edited_mask(session.scored.scores, session.settings)
+    mask = edited_mask(session.scored.extraction, session.settings)
     return all(bool(mask[site][index]) for site, index in components)
 
 
@@ -133,7 +133,7 @@ def switch(session: Session, components: Iterable[Component], on: bool) -> Sessi
     settings = _with_kinds_on(session, components) if on else session.settings
     selection = settings.selection
     bare = replace(selection, included=selection.included - components, excluded=selection.excluded - components)
-    mask = edited_mask(session.scored.scores, replace(settings, selection=bare))
+    mask = edited_mask(session.scored.extraction, replace(settings, selection=bare))
     exceptions = frozenset(c for c in components if bool(mask[c.site][c.index]) != on)
     if on:
         chosen = replace(bare, included=bare.included | exceptions)

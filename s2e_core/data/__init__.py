@@ -11,6 +11,7 @@ from .behaviors import (
 )
 from .columns import Columns
 from .contrast import content_hash, contrast_set, contrast_set_from, load_contrast_set, parse_contrast_set, swapped
+from .gate_texts import GateTexts, behavior_gate_texts, example_gate_texts, read_harmless
 from .lint import FEW, Finding, lint, mark_averaged_tokens
 from .questions import OpenQuestion, QuestionKind
 from .reading import Reading, parse_examples, read_examples
@@ -25,16 +26,19 @@ __all__ = [
     "FEW",
     "FILES",
     "Finding",
+    "GateTexts",
     "OpenQuestion",
     "QuestionKind",
     "Reading",
     "SUFFIXES",
     "Side",
     "mark_averaged_tokens",
+    "behavior_gate_texts",
     "content_hash",
     "contrast_set",
     "contrast_set_from",
     "choose_behaviors_folder",
+    "example_gate_texts",
     "is_for_other_models",
     "lint",
     "list_behaviors",
@@ -43,6 +47,7 @@ __all__ = [
     "parse_contrast_set",
     "parse_examples",
     "read_examples",
+    "read_harmless",
     "read_table",
     "swapped",
 ]

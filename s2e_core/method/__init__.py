@@ -13,8 +13,11 @@ from .edit import (
     summarize,
 )
 from .extract import extract, score_along
+from .gate import gate_masks, mean_firing, solve_keys
+from .gate_fit import fit_gate
 from .reliability import Reliability, Weakness, reliability
 from .scores import component_scores
+from .token_capture import capture_token_inputs, own_answers
 
 __all__ = [
     "EditSummary",
@@ -23,16 +26,22 @@ __all__ = [
     "build_edit",
     "capture_inputs",
     "capture_means",
+    "capture_token_inputs",
     "component_scores",
     "edited_mask",
     "edited_weight",
     "elastic_net",
     "extract",
+    "fit_gate",
+    "gate_masks",
+    "mean_firing",
     "opposite",
+    "own_answers",
     "relative_changes",
     "reliability",
     "rho_for_count",
     "score_along",
+    "solve_keys",
     "steering_directions",
     "summarize",
 ]

@@ -222,13 +222,13 @@ def _run_batch(
         mask[row, :n] = 1
         means[row, row, span.start - 1 : n - 1] = 1 / (n - span.start)
     positions = means.flatten(1) if weights is None else weights @ means.flatten(1)
-    with _capture_inputs(loaded, positions.to(loaded.device), lambda site, captured: take(site, indices, captured)):
+    with watch_inputs(loaded, positions.to(loaded.device), lambda site, captured: take(site, indices, captured)):
         # The language-model head is left out: its logits would be the largest tensor of all.
         loaded.model.base_model(input_ids=ids.to(loaded.device), attention_mask=mask.to(loaded.device), use_cache=False)
 
 
 @contextmanager
-def _capture_inputs(loaded: LoadedModel, weights: Tensor, take: Callable[[int, Tensor], None]) -> Iterator[None]:
+def watch_inputs(loaded: LoadedModel, weights: Tensor, take: Callable[[int, Tensor], None]) -> Iterator[None]:
     """While the context lasts, call take(site, weighted sums of its inputs); `weights` is (R, B * T)."""
     handles: list[RemovableHandle] = []
     used = weights.any(dim=0).nonzero().squeeze(1)  # positions inside a span

@@ -1,9 +1,9 @@
-"""From scores to the weight edit: the elastic net, the selection, and the formula that changes a weight.
+"""From scores to the weight edit: the elastic net, what is added to it, and the formula that changes a weight.
 
 Knows tensors and sites only. Everything a slider does happens here, without a model and without a matrix product.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import torch
@@ -11,8 +11,12 @@ from torch import Tensor
 
 from s2e_core.errors import SettingsError
 from s2e_core.settings import EditSettings
-from s2e_core.spec import Component, Kind
+from s2e_core.spec import Kind, ModelSpec
 from s2e_core.values import ComponentScores, Extraction, WeightEdit
+
+from .gate import gate_masks, gate_vectors, needed_inputs
+from .gate_fit import silence
+from .selection import check_exists, elastic_mask, membership
 
 _BITS = MappingProxyType({2: torch.int16, 4: torch.int32, 8: torch.int64})
 """Integer type of the same size by the bytes of a number."""
@@ -29,50 +33,63 @@ def elastic_net(g: Tensor, rho: float, alpha: float) -> Tensor:
     return g.sign() * (g.abs() - rho * alpha).clamp(min=0) / (rho * (1 - alpha))
 
 
-def edited_mask(scores: ComponentScores, settings: EditSettings) -> tuple[Tensor, ...]:
+def edited_mask(extraction: Extraction, settings: EditSettings) -> tuple[Tensor, ...]:
     """True for the components that the settings select, whatever their strength. Per site: (n_components,), bool.
 
-    The one rule of the selection: |g| above the threshold rho * alpha, within `layers` and `only`; or `included`;
-    never `excluded`, and nothing of a kind that is off. Raises SettingsError if the selection names a component that
-    the model does not have.
+    The one rule of the selection: those of the elastic net and those of the gate. Raises SettingsError if the selection
+    names a component that the model does not have.
     """
-    selection, sites = settings.selection, scores.spec.sites
-    sizes = [site.n_components for site in sites]
-    included, excluded = _membership(selection.included, sizes), _membership(selection.excluded, sizes)
-    only = _membership(selection.only or frozenset(), sizes)
-    first, last = selection.layers or (0, scores.spec.n_layers - 1)
-    masks = []
-    for i, site in enumerate(sites):
-        rho = settings.rho(site.kind)
-        restricted = selection.only is not None and i not in only
-        if rho is None or restricted or not first <= site.layer <= last:
-            mask = torch.zeros(site.n_components, dtype=torch.bool)
-        else:
-            mask = scores.g[i].abs() > rho * settings.alpha
-            if i in only:
-                mask &= only[i]
-        if rho is not None and i in included:
-            mask |= included[i]
-        if i in excluded:
-            mask &= ~excluded[i]
-        masks.append(mask)
-    return tuple(masks)
+    elastic = elastic_mask(extraction.scores, settings)
+    return tuple(a | b for a, b in zip(elastic, gate_masks(extraction, settings), strict=True))
 
 
 def build_edit(extraction: Extraction, settings: EditSettings) -> WeightEdit:
-    """dW_i = lambda_i * u * k_i^T for every component, all of a site in one outer product (README, step 5: edit).
+    """The edit of the family that the settings name, all components of a site in one outer product.
 
-    Raises SettingsError if the settings name a component that the model does not have.
+    For the paper's, dW_i = lambda_i * u * k_i^T (README, step 5: edit); a gate adds gamma |v| c to the same right
+    vector. Raises SettingsError if the settings name a component that the model does not have, or need texts that the
+    extraction lacks.
     """
-    scores = extraction.scores
+    scores, provenance = extraction.scores, extraction.provenance
     sizes = [site.n_components for site in scores.spec.sites]
     for component in settings.strengths:
-        _check_exists(component, sizes)
-    included = _membership(settings.selection.included, sizes)
-    masks = edited_mask(scores, settings)
+        check_exists(component, sizes)
+    included = membership(scores.spec, settings.selection.included)
+    masks = elastic_mask(scores, settings)
     strengths = tuple(_site_strength(scores, i, settings, mask, included.get(i)) for i, mask in enumerate(masks))
     right = tuple((s.unsqueeze(1) * keys).flatten() for s, keys in zip(strengths, scores.keys, strict=True))
-    return WeightEdit(scores.spec, extraction.directions.unit, right, strengths, settings, scores.provenance)
+    if settings.needs_texts:
+        right = _fitted(extraction, settings, right)
+        strengths = tuple(map(_signed_norms, scores.keys, right))
+        provenance = replace(provenance, harmless=needed_inputs(extraction, settings).harmless)
+    return WeightEdit(scores.spec, extraction.directions.unit, right, strengths, settings, provenance)
+
+
+def _fitted(extraction: Extraction, settings: EditSettings, right: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The right vectors with what is fitted on texts: the gate is added, and what is protected is taken away."""
+    inputs = needed_inputs(extraction, settings)
+    if settings.gate is not None:
+        vectors = gate_vectors(extraction, settings, gate_masks(extraction, settings))
+        factors = _factors(extraction.spec, settings)
+        right = tuple(a + f * c for a, f, c in zip(right, factors, vectors, strict=True))
+    if settings.protect:
+        right = tuple(silence(a, off, settings.protect) for a, off in zip(right, inputs.off, strict=True))
+    return right
+
+
+def _factors(spec: ModelSpec, settings: EditSettings) -> list[Tensor]:
+    """The multiplier of every input. Per site: (n_inputs,)."""
+    factors = [torch.full((site.n_components,), settings.strength) for site in spec.sites]
+    for (site, index), factor in settings.strengths.items():
+        factors[site][index] *= factor
+    return [factor.repeat_interleave(site.width) for factor, site in zip(factors, spec.sites, strict=True)]
+
+
+def _signed_norms(keys: Tensor, right: Tensor) -> Tensor:
+    """|a_i|, negative where the component is weakened (a_i . k_i < 0): (n_components,)."""
+    blocks = right.unflatten(0, keys.shape)
+    weakened = (blocks * keys).sum(dim=1) < 0
+    return torch.where(weakened, -1.0, 1.0) * _block_norms(right, keys)
 
 
 def edited_weight(weight: Tensor, left: Tensor, right: Tensor) -> Tensor:
@@ -119,11 +136,15 @@ class EditSummary:
 
 
 def relative_changes(scores: ComponentScores, edit: WeightEdit) -> tuple[Tensor, ...]:
-    """|dW_i| / |W_i|: |lambda_i|, since u and k_i have length 1, over the block's norm. Per site: (n_components,)."""
+    """|dW_i| / |W_i|: |a_i|, since u has length 1, over the block's norm. Per site: (n_components,)."""
     return tuple(
-        torch.where(norms > 0, lam.abs() * keys.norm(dim=1) / norms.clamp(min=1e-30), 0.0)
-        for lam, keys, norms in zip(edit.strength, scores.keys, scores.weight_norms, strict=True)
+        torch.where(norms > 0, _block_norms(right, keys) / norms.clamp(min=1e-30), 0.0)
+        for right, keys, norms in zip(edit.right, scores.keys, scores.weight_norms, strict=True)
     )
+
+
+def _block_norms(right: Tensor, keys: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(right.unflatten(0, keys.shape), dim=1)
 
 
 def summarize(scores: ComponentScores, edit: WeightEdit) -> EditSummary:
@@ -155,24 +176,3 @@ def _site_strength(
             lam[component.index] *= factor
     # A component that reads nothing along v (k_i = 0) cannot be edited, whatever its g.
     return torch.where(edited & keys.any(dim=1), lam * settings.strength, 0.0)
-
-
-def _check_exists(component: Component, sizes: list[int]) -> None:
-    """A negative index would silently mean another component, and a site beyond the last one none at all."""
-    site, index = component
-    if not 0 <= site < len(sizes) or not 0 <= index < sizes[site]:
-        raise SettingsError(
-            f"The settings name component {index} of site {site}, which this model does not have: its {len(sizes)} "
-            "sites and their components are counted from 0."
-        )
-
-
-def _membership(components: frozenset[Component], sizes: list[int]) -> dict[int, Tensor]:
-    """True for the components, by the index of every site that has some of them: (n_components,), bool."""
-    masks: dict[int, Tensor] = {}
-    for component in components:
-        _check_exists(component, sizes)
-        if component.site not in masks:
-            masks[component.site] = torch.zeros(sizes[component.site], dtype=torch.bool)
-        masks[component.site][component.index] = True
-    return masks

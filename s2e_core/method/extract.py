@@ -5,23 +5,41 @@ Knows the order of the three stages and no formula.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from s2e_core.data import GateTexts
 from s2e_core.model import LoadedModel
-from s2e_core.progress import Progress
+from s2e_core.progress import Progress, Stages
 from s2e_core.values import ActivationMeans, ContrastSet, Extraction, MeanInputs, SteeringDirections
 
 from .capture import capture_means
 from .directions import steering_directions
 from .scores import component_scores
+from .token_capture import capture_token_inputs
 
 
-def extract(loaded: LoadedModel, contrast: ContrastSet, *, progress: Progress | None = None) -> Extraction:
-    """Run every example once and score every component (README, steps 1 to 3).
+def extract(
+    loaded: LoadedModel,
+    contrast: ContrastSet,
+    *,
+    texts: GateTexts | None = None,
+    progress: Progress | None = None,
+) -> Extraction:
+    """Run every example once and score every component (README, steps 1 to 3); with `texts` also solve the gates.
 
-    `progress` counts examples. Raises ContrastDataError if an example cannot be used or the model cannot distinguish
+    The paper's edit needs the contrast set alone; `texts` are what baked and gated steering are fitted on. `progress`
+    counts examples and prompts. Raises ContrastDataError if an example cannot be used or the model cannot distinguish
     the two sides, Cancelled if `progress` raises it.
     """
-    means = capture_means(loaded, contrast, progress=progress)
-    return score_along(loaded, means, steering_directions(loaded, means))
+    n_prompts = 0 if texts is None else len(texts.on) + len(texts.off)
+    n_examples = len(contrast.positive) + len(contrast.negative)
+    stages = Stages(progress, examples=n_examples, texts=2 * n_prompts)
+    means = capture_means(loaded, contrast, progress=stages.of("examples"))
+    extraction = score_along(loaded, means, steering_directions(loaded, means))
+    if texts is not None:
+        token_inputs = capture_token_inputs(loaded, texts, progress=stages.of("texts"))
+        extraction = replace(extraction, token_inputs=token_inputs)
+    return extraction
 
 
 def score_along(loaded: LoadedModel, means: ActivationMeans | MeanInputs, directions: SteeringDirections) -> Extraction:

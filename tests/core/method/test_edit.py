@@ -209,7 +209,7 @@ def test_a_range_of_layers_is_inclusive(chain):
 
 
 def selected(chain: Chain, settings: EditSettings) -> set[Component]:
-    mask = edited_mask(chain.scores, settings)
+    mask = edited_mask(chain.extraction, settings)
     assert [len(column) for column in mask] == [site.n_components for site in chain.source.spec.sites]
     return {Component(site, i) for site, column in enumerate(mask) for i in column.nonzero().flatten().tolist()}
 

@@ -1,0 +1,88 @@
+"""The prompts that a gate is fitted on: those of the behaviour (on) and harmless ones (off).
+
+Knows behaviours and examples; the model's own answers to the prompts are made where the gate is fitted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from s2e_core.errors import ContrastDataError
+from s2e_core.values import ContrastSet, Example
+
+from .behaviors import Behavior, choose_behaviors_folder
+from .contrast import content_hash
+
+NEUTRAL = "neutral.jsonl"
+"""File name of the neutral prompts beside the behaviours, for examples that bring no harmless prompts of their own."""
+MOST_PROMPTS = 32
+"""Prompts of each side that are answered, at even distances."""
+
+
+@dataclass(frozen=True, eq=False)
+class GateTexts:
+    """Prompts on which an edit should act (on) and on which nothing should change (off); responses are not used."""
+
+    on: tuple[Example, ...]
+    off: tuple[Example, ...]
+    harmless: str
+    """Name of the harmless prompts."""
+    answer_tokens: int = 48
+    """Longest answer of the model to a prompt."""
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 of all prompts in order and the length of the answers, in hexadecimal."""
+        return content_hash([*self.on, Example(str(self.answer_tokens), self.harmless), *self.off])
+
+
+def behavior_gate_texts(behavior: Behavior) -> GateTexts:
+    """Attribute prompts of the development split, and as harmless ones the utility prompts of that split."""
+    on = prompts_of(behavior.attribute)
+    off = prompts_of(behavior.utility)
+    return GateTexts(on, off, f"the utility prompts of {behavior.name}")
+
+
+def example_gate_texts(contrast: ContrastSet, model: Path | None, harmless: Path | None = None) -> GateTexts:
+    """Prompts of the positive side, and as harmless ones those of a file or of the neutral set that ships.
+
+    Prompts of the positive side that the negative side has too are used only if there are no others. `model` is the
+    folder of the checkpoint, whose words the neutral set has. Raises ContrastDataError for a file without prompts.
+    """
+    negative = {example.prompt for example in contrast.negative}
+    positive = list({example.prompt: example for example in contrast.positive}.values())
+    own = [example for example in positive if example.prompt not in negative] or positive
+    on = tuple(Example(example.prompt, "", example.system) for example in _spread(own))
+    if harmless is not None:
+        return GateTexts(on, read_harmless(harmless), harmless.name)
+    path = choose_behaviors_folder(model) / NEUTRAL
+    return GateTexts(on, read_harmless(path), "the neutral prompts of this program")
+
+
+def read_harmless(path: Path) -> tuple[Example, ...]:
+    """Prompts of a file: JSONL rows with "prompt", or one prompt a line. Raises ContrastDataError if there are none."""
+    try:
+        lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+        rows = [json.loads(line) if path.suffix == ".jsonl" else {"prompt": line.strip()} for line in lines]
+    except (OSError, ValueError) as error:
+        raise ContrastDataError(f"The harmless prompts of {path.name} cannot be read ({error}).") from error
+    if not rows or not all(isinstance(row, dict) and isinstance(row.get("prompt"), str) for row in rows):
+        raise ContrastDataError(
+            f'{path.name} contains no harmless prompts. Write one prompt a line, or JSONL rows with a "prompt".'
+        )
+    return tuple(Example(row["prompt"], "", row.get("system")) for row in _spread(rows))
+
+
+def prompts_of(rows: Sequence[Mapping[str, Any]], split: str = "development") -> tuple[Example, ...]:
+    """Prompts of a split of a behaviour, or of all rows if none belongs to it."""
+    inside = [row for row in rows if row.get("split", split) == split] or list(rows)
+    return tuple(Example(str(row["prompt"]), "", row.get("system")) for row in _spread(inside))
+
+
+def _spread(rows: Sequence[Any]) -> list[Any]:
+    n = min(MOST_PROMPTS, len(rows))
+    return [rows[number * len(rows) // n] for number in range(n)]

@@ -1,0 +1,117 @@
+"""Capture projection inputs token by token on the model's own answers: what baked and gated steering are fitted on.
+
+Knows forward passes. A sample of token positions is kept, bounded in number and in bytes, whatever the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from s2e_core.data import GateTexts
+from s2e_core.generation import BatchRow, answers, encode_prompt, rows_that_fit
+from s2e_core.model import LoadedModel
+from s2e_core.progress import Progress, Stages
+from s2e_core.token_inputs import TokenInputs
+from s2e_core.values import Example, Original
+
+from .capture import MAX_BATCH_TOKENS, watch_inputs
+from .gate import solve_keys
+
+MOST_POSITIONS = 512
+"""Token positions of each side that are kept."""
+BATCH = 32
+"""Prompts that are answered together: a stop waits for one batch at most."""
+MOST_BYTES = 1_000_000_000
+"""Most memory for all of them; a wide model keeps fewer positions."""
+
+
+def capture_token_inputs(loaded: LoadedModel, texts: GateTexts, *, progress: Progress | None = None) -> TokenInputs:
+    """Inputs of every site on the model's own greedy answers to both kinds of prompts, with the gates solved on them.
+
+    The positions are spread evenly over all tokens of a side, prompts and answers alike. `progress` counts
+    prompts, first answered and then read. Raises SettingsError if a prompt is empty or too long, Cancelled if `progress` raises it.
+    """
+    n_on, n_all = len(texts.on), len(texts.on) + len(texts.off)
+    stages = Stages(progress, answers=n_all, texts=n_all)
+    rows = own_answers(loaded, [*texts.on, *texts.off], texts.answer_tokens, progress=stages.of("answers"))
+    limit, read = most_positions(loaded), stages.of("texts")
+    on = _inputs_at(loaded, rows[:n_on], limit)
+    read(n_on, n_all)
+    off = _inputs_at(loaded, rows[n_on:], limit)
+    read(n_all, n_all)
+    return solve_keys(TokenInputs(loaded.spec, on, off, texts.harmless))
+
+
+def most_positions(loaded: LoadedModel) -> int:
+    """Token positions of a side that fit into MOST_BYTES as bf16, at most MOST_POSITIONS."""
+    numbers = sum(site.n_inputs * site.runs for site in loaded.spec.sites)
+    return max(16, min(MOST_POSITIONS, MOST_BYTES // (2 * 2 * numbers)))
+
+
+def own_answers(
+    loaded: LoadedModel, prompts: Sequence[Example], max_new_tokens: int, *, progress: Progress | None = None
+) -> list[tuple[int, ...]]:
+    """Token ids of every prompt with the model's greedy answer, in order. `progress` counts prompts."""
+    encoded = [tuple(encode_prompt(loaded, it.prompt, it.system, max_new_tokens, 0.0)) for it in prompts]
+    order = sorted(range(len(prompts)), key=lambda i: len(encoded[i]), reverse=True)
+    size = min(BATCH, rows_that_fit(loaded, max(map(len, encoded), default=0) + max_new_tokens))
+    whole = dict[int, tuple[int, ...]]()
+    for first in range(0, len(order), size):
+        batch = order[first : first + size]
+        rows = [BatchRow(0, encoded[i], 0) for i in batch]
+        tokens = answers(loaded, [Original()], rows, max_new_tokens=max_new_tokens, temperature=0.0, stops=[])
+        whole.update({i: (*encoded[i], *ids) for i, ids in zip(batch, tokens, strict=True)})
+        if progress is not None:
+            progress(len(whole), len(prompts))
+    return [whole[i] for i in range(len(prompts))]
+
+
+def _inputs_at(loaded: LoadedModel, rows: Sequence[tuple[int, ...]], limit: int) -> tuple[Tensor, ...]:
+    """Inputs at up to `limit` positions, spread evenly over all tokens of the rows. Per site: (tokens, n_inputs)."""
+    places = [(row, position) for row, ids in enumerate(rows) for position in range(len(ids))]
+    chosen = [places[n * len(places) // limit] for n in range(limit)] if len(places) > limit else places
+    kept: list[list[Tensor]] = [[] for _ in loaded.spec.sites]
+
+    def take(site: int, captured: Tensor) -> None:
+        kept[site].append(captured[:, : loaded.spec.sites[site].n_inputs].to("cpu", torch.bfloat16))
+
+    with loaded.lock, torch.inference_mode():
+        for batch in _batches(rows):
+            row_of = {row: n for n, row in enumerate(batch)}
+            inside = [(row_of[row], position) for row, position in chosen if row in row_of]
+            if inside:
+                _run(loaded, [rows[i] for i in batch], inside, take)
+    return tuple(
+        torch.cat(parts) if parts else torch.empty(0, s.n_inputs).bfloat16()
+        for s, parts in zip(loaded.spec.sites, kept, strict=True)
+    )
+
+
+def _batches(rows: Sequence[tuple[int, ...]]) -> list[list[int]]:
+    batches: list[list[int]] = []
+    for i in sorted(range(len(rows)), key=lambda i: len(rows[i]), reverse=True):
+        if not batches or (len(batches[-1]) + 1) * len(rows[batches[-1][0]]) > MAX_BATCH_TOKENS:
+            batches.append([])
+        batches[-1].append(i)
+    return batches
+
+
+def _run(
+    loaded: LoadedModel,
+    batch: Sequence[tuple[int, ...]],
+    places: Sequence[tuple[int, int]],
+    take: Callable[[int, Tensor], None],
+) -> None:
+    width = max(map(len, batch))
+    ids, mask = torch.zeros(2, len(batch), width, dtype=torch.long)
+    for row, tokens in enumerate(batch):
+        ids[row, : len(tokens)] = torch.tensor(tokens)
+        mask[row, : len(tokens)] = 1
+    select = torch.zeros(len(places), len(batch) * width)
+    for n, (row, position) in enumerate(places):
+        select[n, row * width + position] = 1
+    with watch_inputs(loaded, select.to(loaded.device), take):
+        loaded.model.base_model(input_ids=ids.to(loaded.device), attention_mask=mask.to(loaded.device), use_cache=False)
