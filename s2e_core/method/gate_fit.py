@@ -32,9 +32,10 @@ def fit_gate(on: Tensor, off: Tensor, mu: float) -> Tensor:
 def weighted_rows(on: Tensor, off: Tensor, mu: float) -> tuple[Tensor, Tensor, Tensor]:
     """Inputs (rows, n), their weights (rows,) and targets 1 and 0 (rows,) of the least-squares problem, fp64."""
     off = off[:0] if mu == 0 else off
-    weights = torch.cat([torch.full((len(on),), 1 / len(on)), torch.full((len(off),), mu / max(len(off), 1))])
-    targets = torch.cat([torch.ones(len(on)), torch.zeros(len(off))])
-    return torch.cat([on, off]).double(), weights.to(on.device).double(), targets.to(on.device).double()
+    rows = torch.cat([on, off]).double()
+    weights, targets = rows.new_full((len(rows),), mu / max(len(off), 1)), rows.new_zeros(len(rows))
+    weights[: len(on)], targets[: len(on)] = 1 / max(len(on), 1), 1
+    return rows, weights, targets
 
 
 def solve_primal(rows: Tensor, weights: Tensor, targets: Tensor, ridge: float) -> Tensor:
@@ -55,15 +56,15 @@ def solve_dual(rows: Tensor, weights: Tensor, targets: Tensor, ridge: float) -> 
 def strongest_directions(inputs: Tensor, count: int) -> Tensor:
     """The `count` strongest input directions of `inputs` (N, n) as orthonormal rows (count, n), fp32.
 
-    They are the eigenvectors of E[x x^T] with the largest eigenvalues; at most min(N, n) of them.
+    They are the eigenvectors of E[x x^T] with the largest eigenvalues; at most as many as `inputs` have directions.
     """
     rows = inputs.double()
-    if rows.shape[1] <= rows.shape[0]:
-        return torch.linalg.eigh(rows.T @ rows)[1].flip(1)[:, :count].T.float()
-    values, vectors = torch.linalg.eigh(rows @ rows.T)
+    wide = rows.shape[1] > rows.shape[0]
+    values, vectors = torch.linalg.eigh(rows @ rows.T if wide else rows.T @ rows)
     values, vectors = values.flip(0)[:count], vectors.flip(1)[:, :count]
-    known = values > 1e-12 * values[0].clamp(min=torch.finfo(torch.float64).tiny)  # the rest is noise of rounding
-    return ((rows.T @ vectors[:, known]) / values[known].sqrt()).T.float()
+    known = values > 1e-12 * values[:1]  # the rest is noise of rounding: directions that no input has
+    values, vectors = values[known], vectors[:, known]
+    return ((rows.T @ vectors / values.sqrt()) if wide else vectors).T.float()
 
 
 def silence(right: Tensor, inputs: Tensor, count: int) -> Tensor:
