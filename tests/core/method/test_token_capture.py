@@ -17,8 +17,8 @@ from tests.families import VOCABULARY, in_memory, saved_folder, tiny_model
 from tests.plain_weights import expert_activations
 
 TEXTS = GateTexts(
-    on=(Example("How are you?", ""), Example("And you over there, well?", ""), Example("Hi", "")),
-    off=(Example("Count to three, please.", ""), Example("So", "")),
+    on=(Example("How are you?", ""), Example("And you there?", ""), Example("Hi", "")),
+    off=(Example("Count to 3, please.", ""), Example("So", "")),
     harmless="two prompts",
     answer_tokens=4,
 )
@@ -29,6 +29,11 @@ FAMILIES = ("llama", "gpt2", "gemma2", "gemma3_text", "hrm_text", "zamba", "mixt
 @pytest.fixture(scope="module", params=FAMILIES)
 def loaded(request):
     return in_memory(tiny_model(request.param, vocab_size=VOCABULARY))
+
+
+@pytest.fixture(scope="module")
+def captured(loaded):
+    return capture_token_inputs(loaded, TEXTS)
 
 
 def rows_one_by_one(loaded, answers):
@@ -65,25 +70,23 @@ def assert_same_rows(actual, expected, roundings=1):
     torch.testing.assert_close(actual.sum(dim=0), expected.sum(dim=0), rtol=0.02, atol=0.02 * float(expected.abs().max()))
 
 
-def test_all_positions_equal_one_text_at_a_time_with_a_plain_hook(loaded):
-    inputs = capture_token_inputs(loaded, TEXTS)
-    for prompts, found in ((TEXTS.on, inputs.on), (TEXTS.off, inputs.off)):
+def test_all_positions_equal_one_text_at_a_time_with_a_plain_hook(loaded, captured):
+    for prompts, found in ((TEXTS.on, captured.on), (TEXTS.off, captured.off)):
         expected = rows_one_by_one(loaded, own_answers(loaded, prompts, TEXTS.answer_tokens))
         for actual, rows in zip(found, expected, strict=True):
             assert_same_rows(actual, rows)
-    assert inputs.spec is loaded.spec and inputs.harmless == "two prompts"
+    assert captured.spec is loaded.spec and captured.harmless == "two prompts"
 
 
-def test_every_run_of_a_site_is_kept(loaded):
-    inputs = capture_token_inputs(loaded, TEXTS)
+def test_every_run_of_a_site_is_kept(loaded, captured):
     n_tokens = sum(map(len, own_answers(loaded, TEXTS.on, TEXTS.answer_tokens)))
-    assert [len(rows) for rows in inputs.on] == [n_tokens * site.runs for site in loaded.spec.sites]
+    assert [len(rows) for rows in captured.on] == [n_tokens * site.runs for site in loaded.spec.sites]
     if loaded.spec.model_type in ("hrm_text", "zamba"):
         assert max(site.runs for site in loaded.spec.sites) > 1
 
 
-def test_the_gates_are_solved_in_advance_also_where_experts_have_few_tokens(loaded):
-    inputs = capture_token_inputs(loaded, TEXTS)
+def test_the_gates_are_solved_in_advance_also_where_experts_have_few_tokens(loaded, captured):
+    inputs = captured
     assert inputs.mus == MUS
     for on, off, keys in zip(inputs.on, inputs.off, inputs.keys, strict=True):
         assert keys.isfinite().all()
@@ -122,7 +125,7 @@ def test_the_positions_are_bounded_and_spread_evenly_over_a_text(llama, monkeypa
     everything = capture_token_inputs(llama, texts).on
     monkeypatch.setattr(token_capture, "MOST_POSITIONS", 20)
     for rows, some in zip(everything, capture_token_inputs(llama, texts).on, strict=True):
-        assert len(rows) > 40 and len(some) == 20
+        assert len(rows) > 30 and len(some) == 20
         expected = rows[[n * len(rows) // 20 for n in range(20)]]
         torch.testing.assert_close(some.float(), expected.float(), rtol=2**-7, atol=1e-5)
 
