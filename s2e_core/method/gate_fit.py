@@ -1,4 +1,4 @@
-"""The closed form of baked and gated steering: for one site, the vector c whose product c . x says when to steer.
+"""The closed form of baked and gated steering: the vector c of a site whose product with the input says when to steer.
 
 Knows tensors only. Related: conditional steering by a second direction (CAST, Lee et al., arXiv 2409.05907), and edits
 that are silent on harmless inputs (AlphaSteer, arXiv 2506.07022; AlphaEdit, arXiv 2410.02355).

@@ -75,7 +75,7 @@ def test_settings_pass_through_json_without_loss(gate, protect):
 
 
 def test_settings_of_the_paper_have_the_keys_that_they_always_had():
-    keys = "rho_attn rho_mlp alpha strength strengths only included excluded layers".split()
+    keys = ["rho_attn", "rho_mlp", "alpha", "strength", "strengths", "only", "included", "excluded", "layers"]
     assert list(settings_to_json(PAPER)) == keys
     assert through_json(PAPER).gate is None and through_json(PAPER).protect == 0
     assert list(settings_to_json(replace(PAPER, gate=Gate(1.0), protect=1))) == [*keys, "gate", "protect"]

@@ -1,4 +1,4 @@
-"""A gate taken home: checkpoint, adapter and recipe of every kind of model do what the preview shows, and are verified."""
+"""A gate taken home: checkpoint, adapter and recipe do what the preview shows, on every kind of model."""
 
 from __future__ import annotations
 

@@ -82,7 +82,8 @@ def test_a_gate_adds_gamma_v_times_c_x_to_every_projection(family, request):
         u, norm = extraction.directions.unit[i], extraction.directions.norm[i]
         with torch.no_grad():
             untouched = module(x)
-        expected = torch.stack([y + gate.gamma * norm * (c @ row) * u for y, row in zip(untouched[0], x[0], strict=True)])
+        pairs = zip(untouched[0], x[0], strict=True)
+        expected = torch.stack([y + gate.gamma * norm * (c @ row) * u for y, row in pairs])
         torch.testing.assert_close(found[0], expected, rtol=1e-4, atol=1e-5)
         assert (expected - untouched[0]).abs().max() > 1e-4
 

@@ -49,7 +49,8 @@ def objective(c, on, off, mu, epsilon):
 
 
 def close(actual, expected, tolerance=1e-5):
-    assert (actual.double() - expected.double()).abs().max() <= tolerance * expected.double().abs().max().clamp_min(1e-9)
+    error, size = (actual.double() - expected.double()).abs().max(), expected.double().abs().max()
+    assert error <= tolerance * size.clamp_min(1e-9)
 
 
 def test_a_gate_by_hand():

@@ -22,11 +22,12 @@ TEXTS = GateTexts(
     harmless="two prompts",
     answer_tokens=4,
 )
-FAMILIES = ("llama", "gpt2", "gemma2", "gemma3_text", "hrm_text", "zamba", "mixtral", "qwen2_moe", "llama4_text", "gpt_oss")
-"""Plain, transposed, with norms behind, with blocks that run several times or are shared, and with fused experts."""
+PLAIN = ("llama", "gpt2", "gemma2", "gemma3_text", "hrm_text", "zamba")
+EXPERTS = ("mixtral", "qwen2_moe", "llama4_text", "gpt_oss")
+"""Of the plain ones: transposed, with norms behind, and with blocks that run several times or are shared."""
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=PLAIN + EXPERTS)
 def loaded(request):
     return in_memory(tiny_model(request.param, vocab_size=VOCABULARY))
 
@@ -44,8 +45,8 @@ def rows_one_by_one(loaded, answers):
         for i, site in enumerate(loaded.spec.sites):
             if not site.experts:
 
-                def keep(module, x, i=i, n=len(ids)):
-                    rows[i].append(x[0].detach().reshape(n, -1).clone())
+                def keep(module, x, i=i):
+                    rows[i].append(x[0].detach().reshape(-1, x[0].shape[-1]).clone())
 
                 handles += [loaded.model.get_submodule(place).register_forward_pre_hook(keep) for place in site.places]
         with torch.no_grad():
@@ -67,7 +68,8 @@ def assert_same_rows(actual, expected, roundings=1):
     actual, expected = actual.float(), expected.float()
     nearest = torch.cdist(actual.double(), expected.double()).argmin(dim=1)
     torch.testing.assert_close(actual, expected[nearest], rtol=roundings * 2**-8, atol=1e-5)
-    torch.testing.assert_close(actual.sum(dim=0), expected.sum(dim=0), rtol=0.02, atol=0.02 * float(expected.abs().max()))
+    tolerance = 0.02 * float(expected.abs().max())
+    torch.testing.assert_close(actual.sum(dim=0), expected.sum(dim=0), rtol=0.02, atol=tolerance)
 
 
 def test_all_positions_equal_one_text_at_a_time_with_a_plain_hook(loaded, captured):
