@@ -17,7 +17,7 @@ from s2e_core.spec import Site
 from s2e_core.token_inputs import TokenInputs
 from s2e_core.values import Extraction
 
-from .gate_fit import fit_gate
+from .gate_fit import fit_gate, fit_gates
 from .selection import gate_mask
 
 MUS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -30,9 +30,7 @@ def solve_keys(inputs: TokenInputs) -> TokenInputs:
     A dial that moves between these values then needs no solution.
     """
     mus = MUS if all(len(off) for off in inputs.off) else MUS[:1]
-    keys = tuple(
-        torch.stack([fit_gate(on, off, mu) for mu in mus]) for on, off in zip(inputs.on, inputs.off, strict=True)
-    )
+    keys = tuple(fit_gates(on, off, mus) for on, off in zip(inputs.on, inputs.off, strict=True))
     return replace(inputs, mus=mus, keys=keys)
 
 

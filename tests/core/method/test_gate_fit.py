@@ -7,14 +7,7 @@ import pytest
 import torch
 
 from s2e_core.method import fit_gate
-from s2e_core.method.gate_fit import (
-    RIDGE,
-    silence,
-    solve_dual,
-    solve_primal,
-    strongest_directions,
-    weighted_rows,
-)
+from s2e_core.method.gate_fit import RIDGE, dual_solver, fit_gates, primal_solver, silence, strongest_directions
 
 SHAPES = [(40, 30, 12), (9, 7, 25), (8, 8, 16), (30, 1, 6), (1, 1, 5), (20, 0, 6)]
 """Tokens of the behaviour, harmless tokens, inputs: more rows than inputs, fewer, as many."""
@@ -76,10 +69,15 @@ def test_a_gate_equals_the_slow_double_loop(shape, mu):
 @pytest.mark.parametrize("mu", [0.0, 0.3, 10.0])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_both_systems_give_the_same_vector(shape, mu):
-    rows, weights, targets = weighted_rows(*inputs(*shape, seed=1), mu)
-    ridge = RIDGE * float((weights @ rows.square()).mean())
-    assert rows.dtype == weights.dtype == targets.dtype == torch.float64
-    close(solve_primal(rows, weights, targets, ridge), solve_dual(rows, weights, targets, ridge), 1e-7)
+    on, off = (side.double() for side in inputs(*shape, seed=1))
+    close(primal_solver(on, off)(mu), dual_solver(on, off)(mu), 1e-9)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_many_gates_at_once_are_those_one_by_one(shape):
+    on, off = inputs(*shape)
+    mus = (0.0, 0.3, 10.0, 0.0)
+    assert torch.equal(fit_gates(on, off, mus), torch.stack([fit_gate(on, off, mu) for mu in mus]))
 
 
 @pytest.mark.parametrize("mu", [0.0, 1.0, 30.0])
