@@ -8,7 +8,7 @@ entry per site is aligned with `ModelSpec.sites`. This file knows no formula, no
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from math import isfinite
 from typing import Protocol
 
@@ -54,6 +54,10 @@ class Provenance:
     contrast_hash: str
     harmless: str = ""
     """Which harmless texts an edit was fitted on; empty if it needed none."""
+
+    def to_json(self) -> dict[str, str | None]:
+        """Every field by name, `harmless` only if it is used: files of the paper's edit stay as they were."""
+        return {name: value for name, value in asdict(self).items() if name != "harmless" or value}
 
 
 @dataclass(frozen=True, eq=False)

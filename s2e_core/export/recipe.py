@@ -100,7 +100,7 @@ def _description(edit: WeightEdit) -> dict[str, Any]:
         "format": "steer2edit recipe",
         "version": _VERSION,
         "paper": PAPER,
-        "provenance": asdict(edit.provenance),
+        "provenance": edit.provenance.to_json(),
         "model_type": edit.spec.model_type,
         "n_layers": edit.spec.n_layers,
         "d_model": edit.spec.d_model,
@@ -205,4 +205,5 @@ def _provenance(entry: Mapping[str, Any]) -> Provenance:
         fingerprint=str(entry["fingerprint"]),
         contrast_name=str(entry["contrast_name"]),
         contrast_hash=str(entry["contrast_hash"]),
+        harmless=str(entry.get("harmless", "")),
     )

@@ -152,8 +152,7 @@ def _entry(sweep: Sweep) -> dict[str, Any]:
     )  # fmt: skip
     questions = [{"row": dict(q.row), "side": q.side, "seed": q.seed, "prompt": q.prompt} for q in sweep.questions]
     fields = {name: getattr(sweep, name) for name in names}
-    provenance = asdict(sweep.provenance)
-    return {"version": VERSION, **fields, "provenance": provenance, "questions": questions}
+    return {"version": VERSION, **fields, "provenance": sweep.provenance.to_json(), "questions": questions}
 
 
 def _sweep(entry: Mapping[str, Any]) -> Sweep:
