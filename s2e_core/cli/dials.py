@@ -114,7 +114,8 @@ def choose_texts(options: argparse.Namespace, loaded: LoadedModel, contrast: Con
 
 def given_options(options: argparse.Namespace, names: Iterable[str]) -> list[str]:
     """The options among `names` that were given, as they are written."""
-    return [f"--{name.replace('_', '-')}" for name in names if getattr(options, name) not in (None, False)]
+    given = (name for name in names if getattr(options, name) is not None and getattr(options, name) is not False)
+    return [f"--{name.replace('_', '-')}" for name in given]
 
 
 def adjust_settings(
