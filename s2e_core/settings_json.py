@@ -16,7 +16,9 @@ from .spec import Component, ModelSpec
 def settings_to_json(settings: EditSettings) -> dict[str, Any]:
     """Settings as values that `json` can write."""
     selection, gate = settings.selection, settings.gate
-    texts: dict[str, Any] = {} if gate is None else {"gate": gate_to_json(gate)}
+    texts: dict[str, Any] = {}
+    if gate is not None:  # whole numbers are written as they are read again, so that a trial is known by its file
+        texts["gate"] = {"gamma": float(gate.gamma), "mu": float(gate.mu), "size": gate.size}
     if settings.protect:
         texts["protect"] = settings.protect
     return {
@@ -56,11 +58,6 @@ def settings_from_json(data: Mapping[str, Any], spec: ModelSpec) -> EditSettings
         gate=None if data.get("gate") is None else _gate(data["gate"]),
         protect=int(data.get("protect", 0)),
     )
-
-
-def gate_to_json(gate: Gate) -> dict[str, Any]:
-    """The dials of a gate as values that `json` can write; whole numbers are written as they are read again."""
-    return {"gamma": float(gate.gamma), "mu": float(gate.mu), "size": gate.size}
 
 
 def _gate(entry: Mapping[str, Any]) -> Gate:

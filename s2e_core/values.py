@@ -56,8 +56,8 @@ class Provenance:
     """Which harmless texts an edit was fitted on; empty if it needed none."""
 
     def to_json(self) -> dict[str, str | None]:
-        """Every field by name, `harmless` only if it is used: files of the paper's edit stay as they were."""
-        return {name: value for name, value in asdict(self).items() if name != "harmless" or value}
+        """Every field by its name; `harmless` only if it is set: files of the paper's edit stay as they were."""
+        return {name: value for name, value in asdict(self).items() if value or name != "harmless"}
 
 
 @dataclass(frozen=True, eq=False)

@@ -59,7 +59,8 @@ def add_edit(sub: argparse.ArgumentParser) -> None:
 def show_edit(options: argparse.Namespace) -> None:
     _, edit, summary, path = _write_edit(options)
     if edit.settings.needs_texts:
-        print(f"{edit.settings.family}: {settings_label(edit.settings)}; harmless texts: {edit.provenance.harmless}")
+        harmless = f"; harmless texts: {edit.provenance.harmless}" if edit.provenance.harmless else ""
+        print(f"{edit.settings.family}: {settings_label(edit.settings)}{harmless}")
     print(
         f"{summary.n_heads} heads and {summary.n_neurons} neurons in {summary.n_layers} layers, "
         f"|dW|/|W| = {summary.relative_size:.4f}, largest component change {summary.largest_change:.4f}: {path}"

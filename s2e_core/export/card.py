@@ -187,7 +187,7 @@ def _gate_rows(edit: WeightEdit) -> Iterable[tuple[str, str]]:
     if settings.protect:
         directions = counted(settings.protect, "strongest input direction")
         yield "protect", f"silent on the {directions} of harmless texts"
-    if settings.protect or (gate is not None and gate.mu):
+    if edit.provenance.harmless:
         yield "harmless texts", _line(edit.provenance.harmless)
 
 
