@@ -41,7 +41,7 @@ def ranking(scores: ComponentScores, shown: Shown, rows: int) -> list[Component]
 def ranked_table(session: Session, shown: Shown, rows: int) -> pd.DataFrame:
     """One row per component of the ranking, figures rounded for reading."""
     scores, edit = session.scored.scores, session.edit
-    changes, selected = relative_changes(scores, edit), edited_mask(scores, session.settings)
+    changes, selected = relative_changes(scores, edit), edited_mask(session.scored.extraction, session.settings)
     records = []
     for component in ranking(scores, shown, rows):
         site, i = component

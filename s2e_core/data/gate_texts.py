@@ -19,8 +19,10 @@ from .contrast import content_hash
 
 NEUTRAL = "neutral.jsonl"
 """File name of the neutral prompts beside the behaviours, for examples that bring no harmless prompts of their own."""
-MOST_PROMPTS = 32
-"""Prompts of each side that are answered, at even distances."""
+MOST_PROMPTS = 24
+"""Prompts of each side that a gate is fitted on, at even distances."""
+PROBES = 8
+"""Harmless prompts that nothing is fitted on: what an edit changes elsewhere is measured on them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +31,8 @@ class GateTexts:
 
     on: tuple[Example, ...]
     off: tuple[Example, ...]
+    probes: tuple[Example, ...]
+    """Harmless prompts that no gate is fitted on, to measure what an edit changes elsewhere."""
     harmless: str
     """Name of the harmless prompts."""
     answer_tokens: int = 48
@@ -37,14 +41,14 @@ class GateTexts:
     @property
     def content_hash(self) -> str:
         """SHA-256 of all prompts in order and the length of the answers, in hexadecimal."""
-        return content_hash([*self.on, Example(str(self.answer_tokens), self.harmless), *self.off])
+        return content_hash([*self.on, Example(str(self.answer_tokens), self.harmless), *self.off, *self.probes])
 
 
 def behavior_gate_texts(behavior: Behavior) -> GateTexts:
     """Attribute prompts of the development split, and as harmless ones the utility prompts of that split."""
-    on = prompts_of(behavior.attribute)
-    off = prompts_of(behavior.utility)
-    return GateTexts(on, off, f"the utility prompts of {behavior.name}")
+    on = tuple(_spread(_prompts(behavior.attribute), MOST_PROMPTS))
+    off, probes = _set_aside(_prompts(behavior.utility))
+    return GateTexts(on, off, probes, f"the utility prompts of {behavior.name}")
 
 
 def example_gate_texts(contrast: ContrastSet, model: Path | None, harmless: Path | None = None) -> GateTexts:
@@ -56,11 +60,10 @@ def example_gate_texts(contrast: ContrastSet, model: Path | None, harmless: Path
     negative = {example.prompt for example in contrast.negative}
     positive = list({example.prompt: example for example in contrast.positive}.values())
     own = [example for example in positive if example.prompt not in negative] or positive
-    on = tuple(Example(example.prompt, "", example.system) for example in _spread(own))
-    if harmless is not None:
-        return GateTexts(on, read_harmless(harmless), harmless.name)
-    path = choose_behaviors_folder(model) / NEUTRAL
-    return GateTexts(on, read_harmless(path), "the neutral prompts of this program")
+    on = tuple(Example(example.prompt, "", example.system) for example in _spread(own, MOST_PROMPTS))
+    path = choose_behaviors_folder(model) / NEUTRAL if harmless is None else harmless
+    name = "the neutral prompts of this program" if harmless is None else harmless.name
+    return GateTexts(on, *_set_aside(read_harmless(path)), name)
 
 
 def read_harmless(path: Path) -> tuple[Example, ...]:
@@ -74,15 +77,24 @@ def read_harmless(path: Path) -> tuple[Example, ...]:
         raise ContrastDataError(
             f'{path.name} contains no harmless prompts. Write one prompt a line, or JSONL rows with a "prompt".'
         )
-    return tuple(Example(row["prompt"], "", row.get("system")) for row in _spread(rows))
+    return tuple(Example(row["prompt"], "", row.get("system")) for row in rows)
 
 
-def prompts_of(rows: Sequence[Mapping[str, Any]], split: str = "development") -> tuple[Example, ...]:
+def _prompts(rows: Sequence[Mapping[str, Any]], split: str = "development") -> tuple[Example, ...]:
     """Prompts of a split of a behaviour, or of all rows if none belongs to it."""
     inside = [row for row in rows if row.get("split", split) == split] or list(rows)
-    return tuple(Example(str(row["prompt"]), "", row.get("system")) for row in _spread(inside))
+    return tuple(Example(str(row["prompt"]), "", row.get("system")) for row in inside)
 
 
-def _spread(rows: Sequence[Any]) -> list[Any]:
-    n = min(MOST_PROMPTS, len(rows))
+def _set_aside(prompts: Sequence[Example]) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """Prompts to fit on, and up to PROBES others (a quarter of few) to measure on."""
+    chosen = _spread(prompts, MOST_PROMPTS + PROBES)
+    step = max(2, len(chosen) // PROBES)
+    probes = chosen[step - 1 :: step][:PROBES] or chosen
+    fitted = [prompt for prompt in chosen if prompt not in probes] or chosen
+    return tuple(fitted), tuple(probes)
+
+
+def _spread(rows: Sequence[Any], most: int) -> list[Any]:
+    n = min(most, len(rows))
     return [rows[number * len(rows) // n] for number in range(n)]

@@ -8,7 +8,19 @@ from .evaluate import evaluate
 from .evaluation import HOW, Evaluation
 from .plan import Answer, Outcome, Plan, Question, Result, per_prompt, results
 from .ray import RayWorkers
-from .search import Found, SearchPlan, find_edit
+from .screening import (
+    Likelihood,
+    Screen,
+    ScreenTexts,
+    open_screen,
+    screen,
+    screen_texts,
+    split_contrast,
+)
+from .search import find_edit
+from .search_plan import Found, SearchPlan
+from .shortlist import Screened, pick_shortlist, screen_shapes
+from .suggest import KL_BOUND, Suggestion, suggest, suggestions_from_json, suggestions_to_json
 from .sweep import add_original, sweep, sweep_results
 from .sweep_file import Sweep, load_sweep
 from .tables import (
@@ -47,6 +59,8 @@ __all__ = [
     "Evaluation",
     "Found",
     "HOW",
+    "KL_BOUND",
+    "Likelihood",
     "MultipleChoice",
     "Outcome",
     "PAPER_ALPHA",
@@ -59,7 +73,11 @@ __all__ = [
     "RayWorkers",
     "Result",
     "SWEEP_COLUMNS",
+    "Screen",
+    "ScreenTexts",
+    "Screened",
     "SearchPlan",
+    "Suggestion",
     "Sweep",
     "Trial",
     "ask_here",
@@ -77,10 +95,19 @@ __all__ = [
     "load_sweep",
     "multiple_choice",
     "next_token_kl",
+    "open_screen",
     "pareto_front",
     "per_prompt",
     "perplexity",
+    "pick_shortlist",
     "progressive",
+    "screen",
+    "screen_shapes",
+    "screen_texts",
+    "split_contrast",
+    "suggest",
+    "suggestions_from_json",
+    "suggestions_to_json",
     "format_results",
     "result_to_row",
     "results",

@@ -6,10 +6,10 @@ Knows figures, floors and luck; no model and no prompt.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from .estimates import Z
 from .plan import Result
+from .shapes import scaled
 from .trade_off import best_within
 from .trials import Arm, Trial
 
@@ -41,7 +41,7 @@ def weaken(trial: Trial) -> Trial:
     """The same steering or edit at WEAKER of its strength."""
     if trial.settings is None:
         return Trial(gamma=round((trial.gamma or 0.0) * WEAKER, 3))
-    return Trial(replace(trial.settings, strength=round(trial.settings.strength * WEAKER, 4)))
+    return Trial(scaled(trial.settings, WEAKER))
 
 
 def weaken_failed(

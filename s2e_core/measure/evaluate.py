@@ -188,15 +188,15 @@ def _damages(
     stages: Stages,
     stop: threading.Event | None,
 ) -> list[_Damage]:
-    divergences = next_token_kl(loaded, variants, texts, progress=_stoppable(stop, stages.of("kl")))
-    perplexities = perplexity(loaded, variants, texts, progress=_stoppable(stop, stages.of("perplexity")))
+    divergences = next_token_kl(loaded, variants, texts, progress=stoppable(stop, stages.of("kl")))
+    perplexities = perplexity(loaded, variants, texts, progress=stoppable(stop, stages.of("perplexity")))
     choice_figures: Sequence[MultipleChoice | None] = [None] * len(variants)
     if choices:
-        choice_figures = multiple_choice(loaded, variants, choices, progress=_stoppable(stop, stages.of("choices")))
+        choice_figures = multiple_choice(loaded, variants, choices, progress=stoppable(stop, stages.of("choices")))
     return [_Damage(*figures) for figures in zip(divergences, perplexities, choice_figures, strict=True)]
 
 
-def _stoppable(stop: threading.Event | None, progress: Progress) -> Progress:
+def stoppable(stop: threading.Event | None, progress: Progress) -> Progress:
     """Progress that ends the stage once `stop` is set."""
 
     def show(done: int, total: int) -> None:

@@ -1,6 +1,6 @@
 """Find a good edit within a budget, and the steering strength it has to beat, on prompts reserved for choosing.
 
-Knows plans, sweeps and the order of the stages; which edit to try next is in `proposals.py`, which trials enter the
+Knows plans, sweeps and the order of the stages; which edits are asked is in `shortlist.py`, which trials enter the
 run-off and which is chosen in `choosing.py`, how they are asked in `sweep.py`.
 """
 
@@ -8,108 +8,33 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from math import sqrt
 from pathlib import Path
 
-from s2e_core.data import Behavior
-from s2e_core.errors import BehaviorError, SettingsError, SweepError
+from s2e_core.data import behavior_gate_texts
+from s2e_core.errors import BehaviorError, SweepError
+from s2e_core.method import capture_token_inputs, extract
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress, Stages
 from s2e_core.values import Extraction
 
 from .asking import Asker, ask_here
 from .choosing import ARMS, choose, pick_finalists, weaken_failed
-from .plan import Plan, results
-from .proposals import Proposals
+from .evaluate import stoppable
+from .plan import Plan
+from .screening import open_screen, screen_texts, split_contrast
+from .search_plan import Found, SearchPlan
+from .shortlist import Screened, count_measurements, pick_shortlist, screen_shapes
 from .sweep import sweep, sweep_results
 from .sweep_file import Sweep
-from .trials import PAPER_GAMMA, Trial, steering_grid
+from .trials import Trial, trial_key
 
-BATCH = 8
-"""Edits proposed together: large enough to fill a batch of the model, small enough to learn from the earlier ones."""
 NEW_SEEDS = 1_000_000
 """Distance between the seeds of two stages, so that no stage draws the same random numbers again."""
 ROUNDS = 4
 """Most times that the finalists of an arm are weakened before none of them is reported to keep the floor."""
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """The edit and the steering strength that a search found, with all answers that the choice is based on."""
-
-    floor: float
-    """Share of the untouched model's utility that had to be kept."""
-    development: Sweep
-    """Every trial on the development prompts, which guide the search."""
-    held_out: Sweep | None
-    """The untouched model and what was chosen, on prompts that played no part in choosing: the figures to report.
-
-    None if nothing keeps the floor, or if the behaviour has no other prompts than those.
-    """
-    edit: Trial | None
-    """The chosen edit, None if no edit keeps the floor."""
-    steering: Trial | None
-    """The chosen steering strength, None if none keeps the floor."""
-    finals: Sweep | None = None
-    """The run-off: the finalists on the whole development split with new random seeds, by which the choice is made."""
-
-
-@dataclass(frozen=True, eq=False)
-class SearchPlan:
-    """How a search is done: what must be kept, how much is tried, and on how many prompts.
-
-    Raises SettingsError for a floor or a budget out of range.
-    """
-
-    behavior: Behavior
-    floor: float = 0.97
-    """Share of the untouched model's utility that an edit must keep."""
-    n_trials: int = 48
-    """Number of edits that are proposed."""
-    gammas: Sequence[float] = PAPER_GAMMA
-    """Steering strengths of the baseline."""
-    prompts: int = 60
-    """Number of development prompts of each side that every trial is asked."""
-    finalists: int = 5
-    """Number of trials of each arm that are measured again."""
-    samples: int = 2
-    """Number of answers to each prompt in the run-off and on held-out prompts."""
-    temperature: float = 1.0
-    seed: int = 0
-    max_new_tokens: int | None = None
-    """Longest answer; None takes the behaviour's own."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.floor <= 1:
-            raise SettingsError(
-                f"The floor is {self.floor:g}; it is the share of utility to keep, above 0 and at most 1 "
-                "(0.97 is 97 %)."
-            )
-        if self.n_trials < 0 or min(self.finalists, self.prompts, self.samples) < 1:
-            raise SettingsError(
-                f"{self.n_trials} trials on {self.prompts} prompts with {self.finalists} finalists and {self.samples} "
-                "samples were requested; at least 0 trials, 1 prompt, 1 finalist and 1 sample are needed."
-            )
-
-    @property
-    def near(self) -> float:
-        """The floor less one standard error of a share: on few prompts a trial below the floor may still keep it."""
-        return self.floor - sqrt(self.floor * (1 - self.floor) / self.prompts)
-
-    def fixed_trials(self) -> tuple[Trial, ...]:
-        """What is tried in any case: the untouched model, the steering strengths, the behaviour's suggested edit."""
-        gammas = dict.fromkeys((*self.gammas, self.behavior.gamma))
-        return (Trial(), *steering_grid(gammas), Trial(self.behavior.settings))
-
-    def development(self) -> Plan:
-        """The questions of stage 1."""
-        return Plan(
-            self.behavior, n_attribute=self.prompts, n_utility=self.prompts, temperature=self.temperature,
-            seed=self.seed, max_new_tokens=self.max_new_tokens,
-        )  # fmt: skip
 
 
 def find_edit(
@@ -120,43 +45,70 @@ def find_edit(
     path: Path | None = None,
     asker: Asker = ask_here,
     progress: Progress | None = None,
-    seen: Callable[[Sweep], None] | None = None,
     stop: threading.Event | None = None,
 ) -> Found:
     """The edit, and the steering strength, with the most attribute at the floor or more of the untouched utility.
 
-    1. Development split, `prompts` of each side, one answer each: the untouched model, the steering strengths, the
-       behaviour's suggested settings and `n_trials` edits, which TPE proposes by the figures of the earlier ones.
-       Here a trial may lie below the floor by one standard error of a share, since so few prompts cannot tell.
-    2. Whole development split, `samples` answers each with new random seeds: the `finalists` of either arm, one of them
-       also a little weaker. The best of many trials is partly lucky, and here it must be good again. Per arm the best
-       is chosen whose kept utility is above the floor by one standard error, or, if there is none, at the floor at
-       least. If none of an arm keeps the floor, its finalists are asked again at less strength.
-    3. Whole test split, `samples` answers each with new random seeds: the untouched model and the two that were chosen.
+    1. By likelihood, on examples that the direction was not made from and harmless texts: `n_trials` edits of all
+       families in rounds, the better half on more texts, at the levels of KL that steering has.
+    2. Development split, `prompts` of each side, one answer each: the untouched model, the steering strengths, the
+       current edit and the `shortlist` best of the screen. Here a trial may lie below the floor by one standard error
+       of a share, since so few prompts cannot tell.
+    3. Whole development split, `samples` answers each with new random seeds: the `finalists` of either arm, one of them
+       also a little weaker, and the current edit. The best of many trials is partly lucky, and here it must be good
+       again. Per arm the best is chosen whose kept utility is above the floor by one standard error, or, if there is
+       none, at the floor at least. If none of an arm keeps the floor, its finalists are asked again at less strength.
+    4. Whole test split, `samples` answers each with new random seeds: the untouched model and the two that were chosen.
        Nothing is chosen by these figures: they are what to report.
 
-    Both arms pass through the same stages and rules. `asker` says who answers; `seen` gets the sweep of stage 1 after
-    every batch; `progress` counts answers. `path` is a folder for the files of the three sweeps: a search that was
-    stopped resumes from there, since the same seed and the same answers give the same proposals. Raises Cancelled if
-    `stop` is set or `progress` raises it, SweepError for files of another model or other random seeds.
+    Both arms pass through the same stages and rules. `asker` says who answers; `progress` counts answers, and each
+    measurement of the screen as one. `path` is a folder for the files of the sweeps: a search that was stopped resumes
+    from there, since the same seed gives the same screen. Raises Cancelled if `stop` is set or `progress` raises it,
+    SweepError for files of another model or other random seeds.
     """
     first = plan.development()
     plans, fixed = _plans(first, plan.samples), plan.fixed_trials()
-    stages = plans.stages(progress, len(fixed) + plan.n_trials, plan.finalists)
+    stages = plans.stages(progress, plan, len(fixed) + plan.shortlist)
     less_is_better = first.less_is_better
     with _folder(path) as folder:
         bench = _Bench(loaded, extraction, folder, asker, stages, stop)
-        proposals = Proposals(extraction, floor=plan.near, less_is_better=less_is_better, seed=plan.seed)
-        development = _explore(bench, first, fixed, proposals, plan.n_trials, seen)
+        screened = _screen(bench, plan)
+        development = bench.ask("development", first, (*fixed, *pick_shortlist(screened, plan.shortlist)))
         measured = sweep_results(development)
         bars = plan.floor, plan.near, plan.finalists
         again = [t for arm in ARMS for t in pick_finalists(measured, arm, *bars, less_is_better)]
-        finals = _run_off(bench, plans.finals, again, plan.floor)
+        finals = _run_off(bench, plans.finals, _with_current(again, plan), plan.floor)
         edit, steering = (choose(sweep_results(finals), arm, plan.floor, less_is_better) for arm in ARMS)
         choices = [trial for trial in (edit, steering) if trial is not None]
         held_out = bench.ask("test", plans.test, (Trial(), *choices)) if plans.test and choices else None
     stages.finish()
-    return Found(plan.floor, development, held_out, edit, steering, finals)
+    return Found(plan.floor, development, held_out, edit, steering, finals, screened)
+
+
+def _with_current(finalists: Sequence[Trial], plan: SearchPlan) -> list[Trial]:
+    current = None if plan.current is None else Trial(plan.current)
+    known = {trial_key(trial) for trial in finalists}
+    return [*finalists, *([current] if current is not None and trial_key(current) not in known else [])]
+
+
+def _screen(bench: _Bench, plan: SearchPlan) -> tuple[Screened, ...]:
+    """Stage 1. The direction of the screen is made without its examples, unless it comes from elsewhere anyway."""
+    if not plan.n_trials:
+        return ()
+    loaded, extraction = bench.loaded, bench.extraction
+    gates = extraction.token_inputs is not None
+    texts = behavior_gate_texts(plan.behavior)
+    if not gates:  # the reach of an edit is measured on texts, too
+        extraction = replace(extraction, token_inputs=capture_token_inputs(loaded, texts))
+    contrast = plan.contrast or plan.behavior.contrast
+    fit, held_out = split_contrast(contrast)
+    own = extraction.provenance.contrast_hash == contrast.content_hash
+    fitted = replace(extract(loaded, fit), token_inputs=extraction.token_inputs) if own else extraction
+    against = open_screen(loaded, screen_texts(loaded, held_out, texts.probes))
+    return screen_shapes(
+        loaded, extraction, fitted, against, n_shapes=plan.n_trials, most=plan.shortlist, gates=gates, seed=plan.seed,
+        progress=stoppable(bench.stop, bench.stages.of("screen")),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,11 +120,12 @@ class _Plans:
     test: Plan | None
     """None if the behaviour has no prompts that play no part in the choice."""
 
-    def stages(self, progress: Progress | None, n_trials: int, finalists: int) -> Stages:
+    def stages(self, progress: Progress | None, plan: SearchPlan, n_asked: int) -> Stages:
         return Stages(
             progress,
-            development=n_trials * len(self.development.questions()),
-            finals=(1 + 2 * finalists) * len(self.finals.questions()),
+            screen=count_measurements(plan.n_trials, plan.shortlist) if plan.n_trials else 0,
+            development=n_asked * len(self.development.questions()),
+            finals=(2 + 2 * plan.finalists) * len(self.finals.questions()),
             test=3 * len(self.test.questions()) if self.test else 0,
         )
 
@@ -203,33 +156,8 @@ class _Bench:
         )  # fmt: skip
 
 
-def _explore(
-    bench: _Bench,
-    plan: Plan,
-    fixed: Sequence[Trial],
-    proposals: Proposals,
-    n_trials: int,
-    seen: Callable[[Sweep], None] | None,
-) -> Sweep:
-    """Stage 1: the fixed trials, then batch after batch of proposals."""
-    trials = list(fixed)
-    development = bench.ask("development", plan, trials)
-    for result in sweep_results(development):
-        proposals.learn(result)
-    while True:
-        if seen is not None:
-            seen(development)
-        batch = proposals.ask(min(BATCH, len(fixed) + n_trials - len(trials)))
-        if not batch:
-            return development
-        trials += batch
-        development = bench.ask("development", plan, trials)
-        outcomes = development.outcomes
-        proposals.tell(results(development.questions, (outcomes[0], *outcomes[-len(batch) :])))
-
-
 def _run_off(bench: _Bench, plan: Plan, finalists: Sequence[Trial], floor: float) -> Sweep:
-    """Stage 2: the finalists, and weaker ones of every arm of which none keeps the floor."""
+    """Stage 3: the finalists, and weaker ones of every arm of which none keeps the floor."""
     trials, latest = [Trial(), *finalists], tuple(finalists)
     finals = bench.ask("finals", plan, trials)
     for _ in range(ROUNDS):

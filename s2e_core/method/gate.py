@@ -20,7 +20,7 @@ from s2e_core.values import Extraction
 from .gate_fit import fit_gate
 from .selection import gate_mask
 
-MUS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0)
+MUS = (0.0, 1.0, 10.0, 100.0)
 """The strictness for which a gate over all components is solved in advance."""
 
 

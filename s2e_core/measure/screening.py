@@ -1,0 +1,182 @@
+"""How good variants are by the likelihood of given texts alone: one forward pass a variant, and no answer is sampled.
+
+Knows texts and figures, no behaviour's scoring; which variants are screened is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from s2e_core.errors import ContrastDataError, S2EError
+from s2e_core.method import own_answers
+from s2e_core.model import LoadedModel, prompt_ids
+from s2e_core.progress import Progress
+from s2e_core.values import ContrastSet, Example, Original, Variant
+
+from .estimates import Estimate, mean
+from .likelihood import POSITIONS, TextRow, TextSpan, encode_text, span_logits, token_log_probs
+
+T = TypeVar("T")
+
+HELD_OUT_EVERY = 5
+"""Every so manieth example of each side is kept from the direction and read by the screen alone."""
+ANSWER_TOKENS = 32
+"""Longest own answer to a harmless prompt."""
+
+
+@dataclass(frozen=True, eq=False)
+class ScreenTexts:
+    """What variants are screened on, as tokens."""
+
+    wanted: tuple[TextSpan, ...]
+    """Responses that show the behaviour."""
+    unwanted: tuple[TextSpan, ...]
+    """As many responses that lack it."""
+    harmless: tuple[TextSpan, ...]
+    """The model's own answers to harmless prompts that nothing was fitted on."""
+
+    def part(self, share: float) -> ScreenTexts:
+        """A share of the texts of each kind, at even distances, at least one of each."""
+        wanted, unwanted, harmless = (_spread(spans, share) for spans in (self.wanted, self.unwanted, self.harmless))
+        return ScreenTexts(tuple(wanted), tuple(unwanted), tuple(harmless))
+
+    @property
+    def n_tokens(self) -> int:
+        return sum(len(span.ids) for span in (*self.wanted, *self.unwanted, *self.harmless))
+
+
+@dataclass(frozen=True, eq=False)
+class Likelihood:
+    """The figures of one variant, in nats a token, each with its 95 % interval over texts."""
+
+    margin: Estimate
+    """Rise of the mean log-likelihood of wanted over unwanted responses, from the untouched model's."""
+    wanted: Estimate
+    """Rise of the wanted responses' own: the margin also rises if unwanted ones become unlikely."""
+    kl: Estimate
+    """KL from the untouched model on its own answers to harmless prompts."""
+
+
+@dataclass(frozen=True, eq=False)
+class Screen:
+    """Texts with what the untouched model says of them, computed once for all variants."""
+
+    texts: ScreenTexts
+    nats: Tensor
+    """Mean log-likelihood of a token of every wanted, then every unwanted response: (responses,)."""
+    log_probs: tuple[Tensor, ...]
+    """Log-probabilities over the vocabulary for every harmless text: (tokens, vocabulary), fp32."""
+
+    def part(self, share: float) -> Screen:
+        """The same screen on a share of its texts."""
+        n = len(self.texts.wanted)
+        sides = [torch.stack(_spread(list(side), share)) for side in self.nats.split(n)]
+        return Screen(self.texts.part(share), torch.cat(sides), tuple(_spread(self.log_probs, share)))
+
+
+def split_contrast(contrast: ContrastSet) -> tuple[ContrastSet, ContrastSet]:
+    """The contrast set without its held-out examples, and these: every HELD_OUT_EVERY-th of each side.
+
+    Raises ContrastDataError if a side has fewer than that.
+    """
+    if min(len(contrast.positive), len(contrast.negative)) < HELD_OUT_EVERY:
+        raise ContrastDataError(
+            f"{contrast.name} has {len(contrast.positive)} positive and {len(contrast.negative)} negative examples; at "
+            f"least {HELD_OUT_EVERY} a side are needed, of which one is kept for measuring. Add examples."
+        )
+    parts = []
+    for held_out in (False, True):
+        sides = [
+            tuple(e for i, e in enumerate(side) if (i % HELD_OUT_EVERY == HELD_OUT_EVERY - 1) == held_out)
+            for side in (contrast.positive, contrast.negative)
+        ]
+        parts.append(ContrastSet(sides[0], sides[1], contrast.name, (), contrast.content_hash))
+    return parts[0], parts[1]
+
+
+def screen_texts(
+    loaded: LoadedModel, pairs: ContrastSet, harmless: Sequence[Example], *, progress: Progress | None = None
+) -> ScreenTexts:
+    """The responses of both sides, as many of each, and the model's own answers to the harmless prompts.
+
+    `progress` counts prompts. Raises S2EError if no text can be used.
+    """
+    n = min(len(pairs.positive), len(pairs.negative))
+    sides = [tuple(encode_text(loaded, example) for example in side[:n]) for side in (pairs.positive, pairs.negative)]
+    starts = [len(prompt_ids(loaded.tokenizer, it.prompt, it.system)) for it in harmless]
+    rows = own_answers(loaded, harmless, ANSWER_TOKENS, progress=progress)
+    spans = tuple(TextSpan(ids, start) for ids, start in zip(rows, starts, strict=True) if len(ids) > start > 0)
+    if not n or not spans:
+        raise S2EError(
+            "There is nothing to screen on: responses of both sides and harmless prompts that the model answers are "
+            "needed. Add examples."
+        )
+    return ScreenTexts(sides[0], sides[1], spans)
+
+
+def open_screen(loaded: LoadedModel, texts: ScreenTexts) -> Screen:
+    """What the untouched model says of the texts."""
+    responses = (*texts.wanted, *texts.unwanted)
+    nats = torch.zeros(len(responses))
+    kept: list[Tensor] = []
+    spans = (*responses, *texts.harmless)
+    rows = [TextRow(0, span) for span in spans]
+    for n, (span, logits) in enumerate(zip(spans, span_logits(loaded, [Original()], rows), strict=True)):
+        if n < len(responses):
+            nats[n] = token_log_probs(logits, span).mean().cpu()
+        else:
+            kept.append(logits.float().log_softmax(-1))
+    return Screen(texts, nats, tuple(kept))
+
+
+def screen(
+    loaded: LoadedModel, variants: Sequence[Variant], against: Screen, *, progress: Progress | None = None
+) -> tuple[Likelihood, ...]:
+    """The figures of every variant. `progress` is called with (variants done, variants in total).
+
+    A variant whose numbers are not finite has a KL of infinity. Raises Cancelled if `progress` raises it.
+    """
+    figures = []
+    for n, variant in enumerate(variants):
+        figures.append(_likelihood(loaded, variant, against))
+        if progress is not None:
+            progress(n + 1, len(variants))
+    return tuple(figures)
+
+
+def _likelihood(loaded: LoadedModel, variant: Variant, against: Screen) -> Likelihood:
+    texts = against.texts
+    responses = (*texts.wanted, *texts.unwanted)
+    spans = (*responses, *texts.harmless)
+    order = sorted(range(len(spans)), key=lambda i: len(spans[i].ids))
+    nats, divergence = torch.zeros(len(responses)), torch.zeros(len(texts.harmless))
+    row_logits = span_logits(loaded, [variant], [TextRow(0, spans[i]) for i in order])
+    for i, logits in zip(order, row_logits, strict=True):
+        if i < len(responses):
+            nats[i] = token_log_probs(logits, spans[i]).mean().cpu()
+        else:
+            divergence[i - len(responses)] = _mean_kl(against.log_probs[i - len(responses)], logits)
+    if not bool(nats.isfinite().all() and divergence.isfinite().all()):
+        broken = Estimate(-torch.inf, -torch.inf, torch.inf, len(texts.wanted))
+        return Likelihood(broken, broken, Estimate(torch.inf, 0.0, torch.inf, len(texts.harmless)))
+    wanted, unwanted = (nats - against.nats).split(len(texts.wanted))
+    return Likelihood(mean((wanted - unwanted).tolist()), mean(wanted.tolist()), mean(divergence.tolist()))
+
+
+def _mean_kl(log_p: Tensor, logits: Tensor) -> Tensor:
+    """Mean over positions of sum p (log p - log q); `log_p` and `logits` are (positions, vocabulary)."""
+    total = torch.zeros((), dtype=torch.float64)
+    for ours, theirs in zip(log_p.split(POSITIONS), logits.split(POSITIONS), strict=True):
+        terms = torch.where(ours == -torch.inf, 0, ours.exp() * (ours - theirs.float().log_softmax(-1)))
+        total += terms.double().sum().cpu()
+    return (total / len(log_p)).clamp(min=0)  # rounding may give a value just below 0
+
+
+def _spread(items: Sequence[T], share: float) -> list[T]:
+    n = max(1, round(len(items) * share))
+    return [items[number * len(items) // n] for number in range(n)]
