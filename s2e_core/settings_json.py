@@ -16,7 +16,9 @@ from .spec import Component, ModelSpec
 def settings_to_json(settings: EditSettings) -> dict[str, Any]:
     """Settings as values that `json` can write."""
     selection, gate = settings.selection, settings.gate
-    texts: dict[str, Any] = {} if gate is None else {"gate": {"gamma": gate.gamma, "mu": gate.mu, "size": gate.size}}
+    texts: dict[str, Any] = {}
+    if gate is not None:  # whole numbers are written as they are read again, so that a trial is known by its file
+        texts["gate"] = {"gamma": float(gate.gamma), "mu": float(gate.mu), "size": gate.size}
     if settings.protect:
         texts["protect"] = settings.protect
     return {

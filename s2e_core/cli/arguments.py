@@ -6,7 +6,7 @@ Knows argparse and which values an option may have; not what a command does with
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from .json_output import Fields, field_lines
 DTYPES = ("float32", "bfloat16", "float16")
 PAPER = "paper"
 OFF = "off"
+ALL = "all"
 LARGEST_SEED = 2**31 - 1
 
 T = TypeVar("T")
@@ -57,15 +58,6 @@ def add_contrast(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusive
         "--contrast", type=Path, metavar="FILE", help="your own examples; `data` shows how they are read"
     )
     return examples
-
-
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rho-attn", type=parse_rho, metavar="RHO", help="budget of the heads, or off")
-    parser.add_argument("--rho-mlp", type=parse_rho, metavar="RHO", help="budget of the neurons, or off")
-    parser.add_argument("--alpha", type=float, help="L1 share of the budget, 0 <= alpha < 1")
-    parser.add_argument("--strength", type=float, help="multiplies every lambda")
-    parser.add_argument("--heads", type=parse_count, metavar="N", help="the N strongest heads, instead of --rho-attn")
-    parser.add_argument("--neurons", type=parse_count, metavar="N", help="the N strongest neurons, not --rho-mlp")
 
 
 def add_behavior(parser: argparse.ArgumentParser) -> None:
@@ -163,7 +155,7 @@ parse_positive = partial(parse_count, least=1)
 
 
 def parse_count_or_all(text: str) -> int | None:
-    return None if text == "all" else parse_positive(text)
+    return None if text == ALL else parse_positive(text)
 
 
 def parse_floor(text: str) -> float:
@@ -195,16 +187,6 @@ def parse_rhos(text: str) -> list[float | str]:
 
 def parse_gammas(text: str) -> str | list[float]:
     return text if text in (PAPER, OFF) else parse_numbers(text)
-
-
-def parse_settings(text: str) -> str | Sequence[float | str]:
-    """ "suggested", or three or four dials."""
-    if text == "suggested":
-        return text
-    dials = parse_rhos(text)
-    if len(dials) not in (3, 4):
-        raise argparse.ArgumentTypeError(f'"{text}" is not RHO_ATTN,RHO_MLP,ALPHA[,STRENGTH]')
-    return dials
 
 
 def _parse_number(text: str) -> float:

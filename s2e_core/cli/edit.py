@@ -13,12 +13,14 @@ from typing import Any
 
 from s2e_core.export import load_edit, save_edit
 from s2e_core.generation import compare
+from s2e_core.measure import settings_label
 from s2e_core.method import EditSummary, build_edit, summarize
 from s2e_core.model import LoadedModel
 from s2e_core.values import ContrastSet, Edited, Original, Steered, Variant, WeightEdit
 
-from .arguments import add_contrast, add_settings, parse_seed
+from .arguments import add_contrast, parse_seed
 from .command import Command
+from .dials import add_settings, check_settings, choose_texts, read_settings
 from .json_output import (
     CONTRAST,
     MODEL,
@@ -31,12 +33,10 @@ from .json_output import (
 )
 from .terminal import (
     check_exists,
-    check_settings,
     check_writable,
     extract_chosen,
     load_chosen_contrast,
     load_chosen_model,
-    read_settings,
 )
 
 EDIT_FIELDS: Fields = {
@@ -57,7 +57,10 @@ def add_edit(sub: argparse.ArgumentParser) -> None:
 
 
 def show_edit(options: argparse.Namespace) -> None:
-    _, _, summary, path = _write_edit(options)
+    _, edit, summary, path = _write_edit(options)
+    if edit.settings.needs_texts:
+        harmless = f"; harmless texts: {edit.provenance.harmless}" if edit.provenance.harmless else ""
+        print(f"{edit.settings.family}: {settings_label(edit.settings)}{harmless}")
     print(
         f"{summary.n_heads} heads and {summary.n_neurons} neurons in {summary.n_layers} layers, "
         f"|dW|/|W| = {summary.relative_size:.4f}, largest component change {summary.largest_change:.4f}: {path}"
@@ -79,9 +82,10 @@ def describe_edit(options: argparse.Namespace) -> dict[str, Any]:
 
 def _write_edit(options: argparse.Namespace) -> tuple[LoadedModel, WeightEdit, EditSummary, Path]:
     check_writable(options.output)
-    check_settings(options)
+    needs_texts = check_settings(options)
     contrast, loaded = load_chosen_contrast(options), load_chosen_model(options)
-    extraction = extract_chosen(loaded, contrast)
+    texts = choose_texts(options, loaded, contrast) if needs_texts else None
+    extraction = extract_chosen(loaded, contrast, texts)
     edit = build_edit(extraction, read_settings(options, extraction.scores))
     return loaded, edit, summarize(extraction.scores, edit), save_edit(edit, options.output)
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import argparse
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from s2e_core.data import Behavior
+from s2e_core.data import Behavior, behavior_gate_texts
 from s2e_core.export import load_edit
 from s2e_core.measure import (
     EVALUATION_COLUMNS,
@@ -34,9 +34,9 @@ from .arguments import (
     add_behavior,
     add_questions,
     parse_gammas,
-    parse_settings,
 )
 from .command import Command
+from .dials import parse_settings
 from .json_output import (
     BEHAVIOR,
     CONTRAST,
@@ -54,7 +54,6 @@ from .json_output import (
 )
 from .measuring import (
     read_plan,
-    to_rho,
     to_steering_trials,
 )
 from .terminal import (
@@ -109,8 +108,10 @@ def add_evaluate(sub: argparse.ArgumentParser) -> None:
         type=parse_settings,
         action="append",
         default=[],
-        metavar="RHO_ATTN,RHO_MLP,ALPHA[,STRENGTH]",
-        help='an edit by its dials, such as off,0.45,0.4,0.5, or "suggested"; may be given several times',
+        metavar="DIALS",
+        help="an edit by its dials: RHO_ATTN,RHO_MLP,ALPHA[,STRENGTH] such as off,0.45,0.4,0.5; "
+        "gate,GAMMA[,MU[,SIZE]] such as gate,0.5,10,100; both with a + between; or suggested; may be given several "
+        "times",
     )
     sub.add_argument("--gamma", type=parse_gammas, metavar="GAMMA,...", help="steering strengths to compare with")
     add_questions(sub, split="test", prompts=None)
@@ -198,17 +199,13 @@ def _load_variants(
     settings = ["suggested"] if bare else options.settings
     steering = steering_grid([behavior.gamma]) if bare else to_steering_trials(options.gamma)
     if settings or steering:
-        extraction = extract_chosen(loaded, behavior.contrast)
-        for dials in settings:
-            chosen = behavior.settings if dials == "suggested" else _to_settings(dials)
+        edits = [dials if isinstance(dials, EditSettings) else behavior.settings for dials in settings]
+        texts = behavior_gate_texts(behavior) if any(edit.needs_texts for edit in edits) else None
+        extraction = extract_chosen(loaded, behavior.contrast, texts)
+        for chosen in edits:
             yield settings_label(chosen), Edited(build_edit(extraction, chosen))
         for trial in steering:
             yield trial.label, Steered(extraction.directions, trial.gamma or 0.0)
-
-
-def _to_settings(dials: Sequence[float | str]) -> EditSettings:
-    attn, mlp, alpha, *strength = dials
-    return EditSettings(to_rho(attn), to_rho(mlp), float(alpha), strength=float(strength[0]) if strength else 1.0)
 
 
 COMMAND = Command(

@@ -6,7 +6,7 @@ Knows options and the terminal; `import_file` recognises and reads the file.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from s2e_core.errors import SettingsError
@@ -16,14 +16,12 @@ from s2e_core.method import build_edit, capture_inputs, capture_means, opposite,
 from s2e_core.model import LoadedModel
 from s2e_core.values import ActivationMeans, MeanInputs, WeightEdit
 
-from .arguments import add_contrast, add_settings
+from .arguments import add_contrast
 from .command import Command
+from .dials import GATE_DIALS, NET_DIALS, UNTUNED, add_settings, adjust_settings, given_options
 from .terminal import (
-    UNTUNED,
     ProgressLine,
-    adjust_settings,
     check_exists,
-    check_settings,
     check_writable,
     load_chosen_contrast,
     load_chosen_model,
@@ -31,7 +29,7 @@ from .terminal import (
 
 TEXTS = ("texts", "contrast", "behavior")
 """Options of which one at most can be given."""
-DIALS = ("rho_attn", "rho_mlp", "alpha", "strength", "heads", "neurons")
+DIALS = (*NET_DIALS, "strength", "family", *GATE_DIALS, "protect", "harmless")
 
 
 def add_import(sub: argparse.ArgumentParser) -> None:
@@ -48,7 +46,7 @@ def add_import(sub: argparse.ArgumentParser) -> None:
 def import_foreign(options: argparse.Namespace) -> None:
     check_exists(options.file)
     check_writable(options.output)
-    check_settings(options)
+    _check_dials(options)
     loaded = load_chosen_model(options)
     imported = import_file(options.file, loaded)
     print(imported.sentence())
@@ -63,11 +61,21 @@ def import_foreign(options: argparse.Namespace) -> None:
         print(f"{edit.count('heads')} heads and {edit.count('neurons')} neurons: {save_edit(edit, options.output)}")
 
 
+def _check_dials(options: argparse.Namespace) -> None:
+    """Raises SettingsError for dials that suit no model, or no file."""
+    if adjust_settings(options, None, UNTUNED).needs_texts or options.harmless is not None:
+        raise SettingsError(
+            "A gate and --protect are fitted on texts, and a file from elsewhere brings none. Leave out "
+            f"{' and '.join(given_options(options, ('family', *GATE_DIALS, 'protect', 'harmless')))}, or make the edit "
+            "with `edit` from examples."
+        )
+
+
 def _unused_lines(options: argparse.Namespace, imported: ImportedFile) -> Iterator[str]:
     """Sentences about options that are not used."""
-    texts = _given_options(options, TEXTS)
+    texts = given_options(options, TEXTS)
     if options.output is None:
-        unused = [*texts, *_given_options(options, (*DIALS, "opposite"))]
+        unused = [*texts, *given_options(options, (*DIALS, "opposite"))]
         if unused:
             verb = "was" if len(unused) == 1 else "were"
             yield f"Without -o nothing is written: {' and '.join(unused)} {verb} not used."
@@ -75,10 +83,6 @@ def _unused_lines(options: argparse.Namespace, imported: ImportedFile) -> Iterat
         yield f"A finished edit needs no mean inputs: those of {texts[0]} were not read."
     elif texts and imported.inputs is not None:
         yield f"The mean inputs are in the file: those of {texts[0]} were not read."
-
-
-def _given_options(options: argparse.Namespace, names: Iterable[str]) -> list[str]:
-    return [f"--{name.replace('_', '-')}" for name in names if getattr(options, name) not in (None, False)]
 
 
 def _edit_along(options: argparse.Namespace, loaded: LoadedModel, imported: ImportedFile) -> WeightEdit:

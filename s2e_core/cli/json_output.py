@@ -51,16 +51,24 @@ CONTRAST: Fields = {
     "name": "Name of the contrast set.",
     "hash": "SHA-256 of its examples in order.",
 }
+GATE: Fields = {
+    "gamma": "How much the gate steers.",
+    "mu": "How strictly harmless texts are protected; 0 is baked steering.",
+    "size": "Number of components that the gate is kept to; null for all.",
+}
 SETTINGS: Fields = {
+    "family": '"elastic net" (the paper\'s edit), "baked steering", "gated steering", or a sum, with " + " between.',
     "rho_attn": "Budget of the heads; null if they are off.",
     "rho_mlp": "Budget of the neurons; null if they are off.",
     "alpha": "L1 share of the budget.",
-    "strength": "Multiplier of every lambda.",
+    "strength": "Multiplier of every lambda and of the gate.",
     "strengths": "Multipliers of single components, as [site, index, factor].",
     "only": "Components to which the edit is restricted, as [site, index]; null if it is not restricted.",
     "included": "Components included by hand, as [site, index].",
     "excluded": "Components excluded by hand, as [site, index].",
     "layers": "First and last layer that may be edited; null if all may.",
+    "gate": ("Baked or gated steering; null for the paper's edit.", GATE),
+    "protect": "Number of input directions of harmless texts to which the edit is made silent; 0 for none.",
 }
 TRIAL: Fields = {
     "arm": '"original" (the untouched model), "edit" or "steering".',
@@ -97,6 +105,7 @@ RECIPE: Fields = {
     "path": "The recipe's file, as given.",
     "settings": ("Settings of its edit.", SETTINGS),
     "contrast": ("Contrast set that it was made from.", CONTRAST),
+    "harmless": "Harmless texts that a gate was fitted on, for a person; null for the paper's edit.",
 }
 SHAPES: Mapping[str, Fields] = {
     "estimate": ESTIMATE,
@@ -158,11 +167,13 @@ def describe_recipe(path: Path, edit: WeightEdit) -> dict[str, Any]:
         "path": str(path),
         "settings": describe_settings(edit.settings),
         "contrast": describe_source(edit.provenance),
+        "harmless": edit.provenance.harmless or None,
     }
 
 
 def describe_settings(settings: EditSettings) -> dict[str, Any]:
-    return settings_to_json(settings)
+    gate: dict[str, Any] = {"gate": None, "protect": settings.protect}  # a recipe contains them only if they are used
+    return {"family": settings.family, **gate, **settings_to_json(settings)}
 
 
 def describe_behavior(behavior: Behavior, *, less_is_better: bool) -> dict[str, Any]:

@@ -13,14 +13,15 @@ from typing import Any
 
 from s2e_core.data import choose_behaviors_folder, list_behaviors
 from s2e_core.loading import available_memory, describe_template, describe_tokenizer, describe_weights_size, residence
-from s2e_core.method import build_edit, relative_changes
+from s2e_core.method import build_edit, mean_firing, relative_changes
 from s2e_core.model import LoadedModel, component_namer, parameter_count, remarks
 from s2e_core.spec import KINDS, ModelSpec
 from s2e_core.text import readable_size
-from s2e_core.values import ComponentScores, ContrastSet, WeightEdit
+from s2e_core.values import ContrastSet, Extraction, WeightEdit
 
-from .arguments import add_contrast, add_settings, parse_count
+from .arguments import add_contrast, parse_count
 from .command import Command
+from .dials import add_settings, check_settings, choose_texts, read_settings
 from .json_output import (
     CONTRAST,
     MODEL,
@@ -32,12 +33,10 @@ from .json_output import (
 )
 from .terminal import (
     check_formats,
-    check_settings,
     extract_chosen,
     load_chosen_contrast,
     load_chosen_model,
     open_output,
-    read_settings,
 )
 
 _COUNT: Fields = {"components": "Number of components.", "layers": "Number of layers that have such components."}
@@ -133,15 +132,27 @@ COMPONENT: Fields = {
     "lambda": "Strength of its edit under the settings; 0 if it is not edited.",
     "relative_change": "|dW| / |W| of the component.",
     "mean_contribution": "What the component writes along the unit direction on average.",
+    "fires_on": "Mean of what its edit adds along the unit direction on the behaviour's texts; null without a gate.",
+    "fires_off": "The same on harmless texts; null without a gate.",
     "name": "Name for a person.",
 }
 SCORES_FIELDS: Fields = {
     "model": ("The model.", MODEL),
     "contrast": ("Contrast set of the scores.", CONTRAST),
     "settings": ("Settings of the edit in the columns lambda and relative_change.", SETTINGS),
+    "harmless": "Harmless texts that a gate was fitted on, for a person; null without a gate.",
     "n_components": "Number of components of the chosen kinds.",
-    "components": ("The components, largest |g| first: all of them, or as many as --top says.", [COMPONENT]),
+    "components": (
+        "The components, largest |g| first, or with a gate largest |fires_on|: all of them, or as many as --top says.",
+        [COMPONENT],
+    ),
 }
+FIRING = ("fires_on", "fires_off")
+"""Columns that only an edit with a gate has: *when* it fires, where g says what a component writes."""
+WIDTHS = {
+    "kind": 7, "layer": 5, "index": 6, "g": 8, "lambda": 8, "relative_change": 15, "mean_contribution": 17,
+    "fires_on": 8, "fires_off": 9,
+}  # fmt: skip
 TOP = 20
 
 
@@ -155,14 +166,15 @@ def add_scores(sub: argparse.ArgumentParser) -> None:
 
 def show_scores(options: argparse.Namespace) -> None:
     scores = _rank_components(options)
-    header, rows = tuple(COMPONENT), scores.rows
+    columns = [name for name in COMPONENT if name not in FIRING or scores.edit.settings.needs_texts]
     if options.csv is not None:
         with open_output(options.csv) as file:
-            csv.writer(file).writerows([header, *rows])
+            csv.writer(file).writerows([columns, *([row[name] for name in columns] for row in scores.rows)])
         return
-    for row in (header, *rows[: TOP if options.top is None else options.top]):
-        cells = [f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in row]
-        print("  ".join(cell.rjust(width) for cell, width in zip(cells, (7, 5, 6, 8, 8, 15, 17, 0), strict=True)))
+    print("  ".join(name.rjust(WIDTHS.get(name, 0)) for name in columns))
+    for row in scores.rows[: TOP if options.top is None else options.top]:
+        cells = {name: f"{row[name]:.4f}" if isinstance(row[name], float) else str(row[name]) for name in columns}
+        print("  ".join(cell.rjust(WIDTHS.get(name, 0)) for name, cell in cells.items()))
 
 
 def describe_scores(options: argparse.Namespace) -> dict[str, Any]:
@@ -171,13 +183,14 @@ def describe_scores(options: argparse.Namespace) -> dict[str, Any]:
         "model": describe_model(scores.loaded),
         "contrast": describe_contrast(scores.contrast),
         "settings": describe_settings(scores.edit.settings),
+        "harmless": scores.edit.provenance.harmless or None,
         "n_components": len(scores.rows),
-        "components": [dict(zip(COMPONENT, row, strict=True)) for row in scores.rows[: options.top]],
+        "components": scores.rows[: options.top],
     }
 
 
-Row = tuple[str, int, int, float, float, float, float, str]
-"""One component, in the order of COMPONENT."""
+Row = dict[str, Any]
+"""One component: the fields of COMPONENT, in their order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,28 +204,30 @@ class _Ranking:
 
 
 def _rank_components(options: argparse.Namespace) -> _Ranking:
-    check_settings(options)
+    needs_texts = check_settings(options)
     check_formats(options)
     contrast, loaded = load_chosen_contrast(options), load_chosen_model(options)
-    extraction = extract_chosen(loaded, contrast)
-    scores = extraction.scores
-    edit = build_edit(extraction, read_settings(options, scores))
+    extraction = extract_chosen(loaded, contrast, choose_texts(options, loaded, contrast) if needs_texts else None)
+    edit = build_edit(extraction, read_settings(options, extraction.scores))
     kinds = KINDS if options.kind == "all" else (options.kind,)
-    rows = sorted(_component_rows(scores, edit, kinds), key=lambda row: -abs(row[3]))
+    rank = "g" if edit.settings.gate is None else "fires_on"
+    rows = sorted(_component_rows(extraction, edit, kinds), key=lambda row: -abs(row[rank]))
     return _Ranking(loaded, contrast, edit, rows)
 
 
-def _component_rows(scores: ComponentScores, edit: WeightEdit, kinds: tuple[str, ...]) -> Iterator[Row]:
-    changes = relative_changes(scores, edit)
+def _component_rows(extraction: Extraction, edit: WeightEdit, kinds: tuple[str, ...]) -> Iterator[Row]:
+    scores, changes = extraction.scores, relative_changes(extraction.scores, edit)
+    inputs = extraction.token_inputs
+    firing = None if inputs is None else mean_firing(inputs, edit.right)
     for i, site in enumerate(scores.spec.sites):
         if site.kind in kinds:
-            columns = (scores.g[i], edit.strength[i], changes[i], scores.contributions[i])
-            name = component_namer(scores.spec, i)
-            for index, (g, strength, change, contribution) in enumerate(
-                zip(*(column.tolist() for column in columns), strict=True)
-            ):
-                kind = site.kind.removesuffix("s")
-                yield kind, site.layer, index, g, strength, change, contribution, name(index)
+            figures = (scores.g[i], edit.strength[i], changes[i], scores.contributions[i])
+            columns = [column.tolist() for column in (*figures, *(firing[i] if firing else ()))]
+            name, kind = component_namer(scores.spec, i), site.kind.removesuffix("s")
+            for index, values in enumerate(zip(*columns, strict=True)):
+                when = values[4:] or (None, None)
+                row = (kind, site.layer, index, *values[:4], *when, name(index))
+                yield dict(zip(COMPONENT, row, strict=True))
 
 
 COMMANDS = (

@@ -12,12 +12,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import TextIO
 
 import torch
 
 from s2e_core.data import (
     Behavior,
+    GateTexts,
     choose_behaviors_folder,
     is_for_other_models,
     list_behaviors,
@@ -26,15 +27,10 @@ from s2e_core.data import (
 )
 from s2e_core.errors import BehaviorError, SettingsError
 from s2e_core.loading import load_model
-from s2e_core.method import extract, rho_for_count
+from s2e_core.method import extract
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress
-from s2e_core.settings import EditSettings
-from s2e_core.spec import Kind
-from s2e_core.values import ComponentScores, ContrastSet, Extraction
-
-UNTUNED = EditSettings(rho_attn=0.3, rho_mlp=0.8, alpha=0.5)
-"""Settings to begin with for examples that nobody has tuned."""
+from s2e_core.values import ContrastSet, Extraction
 
 
 def load_chosen_model(options: argparse.Namespace) -> LoadedModel:
@@ -66,59 +62,21 @@ def load_chosen_contrast(options: argparse.Namespace) -> ContrastSet:
         return load_contrast_set(options.contrast)
     if not options.behavior:
         raise BehaviorError("No examples were named. Give --behavior NAME or --contrast FILE.")
-    return load_behavior(options.behavior).contrast
+    return load_chosen_behavior(options).contrast
 
 
-def extract_chosen(loaded: LoadedModel, contrast: ContrastSet) -> Extraction:
-    """The extraction of a contrast set; what is odd about its examples goes to standard error."""
+def extract_chosen(loaded: LoadedModel, contrast: ContrastSet, texts: GateTexts | None = None) -> Extraction:
+    """The extraction of a contrast set; what is odd about its examples goes to standard error.
+
+    `texts` are for settings that are fitted on texts alone: the paper's edit is made faster without.
+    """
     for note in contrast.notes:
         print(f"note: {note}", file=sys.stderr)
     if is_for_other_models(contrast, loaded.source):
         names = ", ".join(list_behaviors(choose_behaviors_folder(loaded.source)))
         print(f"note: {contrast.name} is written for other models than this one. For it: {names}.", file=sys.stderr)
     with ProgressLine("extracting") as progress:
-        return extract(loaded, contrast, progress=progress)
-
-
-def read_settings(options: argparse.Namespace, scores: ComponentScores) -> EditSettings:
-    """The behaviour's suggested settings, with every dial that was given; a number of components becomes a rho."""
-    suggested = load_behavior(options.behavior).settings if options.behavior else UNTUNED
-    return adjust_settings(options, scores, suggested)
-
-
-def check_settings(options: argparse.Namespace) -> None:
-    """Raises SettingsError for dials that suit no model. Called before a model is loaded, which takes longer."""
-    adjust_settings(options, None, UNTUNED)
-
-
-def adjust_settings(
-    options: argparse.Namespace, scores: ComponentScores | None, suggested: EditSettings
-) -> EditSettings:
-    """The suggested settings with every dial that was given; a number of components needs `scores` to become a rho."""
-    alpha = suggested.alpha if options.alpha is None else options.alpha
-    return EditSettings(
-        rho_attn=_adjust_rho(scores, "heads", suggested.rho_attn, options.rho_attn, options.heads, alpha),
-        rho_mlp=_adjust_rho(scores, "neurons", suggested.rho_mlp, options.rho_mlp, options.neurons, alpha),
-        alpha=alpha,
-        strength=suggested.strength if options.strength is None else options.strength,
-    )
-
-
-def _adjust_rho(
-    scores: ComponentScores | None,
-    kind: Kind,
-    suggested: float | None,
-    rho: float | Literal["off"] | None,
-    count: int | None,
-    alpha: float,
-) -> float | None:
-    if rho is not None and count is not None:
-        raise SettingsError(f"Both a rho and a number of {kind} were given; they set the same dial. Give one of them.")
-    if count is not None and scores is not None:
-        return rho_for_count(scores, kind, count, alpha) if count else None
-    if rho is None:
-        return suggested
-    return None if rho == "off" else rho
+        return extract(loaded, contrast, texts=texts, progress=progress)
 
 
 class ProgressLine:

@@ -13,8 +13,9 @@ import yaml
 from huggingface_hub import metadata_load
 
 from s2e_core.model import LoadedModel, stored_weight
+from s2e_core.settings import EditSettings
 from s2e_core.spec import KINDS
-from s2e_core.text import layer_ranges
+from s2e_core.text import counted, layer_ranges
 from s2e_core.values import WeightEdit
 
 from .recipe import PAPER, model_label, recipe_bytes
@@ -23,6 +24,7 @@ CardKind = Literal["checkpoint", "adapter"]
 CARD_FILE = "README.md"
 RECIPE_FILE = "recipe/steer2edit.safetensors"
 """File name of the recipe, in its own folder: some programs load every .safetensors file beside a checkpoint."""
+RELATED = "related work: CAST, arXiv 2409.05907; AlphaSteer, arXiv 2506.07022; AlphaEdit, arXiv 2410.02355"
 _ROWS = 64
 """Rows of a weight to convert to fp32 at a time: allocating a copy of the whole takes longer than the arithmetic."""
 _ROWS_PER_TICK = 64 * _ROWS
@@ -42,7 +44,7 @@ _CARD = """---
 |---|---|
 {rows}
 
-The formula is closed-form and needs no training: {paper}.
+The formula is closed-form and needs no training: {formula}.
 `{recipe}` contains the complete edit; Steer2Edit loads it for the same base model.
 
 ## How to load it
@@ -86,7 +88,7 @@ def model_card(loaded: LoadedModel, edit: WeightEdit, kind: CardKind, size: floa
         title=f"{_line(loaded.model_id)}, edited with Steer2Edit",
         change=_change(loaded, edit, size),
         rows="\n".join(f"| {name} | {value} |" for name, value in _rows(loaded, edit)),
-        paper=PAPER,
+        formula=_formula(edit.settings),
         recipe=RECIPE_FILE,
         snippet=_CHECKPOINT_SNIPPET if kind == "checkpoint" else adapter,
         note=_EXPERTS_NOTE if experts and kind == "adapter" else "",
@@ -163,11 +165,40 @@ def _rows(loaded: LoadedModel, edit: WeightEdit) -> Iterable[tuple[str, str]]:
     yield "base model", f"`{_line(model_label(loaded.model_id, loaded.revision))}`"
     yield "fingerprint of the base weights", f"`{loaded.fingerprint}`"
     yield "made from", f"{_line(edit.provenance.contrast_name)}, SHA-256 `{edit.provenance.contrast_hash}`"
-    yield "rho of the heads", "off" if settings.rho_attn is None else f"{settings.rho_attn:.6g}"
-    yield "rho of the neurons", "off" if settings.rho_mlp is None else f"{settings.rho_mlp:.6g}"
-    yield "alpha, strength", f"{settings.alpha:.6g}, {settings.strength:.6g}"
+    if settings.needs_texts:
+        yield from _gate_rows(edit)
+    if settings.has_elastic_net or settings.gate is None:
+        yield "rho of the heads", "off" if settings.rho_attn is None else f"{settings.rho_attn:.6g}"
+        yield "rho of the neurons", "off" if settings.rho_mlp is None else f"{settings.rho_mlp:.6g}"
+        yield "alpha, strength", f"{settings.alpha:.6g}, {settings.strength:.6g}"
+    else:
+        yield "strength", f"{settings.strength:.6g}"
     counts = len(selection.included), len(selection.excluded), len(settings.strengths)
     yield "by hand", "{} included, {} excluded, {} with their own strength".format(*counts)
+
+
+def _gate_rows(edit: WeightEdit) -> Iterable[tuple[str, str]]:
+    settings, gate = edit.settings, edit.settings.gate
+    yield "family", settings.family
+    if gate is not None:
+        yield "gamma of the gate", f"{gate.gamma:.6g}"
+        yield "mu of the gate", f"{gate.mu:.6g}"
+        yield "size of the gate", "all components" if gate.size is None else counted(gate.size, "component")
+    if settings.protect:
+        directions = counted(settings.protect, "strongest input direction")
+        yield "protect", f"silent on the {directions} of harmless texts"
+    if edit.provenance.harmless:
+        yield "harmless texts", _line(edit.provenance.harmless)
+
+
+def _formula(settings: EditSettings) -> str:
+    """The source of each part of the edit; a gate has no paper of its own."""
+    parts = [f"the elastic net of {PAPER}" if settings.needs_texts else PAPER] if settings.has_elastic_net else []
+    if settings.gate is not None:
+        parts.append(f"{'gated' if settings.gate.mu else 'baked'} steering, a least-squares fit ({RELATED})")
+    if settings.protect:
+        parts.append("made silent on the strongest input directions of harmless texts, as in AlphaEdit")
+    return "; ".join(parts or [PAPER])
 
 
 def _line(text: str) -> str:

@@ -14,7 +14,8 @@ from .plan import Result
 from .trials import Trial
 
 SWEEP_COLUMNS = (
-    "arm", "label", "split", "rho_attn", "rho_mlp", "alpha", "strength", "gamma", "heads", "neurons",
+    "arm", "label", "split", "rho_attn", "rho_mlp", "alpha", "strength", "gamma",
+    "gate_gamma", "mu", "gate_size", "protect", "heads", "neurons",
     "attribute", "attribute_low", "attribute_high", "attribute_prompts",
     "utility", "utility_low", "utility_high", "utility_kept", "utility_kept_low", "utility_kept_high",
     "utility_prompts", "tokens", "tokens_low", "tokens_high", "empty", "repeated", "off_topic",
@@ -92,8 +93,15 @@ def _dials(trial: Trial) -> dict[str, Any]:
     settings = trial.settings
     if settings is None:
         return {} if trial.gamma is None else {"gamma": trial.gamma}
-    dials = {"rho_attn": settings.rho_attn, "rho_mlp": settings.rho_mlp, "alpha": settings.alpha}
-    return {**dials, "strength": settings.strength}
+    gate = settings.gate
+    return {
+        "rho_attn": settings.rho_attn,
+        "rho_mlp": settings.rho_mlp,
+        "alpha": settings.alpha,
+        "strength": settings.strength,
+        **({} if gate is None else {"gate_gamma": gate.gamma, "mu": gate.mu, "gate_size": gate.size}),
+        **({"protect": settings.protect} if settings.needs_texts else {}),
+    }
 
 
 def _interval(name: str, figure: Estimate) -> dict[str, float]:

@@ -13,9 +13,10 @@ from typing import Any, Literal
 
 from s2e_core.errors import SettingsError
 from s2e_core.method import build_edit
-from s2e_core.settings import EditSettings, Selection
+from s2e_core.settings import EditSettings, Gate, Selection
 from s2e_core.settings_json import settings_from_json, settings_to_json
 from s2e_core.spec import Component, ModelSpec
+from s2e_core.text import counted
 from s2e_core.values import Edited, Extraction, Original, Steered, Variant, WeightEdit
 
 Arm = Literal["original", "steering", "edit"]
@@ -83,11 +84,29 @@ class Trial:
 
 
 def settings_label(settings: EditSettings, *, short: bool = False) -> str:
-    """The dials in a few words: "ρ attn 0.3, ρ mlp off, α 0.5, strength 1"; `short` leaves out a strength of 1."""
-    attn, mlp = ("off" if rho is None else f"{rho:.3g}" for rho in (settings.rho_attn, settings.rho_mlp))
+    """The dials in a few words: "ρ attn 0.3, ρ mlp off, α 0.5, strength 1"; `short` leaves out a strength of 1.
+
+    A gate is "γ 0.5, μ 10, 100 components" (without a strength of 1), a sum "ρ attn 0.3, ... + γ 0.5, μ 10, ...".
+    """
+    parts = [_elastic_label(settings)] if settings.has_elastic_net or settings.gate is None else []
+    if settings.gate is not None:
+        parts.append(_gate_label(settings.gate))
+    label = " + ".join(parts)
+    if settings.protect:
+        label += f", protect {settings.protect}"
     strength = f"{settings.strength:.3g}"
-    label = f"ρ attn {attn}, ρ mlp {mlp}, α {settings.alpha:.3g}"
-    return label if short and strength == "1" else f"{label}, strength {strength}"
+    alone = settings.gate is not None and len(parts) == 1
+    return label if strength == "1" and (short or alone) else f"{label}, strength {strength}"
+
+
+def _elastic_label(settings: EditSettings) -> str:
+    attn, mlp = ("off" if rho is None else f"{rho:.3g}" for rho in (settings.rho_attn, settings.rho_mlp))
+    return f"ρ attn {attn}, ρ mlp {mlp}, α {settings.alpha:.3g}"
+
+
+def _gate_label(gate: Gate) -> str:
+    size = "" if gate.size is None else f", {counted(gate.size, 'component')}"
+    return f"γ {gate.gamma:.3g}, μ {gate.mu:.3g}{size}"
 
 
 def trial_variant(trial: Trial, extraction: Extraction) -> Variant:
@@ -119,7 +138,7 @@ def steering_grid(gammas: Iterable[float] = PAPER_GAMMA) -> tuple[Trial, ...]:
 def progressive(edit: WeightEdit, counts: Sequence[int] | None = None) -> tuple[Trial, ...]:
     """The edit with only its strongest components by |lambda|, more and more of them, each with its own lambda.
 
-    By default their numbers are 1, 2, 4, ... up to all of them.
+    By default their numbers are 1, 2, 4, ... up to all of them. A gate is solved again on the components it keeps.
     """
     components = _rank(edit)
     counts = counts or [*_doublings(len(components)), len(components)]
