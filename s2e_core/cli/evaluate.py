@@ -32,6 +32,7 @@ from s2e_core.values import Edited, Steered, Variant
 
 from .arguments import (
     add_behavior,
+    add_cache,
     add_questions,
     parse_gammas,
     parse_settings,
@@ -101,6 +102,7 @@ INTERVALS = (
 
 def add_evaluate(sub: argparse.ArgumentParser) -> None:
     add_behavior(sub)
+    add_cache(sub)
     sub.add_argument(
         "--recipe", type=Path, action="append", default=[], help="a saved edit; may be given several times"
     )
@@ -198,7 +200,7 @@ def _load_variants(
     settings = ["suggested"] if bare else options.settings
     steering = steering_grid([behavior.gamma]) if bare else to_steering_trials(options.gamma)
     if settings or steering:
-        extraction = extract_chosen(loaded, behavior.contrast)
+        extraction = extract_chosen(options, loaded, behavior.contrast)
         for dials in settings:
             chosen = behavior.settings if dials == "suggested" else _to_settings(dials)
             yield settings_label(chosen), Edited(build_edit(extraction, chosen))

@@ -19,7 +19,7 @@ from s2e_core.spec import KINDS, ModelSpec
 from s2e_core.text import readable_size
 from s2e_core.values import ComponentScores, ContrastSet, WeightEdit
 
-from .arguments import add_contrast, add_settings, parse_count
+from .arguments import add_cache, add_contrast, add_settings, parse_count
 from .command import Command
 from .json_output import (
     CONTRAST,
@@ -147,6 +147,7 @@ TOP = 20
 
 def add_scores(sub: argparse.ArgumentParser) -> None:
     add_contrast(sub)
+    add_cache(sub)
     add_settings(sub)
     sub.add_argument("--kind", choices=("all", *KINDS), default="all")
     sub.add_argument("--top", type=parse_count, help=f"rows of the table (default {TOP}; with --json all)")
@@ -194,7 +195,7 @@ def _rank_components(options: argparse.Namespace) -> _Ranking:
     check_settings(options)
     check_formats(options)
     contrast, loaded = load_chosen_contrast(options), load_chosen_model(options)
-    extraction = extract_chosen(loaded, contrast)
+    extraction = extract_chosen(options, loaded, contrast)
     scores = extraction.scores
     edit = build_edit(extraction, read_settings(options, scores))
     kinds = KINDS if options.kind == "all" else (options.kind,)

@@ -16,6 +16,7 @@ from typing import Literal, TextIO
 
 import torch
 
+from s2e_core.cache import default_cache, extract_cached
 from s2e_core.data import (
     Behavior,
     choose_behaviors_folder,
@@ -26,7 +27,7 @@ from s2e_core.data import (
 )
 from s2e_core.errors import BehaviorError, SettingsError
 from s2e_core.loading import load_model
-from s2e_core.method import extract, rho_for_count
+from s2e_core.method import rho_for_count
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress
 from s2e_core.settings import EditSettings
@@ -69,15 +70,19 @@ def load_chosen_contrast(options: argparse.Namespace) -> ContrastSet:
     return load_behavior(options.behavior).contrast
 
 
-def extract_chosen(loaded: LoadedModel, contrast: ContrastSet) -> Extraction:
-    """The extraction of a contrast set; what is odd about its examples goes to standard error."""
+def extract_chosen(options: argparse.Namespace, loaded: LoadedModel, contrast: ContrastSet) -> Extraction:
+    """The extraction of a contrast set, from the cache if it is there and no option excludes it.
+
+    What is odd about the examples goes to standard error.
+    """
     for note in contrast.notes:
         print(f"note: {note}", file=sys.stderr)
     if is_for_other_models(contrast, loaded.source):
         names = ", ".join(list_behaviors(choose_behaviors_folder(loaded.source)))
         print(f"note: {contrast.name} is written for other models than this one. For it: {names}.", file=sys.stderr)
     with ProgressLine("extracting") as progress:
-        return extract(loaded, contrast, progress=progress)
+        cache = None if options.no_cache else default_cache()
+        return extract_cached(loaded, contrast, cache=cache, progress=progress)
 
 
 def read_settings(options: argparse.Namespace, scores: ComponentScores) -> EditSettings:
