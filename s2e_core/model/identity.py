@@ -32,14 +32,22 @@ def run_hash(model: PreTrainedModel) -> str:
     for config in (model.config, getattr(model, "generation_config", None)):
         entries = {} if config is None else config.to_dict()
         entries.pop("_name_or_path", None)
-        digest.update(json.dumps(entries, sort_keys=True, default=str).encode())
+        digest.update(json.dumps(entries, skipkeys=True, default=_plain).encode())
     for name, parameter in model.named_parameters():
         digest.update(type(parameter).__name__.encode())
         _add(digest, name, read_parameter(model, name))
+    stored = model.state_dict().keys()  # the other buffers follow from the configuration, and may change as it runs
     for name, buffer in model.named_buffers():
-        if not buffer.is_meta:
+        if name in stored and not buffer.is_meta:
             _add(digest, name, buffer)
     return digest.hexdigest()
+
+
+def _plain(value: object) -> object:
+    """What JSON writes for a value that it lacks: the same in every process, unlike an address or a set's order."""
+    if isinstance(value, set | frozenset):
+        return sorted(map(str, value))
+    return str(value) if isinstance(value, torch.dtype) else type(value).__name__
 
 
 def _add(digest: hashlib._Hash, name: str, values: Tensor) -> None:
