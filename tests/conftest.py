@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is first imported
+os.environ["STEER2EDIT_CACHE"] = os.devnull  # no folder, so every test extracts; those of the cache name their own
 
 import pytest  # noqa: E402
 import torch  # noqa: E402

@@ -22,13 +22,13 @@ from s2e_core import (
     BehaviorError,
     ContrastSet,
     ModelLoadError,
-    extract,
     list_behaviors,
     load_behavior,
     load_model,
     steering_directions,
     swapped,
 )
+from s2e_core.cache import ExtractionCache, extract_cached
 from s2e_core.data import BUNDLED_BEHAVIORS, CHAT_BEHAVIORS, choose_behaviors_folder
 from s2e_core.loading import BUNDLED, BUNDLED_MODEL, HUB_ID, split_revision
 from s2e_core.method import score_along
@@ -75,6 +75,8 @@ class ModelStore:
     """Of the first model, where its files are quantised: see `load_model`."""
     behaviors: Path | None = None
     """Folder of behaviours in place of the bundled ones."""
+    cache: ExtractionCache | None = None
+    """Extractions on the disk, which outlast the program; None keeps them in memory alone."""
     _models: OrderedDict[str, LoadedModel] = field(default_factory=OrderedDict)
     _scored: OrderedDict[tuple[str, str], Scored] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -161,7 +163,7 @@ class ModelStore:
             return known
         means = self._means_of_swapped(loaded, contrast)
         if means is None:
-            extraction = extract(loaded, contrast, progress=progress)
+            extraction = extract_cached(loaded, contrast, cache=self.cache, progress=progress)
         else:
             extraction = score_along(loaded, means, steering_directions(loaded, means))
         scored = Scored(contrast, extraction)

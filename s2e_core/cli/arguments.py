@@ -66,6 +66,10 @@ def add_behavior(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_cache(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--no-cache", action="store_true", help="extract anew, and keep nothing for the next command")
+
+
 def add_floor(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--floor",
