@@ -30,8 +30,8 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--port", type=int, help="by default the first free one from 7860 on")
     parser.add_argument(
         "--model", default=BUNDLED,
-        help='"bundled", "smollm2" (a chat model, if its package is installed), a model folder, a GGUF file or a Hub id; '
-        "loaded at the start",
+        help='"bundled", "smollm2" (a chat model, if its package is installed), a model folder, a GGUF file or a Hub '
+        "id; loaded at the start",
     )  # fmt: skip
     parser.add_argument("--revision", help="branch, tag or commit of a Hub model; visitors write owner/name@revision")
     parser.add_argument(

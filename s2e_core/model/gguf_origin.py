@@ -26,4 +26,4 @@ class GGUFOrigin:
 
     def sentence(self) -> str:
         """Where the numbers of the model and of an export come from, for the user."""
-        return f"The weights come from {self.formats} (GGUF), dequantised and rounded to {self.dtype}."
+        return f"The weights come from a GGUF file ({self.formats}), converted to {self.dtype}."

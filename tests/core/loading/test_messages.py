@@ -147,7 +147,7 @@ def test_a_file_in_place_of_a_folder_is_a_sentence(folder):
     with pytest.raises(ModelLoadError, match="model.safetensors is a file. Name the folder that contains the whole"):
         load_model(folder / "model.safetensors")
     (folder / "model.safetensors").rename(folder / "m.gguf")
-    with pytest.raises(ModelLoadError, match="m.gguf could not be loaded: it is not a complete GGUF file .* Download it again"):
+    with pytest.raises(ModelLoadError, match="m.gguf could not be loaded: it is not a complete GGUF file"):
         load_model(folder / "m.gguf")
 
 
