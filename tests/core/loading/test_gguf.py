@@ -161,12 +161,8 @@ def test_too_little_memory_and_a_cache_that_cannot_be_written_are_sentences(plai
 
 def test_the_formats_that_can_be_read_depend_on_the_architecture():
     """transformers has a loader of its own for some, which knows fewer formats."""
-    for kind, readable in (
-        ("Q5_0", {"llama"}),
-        ("Q4_K", {"llama", "lfm2"}),
-        ("I32", set()),
-        ("BF16", {"llama", "lfm2"}),
-    ):
+    both = {"llama", "lfm2"}
+    for kind, readable in (("Q5_0", {"llama"}), ("Q4_K", both), ("I32", set()), ("BF16", both)):
         tensor = GGUFTensor("x", (1, 256), int(GGMLQuantizationType[kind]), 0)
         assert {name for name in both if is_readable(name, tensor)} == readable
     unknown = GGUFTensor("x", (1, 256), 4711, 0)
