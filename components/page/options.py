@@ -29,11 +29,15 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     # Without these two gradio reads its own variables, which is how a Space tells it where to listen.
     parser.add_argument("--host", help="address to listen on: this machine alone, or 0.0.0.0 for the whole network")
     parser.add_argument("--port", type=int, help="by default the first free one from 7860 on")
-    parser.add_argument("--model", default=BUNDLED, help='"bundled", a model folder or a Hub id; loaded at the start')
+    parser.add_argument(
+        "--model", default=BUNDLED,
+        help='"bundled", "smollm2" (a chat model, if its package is installed), a model folder, a GGUF file or a Hub '
+        "id; loaded at the start",
+    )  # fmt: skip
     parser.add_argument("--revision", help="branch, tag or commit of a Hub model; visitors write owner/name@revision")
     parser.add_argument(
         "--allow-folder", action="append", default=[], type=_folder, metavar="DIR",
-        help="let visitors choose this model folder, or any model folder in it (may be repeated)",
+        help="let visitors choose this model folder, or any model folder or GGUF file in it (may be repeated)",
     )  # fmt: skip
     parser.add_argument("--allow-hub", action="store_true", help="let visitors load any model of the Hub by its id")
     parser.add_argument(

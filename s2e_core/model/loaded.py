@@ -15,6 +15,7 @@ from torch import Tensor
 from s2e_core.spec import ModelSpec
 from s2e_core.values import Provenance
 
+from .gguf_origin import GGUFOrigin
 from .identity import run_hash
 from .placement import Placement, running_device
 from .weights import site_weight, weight_blocks
@@ -44,6 +45,8 @@ class LoadedModel:
     """Device, number format and memory limits that were requested."""
     source_quantization: str = ""
     """Quantisation method of the files that `model` was read from; empty if they are not quantised."""
+    gguf: GGUFOrigin | None = None
+    """GGUF file from which the checkpoint in `source` was made; None if the checkpoint is the model's own."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     """Lock to hold while the model runs, so that it never has the hooks of two visitors at once."""
 
