@@ -8,12 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 
 from components.select import readouts
 from components.select.dials import count_above, preset_name
+from components.select.families import (
+    DEFAULT_GATE,
+    LEAST_GAMMA,
+    MOST_GAMMA,
+    MOST_PROTECT,
+    family_of,
+    most_size,
+    mu_choices,
+)
 from components.select.table import Shown, ranked_table
 from components.shared import texts
 from components.shared.brought import own_prompts
@@ -40,10 +49,10 @@ CHOICE = ("status", "model", "behavior", "swap", "own")
 
 def page_view(session: Session) -> dict[str, Any]:
     """What follows every move of a dial: heatmaps, dials, figures, inspector."""
-    settings = session.settings
+    settings, firing = session.settings, readouts.firing(session) if session.mode == "when" else None
     return {
-        "heads": _map(session, "heads"),
-        "neurons": _map(session, "neurons"),
+        "heads": _map(session, "heads", firing),
+        "neurons": _map(session, "neurons", firing),
         "summary": f'<div data-edit="{session.made}">{readouts.summary(session)}</div>',
         "heads_on": settings.rho_attn is not None,
         "neurons_on": settings.rho_mlp is not None,
@@ -51,7 +60,7 @@ def page_view(session: Session) -> dict[str, Any]:
         "neurons_count": _count(session, "neurons"),
         "rho_attn": _rho(settings.rho_attn),
         "rho_mlp": _rho(settings.rho_mlp),
-        "alpha": round(settings.alpha, 4),
+        "alpha": gr.update(value=round(settings.alpha, 4), visible=_shown(family_of(settings) in ("elastic", "sum"))),
         "strength": round(settings.strength, 4),
         "preset": preset_name(session) or texts.BY_HAND,
         "first_layer": _layers(session)[0],
@@ -60,12 +69,36 @@ def page_view(session: Session) -> dict[str, Any]:
         "own_strength": _own_strength(session),
         "undo": gr.update(interactive=bool(session.past)),
         "redo": gr.update(interactive=bool(session.future)),
+        **_family_view(session),
     }
+
+
+def _family_view(session: Session) -> dict[str, Any]:
+    """The choice of the family, its dials, and which dials are on show."""
+    settings, family = session.settings, family_of(session.settings)
+    gate = settings.gate or DEFAULT_GATE
+    net, size = family in ("elastic", "sum"), most_size(session)
+    return {
+        "family": family,
+        "net_dials": gr.update(visible=_shown(net)),
+        "net_switches": gr.update(visible=_shown(net)),
+        "gate_dials": gr.update(visible=_shown(family != "elastic")),
+        "gate_gamma": gr.update(
+            value=round(gate.gamma, 4), minimum=min(LEAST_GAMMA, gate.gamma), maximum=max(MOST_GAMMA, gate.gamma)
+        ),
+        "gate_mu": gr.update(value=gate.mu, choices=mu_choices(settings), visible=_shown(family != "baked")),
+        "gate_size": gr.update(value=size if gate.size is None else min(gate.size, size), maximum=size),
+        "protect": gr.update(value=settings.protect, maximum=max(MOST_PROTECT, settings.protect)),
+    }
+
+
+def _shown(shown: bool) -> bool | Literal["hidden"]:
+    return True if shown else "hidden"
 
 
 DIALS = (
     "heads_on", "neurons_on", "heads_count", "neurons_count", "rho_attn", "rho_mlp", "alpha", "strength", "preset",
-    "first_layer", "last_layer", "own_strength",
+    "first_layer", "last_layer", "own_strength", "family", "gate_gamma", "gate_mu", "gate_size", "protect",
 )  # fmt: skip
 """What of the page both shows the settings and changes them."""
 
@@ -141,8 +174,14 @@ def opening_view(store: ModelStore, session: Session) -> dict[str, Any]:
         "gamma": behavior.gamma if behavior else gr.skip(),
         "all_columns": gr.update(value=False, visible=True if wide(session) else "hidden"),
         "swap": session.swapped,
-        "color": session.mode,
+        "color": gr.update(choices=_colors(session), value=session.mode),
     }
+
+
+def _colors(session: Session) -> list[tuple[str, str]]:
+    """What the heatmaps' colour may mean; when an edit acts is known only with texts."""
+    when = [] if session.scored.extraction.token_inputs is None else [texts.WHEN_CHOICE]
+    return [*texts.COLOR_CHOICES, *when]
 
 
 def wide(session: Session) -> bool:
@@ -165,7 +204,7 @@ def _sized(label: str, loaded: LoadedModel, session: Session, format: ExportForm
     return gr.update(value=f"{label} · {size}", interactive=True)
 
 
-def _map(session: Session, kind: Kind) -> dict[str, Any]:
+def _map(session: Session, kind: Kind, firing: readouts.Firing | None) -> dict[str, Any]:
     return heatmap_value(
         kind,
         session.scored.scores,
@@ -174,6 +213,7 @@ def _map(session: Session, kind: Kind) -> dict[str, Any]:
         mode=session.mode,
         title=texts.HEADS_MAP if kind == "heads" else texts.NEURONS_MAP,
         seq=session.picks.get(kind, 0),
+        firing=firing,
     )
 
 

@@ -13,13 +13,14 @@ from .edit import (
     summarize,
 )
 from .extract import extract, score_along
-from .gate import gate_masks, mean_firing, solve_keys
+from .gate import MUS, gate_masks, mean_firing, solve_keys
 from .gate_fit import fit_gate
 from .reliability import Reliability, Weakness, reliability
 from .scores import component_scores
 from .token_capture import capture_token_inputs, own_answers
 
 __all__ = [
+    "MUS",
     "EditSummary",
     "Reliability",
     "Weakness",

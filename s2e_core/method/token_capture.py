@@ -32,7 +32,8 @@ def capture_token_inputs(loaded: LoadedModel, texts: GateTexts, *, progress: Pro
     """Inputs of every site on the model's own greedy answers to both kinds of prompts, with the gates solved on them.
 
     The positions are spread evenly over all tokens of a side, prompts and answers alike. `progress` counts
-    prompts, first answered and then read. Raises SettingsError if a prompt is empty or too long, Cancelled if `progress` raises it.
+    prompts, first answered and then read. Raises SettingsError if a prompt is empty or too long, Cancelled if
+    `progress` raises it.
     """
     n_on, n_all = len(texts.on), len(texts.on) + len(texts.off)
     stages = Stages(progress, answers=n_all, texts=n_all)
