@@ -54,13 +54,6 @@ def page_view(session: Session) -> dict[str, Any]:
         "heads": _map(session, "heads", firing),
         "neurons": _map(session, "neurons", firing),
         "summary": f'<div data-edit="{session.made}">{readouts.summary(session)}</div>',
-        "heads_on": settings.rho_attn is not None,
-        "neurons_on": settings.rho_mlp is not None,
-        "heads_count": _count(session, "heads"),
-        "neurons_count": _count(session, "neurons"),
-        "rho_attn": _rho(settings.rho_attn),
-        "rho_mlp": _rho(settings.rho_mlp),
-        "alpha": gr.update(value=round(settings.alpha, 4), visible=_shown(family_of(settings) in ("elastic", "sum"))),
         "strength": round(settings.strength, 4),
         "preset": preset_name(session) or texts.BY_HAND,
         "first_layer": _layers(session)[0],
@@ -74,21 +67,37 @@ def page_view(session: Session) -> dict[str, Any]:
 
 
 def _family_view(session: Session) -> dict[str, Any]:
-    """The choice of the family, its dials, and which dials are on show."""
-    settings, family = session.settings, family_of(session.settings)
-    gate = settings.gate or DEFAULT_GATE
-    net, size = family in ("elastic", "sum"), most_size(session)
+    """The choice of the family and its dials; those of the others are hidden."""
+    family = family_of(session.settings)
+    dials = [(_net_dials(session), family in ("elastic", "sum")), (_gate_dials(session), family != "elastic")]
+    shown = {name: shown and (name, family) != ("gate_mu", "baked") for part, shown in dials for name in part}
     return {
         "family": family,
-        "net_dials": gr.update(visible=_shown(net)),
-        "net_switches": gr.update(visible=_shown(net)),
-        "gate_dials": gr.update(visible=_shown(family != "elastic")),
-        "gate_gamma": gr.update(
-            value=round(gate.gamma, 4), minimum=min(LEAST_GAMMA, gate.gamma), maximum=max(MOST_GAMMA, gate.gamma)
-        ),
-        "gate_mu": gr.update(value=gate.mu, choices=mu_choices(settings), visible=_shown(family != "baked")),
-        "gate_size": gr.update(value=size if gate.size is None else min(gate.size, size), maximum=size),
-        "protect": gr.update(value=settings.protect, maximum=max(MOST_PROTECT, settings.protect)),
+        **{name: gr.update(visible=_shown(shown[name]), **dial) for part, _ in dials for name, dial in part.items()},
+    }
+
+
+def _net_dials(session: Session) -> dict[str, dict[str, Any]]:
+    settings = session.settings
+    return {
+        "heads_on": {"value": settings.rho_attn is not None},
+        "neurons_on": {"value": settings.rho_mlp is not None},
+        "heads_count": _count(session, "heads"),
+        "neurons_count": _count(session, "neurons"),
+        "rho_attn": _rho(settings.rho_attn),
+        "rho_mlp": _rho(settings.rho_mlp),
+        "alpha": {"value": round(settings.alpha, 4)},
+    }
+
+
+def _gate_dials(session: Session) -> dict[str, dict[str, Any]]:
+    settings, gate, size = session.settings, session.settings.gate or DEFAULT_GATE, most_size(session)
+    low, high = min(LEAST_GAMMA, gate.gamma), max(MOST_GAMMA, gate.gamma)
+    return {
+        "gate_gamma": {"value": round(gate.gamma, 4), "minimum": low, "maximum": high},
+        "gate_mu": {"value": gate.mu, "choices": mu_choices(settings)},
+        "gate_size": {"value": size if gate.size is None else min(gate.size, size), "maximum": size},
+        "protect": {"value": settings.protect, "maximum": max(MOST_PROTECT, settings.protect)},
     }
 
 
@@ -220,12 +229,12 @@ def _map(session: Session, kind: Kind, firing: readouts.Firing | None) -> dict[s
 def _count(session: Session, kind: Kind) -> dict[str, Any]:
     count, total = count_above(session, kind), session.scored.scores.spec.n_components(kind)
     grown = 10 ** math.ceil(math.log10(max(count, 1)))
-    return gr.update(value=count, maximum=min(total, max(COUNT_STEPS, grown)))
+    return {"value": count, "maximum": min(total, max(COUNT_STEPS, grown))}
 
 
 def _rho(rho: float | None) -> dict[str, Any]:
     """A kind that is off keeps the slider where it was; the switch beside it says that it is off."""
-    return gr.skip() if rho is None else gr.update(value=round(rho, 4), maximum=max(1.5, math.ceil(rho * 2) / 2))
+    return {} if rho is None else {"value": round(rho, 4), "maximum": max(1.5, math.ceil(rho * 2) / 2)}
 
 
 def _layers(session: Session) -> tuple[int, int]:

@@ -37,8 +37,8 @@ WHEN_CHOICE = ("when it acts", "when")
 LEGEND = (
     "**g**, from −1 to 1, is how far a component's mean output points along the behaviour (red) or against it (blue). "
     "**λ** is its edit: a positive λ amplifies a helper, a negative λ weakens an opponent, so both push towards the "
-    "behaviour. For the opposite, swap the two sides. **When** is what a component's edit adds along the direction on the "
-    "behaviour's texts (red: more there) minus what it adds on harmless texts."
+    "behaviour. For the opposite, swap the two sides. **When** is what a component's edit adds along the direction on "
+    "the behaviour's texts (red: more there) minus what it adds on harmless texts."
 )
 
 HEADS_COUNT = "Heads"
@@ -62,14 +62,14 @@ FAMILIES = (
     ("Gated steering", "gated"),
     ("Elastic net + gated steering", "sum"),
 )
-GATE_GAMMA = "γ how much"
-GATE_GAMMA_HELP = "1 is the steering vector"
-GATE_MU = "μ how strictly the rest is protected"
-GATE_MU_HELP = "higher is stricter"
-GATE_SIZE = "Components of the gate"
+GATE_GAMMA = "γ, how much"
+GATE_GAMMA_HELP = "1: the whole vector"
+GATE_MU = "μ, how strict"
+GATE_MU_HELP = "protects the rest"
+GATE_SIZE = "Gate size"
 GATE_SIZE_HELP = "far right: all"
 PROTECT = "Protect"
-PROTECT_HELP = "directions of harmless texts"
+PROTECT_HELP = "input directions"
 NO_TEXTS = (
     "A gate is fitted on texts, and the directions on the page come without: they are from a file, or no prompt can be "
     "answered. Use the elastic net, or extract from examples."
