@@ -138,7 +138,8 @@ def set_threads(chosen: argparse.Namespace, store: ModelStore) -> None:
 def read_first(store: ModelStore) -> None:
     """The examples that the page opens with, counted on the terminal: a large model takes minutes for them."""
     with ProgressLine("reading examples") as progress:
-        store.scored(store.first_model, store.behavior_list[0].contrast, progress=progress)
+        behavior = store.behavior_list[0]
+        store.scored(store.first_model, behavior.contrast, behavior, progress=progress)
 
 
 def _folder(text: str) -> Path:

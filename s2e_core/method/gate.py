@@ -18,7 +18,7 @@ from s2e_core.token_inputs import TokenInputs
 from s2e_core.values import Extraction
 
 from .gate_fit import fit_gate, fit_gates
-from .selection import gate_mask
+from .selection import allowed_mask, changed_by_hand
 
 MUS = (0.0, 1.0, 10.0, 100.0)
 """The strictness for which a gate over all components is solved in advance."""
@@ -49,14 +49,17 @@ def needed_inputs(extraction: Extraction, settings: EditSettings) -> TokenInputs
 
 
 def gate_masks(extraction: Extraction, settings: EditSettings) -> tuple[Tensor, ...]:
-    """True for the components that a gate uses; all False without a gate. Per site: (n_components,), bool."""
+    """True for the components that a gate uses; all False without a gate. Per site: (n_components,), bool.
+
+    `size` counts those that are chosen without the hand: a component that is added or left out changes no other.
+    """
     gate, spec = settings.gate, extraction.spec
     if gate is None:
         return tuple(torch.zeros(site.n_components, dtype=torch.bool) for site in spec.sites)
-    masks = gate_mask(spec, settings.selection)
-    if gate.size is None or gate.size >= sum(int(mask.sum()) for mask in masks):
-        return masks
-    return _strongest(extraction, needed_inputs(extraction, settings), gate, masks)
+    masks = allowed_mask(spec, settings.selection)
+    if gate.size is not None and gate.size < sum(int(mask.sum()) for mask in masks):
+        masks = _strongest(extraction, needed_inputs(extraction, settings), gate, masks)
+    return changed_by_hand(spec, settings.selection, masks)
 
 
 def gate_vectors(extraction: Extraction, settings: EditSettings, masks: Sequence[Tensor]) -> tuple[Tensor, ...]:
