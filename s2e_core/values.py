@@ -239,7 +239,21 @@ class Steered:
             raise SettingsError(f"The steering strength gamma is {self.gamma}; it must be a finite number.")
 
 
-Variant = Original | Edited | Steered
+@dataclass(frozen=True, eq=False)
+class Prompted:
+    """Run the untouched model with a system prompt before every prompt: what needs no edit at all."""
+
+    system: str
+
+
+Variant = Original | Edited | Steered | Prompted
+
+
+def with_system(variant: Variant, system: str | None) -> str | None:
+    """The system prompt that a variant reads: its own before that of the question."""
+    if not isinstance(variant, Prompted):
+        return system
+    return f"{variant.system}\n\n{system}" if system else variant.system
 
 
 class WeightSource(Protocol):

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from s2e_core.generation import BatchRow, answers, encode_prompt, rows_that_fit
 from s2e_core.model import LoadedModel, response_text
-from s2e_core.values import Extraction, Variant
+from s2e_core.values import Extraction, Original, Prompted, Variant, with_system
 
 from .plan import Answer, Plan, Question, Share
 from .trials import Trial, trial_variant
@@ -61,15 +61,19 @@ def ask(
     Every step of a batch serves all its rows, whatever their variants: 120 questions to 125 settings are 15,000 rows of
     one model, not 125 models.
     """
-    prompts = [_ids(loaded, plan, question) for question in questions]
-    longest = max((len(ids) for ids in prompts), default=0) + plan.length
+    systems = {v.system for v in variants if isinstance(v, Prompted)} | {None}
+    prompts = {s: [_ids(loaded, plan, question, s) for question in questions] for s in systems}
+    longest = max((len(ids) for row in prompts.values() for ids in row), default=0) + plan.length
     size = rows_that_fit(loaded, longest)
     stops = [] if stop is None else [stop]
     for first in range(0, len(shares), size):
         batch = shares[first : first + size]
         used = sorted({share.trial for share in batch})
         position = {variant: n for n, variant in enumerate(used)}
-        rows = [BatchRow(position[s.trial], prompts[s.question], questions[s.question].seed) for s in batch]
+        rows = [
+            BatchRow(position[s.trial], prompts[_system(variants[s.trial])][s.question], questions[s.question].seed)
+            for s in batch
+        ]
         batch_variants = [variants[variant] for variant in used]
         tokens = answers(
             loaded, batch_variants, rows, max_new_tokens=plan.length, temperature=plan.temperature, stops=stops
@@ -77,8 +81,13 @@ def ask(
         yield [(share, _answer(loaded, ids)) for share, ids in zip(batch, tokens, strict=True)]
 
 
-def _ids(loaded: LoadedModel, plan: Plan, question: Question) -> tuple[int, ...]:
-    system = question.row.get("system")
+def _system(variant: Variant) -> str | None:
+    return variant.system if isinstance(variant, Prompted) else None
+
+
+def _ids(loaded: LoadedModel, plan: Plan, question: Question, before: str | None) -> tuple[int, ...]:
+    own = question.row.get("system")
+    system = with_system(Original() if before is None else Prompted(before), own)
     return tuple(encode_prompt(loaded, str(question.row["prompt"]), system, plan.length, plan.temperature))
 
 

@@ -25,6 +25,7 @@ SETTINGS = EditSettings(rho_attn=0.3, rho_mlp=0.3, alpha=0.5)
 TEXTS = GateTexts(
     on=(Example("How are you?", ""), Example("And now, my friend?", "")),
     off=(Example("Count to three, please.", ""), Example("So", "")),
+    probes=(Example("Name a colour.", ""),),
     harmless="two harmless prompts",
     answer_tokens=4,
 )

@@ -6,6 +6,7 @@ from s2e_core.data import GateTexts
 TEXTS = GateTexts(
     on=(Example("Are you well?", ""), Example("And you?", "")),
     off=(Example("Count to three.", ""), Example("Two and two", "", "Be brief.")),
+    probes=(Example("Name a colour.", ""),),
     harmless="a few sums",
     answer_tokens=4,
 )

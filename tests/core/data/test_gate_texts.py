@@ -14,7 +14,7 @@ from s2e_core.data import (
     read_harmless,
 )
 from s2e_core.data.behaviors import BUNDLED_TOKENIZER
-from s2e_core.data.gate_texts import MOST_PROMPTS, NEUTRAL
+from s2e_core.data.gate_texts import MOST_PROMPTS, NEUTRAL, PROBES
 from s2e_core.errors import ContrastDataError
 
 KINDS = {"help", "source", "arithmetic"}
@@ -62,7 +62,8 @@ def test_own_harmless_prompts_come_first_and_are_named(tmp_path):
     (tmp_path / "everyday.txt").write_text("How are you?\n\n  What is the time?  \n", encoding="utf-8")
     contrast = contrast_of([("a", "yes")], [("b", "no")])
     texts = example_gate_texts(contrast, None, tmp_path / "everyday.txt")
-    assert [one.prompt for one in texts.off] == ["How are you?", "What is the time?"]
+    assert [one.prompt for one in texts.off] == ["How are you?"]
+    assert [one.prompt for one in texts.probes] == ["What is the time?"]
     assert texts.harmless == "everyday.txt"
     assert texts.content_hash != example_gate_texts(contrast, None).content_hash
 
@@ -76,7 +77,10 @@ def test_harmless_rows_may_have_a_system_prompt(tmp_path):
 def test_many_harmless_prompts_are_taken_at_even_distances(tmp_path):
     path = tmp_path / "many.txt"
     path.write_text("\n".join(map(str, range(320))), encoding="utf-8")
-    assert [int(one.prompt) for one in read_harmless(path)] == list(range(0, 320, 10))
+    texts = example_gate_texts(contrast_of([("a", "yes")], [("b", "no")]), None, path)
+    chosen = sorted(int(one.prompt) for one in (*texts.off, *texts.probes))
+    assert chosen == list(range(0, 320, 10)) and len(texts.probes) == PROBES
+    assert not {one.prompt for one in texts.off} & {one.prompt for one in texts.probes}
 
 
 @pytest.mark.parametrize(

@@ -274,13 +274,14 @@ def test_a_gate_with_a_size_keeps_the_components_that_carry_most_and_is_solved_o
     assert_right(edit, plain_gate(extraction, gate, strongest))
 
 
-def test_a_size_counts_only_what_the_selection_allows(extraction):
-    selection = Selection(layers=(1, 2), excluded=frozenset({Component(2, 0)}), included=frozenset({Component(0, 2)}))
-    allowed = allowed_by(selection, extraction)
-    carried = carried_by_hand(extraction, GATED.gate, allowed)
-    settings = dataclasses.replace(GATED, selection=selection, gate=Gate(0.7, 2.0, size=5))
-    expected = set(sorted(carried, key=carried.__getitem__, reverse=True)[:5])
-    assert changed(build_edit(extraction, settings)) == expected
+def test_a_size_counts_only_the_layers_and_what_is_changed_by_hand_changes_nothing_else(extraction):
+    layers = Selection(layers=(1, 2))
+    carried = carried_by_hand(extraction, GATED.gate, allowed_by(layers, extraction))
+    strongest = sorted(carried, key=carried.__getitem__, reverse=True)[:5]
+    by_hand = dataclasses.replace(layers, excluded=frozenset({strongest[0]}), included=frozenset({Component(0, 2)}))
+    for selection, expected in ((layers, {*strongest}), (by_hand, {*strongest[1:], Component(0, 2)})):
+        settings = dataclasses.replace(GATED, selection=selection, gate=Gate(0.7, 2.0, size=5))
+        assert changed(build_edit(extraction, settings)) == expected
 
 
 def test_a_size_is_kept_exactly_also_if_some_components_carry_nothing(extraction):

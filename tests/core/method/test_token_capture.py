@@ -19,6 +19,7 @@ from tests.plain_weights import expert_activations
 TEXTS = GateTexts(
     on=(Example("How are you?", ""), Example("And you there?", ""), Example("Hi", "")),
     off=(Example("Count to 3, please.", ""), Example("So", "")),
+    probes=(Example("Name it.", ""),),
     harmless="two prompts",
     answer_tokens=4,
 )
