@@ -6,7 +6,7 @@ Knows the formulas and their sources. No text is generated, and no answer is jud
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 from s2e_core.errors import S2EError
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress
-from s2e_core.values import Example, Original, Variant
+from s2e_core.values import Example, Original, Prompted, Variant, with_system
 
 from .estimates import Estimate, estimate, mean, ratio, share
 from .likelihood import POSITIONS, TextRow, TextSpan, encode_text, span_logits, token_log_probs
@@ -56,13 +56,13 @@ def next_token_kl(
     total); raising `Cancelled` in it stops the run. Raises S2EError if there is no text, a text is too short to predict
     a token or too long, or the logits of a variant are not finite.
     """
-    spans = _spans(loaded, texts)
+    spans, by_variant = _spans(loaded, texts), _spans_by_variant(loaded, [*variants, Original()], texts)
     changed = [v for v, variant in enumerate(variants) if not isinstance(variant, Original)]
     values = torch.zeros(len(variants), len(spans))
     if changed:
         run = (len(variants), *changed)  # the original comes first: the others are compared with it
         pairs = [(v, i) for i in _longest_first(spans) for v in run]
-        rows = [TextRow(v, spans[i]) for v, i in pairs]
+        rows = [TextRow(v, by_variant[v][i]) for v, i in pairs]
         reference = torch.empty(0)
         row_logits = span_logits(loaded, [*variants, Original()], rows, progress=progress)
         for (v, i), logits in zip(pairs, row_logits, strict=True):
@@ -83,7 +83,7 @@ def perplexity(
     `progress` and errors are those of `next_token_kl`.
     """
     spans = _spans(loaded, examples)
-    log_likelihoods = _log_likelihoods(loaded, variants, spans, progress)
+    log_likelihoods = _log_likelihoods(loaded, variants, examples, progress)
     lengths = [float(len(span.ids) - span.start) for span in spans]
     nats = [ratio(_finite(-row, "perplexity"), lengths) for row in log_likelihoods]
     return tuple(Estimate(exp(one.value), exp(one.low), exp(one.high), one.count) for one in nats)
@@ -108,7 +108,7 @@ def multiple_choice(
         if not question.true or not question.false:
             raise S2EError(f'The question "{question.prompt[:60]}" needs at least one true and one false answer.')
     answers = [Example(q.prompt, answer, q.system) for q in questions for answer in (*q.true, *q.false)]
-    scores = _log_likelihoods(loaded, variants, _spans(loaded, answers), progress)
+    scores = _log_likelihoods(loaded, variants, answers, progress)
     counts = [len(q.true) + len(q.false) for q in questions]
     return tuple(_choices(questions, row.split(counts)) for row in scores)
 
@@ -123,14 +123,15 @@ def _choices(questions: Sequence[ChoiceQuestion], scores: Sequence[Tensor]) -> M
 
 
 def _log_likelihoods(
-    loaded: LoadedModel, variants: Sequence[Variant], spans: Sequence[TextSpan], progress: Progress | None
+    loaded: LoadedModel, variants: Sequence[Variant], examples: Sequence[Example], progress: Progress | None
 ) -> Tensor:
-    """Sum of the log-probabilities of every span's tokens: (variants, spans), fp64."""
+    """Sum of the log-probabilities of every response's tokens: (variants, examples), fp64."""
+    spans, by_variant = _spans(loaded, examples), _spans_by_variant(loaded, variants, examples)
     pairs = [(v, i) for i in _longest_first(spans) for v in range(len(variants))]
     sums = torch.zeros(len(variants), len(spans), dtype=torch.float64)
-    row_logits = span_logits(loaded, variants, [TextRow(v, spans[i]) for v, i in pairs], progress=progress)
+    row_logits = span_logits(loaded, variants, [TextRow(v, by_variant[v][i]) for v, i in pairs], progress=progress)
     for (v, i), logits in zip(pairs, row_logits, strict=True):
-        sums[v, i] = token_log_probs(logits, spans[i]).double().sum()
+        sums[v, i] = token_log_probs(logits, by_variant[v][i]).double().sum()
     return sums
 
 
@@ -148,6 +149,22 @@ def _spans(loaded: LoadedModel, texts: Sequence[str | Example]) -> list[TextSpan
     if not texts:
         raise S2EError("There is no text to measure the damage on. Give at least one text.")
     return [encode_text(loaded, text) for text in texts]
+
+
+def _spans_by_variant(
+    loaded: LoadedModel, variants: Sequence[Variant], texts: Sequence[str | Example]
+) -> list[list[TextSpan]]:
+    """The texts as each variant reads them: a system prompt stands before the prompt, the response stays."""
+    plain = _spans(loaded, texts)
+    return [
+        plain
+        if not isinstance(variant, Prompted)
+        else _spans(
+            loaded,
+            [t if isinstance(t, str) else replace(t, system=with_system(variant, t.system)) for t in texts],
+        )
+        for variant in variants
+    ]
 
 
 def _longest_first(spans: Sequence[TextSpan]) -> list[int]:

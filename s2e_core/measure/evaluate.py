@@ -15,7 +15,7 @@ from s2e_core.errors import Cancelled, SettingsError
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress, Stages
 from s2e_core.text import judge, opening_refusal
-from s2e_core.values import Edited, Example, Original, Steered, Variant
+from s2e_core.values import Edited, Example, Original, Prompted, Steered, Variant
 
 from .asking import ask
 from .damage import ChoiceQuestion, MultipleChoice, multiple_choice, next_token_kl, perplexity
@@ -60,7 +60,7 @@ def evaluate(
     texts = _own_answers(loaded, neutral, stages, stop)
     damages = _damages(loaded, list(trials.values()), texts, choices, stages, stop)
     stages.finish()
-    return _evaluations(trials, questions, outcomes, damages)
+    return _evaluations(trials, questions, outcomes, damages, plan.less_is_better)
 
 
 class _Damage(NamedTuple):
@@ -74,6 +74,7 @@ def _evaluations(
     questions: Sequence[Question],
     outcomes: Sequence[Outcome],
     damages: Sequence[_Damage],
+    less_is_better: bool,
 ) -> tuple[Evaluation, ...]:
     gains = [per_prompt(questions, outcome, "attribute") for outcome in outcomes]
     lengths = [_lengths(questions, outcome) for outcome in outcomes]
@@ -86,12 +87,30 @@ def _evaluations(
             against={other.label: difference(gains[t], gains[o]) for o, other in enumerate(trials) if o != t},
             length_drift=ratio(lengths[t], lengths[0]),
             benign_refusal=benign_refusal(questions, outcome),
+            robustness=_robustness(questions, outcome),
+            moved_wrong=_moved_wrong(gains[t], gains[0], less_is_better),
             next_token_kl=damage.next_token_kl,
             perplexity=damage.perplexity,
             choice=damage.choice,
         )
         for t, ((trial, variant), result, outcome, damage) in enumerate(measured)
     )
+
+
+def _robustness(questions: Sequence[Question], outcome: Outcome) -> Estimate | None:
+    """Mean score of the attribute prompts that are marked as tricked; None if none is."""
+    scores: dict[int, list[float]] = {}
+    for question, answer in zip(questions, outcome.answers, strict=True):
+        if question.side == "attribute" and question.row.get("tricked"):
+            verdict = judge(question.row, answer.text, answer.n_tokens)
+            scores.setdefault(question.prompt, []).append(verdict.score)
+    return estimate([sum(values) / len(values) for values in scores.values()]) if scores else None
+
+
+def _moved_wrong(gains: Sequence[float], original: Sequence[float], less_is_better: bool) -> Estimate:
+    """Share of the attribute prompts whose score is worse than the untouched model's."""
+    worse = [(a > b) if less_is_better else (a < b) for a, b in zip(gains, original, strict=True)]
+    return estimate([float(one) for one in worse])
 
 
 def benign_refusal(questions: Sequence[Question], outcome: Outcome) -> Estimate | None:
@@ -140,6 +159,8 @@ def _trial(variant: Variant, name: str) -> Trial:
             return Trial(edit.settings, name=name)
         case Steered(_, gamma):
             return Trial(gamma=gamma, name=name)
+        case Prompted(system):
+            return Trial(name=name or "system prompt", system=system)
         case Original():
             return Trial()
 

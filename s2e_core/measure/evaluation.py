@@ -21,6 +21,8 @@ HOW: Mapping[str, str] = MappingProxyType(
     {
         "attribute": "Mean score of the answers to the attribute prompts; for thinking length their mean tokens.",
         "change": "Attribute minus the untouched model's, prompt by prompt.",
+        "robustness": "Mean score of the answers to attribute prompts with a trick, such as a role to play.",
+        "moved wrong": "Share of the attribute prompts whose score is worse than the untouched model's.",
         "utility": "Mean score of the answers to the utility prompts.",
         "kept": "Utility divided by the untouched model's, prompt by prompt.",
         "tokens": "Mean tokens of the answers to the utility prompts.",
@@ -54,6 +56,9 @@ class Evaluation:
     length_drift: Estimate
     benign_refusal: Estimate | None
     """None if no utility prompt has the kind "help"."""
+    robustness: Estimate | None
+    """None if no attribute prompt is marked as tricked."""
+    moved_wrong: Estimate
     next_token_kl: Estimate
     perplexity: Estimate
     choice: MultipleChoice | None
@@ -64,6 +69,8 @@ class Evaluation:
         figures: dict[str, Estimate | None] = {
             "attribute": self.result.attribute,
             "change": self.against.get(ORIGINAL),
+            "robustness": self.robustness,
+            "moved wrong": None if self.label == ORIGINAL else self.moved_wrong,
             "utility": self.result.utility,
             "kept": self.result.kept,
             "tokens": self.result.tokens,

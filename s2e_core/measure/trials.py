@@ -17,9 +17,9 @@ from s2e_core.settings import EditSettings, Gate, Selection
 from s2e_core.settings_json import settings_from_json, settings_to_json
 from s2e_core.spec import Component, ModelSpec
 from s2e_core.text import counted
-from s2e_core.values import Edited, Extraction, Original, Steered, Variant, WeightEdit
+from s2e_core.values import Edited, Extraction, Original, Prompted, Steered, Variant, WeightEdit
 
-Arm = Literal["original", "steering", "edit"]
+Arm = Literal["original", "prompt", "steering", "edit"]
 
 PAPER_RHO_ATTN = (0.1, 0.2, 0.3, 0.4, 0.5)
 PAPER_RHO_MLP = (0.3, 0.45, 0.6, 0.75, 0.9)
@@ -34,19 +34,21 @@ LEFT_OUT = "without "
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """One thing to try: an edit (`settings`), activation steering (`gamma`), or the untouched model (neither).
+    """One thing to try: an edit (`settings`), activation steering (`gamma`), a system prompt, or the untouched model.
 
-    Raises SettingsError for settings and gamma together, and for a gamma that is not finite.
+    Raises SettingsError for two of them together, and for a gamma that is not finite.
     """
 
     settings: EditSettings | None = None
     gamma: float | None = None
     name: str = ""
     """Name in tables and plots; if empty, `label` describes the dials."""
+    system: str = ""
+    """System prompt of the untouched model; empty without one."""
 
     def __post_init__(self) -> None:
-        if self.settings is not None and self.gamma is not None:
-            raise SettingsError("A trial is an edit or steering, not both. Give settings or gamma.")
+        if (self.settings is not None) + (self.gamma is not None) + bool(self.system) > 1:
+            raise SettingsError("A trial is an edit, steering or a system prompt. Give settings, gamma or system.")
         if self.gamma is not None and not isfinite(self.gamma):
             raise SettingsError(f"The steering strength is {self.gamma}; it must be a finite number.")
 
@@ -54,6 +56,8 @@ class Trial:
     def arm(self) -> Arm:
         if self.settings is not None:
             return "edit"
+        if self.system:
+            return "prompt"
         return "original" if self.gamma is None else "steering"
 
     @property
@@ -113,6 +117,8 @@ def trial_variant(trial: Trial, extraction: Extraction) -> Variant:
     """The variant that a trial runs."""
     if trial.settings is not None:
         return Edited(build_edit(extraction, trial.settings))
+    if trial.system:
+        return Prompted(trial.system)
     return Original() if trial.gamma is None else Steered(extraction.directions, trial.gamma)
 
 
@@ -196,6 +202,8 @@ def trial_to_json(trial: Trial) -> dict[str, Any]:
         entry["settings"] = settings_to_json(trial.settings)
     if trial.gamma is not None:
         entry["gamma"] = trial.gamma
+    if trial.system:
+        entry["system"] = trial.system
     return entry
 
 
@@ -203,7 +211,7 @@ def trial_from_json(entry: Mapping[str, Any], spec: ModelSpec) -> Trial:
     """Raises KeyError, TypeError or ValueError for an entry that is incomplete or does not fit the model."""
     settings = settings_from_json(entry["settings"], spec) if "settings" in entry else None
     gamma = float(entry["gamma"]) if "gamma" in entry else None
-    return Trial(settings, gamma, name=str(entry.get("name", "")))
+    return Trial(settings, gamma, name=str(entry.get("name", "")), system=str(entry.get("system", "")))
 
 
 def trial_key(trial: Trial) -> str:
