@@ -21,7 +21,8 @@ VOCABULARIES = ("tokenizer.json", "*vocab*", "*.model", "*.tiktoken", "tekken.js
 GGUF = ".gguf"
 GGUF_PART = re.compile(r"-\d{5}-of-\d{5}\.gguf$")
 """Ending of the name of a GGUF file that contains only a part of a model."""
-LICENCES = ("README.md", "LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
+CARD = "README.md"
+LICENCES = (CARD, "LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
 """Card and licence beside a GGUF file, which contains everything else itself."""
 MOST_NAMES = 20
 """Number of GGUF files that an error lists by name."""

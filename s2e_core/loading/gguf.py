@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from s2e_core.model import GGUFOrigin
 from s2e_core.text import dtype_name, readable_size
 
 from .config import check_config
-from .file_names import LICENCES
+from .file_names import CARD, LICENCES
 from .gguf_header import GGUFHeader, explain_unreadable, read_header
 from .memory import available_memory, is_out_of_memory
 
@@ -103,7 +103,7 @@ def _unpack(source: GGUFFile, folder: Path) -> None:
             checkpoint = temporary / source.path.stem
             model.to(dtype).save_pretrained(checkpoint, max_shard_size=SHARD_SIZE)
             AutoTokenizer.from_pretrained(**place, trust_remote_code=False).save_pretrained(checkpoint)
-            _copy_licence(source.folder, checkpoint)
+            _copy_licence(source.folder, header, checkpoint)
             facts = {"formats": " and ".join(header.formats), "dtype": dtype_name(dtype)}
             (temporary / ORIGIN).write_text(json.dumps(facts), encoding="utf-8")
     except S2EError:
@@ -176,8 +176,8 @@ def _check_memory(model_id: str, header: GGUFHeader) -> None:
 def _appearing(folder: Path, model_id: str) -> Iterator[Path]:
     """Provide a temporary folder that becomes `folder` if the block ends without an error."""
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder.parent))
+        temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.unfinished")
+        temporary.mkdir(parents=True)
     except OSError as error:
         raise ModelLoadError(
             f"The dequantised weights of {model_id} cannot be saved: the cache is not writable ({error.strerror}). Set "
@@ -191,6 +191,9 @@ def _appearing(folder: Path, model_id: str) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _copy_licence(source: Path, target: Path) -> None:
+def _copy_licence(source: Path, header: GGUFHeader, target: Path) -> None:
+    """Copy card and licence from the folder of the file; without a card, write one with the licence that it states."""
+    if header.licence:
+        (target / CARD).write_text(f"---\nlicense: {header.licence}\n---\n", encoding="utf-8")
     for path in (path for pattern in LICENCES for path in source.glob(pattern) if path.is_file()):
         shutil.copyfile(path, target / path.name)

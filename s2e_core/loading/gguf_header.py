@@ -28,6 +28,7 @@ from .quantized import require_package
 PLAIN = ("F32", "F16", "BF16")
 """Number formats that hold the numbers themselves."""
 ALIGNMENT = 32
+LICENCE = re.compile(r"[A-Za-z0-9][\w.-]{,60}")
 DAMAGES = (ValueError, TypeError, KeyError, IndexError, OverflowError, OSError, MemoryError, struct.error)
 """Errors that the reader raises for a file that is cut off or damaged."""
 
@@ -63,6 +64,8 @@ class GGUFHeader:
     """Number formats of the matrices, the one with most numbers first."""
     n_numbers: int
     """Number of weights."""
+    licence: str
+    """Licence that the file states, as the Hub abbreviates it; empty if it states none."""
 
 
 def read_header(path: Path, model_id: str) -> GGUFHeader:
@@ -88,7 +91,9 @@ def read_header(path: Path, model_id: str) -> GGUFHeader:
     for tensor in tensors:
         counts[tensor.format] += prod(tensor.shape) if len(tensor.shape) > 1 else 0
     formats = tuple(name for name, n_numbers in counts.most_common() if n_numbers)
-    return GGUFHeader(architecture, formats, sum(prod(tensor.shape) for tensor in tensors))
+    licence = LICENCE.fullmatch(str(metadata.get("general.license", "")))
+    n_numbers = sum(prod(tensor.shape) for tensor in tensors)
+    return GGUFHeader(architecture, formats, n_numbers, licence[0] if licence else "")
 
 
 def explain_unreadable(model_id: str, architecture: str, error: Exception) -> str:

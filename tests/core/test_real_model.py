@@ -117,6 +117,7 @@ def test_the_exported_checkpoint_says_what_the_preview_says(
     smollm2: LoadedModel, edit: WeightEdit, exported: Path
 ) -> None:
     assert verify_export(smollm2, edit, exported).passed
+    assert "license: apache-2.0" in (exported / "README.md").read_text()
     model, tokenizer = AutoModelForCausalLM.from_pretrained(exported), AutoTokenizer.from_pretrained(exported)
     assert model.dtype == torch.float16 and model.lm_head.weight is model.model.embed_tokens.weight
     ids = ids_of(smollm2)
