@@ -51,6 +51,8 @@ class Behavior:
     """Held-out prompts that measure the behaviour; each row has "prompt" and "split"."""
     utility: tuple[Mapping[str, Any], ...]
     """Held-out prompts that measure the utility."""
+    system_prompt: str = ""
+    """Instruction that asks for the behaviour in words: the arm of a race that needs no edit. Empty without one."""
     measured: str = ""
     """Result of the suggested settings on held-out prompts, in a sentence; empty if it was not measured."""
 
@@ -110,6 +112,7 @@ def load_behavior(name: str, folder: Path | None = None) -> Behavior:
             contrast=_renamed(contrast, name),
             attribute=_rows(folder / "attribute.jsonl"),
             utility=_rows(folder / "utility.jsonl"),
+            system_prompt=description.get("system_prompt", ""),
             measured=description.get("measured", ""),
         )
     except KeyError as error:

@@ -67,12 +67,12 @@ def find_edit(
     SweepError for files of another model or other random seeds.
     """
     first = plan.development()
-    plans, fixed = _plans(first, plan.samples), plan.fixed_trials()
+    plans, fixed = search_plans(first, plan.samples), plan.fixed_trials()
     stages = plans.stages(progress, plan, len(fixed) + plan.shortlist)
     less_is_better = first.less_is_better
-    with _folder(path) as folder:
-        bench = _Bench(loaded, extraction, folder, asker, stages, stop)
-        screened = _screen(bench, plan)
+    with search_folder(path) as folder:
+        bench = Bench(loaded, extraction, folder, asker, stages, stop)
+        screened = screen_stage(bench, plan)
         development = bench.ask("development", first, (*fixed, *pick_shortlist(screened, plan.shortlist)))
         measured = sweep_results(development)
         bars = plan.floor, plan.near, plan.finalists
@@ -91,7 +91,7 @@ def _with_current(finalists: Sequence[Trial], plan: SearchPlan) -> list[Trial]:
     return [*finalists, *([current] if current is not None and trial_key(current) not in known else [])]
 
 
-def _screen(bench: _Bench, plan: SearchPlan) -> tuple[Screened, ...]:
+def screen_stage(bench: Bench, plan: SearchPlan) -> tuple[Screened, ...]:
     """Stage 1. The direction of the screen is made without its examples, unless it comes from elsewhere anyway."""
     if not plan.n_trials:
         return ()
@@ -130,7 +130,7 @@ class _Plans:
         )
 
 
-def _plans(development: Plan, samples: int) -> _Plans:
+def search_plans(development: Plan, samples: int) -> _Plans:
     whole = replace(development, n_attribute=None, n_utility=None, samples=samples if development.temperature else 1)
     finals = replace(whole, seed=development.seed + NEW_SEEDS)
     test = replace(whole, split="test", seed=development.seed + 2 * NEW_SEEDS)
@@ -138,7 +138,7 @@ def _plans(development: Plan, samples: int) -> _Plans:
 
 
 @dataclass(frozen=True, eq=False)
-class _Bench:
+class Bench:
     """What every stage asks with."""
 
     loaded: LoadedModel
@@ -156,7 +156,7 @@ class _Bench:
         )  # fmt: skip
 
 
-def _run_off(bench: _Bench, plan: Plan, finalists: Sequence[Trial], floor: float) -> Sweep:
+def _run_off(bench: Bench, plan: Plan, finalists: Sequence[Trial], floor: float) -> Sweep:
     """Stage 3: the finalists, and weaker ones of every arm of which none keeps the floor."""
     trials, latest = [Trial(), *finalists], tuple(finalists)
     finals = bench.ask("finals", plan, trials)
@@ -179,7 +179,7 @@ def _held_out_plan(test: Plan, development: Plan) -> Plan | None:
 
 
 @contextmanager
-def _folder(path: Path | None) -> Iterator[Path]:
+def search_folder(path: Path | None) -> Iterator[Path]:
     """The folder for the files, created if it does not exist; without a path a temporary one."""
     if path is None:
         with tempfile.TemporaryDirectory() as folder:

@@ -1,0 +1,171 @@
+"""The race: every way to get a behaviour, chosen by the same rules and measured on the same held-out prompts.
+
+Arms are the untouched model, a system prompt, steering, each family of edits, and a placebo. Knows the order of the
+stages; how edits are screened, asked and measured is in `search.py`, `choosing.py` and `evaluate.py`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from s2e_core.errors import SettingsError
+from s2e_core.model import LoadedModel
+from s2e_core.progress import Progress, Stages
+from s2e_core.values import ComponentScores, Edited, Extraction, Original, Prompted, Variant, WeightEdit
+
+from .asking import Asker, ask_here
+from .choosing import choose, pick_finalists, weaken
+from .estimates import Estimate
+from .evaluate import evaluate
+from .evaluation import Evaluation
+from .plan import Plan, Result
+from .search import ROUNDS, Bench, screen_stage, search_folder, search_plans
+from .search_plan import SearchPlan
+from .shapes import SHARES
+from .shortlist import Screened, pick_shortlist
+from .sweep import sweep_results
+from .sweep_file import Sweep
+from .trials import Arm, Trial, trial_variant
+
+STEERING_ARM, PROMPT_ARM, PLACEBO_ARM = "steering", "system prompt", "placebo"
+GROUPS = (STEERING_ARM, *SHARES)
+"""Arms within which the best is chosen: steering, and every family of edits."""
+
+
+@dataclass(frozen=True, eq=False)
+class Race:
+    """The figures of all arms on held-out prompts, with what they rest on."""
+
+    floor: float
+    """Share of the untouched model's utility that every choice keeps on development prompts."""
+    chosen: Mapping[str, Trial | None]
+    """The choice of every group; None if nothing keeps the floor."""
+    best: str | None
+    """The family of the best edit by the run-off; None if no edit keeps the floor."""
+    screened: tuple[Screened, ...]
+    finals: Sweep
+    """The run-off, by which everything is chosen."""
+    arms: Mapping[str, Evaluation]
+    """Every figure on held-out prompts, by arm; "original" first."""
+
+    @property
+    def lead(self) -> Estimate | None:
+        """Attribute of the best edit minus that of steering, prompt by prompt; None unless there are both."""
+        if self.best is None or STEERING_ARM not in self.arms:
+            return None
+        return self.arms[self.best].against[STEERING_ARM]
+
+
+def run_race(
+    loaded: LoadedModel,
+    extraction: Extraction,
+    plan: SearchPlan,
+    *,
+    path: Path | None = None,
+    asker: Asker = ask_here,
+    progress: Progress | None = None,
+    stop: threading.Event | None = None,
+) -> Race:
+    """Screen, ask and choose within every group as `find_edit` does, then measure all arms on the whole test split.
+
+    The placebo is the best edit with its strengths moved to random components of the same kind. `path` is a folder for
+    the files of the sweeps, from which a stopped race resumes. Raises SettingsError if the behaviour has no held-out
+    prompts, Cancelled if `stop` is set or `progress` raises it.
+    """
+    plans, first = search_plans(plan.development(), plan.samples), plan.development()
+    if plans.test is None:
+        raise SettingsError(f"{plan.behavior.name} has no held-out prompts (split test), which a race needs. Add some.")
+    stages = Stages(progress, screen=1, development=1, finals=1, test=1)
+    with search_folder(path) as folder:
+        bench = Bench(loaded, extraction, folder, asker, stages, stop)
+        screened = screen_stage(bench, plan)
+        shortlist = pick_shortlist(screened, plan.shortlist, by_family=True)
+        measured = sweep_results(bench.ask("development", first, (*plan.fixed_trials(), *shortlist)))
+        finalists = _finalists(measured, plan, first.less_is_better)
+        finals = _run_off(bench, plans.finals, finalists, plan.floor)
+    results = sweep_results(finals)
+    chosen = {group: _choose(results, group, plan.floor, finals.less_is_better) for group in GROUPS}
+    best = choose(results, "edit", plan.floor, finals.less_is_better)
+    variants = race_variants(extraction, plan, chosen, best)
+    figures = evaluate(loaded, plans.test, list(variants.values()), labels=list(variants), stop=stop)
+    stages.finish()
+    arms = {evaluation.label: evaluation for evaluation in figures}
+    return Race(plan.floor, chosen, None if best is None else group_of(best), screened, finals, arms)
+
+
+def race_variants(
+    extraction: Extraction, plan: SearchPlan, chosen: Mapping[str, Trial | None], best: Trial | None
+) -> dict[str, Variant]:
+    """What runs under the name of every arm."""
+    variants: dict[str, Variant] = {"original": Original()}
+    if plan.behavior.system_prompt:
+        variants[PROMPT_ARM] = Prompted(plan.behavior.system_prompt)
+    variants |= {group: trial_variant(trial, extraction) for group, trial in chosen.items() if trial is not None}
+    if best is not None:
+        edit = trial_variant(best, extraction)
+        if isinstance(edit, Edited):
+            variants[PLACEBO_ARM] = Edited(placebo(edit.edit, extraction.scores, plan.seed))
+    return variants
+
+
+def placebo(edit: WeightEdit, scores: ComponentScores, seed: int) -> WeightEdit:
+    """An edit of as many heads and neurons, with the same strengths, but of random components along their own keys."""
+    generator = torch.Generator().manual_seed(seed)
+    strengths = list(edit.strength)
+    for kind in ("heads", "neurons"):
+        sites = [i for i, site in enumerate(edit.spec.sites) if site.kind == kind]
+        if not sites:
+            continue
+        values = torch.cat([edit.strength[i] for i in sites])
+        shuffled = values[torch.randperm(len(values), generator=generator)]
+        parts = shuffled.split([len(edit.strength[i]) for i in sites])
+        for i, part in zip(sites, parts, strict=True):
+            strengths[i] = part
+    right = tuple((s.unsqueeze(1) * keys).flatten() for s, keys in zip(strengths, scores.keys, strict=True))
+    return replace(edit, right=right, strength=tuple(strengths))
+
+
+def group_of(trial: Trial) -> str:
+    """The group of a trial: its family, or steering."""
+    return STEERING_ARM if trial.settings is None else trial.settings.family
+
+
+def _arm(group: str) -> Arm:
+    return "steering" if group == STEERING_ARM else "edit"
+
+
+def _inside(results: Iterable[Result], group: str) -> list[Result]:
+    return [r for r in results if r.trial.arm in ("edit", "steering") and group_of(r.trial) == group]
+
+
+def _choose(results: Sequence[Result], group: str, floor: float, less_is_better: bool) -> Trial | None:
+    return choose(_inside(results, group), _arm(group), floor, less_is_better)
+
+
+def _finalists(measured: Sequence[Result], plan: SearchPlan, less_is_better: bool) -> list[Trial]:
+    bars = plan.floor, plan.near, plan.finalists
+    return [
+        trial
+        for group in GROUPS
+        for trial in pick_finalists(_inside(measured, group), _arm(group), *bars, less_is_better)
+    ]
+
+
+def _run_off(bench: Bench, plan: Plan, finalists: Sequence[Trial], floor: float) -> Sweep:
+    """The finalists of all groups, and weaker ones of every group of which none keeps the floor."""
+    trials, latest = [Trial(), *finalists], list(finalists)
+    finals = bench.ask("finals", plan, trials)
+    for _ in range(ROUNDS):
+        results = sweep_results(finals)
+        failed = {g for g in GROUPS if _choose(results, g, floor, finals.less_is_better) is None}
+        latest = [weaken(trial) for trial in latest if group_of(trial) in failed]
+        if not latest:
+            break
+        trials += latest
+        finals = bench.ask("finals", plan, trials)
+    return finals
