@@ -143,7 +143,7 @@ def test_own_harmless_prompts_replace_those_of_the_behaviour_and_of_the_program(
     contrast.write_text("\n".join(lines), encoding="utf-8")
     gate = ["--gate", "0.5", "--gate-size", "9", "--harmless", str(harmless), "-o", str(tmp_path / "a.safetensors")]
     assert main(["edit", "--behavior", "tone", *gate]) == main(["edit", "--contrast", str(contrast), *gate]) == 0
-    assert [(len(texts.off), texts.harmless) for texts in texts_of] == [(2, "everyday.txt")] * 2
+    assert [(len(texts.off), texts.harmless) for texts in texts_of] == [(1, "everyday.txt")] * 2
     edit = load_edit(tmp_path / "a.safetensors")
     assert edit.count("heads") + edit.count("neurons") == 9
 
