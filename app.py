@@ -26,7 +26,7 @@ from components.page import look
 from components.page.changes import BROKEN, Changes, Page
 from components.page.options import options, read_first, set_threads, store_of
 from components.page.view import whole_view
-from components.select import dials
+from components.select import dials, families
 from components.select import picks as pick_handlers
 from components.select.detail_panel import detail_panel
 from components.select.see_panel import see_panel
@@ -47,7 +47,7 @@ from s2e_core import S2EError
 def build(store: ModelStore) -> gr.Blocks:
     """The page with the first behaviour already extracted and its first example already run."""
     behavior = store.behavior_list[0]
-    scored = store.scored(store.first_model, behavior.contrast)
+    scored = store.scored(store.first_model, behavior.contrast, behavior)
     first = opened(store, Choice(store.first_model, behavior.name), scored)
     *_, columns = compared(store, first, Request(behavior.examples[0], behavior.max_new_tokens))
     names = list(whole_view(store, first, "all", "stored"))  # made outside the page: its updates are components
@@ -80,14 +80,9 @@ def build(store: ModelStore) -> gr.Blocks:
 def wire_dials(page: Page, first: Session) -> None:
     changes, panel, details = Changes(page, first), page.dials, page.details
     heads, neurons = ("heads_count", "heads_on"), ("neurons_count", "neurons_on")
-    changes.dial(
-        panel.heads_count, lambda session, value: dials.set_count(session, "heads", value), ("rho_attn", "heads_on")
-    )
-    changes.dial(
-        panel.neurons_count,
-        lambda session, value: dials.set_count(session, "neurons", value),
-        ("rho_mlp", "neurons_on"),
-    )
+    by_heads, by_neurons = ("rho_attn", "heads_on", "family"), ("rho_mlp", "neurons_on", "family")
+    changes.dial(panel.heads_count, lambda session, value: dials.set_count(session, "heads", value), by_heads)
+    changes.dial(panel.neurons_count, lambda session, value: dials.set_count(session, "neurons", value), by_neurons)
     changes.dial(panel.rho_attn, lambda session, value: dials.set_rho(session, "heads", value), heads)
     changes.dial(panel.rho_mlp, lambda session, value: dials.set_rho(session, "neurons", value), neurons)
     changes.dial(panel.alpha, dials.set_alpha, ("heads_count", "neurons_count"))
@@ -95,6 +90,11 @@ def wire_dials(page: Page, first: Session) -> None:
     changes.dial(details.own_strength, dials.set_component_strength)
     changes.on(panel.heads_on.input, lambda session, on: dials.set_kind(session, "heads", on), [panel.heads_on])
     changes.on(panel.neurons_on.input, lambda session, on: dials.set_kind(session, "neurons", on), [panel.neurons_on])
+    changes.on(panel.family.input, families.set_family, [panel.family])
+    changes.dial(panel.gate_gamma, families.set_gamma)
+    changes.on(panel.gate_mu.input, families.set_mu, [panel.gate_mu])
+    changes.dial(panel.gate_size, families.set_size)
+    changes.dial(panel.protect, families.set_protect)
     changes.on(panel.preset.input, dials.set_preset, [panel.preset])
     changes.settle()
 

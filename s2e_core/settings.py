@@ -98,6 +98,11 @@ class EditSettings:
         return self.gate is not None or self.protect > 0
 
     @property
+    def needs_harmless(self) -> bool:
+        """Whether the edit is fitted on harmless texts; baked steering is not."""
+        return self.protect > 0 or (self.gate is not None and self.gate.mu > 0)
+
+    @property
     def family(self) -> str:
         """Name of the family: "elastic net", "baked steering", "gated steering", or a sum such as these two."""
         parts = ["elastic net"] if self.has_elastic_net or self.gate is None else []

@@ -56,13 +56,20 @@ def settings_from_json(data: Mapping[str, Any], spec: ModelSpec) -> EditSettings
         selection=selection,
         strengths=MappingProxyType(strengths),
         gate=None if data.get("gate") is None else _gate(data["gate"]),
-        protect=int(data.get("protect", 0)),
+        protect=_whole(data.get("protect", 0)),
     )
 
 
 def _gate(entry: Mapping[str, Any]) -> Gate:
     size = entry["size"]
-    return Gate(float(entry["gamma"]), float(entry["mu"]), None if size is None else int(size))
+    return Gate(float(entry["gamma"]), float(entry["mu"]), None if size is None else _whole(size))
+
+
+def _whole(value: Any) -> int:
+    """A whole number; 2.5 would silently become another setting."""
+    if int(value) != value:
+        raise ValueError(f"{value} is not a whole number")
+    return int(value)
 
 
 def _components(pairs: Iterable[list[int]], spec: ModelSpec) -> frozenset[Component]:

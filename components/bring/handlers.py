@@ -81,7 +81,8 @@ def prepared(
         means = yield from _worked(lambda progress: _captured(loaded, texts, store.limits, progress))
         where = f"Mean inputs of {means.n_examples:,} texts that you gave."
     else:
-        scored = yield from _worked(lambda progress: store.scored(session.model, contrast, progress=progress))
+        behavior = store.named_behavior(session.behavior)
+        scored = yield from _worked(lambda progress: store.scored(session.model, contrast, behavior, progress=progress))
         means, where = scored.means, f"Mean inputs of the examples of “{title_of(store, session)}”."
     yield words.SCORING
     extraction = yield from _worked(lambda progress: score_along(loaded, means, directions))

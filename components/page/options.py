@@ -12,6 +12,7 @@ import torch
 from components.shared.limits import Limits
 from components.shared.store import ModelStore, model_sources
 from s2e_core import ModelLoadError
+from s2e_core.cache import default_cache
 from s2e_core.cli import ProgressLine, parse_memory
 from s2e_core.loading import BUNDLED, split_revision
 from s2e_core.model import QUANTIZE
@@ -28,11 +29,15 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     # Without these two gradio reads its own variables, which is how a Space tells it where to listen.
     parser.add_argument("--host", help="address to listen on: this machine alone, or 0.0.0.0 for the whole network")
     parser.add_argument("--port", type=int, help="by default the first free one from 7860 on")
-    parser.add_argument("--model", default=BUNDLED, help='"bundled", a model folder or a Hub id; loaded at the start')
+    parser.add_argument(
+        "--model", default=BUNDLED,
+        help='"bundled", "smollm2" (a chat model, if its package is installed), a model folder, a GGUF file or a Hub '
+        "id; loaded at the start",
+    )  # fmt: skip
     parser.add_argument("--revision", help="branch, tag or commit of a Hub model; visitors write owner/name@revision")
     parser.add_argument(
         "--allow-folder", action="append", default=[], type=_folder, metavar="DIR",
-        help="let visitors choose this model folder, or any model folder in it (may be repeated)",
+        help="let visitors choose this model folder, or any model folder or GGUF file in it (may be repeated)",
     )  # fmt: skip
     parser.add_argument("--allow-hub", action="store_true", help="let visitors load any model of the Hub by its id")
     parser.add_argument(
@@ -58,6 +63,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help="where the files of --model are quantised: the full-precision folder or Hub id that they were made from, "
         "which is then scored and exported",
     )
+    parser.add_argument("--no-cache", action="store_true", help="extract anew, and keep nothing for the next start")
     parser.add_argument("--threads", type=int, help="of the CPU; by default one for a small model, else all")
     parser.add_argument("--max-tokens", type=int, default=limits.new_tokens, help="longest answer")
     parser.add_argument("--max-prompt", type=int, default=limits.prompt_chars, help="longest prompt, in characters")
@@ -97,6 +103,7 @@ def store_of(chosen: argparse.Namespace, work: Path) -> ModelStore:
         quantize=chosen.quantize,
         originals=chosen.originals,
         behaviors=chosen.behaviors,
+        cache=None if chosen.no_cache else default_cache(),
     )
 
 
@@ -131,7 +138,8 @@ def set_threads(chosen: argparse.Namespace, store: ModelStore) -> None:
 def read_first(store: ModelStore) -> None:
     """The examples that the page opens with, counted on the terminal: a large model takes minutes for them."""
     with ProgressLine("reading examples") as progress:
-        store.scored(store.first_model, store.behavior_list[0].contrast, progress=progress)
+        behavior = store.behavior_list[0]
+        store.scored(store.first_model, behavior.contrast, behavior, progress=progress)
 
 
 def _folder(text: str) -> Path:

@@ -8,12 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 
 from components.select import readouts
 from components.select.dials import count_above, preset_name
+from components.select.families import (
+    DEFAULT_GATE,
+    LEAST_GAMMA,
+    MOST_GAMMA,
+    MOST_PROTECT,
+    family_of,
+    most_size,
+    mu_choices,
+)
 from components.select.table import Shown, ranked_table
 from components.shared import texts
 from components.shared.brought import own_prompts
@@ -40,18 +49,11 @@ CHOICE = ("status", "model", "behavior", "swap", "own")
 
 def page_view(session: Session) -> dict[str, Any]:
     """What follows every move of a dial: heatmaps, dials, figures, inspector."""
-    settings = session.settings
+    settings, firing = session.settings, readouts.firing(session) if session.mode == "when" else None
     return {
-        "heads": _map(session, "heads"),
-        "neurons": _map(session, "neurons"),
+        "heads": _map(session, "heads", firing),
+        "neurons": _map(session, "neurons", firing),
         "summary": f'<div data-edit="{session.made}">{readouts.summary(session)}</div>',
-        "heads_on": settings.rho_attn is not None,
-        "neurons_on": settings.rho_mlp is not None,
-        "heads_count": _count(session, "heads"),
-        "neurons_count": _count(session, "neurons"),
-        "rho_attn": _rho(settings.rho_attn),
-        "rho_mlp": _rho(settings.rho_mlp),
-        "alpha": round(settings.alpha, 4),
         "strength": round(settings.strength, 4),
         "preset": preset_name(session) or texts.BY_HAND,
         "first_layer": _layers(session)[0],
@@ -60,12 +62,52 @@ def page_view(session: Session) -> dict[str, Any]:
         "own_strength": _own_strength(session),
         "undo": gr.update(interactive=bool(session.past)),
         "redo": gr.update(interactive=bool(session.future)),
+        **_family_view(session),
     }
+
+
+def _family_view(session: Session) -> dict[str, Any]:
+    """The choice of the family and its dials; those of the others are hidden."""
+    family = family_of(session.settings)
+    dials = [(_net_dials(session), family in ("elastic", "sum")), (_gate_dials(session), family != "elastic")]
+    shown = {name: shown and (name, family) != ("gate_mu", "baked") for part, shown in dials for name in part}
+    return {
+        "family": family,
+        **{name: gr.update(visible=_shown(shown[name]), **dial) for part, _ in dials for name, dial in part.items()},
+    }
+
+
+def _net_dials(session: Session) -> dict[str, dict[str, Any]]:
+    settings = session.settings
+    return {
+        "heads_on": {"value": settings.rho_attn is not None},
+        "neurons_on": {"value": settings.rho_mlp is not None},
+        "heads_count": _count(session, "heads"),
+        "neurons_count": _count(session, "neurons"),
+        "rho_attn": _rho(settings.rho_attn),
+        "rho_mlp": _rho(settings.rho_mlp),
+        "alpha": {"value": round(settings.alpha, 4)},
+    }
+
+
+def _gate_dials(session: Session) -> dict[str, dict[str, Any]]:
+    settings, gate, size = session.settings, session.settings.gate or DEFAULT_GATE, most_size(session)
+    low, high = min(LEAST_GAMMA, gate.gamma), max(MOST_GAMMA, gate.gamma)
+    return {
+        "gate_gamma": {"value": round(gate.gamma, 4), "minimum": low, "maximum": high},
+        "gate_mu": {"value": gate.mu, "choices": mu_choices(settings)},
+        "gate_size": {"value": size if gate.size is None else min(gate.size, size), "maximum": size},
+        "protect": {"value": settings.protect, "maximum": max(MOST_PROTECT, settings.protect)},
+    }
+
+
+def _shown(shown: bool) -> bool | Literal["hidden"]:
+    return True if shown else "hidden"
 
 
 DIALS = (
     "heads_on", "neurons_on", "heads_count", "neurons_count", "rho_attn", "rho_mlp", "alpha", "strength", "preset",
-    "first_layer", "last_layer", "own_strength",
+    "first_layer", "last_layer", "own_strength", "family", "gate_gamma", "gate_mu", "gate_size", "protect",
 )  # fmt: skip
 """What of the page both shows the settings and changes them."""
 
@@ -141,8 +183,14 @@ def opening_view(store: ModelStore, session: Session) -> dict[str, Any]:
         "gamma": behavior.gamma if behavior else gr.skip(),
         "all_columns": gr.update(value=False, visible=True if wide(session) else "hidden"),
         "swap": session.swapped,
-        "color": session.mode,
+        "color": gr.update(choices=_colors(session), value=session.mode),
     }
+
+
+def _colors(session: Session) -> list[tuple[str, str]]:
+    """What the heatmaps' colour may mean; when an edit acts is known only with texts."""
+    when = [] if session.scored.extraction.token_inputs is None else [texts.WHEN_CHOICE]
+    return [*texts.COLOR_CHOICES, *when]
 
 
 def wide(session: Session) -> bool:
@@ -165,7 +213,7 @@ def _sized(label: str, loaded: LoadedModel, session: Session, format: ExportForm
     return gr.update(value=f"{label} · {size}", interactive=True)
 
 
-def _map(session: Session, kind: Kind) -> dict[str, Any]:
+def _map(session: Session, kind: Kind, firing: readouts.Firing | None) -> dict[str, Any]:
     return heatmap_value(
         kind,
         session.scored.scores,
@@ -174,18 +222,19 @@ def _map(session: Session, kind: Kind) -> dict[str, Any]:
         mode=session.mode,
         title=texts.HEADS_MAP if kind == "heads" else texts.NEURONS_MAP,
         seq=session.picks.get(kind, 0),
+        firing=firing,
     )
 
 
 def _count(session: Session, kind: Kind) -> dict[str, Any]:
     count, total = count_above(session, kind), session.scored.scores.spec.n_components(kind)
     grown = 10 ** math.ceil(math.log10(max(count, 1)))
-    return gr.update(value=count, maximum=min(total, max(COUNT_STEPS, grown)))
+    return {"value": count, "maximum": min(total, max(COUNT_STEPS, grown))}
 
 
 def _rho(rho: float | None) -> dict[str, Any]:
     """A kind that is off keeps the slider where it was; the switch beside it says that it is off."""
-    return gr.skip() if rho is None else gr.update(value=round(rho, 4), maximum=max(1.5, math.ceil(rho * 2) / 2))
+    return {} if rho is None else {"value": round(rho, 4), "maximum": max(1.5, math.ceil(rho * 2) / 2)}
 
 
 def _layers(session: Session) -> tuple[int, int]:

@@ -8,7 +8,7 @@ import gradio as gr
 
 from components.shared import texts
 
-from .table import COLUMNS, DATATYPES
+from .table import COLUMNS, DATATYPES, WHEN_COLUMNS
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +31,9 @@ def detail_panel() -> DetailPanel:
                     label=texts.TABLE, scale=0, min_width=230, interactive=True,
                 )  # fmt: skip
             frame = gr.Dataframe(
-                headers=list(COLUMNS), datatype=list(DATATYPES), interactive=True,
-                static_columns=list(range(1, len(COLUMNS))), max_height=360, elem_id="table", show_label=False,
-                label=texts.TABLE, buttons=[], column_count=len(COLUMNS),
+                headers=[*COLUMNS, *WHEN_COLUMNS], datatype=list(DATATYPES), interactive=True,
+                static_columns=list(range(1, len(DATATYPES))), max_height=360, elem_id="table", show_label=False,
+                label=texts.TABLE, buttons=[],
             )  # fmt: skip
         with gr.Column(scale=4, min_width=300, elem_id="inspector-panel"):
             gr.Markdown(f"## {texts.INSPECTOR}")

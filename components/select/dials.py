@@ -71,10 +71,24 @@ def set_kind(session: Session, kind: Kind, on: bool) -> Session:
 def only_kind(session: Session, kind: Kind) -> Session:
     """Edit heads alone or neurons alone."""
     other: Kind = "neurons" if kind == "heads" else "heads"
-    rho = session.settings.rho(kind)
-    settings = _with_rho(session.settings, kind, _usual_rho(session, kind) if rho is None else rho)
+    settings = session.settings
+    if settings.has_elastic_net or settings.gate is None:
+        rho = settings.rho(kind)
+        settings = _with_rho(settings, kind, _usual_rho(session, kind) if rho is None else rho)
+        settings = _with_rho(settings, other, None)
     selection = replace(settings.selection, only=None)
-    return session.with_settings(replace(_with_rho(settings, other, None), selection=selection))
+    if settings.gate is not None:
+        selection = _of_kind(session, kind, selection)
+    return session.with_settings(replace(settings, selection=selection))
+
+
+def _of_kind(session: Session, kind: Kind, selection: Selection) -> Selection:
+    """The selection for a gate, which has no rho that switches a kind off: named are the heads, which are few."""
+    spec = session.scored.scores.spec
+    heads = frozenset(Component(i, n) for i in spec.of_kind("heads") for n in range(spec.sites[i].n_components))
+    if kind == "heads":
+        return replace(selection, only=heads, included=selection.included & heads, excluded=frozenset())
+    return replace(selection, included=selection.included - heads, excluded=selection.excluded | heads)
 
 
 def _usual_rho(session: Session, kind: Kind) -> float:
@@ -185,8 +199,13 @@ def _select(session: Session, selection: Selection) -> Session:
 
 
 def _with_kinds_on(session: Session, components: Iterable[Component]) -> EditSettings:
-    """Kinds that were off come on at a threshold that none passes, so that a click edits what was clicked alone."""
+    """Kinds that were off come on at a threshold that none passes, so that a click edits what was clicked alone.
+
+    A gate takes what is included whatever the kind, and needs no elastic net.
+    """
     sites, settings = session.scored.scores.spec.sites, session.settings
+    if settings.gate is not None:
+        return settings
     for kind in {sites[component.site].kind for component in components}:
         if settings.rho(kind) is None:
             rho = rho_for_count(session.scored.scores, kind, 0, settings.alpha)

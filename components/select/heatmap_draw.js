@@ -28,7 +28,7 @@ const decode = value => {
   const states = new Uint8Array(bytes(value.states)), place = new Int32Array(states.length);
   for (let id = 0, n = 0; id < states.length; id++) place[id] = states[id] & EDITED ? n++ : -1;
   return {...value, states, place, g: figures(value.g), strength: figures(value.strength),
-    change: figures(value.change), columns: value.columns && new Int32Array(bytes(value.columns))};
+    change: figures(value.change), on: figures(value.on), off: figures(value.off), columns: value.columns && new Int32Array(bytes(value.columns))};
 };
 
 // ---- cells ---------------------------------------------------------------------------------------------------------
@@ -37,7 +37,8 @@ const clamp = (n, low, high) => Math.min(high, Math.max(low, n));
 const cellId = cell => cell[0] * v.shown + cell[1];
 const real = id => v.columns ? v.columns[id] : id % v.shown;
 const exists = id => v.states[id] & EXISTS;
-const shade = id => v.mode === 'g' ? v.g[id] : v.place[id] < 0 ? 0 : v.strength[v.place[id]];
+const added = n => v.mode === 'when' ? v.on[n] - v.off[n] : v.strength[n];
+const shade = id => v.mode === 'g' ? v.g[id] : v.place[id] < 0 ? 0 : added(v.place[id]);
 const signed = x => (x < 0 ? '\u2212' : '+') + Math.abs(x).toPrecision(3);
 const short = x => {   // in a cell: two decimals, rounded, and no sign before a zero
   const size = Math.abs(x) < 9.995 ? Math.abs(x).toFixed(2) : Math.abs(x).toPrecision(3);
@@ -54,6 +55,10 @@ const lines = id => {
   if (v.place[id] >= 0) {
     rows.push(['strength \u03bb', signed(v.strength[v.place[id]])]);
     rows.push(['change of its weight', (100 * v.change[v.place[id]]).toPrecision(3) + ' %']);
+    if (v.on.length) {
+      rows.push(['adds on the behaviour\u2019s texts', signed(v.on[v.place[id]])]);
+      rows.push(['adds on harmless texts', signed(v.off[v.place[id]])]);
+    }
   }
   return stateWord(id) ? [...rows, ['state', stateWord(id)]] : rows;
 };
@@ -154,7 +159,7 @@ const numbers = (size, name) => {
   if (size.w >= 44 && size.h >= 20) visible((r, c, id) => {
     if (!exists(id)) return;
     out.x.push(c); out.y.push(r); out.textfont.color.push(textColor(id, name));
-    out.text.push(v.mode === 'lambda' && !(v.states[id] & EDITED) ? '' : short(shade(id)));
+    out.text.push(v.mode !== 'g' && !(v.states[id] & EDITED) ? '' : short(shade(id)));
   });
   return out;
 };

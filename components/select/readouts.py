@@ -6,22 +6,25 @@ Knows the core's values and formats numbers; no page, and no text that a visitor
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+from torch import Tensor
 
 from components.shared import texts
 from components.shared.session import Origin, Session
-from s2e_core import ActivationMeans, Behavior, Component, EditSettings
+from s2e_core import ActivationMeans, Behavior, Component
 from s2e_core.loading import residence
-from s2e_core.method import EditSummary, relative_changes, summarize
+from s2e_core.method import EditSummary, mean_firing, relative_changes, summarize
 from s2e_core.model import LoadedModel, component_name, folds_system, has_chat_template, parameter_count, remarks
-from s2e_core.spec import KINDS, Kind
 
-from .dials import is_on, preset_name, threshold
+from .dials import preset_name
+from .rules import reason, rule
 
 CHANCE_SDS = 3
 CHANCE_TOLD = "Edited components with a larger |g| than random directions would give: three standard deviations."
 LARGE_EDIT = 0.1
 """|dW| / |W| over the whole model from which an edit usually costs fluency."""
+Firing = Sequence[tuple[Tensor, Tensor]]
 LARGE_CHANGE = 1.0
 """|dW_i| / |W_i| from which a component is more edit than weight."""
 
@@ -59,20 +62,8 @@ def summary(session: Session) -> str:
     level, sentence = _verdict(session, figures)
     return (
         f'<div class="figures">{"".join(cells)}</div><p class="verdict {level}">{sentence}</p>'
-        f'<p class="formula">λ = strength · sign(g) · (|g| − ρα) / ρ(1−α), where |g| is above ρα: {_rules(session)}</p>'
+        f'<p class="formula">{html.escape(rule(session.edit), quote=False)}</p>'
     )
-
-
-def _rules(session: Session) -> str:
-    """Threshold and gain of both kinds, in figures."""
-    return "; ".join(f"{kind} {_rule(session.edit.settings, kind)}" for kind in KINDS)
-
-
-def _rule(settings: EditSettings, kind: Kind) -> str:
-    rho, tau = settings.rho(kind), threshold(settings, kind)
-    if rho is None or tau is None:
-        return "off"
-    return f"|g| &gt; {tau:.3f}, gain {1 / (rho * (1 - settings.alpha)):.2f}"
 
 
 def _verdict(session: Session, figures: EditSummary) -> tuple[str, str]:
@@ -102,6 +93,8 @@ def _way_out(session: Session) -> str:
         return "Raise the strength."
     if session.settings.selection.only is not None:
         return "Click a head or a neuron, move a count, or take all above the threshold."
+    if session.settings.gate is not None:
+        return f"Press {texts.ABOVE}."
     return "Raise a count or lower ρ."
 
 
@@ -129,34 +122,39 @@ def inspector(session: Session) -> str:
         ("λ", f"{lam:+.3f}", _effect(lam) + (" of the edit's own direction" if session.recipe and lam else "")),
         ("|ΔW| / |W|", f"{float(relative_changes(scores, edit)[site][i]):.1%}", "size of the change beside the weight"),
         ("mean contribution", f"{float(scores.contributions[site][i]):+.4f}", "written along the direction per token"),
+        *_when(session, session.focus),
     )
     body = "".join(f"<tr><th>{name}</th><td>{value}</td><td>{note}</td></tr>" for name, value, note in rows)
     title = component_title(session, session.focus)
-    return f'<h4 aria-level="3">{title}</h4><p>{_reason(session, session.focus)}</p><table>{body}</table>'
+    return f'<h4 aria-level="3">{title}</h4><p>{reason(session, session.focus)}</p><table>{body}</table>'
+
+
+def _when(session: Session, component: Component) -> Iterator[tuple[str, str, str]]:
+    """When the edit of a component acts, if there are texts to say it of."""
+    inputs = session.scored.extraction.token_inputs
+    if inputs is None:
+        return
+    site, i = component
+    width = inputs.spec.sites[site].width
+    columns = slice(i * width, (i + 1) * width)  # of this component alone: the figures follow every move of a dial
+    a = session.edit.right[site][columns]
+    on, off = (
+        float(rows[:, columns].float().mean(dim=0) @ a) if len(rows) else 0.0
+        for rows in (inputs.on[site], inputs.off[site])
+    )
+    yield "when", f"{on:+.4f} / {off:+.4f}", "added per token on the behaviour's texts / on harmless ones"
+
+
+def firing(session: Session) -> Firing | None:
+    """When the edit acts, for every component, or None without texts. Per site: two tensors (n_components,)."""
+    inputs = session.scored.extraction.token_inputs
+    return None if inputs is None else mean_firing(inputs, session.edit.right)
 
 
 def _effect(lam: float) -> str:
     if lam == 0:
         return "not edited"
     return "amplifies a helper" if lam > 0 else "weakens an opponent"
-
-
-def _reason(session: Session, component: Component) -> str:
-    selection = session.settings.selection
-    tau = threshold(session.settings, session.scored.scores.spec.sites[component.site].kind)
-    if session.recipe:
-        return "The uploaded edit decides about it."
-    if tau is None:
-        return "Components of its kind are switched off."
-    if component in selection.excluded:
-        return "Excluded by hand."
-    if component in selection.included:
-        return f"Included by hand, below the threshold {tau:.3f}."
-    if is_on(session, component):
-        return f"Edited: |g| is above the threshold {tau:.3f}."
-    if abs(float(session.scored.scores.g[component.site][component.index])) > tau:
-        return f"Above the threshold {tau:.3f}, but outside the selection."
-    return f"Not edited: |g| is not above the threshold {tau:.3f}."
 
 
 def opening(session: Session, behavior: Behavior | None, loaded: LoadedModel) -> str:

@@ -38,8 +38,8 @@ def see_panel(n_layers: int) -> SeePanel:
     gr.Markdown(texts.LEGEND, elem_classes="status legend")
     with gr.Row(elem_id="selection", elem_classes="bar"):
         color = gr.Radio(
-            list(texts.COLOR_CHOICES), value="g", show_label=False, container=False, elem_id="color", scale=0,
-            label=texts.COLOR, min_width=230, interactive=True,
+            [*texts.COLOR_CHOICES, texts.WHEN_CHOICE], value="g", show_label=False, container=False, elem_id="color",
+            scale=0, label=texts.COLOR, min_width=230, interactive=True,
         )  # fmt: skip
         above, none, heads_only, neurons_only = (
             gr.Button(label, elem_id=elem_id, size="sm", scale=0, min_width=60)

@@ -17,9 +17,13 @@ from s2e_core.method import edited_mask, relative_changes
 from s2e_core.model import component_name
 from s2e_core.spec import KINDS
 
+from .readouts import firing
+
 Shown = Literal["all", "heads", "neurons"]
 COLUMNS = ("edited", "kind", "layer", "index", "g", "λ", "|ΔW| / |W|", "mean contribution")
-DATATYPES = ("bool", "str", "number", "number", "number", "number", "number", "number")
+WHEN_COLUMNS = ("adds on the behaviour", "adds on harmless")
+"""More columns, if there are texts to say it of."""
+DATATYPES = ("bool", "str", *("number",) * 8)
 
 
 def ranking(scores: ComponentScores, shown: Shown, rows: int) -> list[Component]:
@@ -41,14 +45,15 @@ def ranking(scores: ComponentScores, shown: Shown, rows: int) -> list[Component]
 def ranked_table(session: Session, shown: Shown, rows: int) -> pd.DataFrame:
     """One row per component of the ranking, figures rounded for reading."""
     scores, edit = session.scored.scores, session.edit
-    changes, selected = relative_changes(scores, edit), edited_mask(session.scored.extraction, session.settings)
+    changes, acts = relative_changes(scores, edit), firing(session)
+    # An edit from a file need not follow from the dials.
+    selected = edit.strength if session.recipe else edited_mask(session.scored.extraction, session.settings)
     records = []
     for component in ranking(scores, shown, rows):
         site, i = component
         where = scores.spec.sites[site]
-        on = bool((edit.strength if session.recipe else selected)[site][i])
         records.append((
-            on,
+            bool(selected[site][i]),
             _what(scores, component),
             where.layer,
             column_of(scores, component),
@@ -56,8 +61,9 @@ def ranked_table(session: Session, shown: Shown, rows: int) -> pd.DataFrame:
             round(float(edit.strength[site][i]), 3) + 0.0,  # never -0.0
             round(float(changes[site][i]), 3),
             round(float(scores.contributions[site][i]), 4),
+            *(round(float(side[i]), 4) + 0.0 for side in (acts[site] if acts else ())),
         ))  # fmt: skip
-    return pd.DataFrame.from_records(records, columns=list(COLUMNS))
+    return pd.DataFrame.from_records(records, columns=[*COLUMNS, *(WHEN_COLUMNS if acts else ())])
 
 
 def _what(scores: ComponentScores, component: Component) -> str:

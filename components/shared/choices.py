@@ -51,10 +51,11 @@ def extract(store: ModelStore, choice: Choice) -> Iterator[str | Session]:
     contrast = chosen_contrast(store, choice)
     yield from model_made_ready(store, choice.model)
     yield f"Reading {len(contrast.positive) + len(contrast.negative):,} examples …"
-    work = Work(lambda progress: store.scored(choice.model, contrast, progress=progress))
+    behavior = store.named_behavior(choice.behavior)
+    work = Work(lambda progress: store.scored(choice.model, contrast, behavior, progress=progress))
     with closing(work.ticks()) as ticks:
         for done, total in ticks:
-            yield f"Reading examples: {done:,} of {total:,}" if total else texts.GETTING_READY
+            yield f"Reading examples and prompts: {done:,} of {total:,}" if total else texts.GETTING_READY
     yield opened(store, choice, work.result)
 
 

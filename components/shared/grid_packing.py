@@ -9,19 +9,20 @@ from __future__ import annotations
 import base64
 import math
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from s2e_core import Component, ComponentScores, WeightEdit
 from s2e_core.method import relative_changes
 from s2e_core.model import grid_parts
 from s2e_core.spec import Kind, ModelSpec, grid_component, layer_grid
 
-Mode = Literal["g", "lambda"]
+Mode = Literal["g", "lambda", "when"]
 Order = Literal["index", "strength"]
 Action = Literal["toggle", "include", "exclude"]
 
@@ -33,6 +34,7 @@ MAX_CELLS_PER_PICK = 4_096
 WORDS: Mapping[Mode, tuple[str, str, str]] = {
     "g": ("against", "neither", "for the behaviour"),
     "lambda": ("weakened", "left as it is", "amplified"),
+    "when": ("on harmless texts", "alike", "on the behaviour's texts"),
 }
 
 
@@ -83,30 +85,38 @@ def heatmap_value(
     order: Order = "index",
     title: str = "",
     seq: int = 0,
+    firing: Sequence[tuple[Tensor, Tensor]] | None = None,
 ) -> dict[str, Any]:
-    """The widget's `value`. Colour is g or lambda over the largest magnitude on show, symmetric around 0.
+    """The widget's `value`. Colour is g, lambda or on minus off of `firing`, over the largest magnitude on show.
 
     `columns` and `order` come from one call of `shown_columns` (default: its defaults). Without an `edit` every cell
-    has full colour; with one, full colour means edited. `seq` is that of the last pick already in `edit`.
+    has full colour; with one, full colour means edited. `seq` is that of the last pick already in `edit`. `firing` is
+    `mean_firing` of the edit: per site two tensors (n_components,).
     """
     columns = shown_columns(scores, kind, order=order) if columns is None else columns
     exists, safe = columns >= 0, np.maximum(columns, 0)
     g = np.where(exists, np.take_along_axis(scores.grid(kind).numpy(), safe, 1), np.nan)
     states = exists * np.uint8(EXISTS)
-    strength = change = np.zeros(0, np.float32)
+    strength = change = on = off = np.zeros(0, np.float32)
     if edit is not None:
         full_strength = np.take_along_axis(edit.grid(kind).numpy(), safe, 1)
         full_change = np.take_along_axis(layer_grid(scores.spec, kind, relative_changes(scores, edit)).numpy(), safe, 1)
         edited = exists & (full_strength != 0)
         strength, change = full_strength[edited], full_change[edited]
+        if firing is not None:
+            on, off = (
+                np.take_along_axis(layer_grid(scores.spec, kind, side).numpy(), safe, 1)[edited]
+                for side in zip(*firing, strict=True)
+            )
         states = states | edited * np.uint8(EDITED) | _by_hand(edit, kind, columns)
     return {
         "kind": kind, "mode": mode, "order": order, "title": title, "words": list(WORDS[mode]), "seq": seq,
         "view": view_token(kind, columns), "layers": columns.shape[0], "shown": columns.shape[1],
         "widest": int(scores.grid(kind).shape[1]), "compared": edit is not None,
         "parts": _parts(scores.spec, kind), "columns": None if _is_identity(columns) else _text(columns.astype("<i4")),
-        "scale": _largest(g if mode == "g" else strength),
+        "scale": _largest({"g": g, "lambda": strength, "when": on - off}[mode]),
         "g": _figures(g), "states": _text(states), "strength": _figures(strength), "change": _figures(change),
+        "on": _figures(on), "off": _figures(off),
     }  # fmt: skip
 
 

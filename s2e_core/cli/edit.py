@@ -18,7 +18,7 @@ from s2e_core.method import EditSummary, build_edit, summarize
 from s2e_core.model import LoadedModel
 from s2e_core.values import ContrastSet, Edited, Original, Steered, Variant, WeightEdit
 
-from .arguments import add_contrast, parse_seed
+from .arguments import add_cache, add_contrast, parse_seed
 from .command import Command
 from .dials import add_settings, check_settings, choose_texts, read_settings
 from .json_output import (
@@ -52,6 +52,7 @@ EDIT_FIELDS: Fields = {
 
 def add_edit(sub: argparse.ArgumentParser) -> None:
     add_contrast(sub)
+    add_cache(sub)
     add_settings(sub)
     sub.add_argument("-o", "--output", type=Path, required=True, metavar="RECIPE", help="safetensors file to write")
 
@@ -85,7 +86,7 @@ def _write_edit(options: argparse.Namespace) -> tuple[LoadedModel, WeightEdit, E
     needs_texts = check_settings(options)
     contrast, loaded = load_chosen_contrast(options), load_chosen_model(options)
     texts = choose_texts(options, loaded, contrast) if needs_texts else None
-    extraction = extract_chosen(loaded, contrast, texts)
+    extraction = extract_chosen(options, loaded, contrast, texts)
     edit = build_edit(extraction, read_settings(options, extraction.scores))
     return loaded, edit, summarize(extraction.scores, edit), save_edit(edit, options.output)
 
@@ -114,6 +115,7 @@ COMPARE_FIELDS: Fields = {
 
 def add_compare(sub: argparse.ArgumentParser) -> None:
     add_contrast(sub)
+    add_cache(sub)
     sub.add_argument("prompts", nargs="+", metavar="PROMPT")
     sub.add_argument("--recipe", type=Path, help="show the edited model's answer")
     sub.add_argument("--gamma", type=float, help="show the steered model's answer at this strength")
@@ -166,7 +168,7 @@ def _load_variants(options: argparse.Namespace) -> _Comparison:
     if edit is not None:
         variants["edited"] = Edited(edit)
     if contrast is not None:
-        variants["steered"] = Steered(extract_chosen(loaded, contrast).directions, options.gamma)
+        variants["steered"] = Steered(extract_chosen(options, loaded, contrast).directions, options.gamma)
     return _Comparison(loaded, variants, edit, contrast)
 
 

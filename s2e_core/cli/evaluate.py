@@ -32,6 +32,7 @@ from s2e_core.values import Edited, Steered, Variant
 
 from .arguments import (
     add_behavior,
+    add_cache,
     add_questions,
     parse_gammas,
 )
@@ -100,6 +101,7 @@ INTERVALS = (
 
 def add_evaluate(sub: argparse.ArgumentParser) -> None:
     add_behavior(sub)
+    add_cache(sub)
     sub.add_argument(
         "--recipe", type=Path, action="append", default=[], help="a saved edit; may be given several times"
     )
@@ -201,7 +203,7 @@ def _load_variants(
     if settings or steering:
         edits = [dials if isinstance(dials, EditSettings) else behavior.settings for dials in settings]
         texts = behavior_gate_texts(behavior) if any(edit.needs_texts for edit in edits) else None
-        extraction = extract_chosen(loaded, behavior.contrast, texts)
+        extraction = extract_chosen(options, loaded, behavior.contrast, texts)
         for chosen in edits:
             yield settings_label(chosen), Edited(build_edit(extraction, chosen))
         for trial in steering:

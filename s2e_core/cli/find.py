@@ -30,6 +30,7 @@ from s2e_core.values import WeightEdit
 
 from .arguments import (
     add_behavior,
+    add_cache,
     add_floor,
     add_ray,
     add_sampling,
@@ -98,6 +99,7 @@ FIND_FIELDS: Fields = {
 
 def add_find(sub: argparse.ArgumentParser) -> None:
     add_behavior(sub)
+    add_cache(sub)
     add_floor(sub)
     sub.add_argument("--trials", type=parse_count, default=48, metavar="N", help="edits to try (default 48)")
     sub.add_argument(
@@ -135,7 +137,7 @@ def run_search(options: argparse.Namespace) -> _Search:
         behavior, floor=options.floor, n_trials=options.trials, prompts=options.prompts, samples=options.samples,
         temperature=options.temperature, seed=options.seed, max_new_tokens=options.max_new_tokens,
     )  # fmt: skip
-    extraction = extract_chosen(loaded, behavior.contrast)
+    extraction = extract_chosen(options, loaded, behavior.contrast)
     with say_how_to_resume(options.output), choose_asker(options, loaded) as asker:
         with ProgressLine("answers") as progress:
             result = find_edit(loaded, extraction, plan, path=options.output, asker=asker, progress=progress)

@@ -19,7 +19,7 @@ from s2e_core.spec import KINDS, ModelSpec
 from s2e_core.text import readable_size
 from s2e_core.values import ContrastSet, Extraction, WeightEdit
 
-from .arguments import add_contrast, parse_count
+from .arguments import add_cache, add_contrast, parse_count
 from .command import Command
 from .dials import add_settings, check_settings, choose_texts, read_settings
 from .json_output import (
@@ -158,6 +158,7 @@ TOP = 20
 
 def add_scores(sub: argparse.ArgumentParser) -> None:
     add_contrast(sub)
+    add_cache(sub)
     add_settings(sub)
     sub.add_argument("--kind", choices=("all", *KINDS), default="all")
     sub.add_argument("--top", type=parse_count, help=f"rows of the table (default {TOP}; with --json all)")
@@ -207,7 +208,9 @@ def _rank_components(options: argparse.Namespace) -> _Ranking:
     needs_texts = check_settings(options)
     check_formats(options)
     contrast, loaded = load_chosen_contrast(options), load_chosen_model(options)
-    extraction = extract_chosen(loaded, contrast, choose_texts(options, loaded, contrast) if needs_texts else None)
+    extraction = extract_chosen(
+        options, loaded, contrast, choose_texts(options, loaded, contrast) if needs_texts else None
+    )
     edit = build_edit(extraction, read_settings(options, extraction.scores))
     kinds = KINDS if options.kind == "all" else (options.kind,)
     rank = "g" if edit.settings.gate is None else "fires_on"

@@ -37,6 +37,7 @@ from s2e_core.settings import EditSettings
 from .arguments import (
     PAPER,
     add_behavior,
+    add_cache,
     add_floor,
     add_questions,
     add_ray,
@@ -95,6 +96,7 @@ SWEEP_FIELDS: Fields = {
 
 def add_sweep(sub: argparse.ArgumentParser) -> None:
     add_behavior(sub)
+    add_cache(sub)
     sub.add_argument(
         "--preset",
         choices=("suggested", PAPER),
@@ -146,7 +148,7 @@ def run_sweep(options: argparse.Namespace) -> _SweepReport:
     check_workers(options)
     check_formats(options)
     behavior, loaded = load_chosen_behavior(options), load_chosen_model(options)
-    extraction = extract_chosen(loaded, behavior.contrast)
+    extraction = extract_chosen(options, loaded, behavior.contrast)
     trials = (*_edit_trials(options, behavior.settings), *to_steering_trials(options.gamma))
     if not trials:
         raise SettingsError("There is nothing to try: heads, neurons and steering are all off. Switch one of them on.")

@@ -16,6 +16,7 @@ from typing import TextIO
 
 import torch
 
+from s2e_core.cache import default_cache, extract_cached
 from s2e_core.data import (
     Behavior,
     GateTexts,
@@ -27,7 +28,6 @@ from s2e_core.data import (
 )
 from s2e_core.errors import BehaviorError, SettingsError
 from s2e_core.loading import load_model
-from s2e_core.method import extract
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress
 from s2e_core.values import ContrastSet, Extraction
@@ -65,10 +65,13 @@ def load_chosen_contrast(options: argparse.Namespace) -> ContrastSet:
     return load_chosen_behavior(options).contrast
 
 
-def extract_chosen(loaded: LoadedModel, contrast: ContrastSet, texts: GateTexts | None = None) -> Extraction:
-    """The extraction of a contrast set; what is odd about its examples goes to standard error.
+def extract_chosen(
+    options: argparse.Namespace, loaded: LoadedModel, contrast: ContrastSet, texts: GateTexts | None = None
+) -> Extraction:
+    """The extraction of a contrast set, from the cache if it is there and no option excludes it.
 
-    `texts` are for settings that are fitted on texts alone: the paper's edit is made faster without.
+    What is odd about the examples goes to standard error. `texts` are for settings that are fitted on texts: the
+    paper's edit is made faster without.
     """
     for note in contrast.notes:
         print(f"note: {note}", file=sys.stderr)
@@ -76,7 +79,8 @@ def extract_chosen(loaded: LoadedModel, contrast: ContrastSet, texts: GateTexts 
         names = ", ".join(list_behaviors(choose_behaviors_folder(loaded.source)))
         print(f"note: {contrast.name} is written for other models than this one. For it: {names}.", file=sys.stderr)
     with ProgressLine("extracting") as progress:
-        return extract(loaded, contrast, texts=texts, progress=progress)
+        cache = None if options.no_cache else default_cache()
+        return extract_cached(loaded, contrast, texts=texts, cache=cache, progress=progress)
 
 
 class ProgressLine:

@@ -62,9 +62,9 @@ tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")"""
 _ADAPTER_SNIPPET = """from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-base = AutoModelForCausalLM.from_pretrained({base!r}{revision})
+base = AutoModelForCausalLM.from_pretrained({base!r}{options})
 model = PeftModel.from_pretrained(base, "path/to/this/folder")
-tokenizer = AutoTokenizer.from_pretrained({base!r}{revision})"""
+tokenizer = AutoTokenizer.from_pretrained({base!r}{options})"""
 
 
 _EXPERTS_NOTE = (
@@ -80,9 +80,8 @@ def card_and_recipe(loaded: LoadedModel, edit: WeightEdit, kind: CardKind, size:
 
 def model_card(loaded: LoadedModel, edit: WeightEdit, kind: CardKind, size: float) -> str:
     """The text of README.md; `size` is the edit's `change_of_edited_matrices`."""
-    revision = f", revision={loaded.revision!r}" if loaded.revision else ""
     experts = any(edit.spec.sites[i].experts for i in edit.edited_sites())
-    adapter = _ADAPTER_SNIPPET.format(base=base_to_load(loaded), revision=revision)
+    adapter = _ADAPTER_SNIPPET.format(base=base_to_load(loaded), options=_options(loaded))
     return _CARD.format(
         front=yaml.safe_dump(_front_matter(loaded, kind), sort_keys=False, allow_unicode=True),
         title=f"{_line(loaded.model_id)}, edited with Steer2Edit",
@@ -96,8 +95,16 @@ def model_card(loaded: LoadedModel, edit: WeightEdit, kind: CardKind, size: floa
 
 
 def base_to_load(loaded: LoadedModel) -> str:
-    """The base model's Hub id, or for a local model a path to fill in that cannot be mistaken for a Hub id."""
+    """The Hub id to load the base from, or for a local model a path to fill in that cannot be mistaken for a Hub id."""
+    if loaded.gguf is not None:
+        return loaded.gguf.repository or "path/to/folder"
     return loaded.model_id if loaded.revision else f"path/to/{loaded.model_id}"
+
+
+def _options(loaded: LoadedModel) -> str:
+    """Further arguments of `from_pretrained` for the base model, as text."""
+    revision = f", revision={loaded.revision!r}" if loaded.revision else ""
+    return revision + ("" if loaded.gguf is None else f", gguf_file={loaded.gguf.file!r}")
 
 
 def change_of_edited_matrices(
@@ -127,7 +134,7 @@ def _front_matter(loaded: LoadedModel, kind: CardKind) -> dict[str, Any]:
     base = _base_metadata(loaded.source / CARD_FILE)
     # Only for a model from the Hub: the Hub would mistake a local folder's name for somebody else's model.
     relation = "adapter" if kind == "adapter" else "finetune"
-    lineage = {"base_model": loaded.model_id, "base_model_relation": relation} if loaded.revision else {}
+    lineage = {"base_model": base_to_load(loaded), "base_model_relation": relation} if loaded.revision else {}
     return {
         **lineage,
         **{key: base[key] for key in _INHERITED_KEYS if key in base},
@@ -157,6 +164,7 @@ def _change(loaded: LoadedModel, edit: WeightEdit, size: float) -> str:
         f"{counts} of `{_line(loaded.model_id)}` were changed, each by a rank-1 weight edit towards a steering "
         f"direction, in {len(layers)} of {edit.spec.n_layers} layers ({layer_ranges(layers)}, counted from 0). The "
         f"change is {size:.2%} of the edited matrices' size (Frobenius norm). All other weights are unchanged."
+        + ("" if loaded.gguf is None else f" {loaded.gguf.sentence()}")
     )
 
 

@@ -1,7 +1,7 @@
 """From a folder or the Hub to a model in memory, checked before anything is built."""
 
 from .build import Target, budget, read_model
-from .files import BUNDLED, BUNDLED_MODEL
+from .files import BUNDLED, BUNDLED_MODEL, SMOLLM2
 from .hub import HUB_ID, split_revision
 from .load import load_model
 from .memory import WORKING_SHARE, available_memory, estimate_memory, is_out_of_memory
@@ -12,6 +12,7 @@ __all__ = [
     "BUNDLED",
     "BUNDLED_MODEL",
     "HUB_ID",
+    "SMOLLM2",
     "Target",
     "WORKING_SHARE",
     "available_memory",

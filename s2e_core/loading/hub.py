@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,13 +35,17 @@ from s2e_core.progress import Progress
 from s2e_core.text import readable_size
 
 from .config import check_config, read_json
-from .file_names import choose_files
+from .file_names import GGUF, choose_files, files_of_gguf
 from .transfer import BrokenTransfer, fetch
 
 HUB_ID = re.compile(
-    r"(?!.{250})([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)*))?"
+    r"(?!.{250})([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?:(?:/[A-Za-z0-9][\w.-]*)+\.gguf)?)"
+    r"(?:@([A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)*))?"
 )
-"""Model on the Hub, with or without a revision: owner/name@branch, tag or commit. No longer than a file name may be."""
+"""Model on the Hub, with or without a revision: owner/name@branch, tag or commit. No longer than a file name may be.
+
+A GGUF file of a repository is owner/name/file.gguf, also with a revision.
+"""
 PATIENCE_SECONDS = 15.0
 SPARE_BYTES = 1 << 26  # these bytes of the disk stay free
 
@@ -54,15 +58,25 @@ def split_revision(source: str | Path) -> tuple[str | Path, str | None]:
     return match[1], match[2]
 
 
-def download(model_id: str, revision: str | None = None, *, progress: Progress | None = None) -> Path:
+def split_file(source: str) -> tuple[str, str | None]:
+    """Return (Hub id, GGUF file in its repository) of owner/name/file.gguf; None for a Hub id alone."""
+    owner, _, rest = source.partition("/")
+    name, _, file = rest.partition("/")
+    return (f"{owner}/{name}", file) if file.endswith(GGUF) else (source, None)
+
+
+def download(
+    model_id: str, revision: str | None = None, *, gguf: str | None = None, progress: Progress | None = None
+) -> Path:
     """Download everything that loading needs and return the folder of the snapshot.
 
-    `progress` receives bytes and may raise Cancelled. A transfer that broke or was stopped is resumed where it ended.
-    If the Hub cannot be reached, a snapshot that is complete in the cache is used. Raises ModelLoadError, with a
-    sentence for the person, for every other failure.
+    Of a repository of GGUF files only the file `gguf` is downloaded, or the only one that it contains. `progress`
+    receives bytes and may raise Cancelled. A transfer that broke or was stopped is resumed where it ended. If the Hub
+    cannot be reached, a snapshot that is complete in the cache is used. Raises ModelLoadError, with a sentence for the
+    person, for every other failure.
     """
     try:
-        return _download_or_find(model_id, revision, progress or (lambda done, total: None))
+        return _download_or_find(model_id, revision, gguf, progress or (lambda done, total: None))
     except HFValidationError:
         raise ModelLoadError(
             f'"{model_id}" is neither an existing folder nor a Hub id of the form owner/name.'
@@ -73,15 +87,15 @@ def download(model_id: str, revision: str | None = None, *, progress: Progress |
         raise ModelLoadError(_explain_failure(model_id, revision, error)) from error
 
 
-def _download_or_find(model_id: str, revision: str | None, progress: Progress) -> Path:
+def _download_or_find(model_id: str, revision: str | None, gguf: str | None, progress: Progress) -> Path:
     try:
         info = HfApi().model_info(model_id, revision=revision, files_metadata=True, timeout=PATIENCE_SECONDS)
     except HFValidationError:
         raise
     except (httpx2.TransportError, OfflineModeIsEnabled, ValueError) as error:  # ValueError: a network's sign-in page
-        return _find_snapshot(model_id, revision, error)
+        return _find_snapshot(model_id, revision, gguf, error)
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
-    names = choose_files(model_id, tuple(sizes))
+    names = _choose(model_id, tuple(sizes), gguf)
     storage = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=model_id, repo_type="model")
     missing = [name for name in names if not (storage / "snapshots" / info.sha / name).exists()]
     _check_disk(model_id, sum(sizes[name] for name in missing))
@@ -103,20 +117,24 @@ def _report(progress: Progress, before: int, total: int, n_bytes: int) -> None:
     progress(before + n_bytes, total)
 
 
-def _find_snapshot(model_id: str, revision: str | None, error: Exception) -> Path:
+def _find_snapshot(model_id: str, revision: str | None, gguf: str | None, error: Exception) -> Path:
     """Find the snapshot of an earlier download, complete by the list of files that the client recorded, if it did.
 
     Raises `error` if the cache has none.
     """
     try:
         names = [file.path for file in get_cached_repo_tree(model_id, revision=revision)]
-        patterns = list(choose_files(model_id, names))
+        patterns = list(_choose(model_id, names, gguf))
     except CachedRepoTreeNotFoundError:
         patterns = None
     try:
         return Path(snapshot_download(model_id, revision=revision, allow_patterns=patterns, local_files_only=True))
     except LocalEntryNotFoundError:
         raise error from None
+
+
+def _choose(model_id: str, names: Sequence[str], gguf: str | None) -> tuple[str, ...]:
+    return choose_files(model_id, names) if gguf is None else files_of_gguf(model_id, names, gguf)
 
 
 def _check_disk(model_id: str, n_bytes: int) -> None:

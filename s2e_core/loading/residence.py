@@ -27,7 +27,11 @@ def describe_weights_size(loaded: LoadedModel) -> str:
 
 def residence_warnings(loaded: LoadedModel) -> tuple[str, ...]:
     """Return sentences about where and how a model runs that a person should know."""
-    return tuple(filter(None, (_warn_of_spread(loaded), _warn_of_quantization(loaded))))
+    return tuple(filter(None, (_describe_gguf(loaded), _warn_of_spread(loaded), _warn_of_quantization(loaded))))
+
+
+def _describe_gguf(loaded: LoadedModel) -> str | None:
+    return None if loaded.gguf is None else loaded.gguf.sentence()
 
 
 def _warn_of_spread(loaded: LoadedModel) -> str | None:

@@ -95,7 +95,7 @@ class _Copy:
     """Which model a worker loads, and how."""
 
     source: str
-    """Folder of the driver's model; a worker whose machine has no such folder takes the model from the Hub."""
+    """Folder or GGUF file of the driver's model; a worker whose machine lacks it takes the model from the Hub."""
     model_id: str
     revision: str | None
     fingerprint: str
@@ -109,7 +109,7 @@ class _Copy:
     @classmethod
     def of(cls, loaded: LoadedModel) -> _Copy:
         return cls(
-            str(loaded.source),
+            str(loaded.source if loaded.gguf is None else loaded.gguf.path),
             loaded.model_id,
             loaded.revision,
             loaded.fingerprint,
@@ -122,7 +122,7 @@ class _Copy:
         )
 
     def load(self) -> LoadedModel:
-        own = self.source if Path(self.source).is_dir() else "@".join(filter(None, (self.model_id, self.revision)))
+        own = self.source if Path(self.source).exists() else "@".join(filter(None, (self.model_id, self.revision)))
         loaded = load_model(
             self.run_from or own,
             device=self.device,

@@ -20,6 +20,7 @@ from .scores import component_scores
 from .token_capture import capture_token_inputs, own_answers
 
 __all__ = [
+    "MUS",
     "EditSummary",
     "MUS",
     "Reliability",

@@ -147,11 +147,11 @@ def weighted_sums(
         sums[site].add_(captured.to(sums[site]))
 
     reduce_spans(loaded, spans, weights, add, progress)
-    _refuse_not_finite(loaded, sums)
+    refuse_not_finite(loaded, sums)
     return sums
 
 
-def _refuse_not_finite(loaded: LoadedModel, sums: Sequence[Tensor]) -> None:
+def refuse_not_finite(loaded: LoadedModel, sums: Sequence[Tensor]) -> None:
     """Scores of NaN would pass no threshold: no component would seem to matter, without any message."""
     for site, total in zip(loaded.spec.sites, sums, strict=True):
         if not bool(total.isfinite().all()):

@@ -61,7 +61,8 @@ def build_edit(extraction: Extraction, settings: EditSettings) -> WeightEdit:
     if settings.needs_texts:
         right = _fitted(extraction, settings, right)
         strengths = tuple(map(_signed_norms, scores.keys, right))
-        provenance = replace(provenance, harmless=needed_inputs(extraction, settings).harmless)
+        harmless = needed_inputs(extraction, settings).harmless if settings.needs_harmless else ""
+        provenance = replace(provenance, harmless=harmless)
     return WeightEdit(scores.spec, extraction.directions.unit, right, strengths, settings, provenance)
 
 

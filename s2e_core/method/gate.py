@@ -17,8 +17,8 @@ from s2e_core.spec import Site
 from s2e_core.token_inputs import TokenInputs
 from s2e_core.values import Extraction
 
-from .gate_fit import fit_gate
-from .selection import gate_mask
+from .gate_fit import fit_gate, fit_gates
+from .selection import allowed_mask, changed_by_hand
 
 MUS = (0.0, 1.0, 10.0, 100.0)
 """The strictness for which a gate over all components is solved in advance."""
@@ -30,9 +30,7 @@ def solve_keys(inputs: TokenInputs) -> TokenInputs:
     A dial that moves between these values then needs no solution.
     """
     mus = MUS if all(len(off) for off in inputs.off) else MUS[:1]
-    keys = tuple(
-        torch.stack([fit_gate(on, off, mu) for mu in mus]) for on, off in zip(inputs.on, inputs.off, strict=True)
-    )
+    keys = tuple(fit_gates(on, off, mus) for on, off in zip(inputs.on, inputs.off, strict=True))
     return replace(inputs, mus=mus, keys=keys)
 
 
@@ -40,25 +38,28 @@ def needed_inputs(extraction: Extraction, settings: EditSettings) -> TokenInputs
     """The token inputs that a fit needs. Raises SettingsError if the extraction has none, or no harmless texts."""
     inputs = extraction.token_inputs
     if inputs is None:
+        fitted, remedy = (settings.family, "Use the elastic net") if settings.gate else ("protect", "Set protect to 0")
         raise SettingsError(
-            f"An edit with {settings.family} is fitted on texts, and this extraction has none: a direction from a file "
-            "comes without. Use the elastic net, or extract from examples."
+            f"An edit with {fitted} is fitted on texts, and this extraction has none: a direction from a file comes "
+            f"without. {remedy}, or extract from examples."
         )
-    gate = settings.gate
-    if (settings.protect or (gate is not None and gate.mu)) and not all(len(off) for off in inputs.off):
+    if settings.needs_harmless and not all(len(off) for off in inputs.off):
         raise SettingsError("There are no harmless texts to be silent on. Set mu and protect to 0, or give such texts.")
     return inputs
 
 
 def gate_masks(extraction: Extraction, settings: EditSettings) -> tuple[Tensor, ...]:
-    """True for the components that a gate uses; all False without a gate. Per site: (n_components,), bool."""
+    """True for the components that a gate uses; all False without a gate. Per site: (n_components,), bool.
+
+    `size` counts those that are chosen without the hand: a component that is added or left out changes no other.
+    """
     gate, spec = settings.gate, extraction.spec
     if gate is None:
         return tuple(torch.zeros(site.n_components, dtype=torch.bool) for site in spec.sites)
-    masks = gate_mask(spec, settings.selection)
-    if gate.size is None or gate.size >= sum(int(mask.sum()) for mask in masks):
-        return masks
-    return _strongest(extraction, needed_inputs(extraction, settings), gate, masks)
+    masks = allowed_mask(spec, settings.selection)
+    if gate.size is not None and gate.size < sum(int(mask.sum()) for mask in masks):
+        masks = _strongest(extraction, needed_inputs(extraction, settings), gate, masks)
+    return changed_by_hand(spec, settings.selection, masks)
 
 
 def gate_vectors(extraction: Extraction, settings: EditSettings, masks: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -104,8 +105,8 @@ def _strongest(extraction: Extraction, inputs: TokenInputs, gate: Gate, masks: S
     """The `gate.size` components that carry most of the gate: those that add most along u on the behaviour's texts."""
     norms = extraction.directions.norm.tolist()
     vectors = [norms[i] * _gate_of(inputs, i, gate.mu, mask) for i, mask in enumerate(masks)]
-    carried = torch.cat([on.abs() for on, _ in mean_firing(inputs, vectors)])
+    parts = zip(mean_firing(inputs, vectors), masks, strict=True)
+    carried = torch.cat([torch.where(mask, on.abs(), -1.0) for (on, _), mask in parts])  # never one that is not allowed
     chosen = torch.zeros(len(carried), dtype=torch.bool)
     chosen[carried.topk(gate.size or 1).indices] = True
-    parts = chosen.split([len(mask) for mask in masks])
-    return tuple(part & mask for part, mask in zip(parts, masks, strict=True))
+    return chosen.split([len(mask) for mask in masks])

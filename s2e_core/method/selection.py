@@ -40,14 +40,14 @@ def elastic_mask(scores: ComponentScores, settings: EditSettings) -> tuple[Tenso
     return tuple(masks)
 
 
-def gate_mask(spec: ModelSpec, selection: Selection) -> tuple[Tensor, ...]:
-    """True for the components that a gate may use, which has no threshold. Per site: (n_components,), bool."""
-    masks = list(allowed_mask(spec, selection))
+def changed_by_hand(spec: ModelSpec, selection: Selection, masks: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The masks with `included` and without `excluded`. Per site: (n_components,), bool."""
+    changed = list(masks)
     for i, mask in membership(spec, selection.included).items():
-        masks[i] = masks[i] | mask
+        changed[i] = changed[i] | mask
     for i, mask in membership(spec, selection.excluded).items():
-        masks[i] = masks[i] & ~mask
-    return tuple(masks)
+        changed[i] = changed[i] & ~mask
+    return tuple(changed)
 
 
 def allowed_mask(spec: ModelSpec, selection: Selection) -> tuple[Tensor, ...]:

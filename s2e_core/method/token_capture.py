@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from s2e_core.data import GateTexts
+from s2e_core.errors import ContrastDataError, SettingsError
 from s2e_core.generation import BatchRow, answers, encode_prompt, rows_that_fit
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress, Stages
 from s2e_core.token_inputs import TokenInputs
 from s2e_core.values import Example, Original
 
-from .capture import MAX_BATCH_TOKENS, watch_inputs
+from .capture import MAX_BATCH_TOKENS, refuse_not_finite, watch_inputs
 from .gate import solve_keys
 
 MOST_POSITIONS = 512
@@ -31,18 +32,26 @@ MOST_BYTES = 1_000_000_000
 def capture_token_inputs(loaded: LoadedModel, texts: GateTexts, *, progress: Progress | None = None) -> TokenInputs:
     """Inputs of every site on the model's own greedy answers to both kinds of prompts, with the gates solved on them.
 
-    The positions are spread evenly over all tokens of a side, prompts and answers alike. `progress` counts
-    prompts, first answered and then read. Raises SettingsError if a prompt is empty or too long, Cancelled if
-    `progress` raises it.
+    The positions are spread evenly over all tokens of a side, prompts and answers alike; a prompt that the model cannot
+    answer, because it is empty or too long, is left out. `progress` counts prompts, first answered and then read.
+    Raises SettingsError if a side has only such prompts, ContrastDataError if none is of the behaviour, S2EError if
+    the inputs are too large for the model's number format, Cancelled if `progress` raises it.
     """
-    n_on, n_all = len(texts.on), len(texts.on) + len(texts.off)
+    if not texts.on:
+        raise ContrastDataError("There are no prompts of the behaviour that a gate could be fitted on. Give some.")
+    prompts = _answerable(loaded, texts.on, texts.answer_tokens)
+    n_on = len(prompts)
+    prompts += _answerable(loaded, texts.off, texts.answer_tokens)
+    n_all = len(prompts)
     stages = Stages(progress, answers=n_all, texts=n_all)
-    rows = own_answers(loaded, [*texts.on, *texts.off], texts.answer_tokens, progress=stages.of("answers"))
+    rows = own_answers(loaded, prompts, texts.answer_tokens, progress=stages.of("answers"))
     limit, read = most_positions(loaded), stages.of("texts")
     on = _inputs_at(loaded, rows[:n_on], limit)
     read(n_on, n_all)
     off = _inputs_at(loaded, rows[n_on:], limit)
     read(n_all, n_all)
+    refuse_not_finite(loaded, on)
+    refuse_not_finite(loaded, off)
     return solve_keys(TokenInputs(loaded.spec, on, off, texts.harmless))
 
 
@@ -68,6 +77,20 @@ def own_answers(
         if progress is not None:
             progress(len(whole), len(prompts))
     return [whole[i] for i in range(len(prompts))]
+
+
+def _answerable(loaded: LoadedModel, prompts: Sequence[Example], max_new_tokens: int) -> list[Example]:
+    """The prompts that fit into the model with their answer. Raises the first one's SettingsError if none does."""
+    kept, errors = list[Example](), list[SettingsError]()
+    for example in prompts:
+        try:
+            encode_prompt(loaded, example.prompt, example.system, max_new_tokens, 0.0)
+            kept.append(example)
+        except SettingsError as error:
+            errors.append(error)
+    if errors and not kept:
+        raise errors[0]
+    return kept
 
 
 def _inputs_at(loaded: LoadedModel, rows: Sequence[tuple[int, ...]], limit: int) -> tuple[Tensor, ...]:

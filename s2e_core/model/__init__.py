@@ -1,6 +1,7 @@
 """A model in memory: where its heads and neurons are, their weights, their names, its tokens."""
 
 from .experts import Call, watch
+from .gguf_origin import GGUFOrigin
 from .loaded import LoadedModel
 from .names import component_label, component_name, component_namer, grid_parts, remarks
 from .placement import (
@@ -25,6 +26,7 @@ from .weights import site_weight, stored_weight, weight_blocks
 
 __all__ = [
     "Call",
+    "GGUFOrigin",
     "LoadedModel",
     "Placement",
     "QUANTIZE",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ from torch import Tensor
 from s2e_core.spec import ModelSpec
 from s2e_core.values import Provenance
 
+from .gguf_origin import GGUFOrigin
+from .identity import run_hash
 from .placement import Placement, running_device
 from .weights import site_weight, weight_blocks
 
@@ -42,6 +45,8 @@ class LoadedModel:
     """Device, number format and memory limits that were requested."""
     source_quantization: str = ""
     """Quantisation method of the files that `model` was read from; empty if they are not quantised."""
+    gguf: GGUFOrigin | None = None
+    """GGUF file from which the checkpoint in `source` was made; None if the checkpoint is the model's own."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     """Lock to hold while the model runs, so that it never has the hooks of two visitors at once."""
 
@@ -65,6 +70,11 @@ class LoadedModel:
             if self.full_precision is None
             else replace(self, model=self.full_precision, full_precision=None, source_quantization="")
         )
+
+    @cached_property
+    def run_hash(self) -> str:
+        """SHA-256 over the configuration and all weights of the model that runs; the fingerprint covers the sites."""
+        return run_hash(self.model)
 
     def provenance(self, name: str, content_hash: str) -> Provenance:
         """Provenance of a value that is computed with this model from examples or a file; the hash is a SHA-256."""

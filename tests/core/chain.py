@@ -12,8 +12,9 @@ from s2e_core import (
     build_edit,
     extract,
 )
-from s2e_core.data import contrast_set
+from s2e_core.data import GateTexts, contrast_set
 from s2e_core.model import LoadedModel
+from s2e_core.settings import Gate
 
 EXAMPLES = contrast_set(
     [Example("How are you?", "Great, thank you!"), Example("And now?", "Wonderful.")],
@@ -21,6 +22,14 @@ EXAMPLES = contrast_set(
     name="mood",
 )
 SETTINGS = EditSettings(rho_attn=0.3, rho_mlp=0.3, alpha=0.5)
+TEXTS = GateTexts(
+    on=(Example("How are you?", ""), Example("And now, my friend?", "")),
+    off=(Example("Count to three, please.", ""), Example("So", "")),
+    harmless="two harmless prompts",
+    answer_tokens=4,
+)
+GATED = EditSettings(None, None, 0.5, gate=Gate(0.8, mu=2.0))
+"""Gated steering of all components."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,5 +47,5 @@ class Chain:
 
 
 def chain(loaded: LoadedModel, settings: EditSettings = SETTINGS) -> Chain:
-    extraction = extract(loaded, EXAMPLES)
+    extraction = extract(loaded, EXAMPLES, texts=TEXTS if settings.needs_texts else None)
     return Chain(extraction, build_edit(extraction, settings))

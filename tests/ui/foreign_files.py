@@ -28,7 +28,8 @@ SETTINGS = EditSettings(rho_attn=0.3, rho_mlp=0.6, alpha=0.5)
 def tone() -> Scored:
     """Of a behaviour that is not on the page of a new visitor."""
     store = shared_store()
-    return store.scored(store.first_model, store.behavior("tone").contrast)
+    behavior = store.behavior("tone")
+    return store.scored(store.first_model, behavior.contrast, behavior)
 
 
 @functools.cache

@@ -40,7 +40,7 @@ def first_session() -> Session:
     store = shared_store()
     behavior = store.behavior_list[0]
     choice = Choice(store.first_model, behavior.name)
-    return opened(store, choice, store.scored(store.first_model, behavior.contrast))
+    return opened(store, choice, store.scored(store.first_model, behavior.contrast, behavior))
 
 
 @contextmanager

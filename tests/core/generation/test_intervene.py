@@ -5,9 +5,13 @@ import copy
 import pytest
 import torch
 
-from s2e_core import Edited, Original, S2EError, Steered, edited_weight
+from s2e_core import Edited, EditSettings, Original, S2EError, Steered, build_edit, edited_weight, extract
 from s2e_core.generation import apply_variants, preview_logits
-from tests.core.chain import chain
+from s2e_core.method import fit_gate
+from s2e_core.settings import Gate
+from tests.core.chain import EXAMPLES, GATED, TEXTS, chain
+from tests.families import VOCABULARY, in_memory, tiny_model
+from tests.plain_weights import add_to_weight
 
 IDS = torch.arange(3, 15).reshape(1, 12)
 
@@ -61,6 +65,51 @@ def test_steering_adds_gamma_times_the_raw_direction_to_every_projection(llama):
         shifted = first(x)
     expected = first(x) + 0.5 * directions.norm[0] * directions.unit[0]
     torch.testing.assert_close(shifted, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "opt"])
+def test_a_gate_adds_gamma_v_times_c_x_to_every_projection(family, request):
+    loaded = request.getfixturevalue(family)
+    extraction = extract(loaded, EXAMPLES, texts=TEXTS)
+    gate, inputs = Gate(0.8, mu=1.7), extraction.token_inputs
+    edit = build_edit(extraction, EditSettings(None, None, 0.5, gate=gate))
+    for i in (0, 1, -2, -1):
+        site, module = loaded.spec.sites[i], loaded.model.get_submodule(loaded.spec.sites[i].name)
+        x = torch.randn(1, 4, site.n_inputs, generator=torch.Generator().manual_seed(0))
+        with torch.inference_mode(), apply_variants(loaded, [Edited(edit)], [0]):
+            found = module(x)
+        c = fit_gate(inputs.on[i], inputs.off[i], gate.mu)
+        u, norm = extraction.directions.unit[i], extraction.directions.norm[i]
+        with torch.no_grad():
+            untouched = module(x)
+        pairs = zip(untouched[0], x[0], strict=True)
+        expected = torch.stack([y + gate.gamma * norm * (c @ row) * u for y, row in pairs])
+        torch.testing.assert_close(found[0], expected, rtol=1e-4, atol=1e-5)
+        assert (expected - untouched[0]).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("family", ["mixtral", "gpt_oss", "llama4_text", "gemma2", "hrm_text"])
+def test_a_gate_is_the_same_in_the_weights_of_experts_and_of_blocks_that_run_again(family):
+    loaded = in_memory(tiny_model(family, vocab_size=VOCABULARY))
+    edit = chain(loaded, GATED).edit
+    model = copy.deepcopy(loaded.model)
+    with torch.no_grad():
+        untouched = model(input_ids=IDS, use_cache=False).logits
+        for site, left, right in zip(loaded.spec.sites, edit.left, edit.right, strict=True):
+            add_to_weight(model, site, left, right)
+        expected = model(input_ids=IDS, use_cache=False).logits
+    torch.testing.assert_close(preview_logits(loaded, Edited(edit), IDS), expected, rtol=1e-4, atol=1e-4)
+    assert (expected - untouched).abs().max() > 1e-2
+
+
+def test_baked_steering_of_every_component_is_steering_on_the_texts_it_was_fitted_on(llama):
+    """Nearly: as far as the inputs of one layer contain a constant."""
+    extraction = extract(llama, EXAMPLES, texts=TEXTS)
+    edit = build_edit(extraction, EditSettings(None, None, 0.5, gate=Gate(0.8)))
+    for i, rows in enumerate(extraction.token_inputs.on):
+        pushed = torch.outer(rows.float() @ edit.right[i], edit.left[i]).mean(dim=0)
+        steered = 0.8 * extraction.directions.norm[i] * extraction.directions.unit[i]
+        assert torch.dist(pushed, steered) < 0.3 * steered.norm()
 
 
 def test_hooks_are_gone_after_an_exception(llama):

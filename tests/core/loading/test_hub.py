@@ -13,9 +13,12 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from s2e_core import Cancelled, ModelLoadError, load_model
 from s2e_core.cli import main
+from s2e_core.export.card import model_card
 from s2e_core.loading import transfer
 from s2e_core.loading.file_names import choose_files
 from s2e_core.loading.hub import download
+from tests.core.edits import random_edit
+from tests.core.gguf_files import write_gguf
 from tests.families import saved_folder
 from tests.hub_server import HubServer, Repository, running_hub, use_hub
 
@@ -296,6 +299,32 @@ def test_a_repository_without_a_readable_model_is_a_sentence(hub, drop, add, sai
         hub.repositories[ID].files[add] = b"{}"
     sentence = refused()
     assert ID in sentence and said in sentence
+
+
+def test_of_a_repository_of_gguf_files_the_named_one_comes_with_its_card_and_licence(hub, model_files, tmp_path):
+    whole = write_gguf(tmp_path / "tiny.gguf", model_files).read_bytes()
+    files = {"README.md": b"# Tiny", "LICENSE": b"Free", "Q8/tiny-Q8_0.gguf": whole, "tiny-Q4_0.gguf": b"another"}
+    hub.repositories[ID] = Repository(files | {"big-00001-of-00002.gguf": b"half"})
+    assert f"several GGUF files: Q8/tiny-Q8_0.gguf, tiny-Q4_0.gguf. Name one of them, as in {ID}/Q8" in refused()
+    assert f"{ID} does not contain Q9.gguf. It has Q8/" in refused(f"{ID}/Q9.gguf")
+    assert "is one of several parts" in refused(f"{ID}/big-00001-of-00002.gguf")
+    assert not hub.of_weights()
+    loaded = load_model(f"{ID}/Q8/tiny-Q8_0.gguf@v1.0", device="cpu")
+    assert (loaded.model_id, loaded.revision) == (f"{ID}/Q8/tiny-Q8_0.gguf", hub.repositories[ID].commit)
+    assert not any("Q4_0" in request.path or "big" in request.path for request in hub.requests)
+    card = model_card(loaded, random_edit(loaded), "adapter", 0.1)
+    assert f"base_model: {ID}\n" in card and f"revision='{loaded.revision}', gguf_file='Q8/tiny-Q8_0.gguf')" in card
+    assert (loaded.source / "LICENSE").read_bytes() == b"Free"
+
+
+def test_the_only_gguf_file_of_a_repository_needs_no_name_and_loads_without_a_connection(
+    hub, model_files, tmp_path, monkeypatch
+):
+    hub.repositories[ID] = Repository({"tiny.gguf": write_gguf(tmp_path / "tiny.gguf", model_files).read_bytes()})
+    loaded = load_model(ID, device="cpu")
+    assert loaded.model_id == f"{ID}/tiny.gguf"
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert load_model(ID, device="cpu").fingerprint == loaded.fingerprint
 
 
 def test_an_index_that_names_a_missing_shard_and_truncated_weights_are_sentences(hub, tmp_path):

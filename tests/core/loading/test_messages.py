@@ -133,7 +133,7 @@ def keep_only(folder, *names):
             "its tokenizer needs code from its own repository",
         ),
         (lambda f: (f / "model.safetensors").rename(f / "adapter_config.json"), "is an adapter without its model"),
-        (lambda f: (f / "model.safetensors").rename(f / "model.Q4_K_M.gguf"), "GGUF, for llama.cpp"),
+        (lambda f: (f / "model.safetensors").rename(f / "model.Q4_K_M.gguf"), "it is not a complete GGUF file"),
         (lambda f: keep_only(f), "no config.json"),
     ],
 )
@@ -147,7 +147,7 @@ def test_a_file_in_place_of_a_folder_is_a_sentence(folder):
     with pytest.raises(ModelLoadError, match="model.safetensors is a file. Name the folder that contains the whole"):
         load_model(folder / "model.safetensors")
     (folder / "model.safetensors").rename(folder / "m.gguf")
-    with pytest.raises(ModelLoadError, match="m.gguf has its weights in the format GGUF"):
+    with pytest.raises(ModelLoadError, match="m.gguf could not be loaded: it is not a complete GGUF file"):
         load_model(folder / "m.gguf")
 
 

@@ -5,10 +5,6 @@ from dataclasses import replace
 from itertools import product
 
 import pytest
-
-from s2e_core import Cancelled, EditSettings, SettingsError, build_edit, find_edit, load_behavior
-from s2e_core.measure import Estimate, Result, SearchPlan, Trial, choose, load_sweep, settings_label, sweep_results
-from s2e_core.measure.choosing import pick_finalists, weaken_failed
 from s2e_core.measure.proposals import (
     LARGEST,
     LEAST_ALPHA,
@@ -22,6 +18,10 @@ from s2e_core.measure.proposals import (
     search_space,
     settings_to_params,
 )
+
+from s2e_core import Cancelled, EditSettings, SettingsError, build_edit, find_edit, load_behavior
+from s2e_core.measure import Estimate, Result, SearchPlan, Trial, choose, load_sweep, settings_label, sweep_results
+from s2e_core.measure.choosing import pick_finalists, weaken_failed
 from s2e_core.method import summarize
 from s2e_core.spec import KINDS
 from tests.core.chain import EXAMPLES, chain

@@ -159,6 +159,14 @@ def test_shares_are_ordered_by_blocks_of_trials_and_within_them_by_the_length_of
         assert [lengths[q] for _, q in block] == sorted(lengths[q] for _, q in block)
 
 
+def test_the_first_line_of_the_file_names_the_model_as_it_always_did(llama, made, tmp_path):
+    """A key more, and a file that was begun before could not be resumed."""
+    run(llama, made, path=tmp_path / "sweep.jsonl")
+    first = json.loads((tmp_path / "sweep.jsonl").read_text().split("\n")[0])
+    names = {"model_id", "revision", "fingerprint", "contrast_name", "contrast_hash"}
+    assert set(first["provenance"]) == names
+
+
 def test_a_partial_sweep_has_the_trials_with_all_their_answers(llama, made, tmp_path, small_batches, monkeypatch):
     monkeypatch.setattr(SWEEP_FILE, "BLOCK", 1)
     path = tmp_path / "sweep.jsonl"

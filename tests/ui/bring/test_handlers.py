@@ -245,7 +245,7 @@ def test_a_behaviour_after_a_file_has_no_trace_of_it(tmp_path: Path) -> None:
     store, behavior = shared_store(), shared_store().behavior_list[0]
     used(first_session(), good("directions.pt", tmp_path))
     choice = Choice(store.first_model, behavior.name)
-    again = opened(store, choice, store.scored(store.first_model, behavior.contrast))
+    again = opened(store, choice, store.scored(store.first_model, behavior.contrast, behavior))
     assert again.origin is None and again.scored is first_session().scored
 
 
@@ -254,7 +254,7 @@ def test_brought_directions_are_measured_with_the_prompts_of_the_behaviour_on_th
     store = store_beside(behaviors=folder, work=tmp_path / "work")
     behavior = store.behavior_list[0]
     choice = Choice(store.first_model, behavior.name)
-    before = opened(store, choice, store.scored(store.first_model, behavior.contrast))
+    before = opened(store, choice, store.scored(store.first_model, behavior.contrast, behavior))
     *_, given = prepared(store, before, str(good("directions.pt", tmp_path)), None)
     assert isinstance(given, FromFile)
     session = adopted(store, before, given)

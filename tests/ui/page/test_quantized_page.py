@@ -32,7 +32,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ModelStore:
 def session(store: ModelStore) -> Session:
     behavior = store.behavior_list[0]
     choice = Choice(store.first_model, behavior.name)
-    return opened(store, choice, store.scored(store.first_model, behavior.contrast))
+    return opened(store, choice, store.scored(store.first_model, behavior.contrast, behavior))
 
 
 def test_the_page_opens_and_the_export_that_is_not_possible_has_no_size(store: ModelStore, session: Session) -> None:

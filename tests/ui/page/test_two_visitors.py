@@ -20,7 +20,7 @@ def other_session() -> Session:
     store = shared_store()
     behavior = store.behavior_list[1]
     session = opened(
-        store, Choice(store.first_model, behavior.name), store.scored(store.first_model, behavior.contrast)
+        store, Choice(store.first_model, behavior.name), store.scored(store.first_model, behavior.contrast, behavior)
     )
     return dials.set_strength(dials.set_count(dials.set_count(session, "heads", 10), "neurons", 40), 1.5)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from components.select import dials
-from components.select.table import COLUMNS, ranked_table, ranking
+from components.select.table import COLUMNS, WHEN_COLUMNS, ranked_table, ranking
 from s2e_core import Component
 from s2e_core.method import relative_changes
 from s2e_core.spec import grid_component
@@ -32,7 +32,7 @@ def test_every_figure_of_a_row_belongs_to_its_component() -> None:
     scores, edit = session.scored.scores, session.edit
     table, components = ranked_table(session, "all", 80), ranking(scores, "all", 80)
     changes = relative_changes(scores, edit)
-    assert list(table.columns) == list(COLUMNS) and len(table) == 80
+    assert list(table.columns) == [*COLUMNS, *WHEN_COLUMNS] and len(table) == 80
     for row, (site, i) in zip(table.itertuples(index=False), components, strict=True):
         assert grid_component(scores.spec, scores.spec.sites[site].kind, row[2], row[3]) == Component(site, i)
         assert row[4] == pytest.approx(float(scores.g[site][i]), abs=5e-4)

@@ -245,7 +245,7 @@ def test_a_large_edit_is_called_large_and_a_small_one_is_not() -> None:
 def test_a_large_edit_that_is_suggested_is_no_alarm() -> None:
     store = shared_store()
     behavior = store.behavior("truthfulness")
-    scored = store.scored(store.first_model, behavior.contrast)
+    scored = store.scored(store.first_model, behavior.contrast, behavior)
     suggested = opened(store, Choice(store.first_model, behavior.name), scored)
     assert "A large edit, and chosen so" in readouts.summary(suggested)
     assert "verdict warning" not in readouts.summary(suggested)
@@ -261,7 +261,7 @@ def test_the_view_of_a_session_is_complete_for_every_behaviour() -> None:
     store = shared_store()
     for behavior in store.behavior_list:
         choice = Choice(store.first_model, behavior.name)
-        session = opened(store, choice, store.scored(store.first_model, behavior.contrast))
+        session = opened(store, choice, store.scored(store.first_model, behavior.contrast, behavior))
         view = whole_view(store, session, "neurons", "stored")
         assert (view["model"], view["behavior"]["value"], view["swap"]) == (session.model, behavior.name, False)
         assert view["own"]["visible"] is False and set(view["table"]["kind"]) == {"neuron"}
@@ -328,7 +328,7 @@ def test_swapped_sides_need_no_run_of_the_model_and_equal_an_extraction() -> Non
     first_session()
     opposite = swapped(behavior.contrast)
     with loaded.lock:  # a run of the model would wait for ever
-        quick = store.scored(store.first_model, opposite)
+        quick = store.scored(store.first_model, opposite, behavior)
     means = capture_means(loaded, opposite)
     slow = component_scores(loaded, means, steering_directions(loaded, means))
     for a, b in zip(quick.scores.g, slow.g, strict=True):

@@ -27,7 +27,7 @@ def test_another_behaviour_leaves_nothing_of_the_one_before() -> None:
     other = store.behavior_list[1]
     worked = dials.select_none(dials.set_strength(first_session(), 2.5)).with_mode("lambda")
     choice = Choice(worked.model, other.name)
-    fresh = opened(store, choice, store.scored(worked.model, other.contrast))
+    fresh = opened(store, choice, store.scored(worked.model, other.contrast, other))
     assert fresh.past == () and fresh.future == () and fresh.mode == "g" and fresh.picks == {}
     assert fresh.settings is fresh.suggested and fresh.settings.selection.only is None
     assert fresh.edit.provenance.contrast_hash == other.contrast.content_hash

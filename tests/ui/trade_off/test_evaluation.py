@@ -39,7 +39,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ModelStore:
 
 def session_of(store: ModelStore, name: str, *, swap: bool = False) -> Session:
     choice = Choice(store.first_model, name, swap)
-    return opened(store, choice, store.scored(store.first_model, store.behavior(name).contrast))
+    return opened(store, choice, store.scored(store.first_model, store.behavior(name).contrast, store.behavior(name)))
 
 
 @pytest.fixture(scope="module")

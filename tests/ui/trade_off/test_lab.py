@@ -60,7 +60,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ModelStore:
 def session_of(store: ModelStore, number: int = 0, *, swap: bool = False) -> Session:
     behavior = store.behavior_list[number]
     choice = Choice(store.first_model, behavior.name, swap)
-    return opened(store, choice, store.scored(store.first_model, behavior.contrast))
+    return opened(store, choice, store.scored(store.first_model, behavior.contrast, behavior))
 
 
 @pytest.fixture(scope="module")
