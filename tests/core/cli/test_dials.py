@@ -107,13 +107,13 @@ def test_a_word_that_is_no_edit_is_refused(text, capsys):
 @pytest.fixture
 def texts_of(monkeypatch):
     """The texts that every extraction got, with the extraction itself unchanged."""
-    got, plain = [], terminal.extract
+    got, plain = [], terminal.extract_cached
 
     def watched(*arguments, texts=None, **options):
         got.append(texts)
         return plain(*arguments, texts=texts, **options)
 
-    monkeypatch.setattr(terminal, "extract", watched)
+    monkeypatch.setattr(terminal, "extract_cached", watched)
     return got
 
 
