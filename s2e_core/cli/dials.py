@@ -104,12 +104,9 @@ def check_settings(options: argparse.Namespace) -> bool:
 
 def choose_texts(options: argparse.Namespace, loaded: LoadedModel, contrast: ContrastSet) -> GateTexts:
     """The behaviour's prompts and harmless ones: those of --harmless, else the behaviour's, else those that ship."""
-    if not options.behavior:
-        return example_gate_texts(contrast, loaded.source, options.harmless)
-    texts = behavior_gate_texts(load_chosen_behavior(options))
-    if options.harmless is None:
-        return texts
-    return replace(texts, off=read_harmless(options.harmless), harmless=options.harmless.name)
+    if options.behavior:
+        return behavior_gate_texts(load_chosen_behavior(options), options.harmless)
+    return example_gate_texts(contrast, loaded.source, options.harmless)
 
 
 def given_options(options: argparse.Namespace, names: Iterable[str]) -> list[str]:

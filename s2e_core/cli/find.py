@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from s2e_core.data import Behavior
+from s2e_core.data import Behavior, behavior_gate_texts
 from s2e_core.export import save_edit
 from s2e_core.measure import (
     Arm,
@@ -137,7 +137,7 @@ def run_search(options: argparse.Namespace) -> _Search:
         behavior, floor=options.floor, n_trials=options.trials, prompts=options.prompts, samples=options.samples,
         temperature=options.temperature, seed=options.seed, max_new_tokens=options.max_new_tokens,
     )  # fmt: skip
-    extraction = extract_chosen(options, loaded, behavior.contrast)
+    extraction = extract_chosen(options, loaded, behavior.contrast, behavior_gate_texts(behavior))
     with say_how_to_resume(options.output), choose_asker(options, loaded) as asker:
         with ProgressLine("answers") as progress:
             result = find_edit(loaded, extraction, plan, path=options.output, asker=asker, progress=progress)

@@ -44,9 +44,14 @@ class GateTexts:
         return content_hash([*self.on, Example(str(self.answer_tokens), self.harmless), *self.off, *self.probes])
 
 
-def behavior_gate_texts(behavior: Behavior) -> GateTexts:
-    """Attribute prompts of the development split, and as harmless ones the utility prompts of that split."""
+def behavior_gate_texts(behavior: Behavior, harmless: Path | None = None) -> GateTexts:
+    """Attribute prompts of the development split, and as harmless ones those of a file or that split's utility prompts.
+
+    Raises ContrastDataError for a file without prompts.
+    """
     on = tuple(_spread(_prompts(behavior.attribute), MOST_PROMPTS))
+    if harmless is not None:
+        return GateTexts(on, *_set_aside(read_harmless(harmless)), harmless.name)
     off, probes = _set_aside(_prompts(behavior.utility))
     return GateTexts(on, off, probes, f"the utility prompts of {behavior.name}")
 

@@ -107,13 +107,13 @@ def test_a_word_that_is_no_edit_is_refused(text, capsys):
 @pytest.fixture
 def texts_of(monkeypatch):
     """The texts that every extraction got, with the extraction itself unchanged."""
-    got, plain = [], terminal.extract
+    got, plain = [], terminal.extract_cached
 
     def watched(*arguments, texts=None, **options):
         got.append(texts)
         return plain(*arguments, texts=texts, **options)
 
-    monkeypatch.setattr(terminal, "extract", watched)
+    monkeypatch.setattr(terminal, "extract_cached", watched)
     return got
 
 
@@ -143,7 +143,7 @@ def test_own_harmless_prompts_replace_those_of_the_behaviour_and_of_the_program(
     contrast.write_text("\n".join(lines), encoding="utf-8")
     gate = ["--gate", "0.5", "--gate-size", "9", "--harmless", str(harmless), "-o", str(tmp_path / "a.safetensors")]
     assert main(["edit", "--behavior", "tone", *gate]) == main(["edit", "--contrast", str(contrast), *gate]) == 0
-    assert [(len(texts.off), texts.harmless) for texts in texts_of] == [(2, "everyday.txt")] * 2
+    assert [(len(texts.off), texts.harmless) for texts in texts_of] == [(1, "everyday.txt")] * 2
     edit = load_edit(tmp_path / "a.safetensors")
     assert edit.count("heads") + edit.count("neurons") == 9
 

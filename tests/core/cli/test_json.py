@@ -69,6 +69,27 @@ def test_an_edit_says_what_it_changes(capsys, tmp_path):
     assert (found["heads"], found["neurons"]) == (edit.count("heads"), edit.count("neurons"))
 
 
+def test_a_gate_and_its_harmless_texts_are_fields(capsys, few, tmp_path):
+    gate = ("--gate", "0.5", "--gate-size", "9")
+    found = record(capsys, "edit", "--behavior", "safety", *gate, "-o", tmp_path / "a.safetensors")
+    settings = found["recipe"]["settings"]
+    assert settings["family"] == "gated steering" and settings["gate"] == {"gamma": 0.5, "mu": 10.0, "size": 9}
+    assert settings["protect"] == 0 and found["recipe"]["harmless"] == "the utility prompts of safety"
+    assert found["heads"] + found["neurons"] == 9
+    scores = record(capsys, "scores", "--behavior", "safety", *gate, "--top", "10")
+    assert scores["harmless"] == "the utility prompts of safety"
+    assert [one["fires_on"] != 0 for one in scores["components"]] == [True] * 9 + [False]
+    measured = record(capsys, "evaluate", *few, "--settings", "gate,0.5,3,50", "--settings", "off,0.5,0.4+gate,0.5")
+    labels = [one["label"] for one in measured["variants"]]
+    assert labels[1:] == ["γ 0.5, μ 3, 50 components", "ρ attn off, ρ mlp 0.5, α 0.4 + γ 0.5, μ 10, strength 1"]
+
+
+def test_the_papers_edit_has_no_gate(capsys, recipe, tmp_path):
+    found = record(capsys, "scores", "--behavior", "safety", "--top", "1")
+    assert found["settings"]["family"] == "elastic net" and found["settings"]["gate"] is found["harmless"] is None
+    assert found["components"][0]["fires_on"] is found["components"][0]["fires_off"] is None
+
+
 def test_texts_checks_and_measurements_are_objects_too(capsys, few, recipe, tmp_path):
     texts = record(capsys, "compare", "What is Veldor like?", "--recipe", recipe, "--max-new-tokens", "4")
     assert "What is Veldor like?" in json.dumps(texts)

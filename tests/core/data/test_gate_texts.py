@@ -34,8 +34,8 @@ def test_a_behaviour_brings_prompts_of_its_development_split_alone():
     behavior = load_behavior("tone")
     texts = behavior_gate_texts(behavior)
     split = {row["prompt"]: row["split"] for row in (*behavior.attribute, *behavior.utility)}
-    assert {split[one.prompt] for one in (*texts.on, *texts.off)} == {"development"}
-    assert len(texts.on) == len(texts.off) == MOST_PROMPTS
+    assert {split[one.prompt] for one in (*texts.on, *texts.off, *texts.probes)} == {"development"}
+    assert (len(texts.on), len(texts.off), len(texts.probes)) == (MOST_PROMPTS, MOST_PROMPTS, PROBES)
     assert texts.harmless == "the utility prompts of tone"
 
 
@@ -54,18 +54,24 @@ def test_examples_whose_sides_share_all_prompts_bring_those():
 def test_the_neutral_prompts_speak_the_words_of_the_model(model, folder):
     contrast = contrast_of([("a", "yes")], [("b", "no")])
     texts = example_gate_texts(contrast, model)
-    assert {one.prompt for one in texts.off} <= set(prompts_in(folder / NEUTRAL))
-    assert len(texts.off) == MOST_PROMPTS and "neutral" in texts.harmless
+    assert {one.prompt for one in (*texts.off, *texts.probes)} <= set(prompts_in(folder / NEUTRAL))
+    assert (len(texts.off), len(texts.probes)) == (MOST_PROMPTS, PROBES) and "neutral" in texts.harmless
+    assert not {one.prompt for one in texts.off} & {one.prompt for one in texts.probes}
 
 
-def test_own_harmless_prompts_come_first_and_are_named(tmp_path):
-    (tmp_path / "everyday.txt").write_text("How are you?\n\n  What is the time?  \n", encoding="utf-8")
-    contrast = contrast_of([("a", "yes")], [("b", "no")])
-    texts = example_gate_texts(contrast, None, tmp_path / "everyday.txt")
-    assert [one.prompt for one in texts.off] == ["How are you?"]
-    assert [one.prompt for one in texts.probes] == ["What is the time?"]
-    assert texts.harmless == "everyday.txt"
-    assert texts.content_hash != example_gate_texts(contrast, None).content_hash
+@pytest.mark.parametrize("kind", ["examples", "behaviour"])
+def test_own_harmless_prompts_come_first_and_are_named(tmp_path, kind):
+    path = tmp_path / "everyday.txt"
+    path.write_text("How are you?\n\n  What is the time?  \nSing.\n", encoding="utf-8")
+    contrast, behavior = contrast_of([("a", "yes")], [("b", "no")]), load_behavior("tone")
+    make = {
+        "examples": lambda f: example_gate_texts(contrast, None, f),
+        "behaviour": lambda f: behavior_gate_texts(behavior, f),
+    }[kind]
+    texts = make(path)
+    assert {one.prompt for one in (*texts.off, *texts.probes)} == {"How are you?", "What is the time?", "Sing."}
+    assert texts.harmless == "everyday.txt" and texts.content_hash != make(None).content_hash
+    assert [one.prompt for one in texts.on] == [one.prompt for one in make(None).on]
 
 
 def test_harmless_rows_may_have_a_system_prompt(tmp_path):
@@ -77,10 +83,9 @@ def test_harmless_rows_may_have_a_system_prompt(tmp_path):
 def test_many_harmless_prompts_are_taken_at_even_distances(tmp_path):
     path = tmp_path / "many.txt"
     path.write_text("\n".join(map(str, range(320))), encoding="utf-8")
+    assert [int(one.prompt) for one in read_harmless(path)] == list(range(320))
     texts = example_gate_texts(contrast_of([("a", "yes")], [("b", "no")]), None, path)
-    chosen = sorted(int(one.prompt) for one in (*texts.off, *texts.probes))
-    assert chosen == list(range(0, 320, 10)) and len(texts.probes) == PROBES
-    assert not {one.prompt for one in texts.off} & {one.prompt for one in texts.probes}
+    assert sorted(int(one.prompt) for one in (*texts.off, *texts.probes)) == list(range(0, 320, 10))
 
 
 @pytest.mark.parametrize(

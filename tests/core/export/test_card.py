@@ -8,9 +8,10 @@ import pytest
 import torch
 from huggingface_hub import metadata_load
 
-from s2e_core import Edited, export_adapter, export_checkpoint, load_edit, load_model
+from s2e_core import Edited, EditSettings, export_adapter, export_checkpoint, load_edit, load_model
 from s2e_core.export import RECIPE_FILE
 from s2e_core.generation import preview_logits
+from s2e_core.settings import Gate
 from s2e_core.text import layer_ranges
 from tests.core.edits import (
     FP32,
@@ -76,6 +77,41 @@ def test_the_recipe_is_in_a_folder_where_no_program_mistakes_it_for_weights(llam
         torch.equal(a, b) for a, b in zip(load_edit(out / RECIPE_FILE, base=llama).right, edit.right, strict=True)
     )
     assert [path.name for path in out.glob("*.safetensors")] == ["model.safetensors"]
+
+
+def card_rows(loaded, settings, folder, harmless="everyday.txt"):
+    """The table of an edit with these settings as {name: value}, and the sentence on its formula."""
+    edit = random_edit(loaded)
+    edit = replace(edit, settings=settings, provenance=replace(edit.provenance, harmless=harmless))
+    text = (export_adapter(loaded, edit, folder) / "README.md").read_text()
+    (formula,) = re.findall("^The formula is closed-form.*$", text, flags=re.MULTILINE)
+    return dict(re.findall(r"^\| (.+) \| (.+) \|$", text, flags=re.MULTILINE)), formula
+
+
+def test_the_card_of_a_gate_has_its_dials_and_no_formula_of_the_paper(llama, tmp_path):
+    settings = EditSettings(None, None, 0.5, strength=2, gate=Gate(0.5, 10, 100))
+    rows, formula = card_rows(llama, settings, tmp_path)
+    assert (rows["family"], rows["strength"]) == ("gated steering", "2")
+    assert [rows[f"{name} of the gate"] for name in ("gamma", "mu", "size")] == ["0.5", "10", "100 components"]
+    assert rows["harmless texts"] == "everyday.txt" and not {"protect", "rho of the heads"} & rows.keys()
+    assert all(number in formula for number in ("2409.05907", "2506.07022", "2410.02355"))
+    assert "gated steering" in formula and "2602.09870" not in formula
+
+
+def test_the_card_of_a_sum_names_the_paper_for_its_elastic_net(llama, tmp_path):
+    settings = EditSettings(0.3, None, 0.5, gate=Gate(0.5), protect=1)
+    rows, formula = card_rows(llama, settings, tmp_path)
+    assert rows["family"] == "elastic net + baked steering" and rows["size of the gate"] == "all components"
+    assert rows["rho of the heads"] == "0.3" and rows["protect"].startswith(
+        "silent on the 1 strongest input direction "
+    )
+    assert "the elastic net of Sun" in formula and "baked steering" in formula and "as in AlphaEdit" in formula
+
+
+def test_the_card_of_the_papers_edit_says_nothing_of_gates(llama, tmp_path):
+    rows, formula = card_rows(llama, EditSettings(0.3, None, 0.5), tmp_path, harmless="")
+    assert list(rows)[-4:] == ["rho of the heads", "rho of the neurons", "alpha, strength", "by hand"]
+    assert "family" not in rows and formula.endswith("no training: Sun, Yan, Wang, Weng: Steer2Edit, arXiv 2602.09870.")
 
 
 def code_on_card(folder):

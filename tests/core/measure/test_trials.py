@@ -20,7 +20,8 @@ from s2e_core.measure import (
     progressive,
     steering_grid,
 )
-from s2e_core.measure.trials import trial_from_json, trial_to_json, trial_variant
+from s2e_core.measure.trials import trial_from_json, trial_key, trial_to_json, trial_variant
+from s2e_core.settings import Gate
 from tests.core.chain import SETTINGS, chain
 
 
@@ -100,6 +101,32 @@ def test_labels_name_the_dials_and_a_name_comes_first():
     assert Trial(gamma=0.3).label == "steering γ = 0.3"
     assert Trial(EditSettings(0.3, None, 0.5, strength=2)).label == "ρ attn 0.3, ρ mlp off, α 0.5, strength 2"
     assert Trial(SETTINGS, name="mine").label == "mine"
+
+
+GATES = {
+    "γ 0.5, μ 10, 100 components": EditSettings(None, None, 0.5, gate=Gate(0.5, 10, 100)),
+    "γ 0.5, μ 0, 1 component": EditSettings(None, None, 0.5, gate=Gate(0.5, size=1)),
+    "γ 0.5, μ 0.3, protect 8, strength 2": EditSettings(None, None, 0, strength=2, gate=Gate(0.5, 0.3), protect=8),
+    "ρ attn 0.3, ρ mlp off, α 0.5 + γ 1, μ 3, strength 1": EditSettings(0.3, None, 0.5, gate=Gate(1, 3)),
+    "ρ attn off, ρ mlp 0.4, α 0.5, protect 2, strength 1": EditSettings(None, 0.4, 0.5, protect=2),
+}
+
+
+@pytest.mark.parametrize("label", GATES)
+def test_labels_name_the_dials_of_every_family(label):
+    trial = Trial(GATES[label])
+    assert trial.label == label and trial.short_label == label.removesuffix(", strength 1")
+
+
+@pytest.mark.parametrize("label", GATES)
+def test_a_trial_with_a_gate_is_known_by_its_file(made, label):
+    trial = Trial(GATES[label])
+    back = trial_from_json(json.loads(json.dumps(trial_to_json(trial))), made.scores.spec)
+    assert back.settings.family == trial.settings.family and back.label == label
+    if trial.settings.strength == 1:
+        assert trial_key(back) == trial_key(trial)
+    others = [trial_key(Trial(settings)) for name, settings in GATES.items() if name != label]
+    assert trial_key(trial) not in others
 
 
 def test_the_progressive_edit_starts_with_the_strongest_and_ends_with_the_whole(made):
