@@ -44,8 +44,8 @@ def _gate_rule(gate: Gate, strength: float, harmless: str) -> str:
     if not gate.mu:
         return f"Baked steering: the weights add {amount} at every token."
     return (
-        f"Gate: the weights add {amount} where a text is about the behaviour, and little on harmless texts "
-        f"(μ = {gate.mu:g}), for which {harmless} stand."
+        f"Gate: the weights add {amount} where a text is about the behaviour, and little on harmless texts, here "
+        f"{harmless} (μ = {gate.mu:g})."
     )
 
 

@@ -27,6 +27,7 @@ from s2e_core import (
     WeightEdit,
     build_edit,
 )
+from s2e_core.measure import Suggestion
 from s2e_core.spec import KINDS, Kind
 from s2e_core.values import MeanInputs
 
@@ -58,6 +59,8 @@ class Scored:
 
     contrast: ContrastSet
     extraction: Extraction
+    suggestions: tuple[Suggestion, ...] = ()
+    """Suggested settings of every family, the best first; empty for directions out of a file."""
 
     @property
     def means(self) -> ActivationMeans | MeanInputs:

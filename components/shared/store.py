@@ -30,9 +30,10 @@ from s2e_core import (
     swapped,
 )
 from s2e_core.bundled import find_smollm2
-from s2e_core.cache import ExtractionCache, extract_cached
+from s2e_core.cache import ExtractionCache, extract_cached, suggest_cached
 from s2e_core.data import BUNDLED_BEHAVIORS, CHAT_BEHAVIORS, GateTexts, choose_behaviors_folder
 from s2e_core.loading import BUNDLED, BUNDLED_MODEL, HUB_ID, SMOLLM2, split_revision
+from s2e_core.measure import Suggestion
 from s2e_core.method import capture_token_inputs, score_along
 from s2e_core.model import LoadedModel, Quantize
 from s2e_core.progress import Progress
@@ -182,7 +183,10 @@ class ModelStore:
         extraction = self._of_swapped(loaded, contrast, behavior, progress)
         if extraction is None:
             extraction = extract_cached(loaded, contrast, texts=texts, cache=self.cache, progress=progress)
-        scored = Scored(contrast, extraction)
+        suggestions: tuple[Suggestion, ...] = ()
+        if texts is not None:
+            suggestions = suggest_cached(loaded, extraction, contrast, texts, cache=self.cache, progress=progress)
+        scored = Scored(contrast, extraction, suggestions)
         with self._lock:
             self._scored[_key(loaded, contrast, texts)] = scored
             while len(self._scored) > 1 and self._is_full():

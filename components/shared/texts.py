@@ -57,11 +57,9 @@ EDIT_NEURONS = "Edit neurons"
 PRESET = "Settings"
 FAMILY = "Family"
 FAMILIES = (
-    ("Elastic net (paper)", "elastic"),
-    ("Baked steering", "baked"),
-    ("Gated steering", "gated"),
+    ("Elastic net (paper)", "elastic"), ("Baked steering", "baked"), ("Gated steering", "gated"),
     ("Elastic net + gated steering", "sum"),
-)
+)  # fmt: skip
 GATE_GAMMA = "γ, how much"
 GATE_GAMMA_HELP = "1: the whole vector"
 GATE_MU = "μ, how strict"
@@ -70,10 +68,7 @@ GATE_SIZE = "Gate size"
 GATE_SIZE_HELP = "far right: all"
 PROTECT = "Protect"
 PROTECT_HELP = "input directions"
-NO_TEXTS = (
-    "A gate is fitted on texts, and the directions on the page come without: they are from a file, or no prompt can be "
-    "answered. Use the elastic net, or extract from examples."
-)
+NO_TEXTS = "A gate is fitted on texts, and the directions on the page have none. Use the elastic net, or extract from examples."
 NO_GATE = "This edit has no gate. Choose a family with one first."
 SUGGESTED = "Suggested for this behaviour"
 BY_HAND = "Changed by hand"

@@ -5,9 +5,12 @@ Knows the order of looking up, computing and storing; no file and no formula.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 from s2e_core.data import GateTexts
+from s2e_core.errors import SettingsError
+from s2e_core.measure import Suggestion, suggest, suggestions_from_json, suggestions_to_json
 from s2e_core.method import capture_token_inputs, extract
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress
@@ -15,6 +18,9 @@ from s2e_core.values import ContrastSet, Extraction
 
 from .folder import ExtractionCache
 from .key import ExtractionKey
+
+SUGGESTIONS = "suggestions"
+"""Name of the suggested settings beside an extraction."""
 
 
 def extract_cached(
@@ -38,6 +44,28 @@ def extract_cached(
         extraction = _extract_rest(cache, key, progress)
         cache.store(key, extraction)
     return extraction
+
+
+def suggest_cached(
+    loaded: LoadedModel,
+    extraction: Extraction,
+    contrast: ContrastSet,
+    texts: GateTexts,
+    *,
+    cache: ExtractionCache | None = None,
+    progress: Progress | None = None,
+) -> tuple[Suggestion, ...]:
+    """The same value as `suggest`, from the cache if it is there. `progress` and errors are those of `suggest`."""
+    key = ExtractionKey(loaded, contrast, texts)
+    if cache is not None:
+        known = cache.load_extra(key).get(SUGGESTIONS)
+        with suppress(KeyError, TypeError, ValueError, SettingsError):  # of another version: made again
+            if known:
+                return suggestions_from_json(known, loaded.spec)
+    made = suggest(loaded, extraction, contrast, texts, progress=progress)
+    if cache is not None:
+        cache.store_extra(key, {SUGGESTIONS: suggestions_to_json(made)})
+    return made
 
 
 def _extract_rest(cache: ExtractionCache, key: ExtractionKey, progress: Progress | None) -> Extraction:

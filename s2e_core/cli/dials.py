@@ -11,16 +11,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from s2e_core.cache import default_cache, suggest_cached
 from s2e_core.data import GateTexts, behavior_gate_texts, example_gate_texts, read_harmless
 from s2e_core.errors import SettingsError
 from s2e_core.method import rho_for_count
 from s2e_core.model import LoadedModel
 from s2e_core.settings import EditSettings, Gate
 from s2e_core.spec import Kind
-from s2e_core.values import ComponentScores, ContrastSet
+from s2e_core.values import ComponentScores, ContrastSet, Extraction
 
 from .arguments import ALL, OFF, parse_count, parse_numbers, parse_positive, parse_rho, parse_rhos
-from .terminal import check_exists, load_chosen_behavior
+from .terminal import ProgressLine, check_exists, load_chosen_behavior
 
 FAMILIES = ELASTIC_NET, BAKED, GATED, SUM = ("elastic-net", "baked", "gated", "sum")
 UNTUNED = EditSettings(rho_attn=0.3, rho_mlp=0.8, alpha=0.5)
@@ -80,6 +81,41 @@ def _add_gate(parser: argparse.ArgumentParser) -> None:
 def parse_size(text: str) -> int | str:
     """A number of components, or all."""
     return ALL if text == ALL else parse_positive(text)
+
+
+def wants_suggestion(options: argparse.Namespace) -> bool:
+    """Whether the model's own suggested settings are asked for: no dial is given, and the examples bring none."""
+    tuned = options.behavior and load_chosen_behavior(options).settings is not None
+    return not tuned and not given_options(options, (*NET_DIALS, *GATE_DIALS, "strength", "protect"))
+
+
+def choose_suggestion(
+    options: argparse.Namespace,
+    loaded: LoadedModel,
+    extraction: Extraction,
+    contrast: ContrastSet,
+    texts: GateTexts,
+    family: str | None = None,
+) -> EditSettings:
+    """The suggested settings of a family, or without one those with the largest margin.
+
+    Raises SettingsError if no edit of the family stays below the bound.
+    """
+    with ProgressLine("suggesting") as progress:
+        cache = None if options.no_cache else default_cache()
+        suggestions = suggest_cached(loaded, extraction, contrast, texts, cache=cache, progress=progress)
+    parts = None if family is None else _PARTS[family]
+    for suggestion in suggestions:
+        settings = suggestion.settings
+        baked = settings.gate is not None and not settings.gate.mu
+        if parts is None or (
+            parts == (settings.has_elastic_net, settings.gate is not None) and baked == (family == BAKED)
+        ):
+            return settings
+    raise SettingsError(
+        f"No edit{f' of the family {family}' if family else ''} was found that changes harmless texts by little enough. "
+        "Give the dials yourself."
+    )
 
 
 def read_settings(options: argparse.Namespace, scores: ComponentScores) -> EditSettings:
@@ -170,7 +206,7 @@ def _parse_gate(text: str) -> Gate:
 
 
 def _suggested(options: argparse.Namespace) -> EditSettings:
-    return load_chosen_behavior(options).settings if options.behavior else UNTUNED
+    return (load_chosen_behavior(options).settings if options.behavior else None) or UNTUNED
 
 
 def _suggested_strength(suggested: EditSettings, has_net: bool) -> float:

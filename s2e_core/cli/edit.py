@@ -20,7 +20,7 @@ from s2e_core.values import ContrastSet, Edited, Original, Steered, Variant, Wei
 
 from .arguments import add_cache, add_contrast, parse_seed
 from .command import Command
-from .dials import add_settings, check_settings, choose_texts, read_settings
+from .dials import add_settings, check_settings, choose_suggestion, choose_texts, read_settings, wants_suggestion
 from .json_output import (
     CONTRAST,
     MODEL,
@@ -85,9 +85,14 @@ def _write_edit(options: argparse.Namespace) -> tuple[LoadedModel, WeightEdit, E
     check_writable(options.output)
     needs_texts = check_settings(options)
     contrast, loaded = load_chosen_contrast(options), load_chosen_model(options)
-    texts = choose_texts(options, loaded, contrast) if needs_texts else None
+    suggested = wants_suggestion(options)
+    texts = choose_texts(options, loaded, contrast) if needs_texts or suggested else None
     extraction = extract_chosen(options, loaded, contrast, texts)
-    edit = build_edit(extraction, read_settings(options, extraction.scores))
+    if suggested and texts is not None:
+        settings = choose_suggestion(options, loaded, extraction, contrast, texts, options.family)
+    else:
+        settings = read_settings(options, extraction.scores)
+    edit = build_edit(extraction, settings)
     return loaded, edit, summarize(extraction.scores, edit), save_edit(edit, options.output)
 
 

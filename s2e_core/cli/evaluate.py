@@ -37,7 +37,7 @@ from .arguments import (
     parse_gammas,
 )
 from .command import Command
-from .dials import parse_settings
+from .dials import choose_suggestion, parse_settings
 from .json_output import (
     BEHAVIOR,
     CONTRAST,
@@ -202,9 +202,15 @@ def _load_variants(
     steering = steering_grid([behavior.gamma]) if bare else to_steering_trials(options.gamma)
     if settings or steering:
         edits = [dials if isinstance(dials, EditSettings) else behavior.settings for dials in settings]
-        texts = behavior_gate_texts(behavior) if any(edit.needs_texts for edit in edits) else None
+        gated = any(edit is None or edit.needs_texts for edit in edits)
+        texts = behavior_gate_texts(behavior) if gated else None
         extraction = extract_chosen(options, loaded, behavior.contrast, texts)
-        for chosen in edits:
+        for edit in edits:
+            chosen = edit
+            if chosen is None and texts is not None:
+                chosen = choose_suggestion(options, loaded, extraction, behavior.contrast, texts)
+            if chosen is None:
+                continue
             yield settings_label(chosen), Edited(build_edit(extraction, chosen))
         for trial in steering:
             yield trial.label, Steered(extraction.directions, trial.gamma or 0.0)

@@ -46,6 +46,7 @@ from .arguments import (
     parse_rhos,
 )
 from .command import Command
+from .dials import UNTUNED
 from .json_output import (
     BEHAVIOR,
     CONTRAST,
@@ -149,7 +150,7 @@ def run_sweep(options: argparse.Namespace) -> _SweepReport:
     check_formats(options)
     behavior, loaded = load_chosen_behavior(options), load_chosen_model(options)
     extraction = extract_chosen(options, loaded, behavior.contrast)
-    trials = (*_edit_trials(options, behavior.settings), *to_steering_trials(options.gamma))
+    trials = (*_edit_trials(options, behavior.settings or UNTUNED), *to_steering_trials(options.gamma))
     if not trials:
         raise SettingsError("There is nothing to try: heads, neurons and steering are all off. Switch one of them on.")
     plan = read_plan(options, behavior)

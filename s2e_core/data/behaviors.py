@@ -38,7 +38,8 @@ class Behavior:
     """Short label of the opposite side."""
     lesson: str
     """Advice on what to try, and what it shows."""
-    settings: EditSettings
+    settings: EditSettings | None
+    """Settings that were tuned for the bundled model; None if every model gets its own at extraction."""
     gamma: float
     """Steering strength to compare with."""
     examples: tuple[str, ...]
@@ -93,7 +94,7 @@ def load_behavior(name: str, folder: Path | None = None) -> Behavior:
     folder = matches[0]
     description = _description(folder / "behavior.json")
     try:
-        settings = description["settings"]
+        settings = description.get("settings")
         contrast = load_contrast_set(folder / "contrast.jsonl")
         return Behavior(
             name=name,
@@ -102,7 +103,9 @@ def load_behavior(name: str, folder: Path | None = None) -> Behavior:
             positive=description["positive"],
             negative=description["negative"],
             lesson=description["lesson"],
-            settings=EditSettings(
+            settings=None
+            if settings is None
+            else EditSettings(
                 settings["rho_attn"], settings["rho_mlp"], settings["alpha"], strength=settings["strength"]
             ),
             gamma=description["gamma"],
