@@ -113,7 +113,7 @@ def choose_suggestion(
         ):
             return settings
     raise SettingsError(
-        f"No edit{f' of the family {family}' if family else ''} was found that changes harmless texts by little enough. "
+        f"No edit{f' of the family {family}' if family else ''} was found under the bound of harmless texts. "
         "Give the dials yourself."
     )
 

@@ -7,6 +7,7 @@ from .estimates import RESAMPLES, Estimate, difference
 from .evaluate import evaluate
 from .evaluation import HOW, Evaluation
 from .plan import Answer, Outcome, Plan, Question, Result, per_prompt, results
+from .race import PLACEBO_ARM, PROMPT_ARM, STEERING_ARM, Race, placebo, run_race
 from .ray import RayWorkers
 from .screening import (
     Likelihood,
@@ -47,6 +48,7 @@ from .trials import (
     settings_label,
     steering_grid,
     trial_key,
+    trial_to_json,
 )
 
 __all__ = [
@@ -67,11 +69,15 @@ __all__ = [
     "PAPER_GAMMA",
     "PAPER_RHO_ATTN",
     "PAPER_RHO_MLP",
+    "PLACEBO_ARM",
+    "PROMPT_ARM",
     "Plan",
     "Question",
     "RESAMPLES",
+    "Race",
     "RayWorkers",
     "Result",
+    "STEERING_ARM",
     "SWEEP_COLUMNS",
     "Screen",
     "ScreenTexts",
@@ -98,6 +104,8 @@ __all__ = [
     "open_screen",
     "pareto_front",
     "per_prompt",
+    "placebo",
+    "run_race",
     "perplexity",
     "pick_shortlist",
     "progressive",
@@ -116,5 +124,6 @@ __all__ = [
     "sweep",
     "sweep_results",
     "trial_key",
+    "trial_to_json",
     "add_original",
 ]

@@ -48,6 +48,8 @@ class Race:
     best: str | None
     """The family of the best edit by the run-off; None if no edit keeps the floor."""
     screened: tuple[Screened, ...]
+    development: Sweep
+    """The shortlist and steering on development prompts."""
     finals: Sweep
     """The run-off, by which everything is chosen."""
     arms: Mapping[str, Evaluation]
@@ -85,8 +87,8 @@ def run_race(
         bench = Bench(loaded, extraction, folder, asker, stages, stop)
         screened = screen_stage(bench, plan)
         shortlist = pick_shortlist(screened, plan.shortlist, by_family=True)
-        measured = sweep_results(bench.ask("development", first, (*plan.fixed_trials(), *shortlist)))
-        finalists = _finalists(measured, plan, first.less_is_better)
+        development = bench.ask("development", first, (*plan.fixed_trials(), *shortlist))
+        finalists = _finalists(sweep_results(development), plan, first.less_is_better)
         finals = _run_off(bench, plans.finals, finalists, plan.floor)
     results = sweep_results(finals)
     chosen = {group: _choose(results, group, plan.floor, finals.less_is_better) for group in GROUPS}
@@ -95,7 +97,7 @@ def run_race(
     figures = evaluate(loaded, plans.test, list(variants.values()), labels=list(variants), stop=stop)
     stages.finish()
     arms = {evaluation.label: evaluation for evaluation in figures}
-    return Race(plan.floor, chosen, None if best is None else group_of(best), screened, finals, arms)
+    return Race(plan.floor, chosen, None if best is None else group_of(best), screened, development, finals, arms)
 
 
 def race_variants(
