@@ -17,6 +17,8 @@ ARMS: tuple[Arm, Arm] = ("edit", "steering")
 """Arms in which the best is chosen, each to be compared with the other."""
 WEAKER = 0.85
 """Factor on the strength at which a finalist that may lose too much is tried again."""
+STRONGER = 1.15
+"""Factor at which the best finalist is tried as well: the strengths that were tried are far apart."""
 
 
 def pick_finalists(
@@ -24,8 +26,9 @@ def pick_finalists(
 ) -> tuple[Trial, ...]:
     """Up to `most` trials of an arm for the run-off.
 
-    They are the best down to `near`, which may keep more than it seems to, and the same a little weaker; then the best
-    at the floor and the best well above it, which keeps the floor more surely; then the next best down to `near`.
+    They are the best down to `near`, which may keep more than it seems to, the same a little weaker and a little
+    stronger; then the best at the floor and the best well above it, which keeps the floor more surely; then the next
+    best down to `near`.
     """
     rest, finalists = list(measured), list[Trial]()
     for bar in (near, floor, floor + (1 - floor) * 2 / 3, *[near] * most):
@@ -33,15 +36,17 @@ def pick_finalists(
         if place is not None and len(finalists) < most:
             finalists.append(rest.pop(place).trial)
             if len(finalists) == 1 < most:
-                finalists.append(weaken(finalists[0]))
+                finalists.append(scale_trial(finalists[0], WEAKER))
+            if len(finalists) == 2 < most:
+                finalists.append(scale_trial(finalists[0], STRONGER))
     return tuple(finalists)
 
 
-def weaken(trial: Trial) -> Trial:
-    """The same steering or edit at WEAKER of its strength."""
+def scale_trial(trial: Trial, factor: float) -> Trial:
+    """The same steering or edit at `factor` times its strength."""
     if trial.settings is None:
-        return Trial(gamma=round((trial.gamma or 0.0) * WEAKER, 3))
-    return Trial(scaled(trial.settings, WEAKER))
+        return Trial(gamma=round((trial.gamma or 0.0) * factor, 3))
+    return Trial(scaled(trial.settings, factor))
 
 
 def weaken_failed(
@@ -49,7 +54,7 @@ def weaken_failed(
 ) -> tuple[Trial, ...]:
     """The latest finalists of every arm of which none keeps the floor, at WEAKER of their strength."""
     failed = [arm for arm in ARMS if choose(measured, arm, floor, less_is_better) is None]
-    return tuple(weaken(trial) for trial in latest if trial.arm in failed)
+    return tuple(scale_trial(trial, WEAKER) for trial in latest if trial.arm in failed)
 
 
 def choose(measured: Sequence[Result], arm: Arm, floor: float, less_is_better: bool) -> Trial | None:

@@ -19,7 +19,7 @@ from s2e_core.progress import Progress, Stages
 from s2e_core.values import ComponentScores, Edited, Extraction, Original, Prompted, Variant, WeightEdit
 
 from .asking import Asker, ask_here
-from .choosing import choose, pick_finalists, weaken
+from .choosing import WEAKER, choose, pick_finalists, scale_trial
 from .estimates import Estimate
 from .evaluate import evaluate
 from .evaluation import Evaluation
@@ -165,7 +165,7 @@ def _run_off(bench: Bench, plan: Plan, finalists: Sequence[Trial], floor: float)
     for _ in range(ROUNDS):
         results = sweep_results(finals)
         failed = {g for g in GROUPS if _choose(results, g, floor, finals.less_is_better) is None}
-        latest = [weaken(trial) for trial in latest if group_of(trial) in failed]
+        latest = [scale_trial(trial, WEAKER) for trial in latest if group_of(trial) in failed]
         if not latest:
             break
         trials += latest

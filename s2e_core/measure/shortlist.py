@@ -1,7 +1,7 @@
 """Which edits are worth asking: shapes screened by likelihood in rounds, all on few texts, the better half on more.
 
 Knows shapes, screens and likelihoods; no sampled answer. What an edit may change elsewhere is set by steering itself:
-the levels are the KL of steering at a few probe strengths on this model.
+shapes are compared at the KL of steering at a probe strength on this model, and asked at multiples of that strength.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from .suggest import correction, first_strength
 from .trials import Trial
 
 PROBE_GAMMAS = (0.2, 0.4, 0.7, 1.1)
-"""Steering strengths whose KL are the levels at which edits are compared with each other."""
+"""Steering strengths that are screened too; edits are compared with each other at the KL of the one at TARGET."""
 TARGET = 1
-"""Index of the level at which shapes are compared in the first rounds."""
+MULTIPLES = (0.6, 0.85, 1.2, 1.7, 2.4)
+"""Strengths of the last round, as multiples of the one that reaches that KL."""
 ROUNDS = (0.25, 0.5)
 """Share of the texts in each round, after which the better half of every family stays."""
 
@@ -36,7 +37,7 @@ class Screened:
     trial: Trial
     figures: Likelihood
     level: int | None = None
-    """Index of the level of KL that it was made for; None for steering."""
+    """Index of its strength in MULTIPLES; None for steering."""
 
     @property
     def family(self) -> str:
@@ -78,7 +79,7 @@ def screen_shapes(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> tuple[Screened, ...]:
-    """Steering at the probe strengths and about 2 * `most` settings at its levels of KL, with their likelihood.
+    """Steering at the probe strengths and up to 2 * `most` settings, with their likelihood.
 
     `extraction` gives every shape its settings; `fit`, made without the examples of the screen, is what is measured.
     Shapes start where they add as much on harmless texts as a steering strength, and each round corrects their strength
@@ -87,7 +88,7 @@ def screen_shapes(
     meter = _Meter(progress, count_measurements(n_shapes, most))
     steering = [Steered(fit.directions, gamma) for gamma in PROBE_GAMMAS]
     probes = screen(loaded, steering, against, progress=meter.step(1.0))
-    levels = [max(figures.kl.value, 1e-6) for figures in probes]
+    target = max(probes[TARGET].kl.value, 1e-6)
     known = [Screened(Trial(gamma=g), figures) for g, figures in zip(PROBE_GAMMAS, probes, strict=True)]
     shapes = draw_shapes(extraction, n_shapes, seed, gates=gates)
     alive = [_Candidate(s, first_strength(extraction, s, PROBE_GAMMAS[TARGET])) for s in shapes]
@@ -95,11 +96,11 @@ def screen_shapes(
     for share in ROUNDS:
         part = against.part(share)
         measured = [_measure(loaded, extraction, fit, c, part, meter.step(share)) for c in alive]
-        alive = [_corrected(c, levels[TARGET]) for c in _better_half(measured, levels[TARGET])]
-    for candidate, level in _last_round(alive, levels, 2 * most):
-        corrected = _corrected(candidate, levels[level])
-        settings = shape_settings(extraction, candidate.shape, corrected.strength)
-        figures = _measure(loaded, extraction, fit, corrected, against, meter.step(1.0)).figures
+        alive = [_corrected(c, target) for c in _better_half(measured, target)]
+    for candidate, level in _last_round(alive, target, 2 * most):
+        candidate = _Candidate(candidate.shape, candidate.strength * MULTIPLES[level])
+        settings = shape_settings(extraction, candidate.shape, candidate.strength)
+        figures = _measure(loaded, extraction, fit, candidate, against, meter.step(1.0)).figures
         if settings is not None and figures is not None:
             known.append(Screened(Trial(settings), figures, level))
     meter.finish()
@@ -107,9 +108,9 @@ def screen_shapes(
 
 
 def pick_shortlist(screened: Sequence[Screened], most: int, *, by_family: bool = False) -> tuple[Trial, ...]:
-    """Up to `most` edits for the development prompts: the best margin at every level in turn, then the next best.
+    """Up to `most` edits for the development prompts: the best margin at every multiple in turn, then the next best.
 
-    With `by_family` each family has its turn at every level, so that all of them are asked.
+    With `by_family` each family has its turn at every multiple, so that all of them are asked.
     """
     edits = [each for each in screened if each.level is not None and each.figures.margin.value > -inf]
 
@@ -152,12 +153,12 @@ def _better_half(measured: Iterable[_Candidate], wanted: float) -> list[_Candida
     return [candidate for members in families for candidate in members[: -(-len(members) // 2)]]
 
 
-def _last_round(alive: Sequence[_Candidate], levels: Sequence[float], most: int) -> list[tuple[_Candidate, int]]:
-    """Which candidates are measured at which level: the best of every family first, then the second best, and so on."""
-    ordered = sorted(alive, key=lambda c: (c.shape.family, -c.merit(levels[TARGET])))
+def _last_round(alive: Sequence[_Candidate], wanted: float, most: int) -> list[tuple[_Candidate, int]]:
+    """Which candidates are measured at which multiple: the best of every family first, then the second best, ..."""
+    ordered = sorted(alive, key=lambda c: (c.shape.family, -c.merit(wanted)))
     families = [list(members) for _, members in groupby(ordered, key=lambda c: c.shape.family)]
     turns = [candidate for turn in zip_longest(*families) for candidate in turn if candidate is not None]
-    return [(candidate, level) for candidate in turns for level in range(len(levels))][:most]
+    return [(candidate, level) for candidate in turns for level in range(len(MULTIPLES))][:most]
 
 
 class _Meter:
