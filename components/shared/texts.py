@@ -69,8 +69,7 @@ GATE_SIZE_HELP = "far right: all"
 PROTECT = "Protect"
 PROTECT_HELP = "input directions"
 NO_TEXTS = (
-    "A gate is fitted on texts, and the directions on the page have none. Use the elastic net, or extract "
-    "from examples."
+    "A gate is fitted on texts, and these directions come without any. Use the elastic net, or extract from examples."
 )
 NO_GATE = "This edit has no gate. Choose a family with one first."
 SUGGESTED = "Suggested for this behaviour"

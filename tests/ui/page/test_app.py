@@ -132,4 +132,4 @@ def test_a_refused_move_puts_the_dial_and_the_page_back(demo: gr.Blocks) -> None
     session = first_session()
     kept, *values = back[0].fn(session)
     sent = dict(zip([block.elem_id for block in back[0].outputs[1:]], values, strict=True))
-    assert kept is session and sent["alpha"] == pytest.approx(session.settings.alpha)
+    assert kept is session and sent["alpha"]["value"] == pytest.approx(session.settings.alpha)

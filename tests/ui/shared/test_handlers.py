@@ -76,7 +76,7 @@ def test_a_count_edits_exactly_so_many_and_moves_the_papers_dial(kind, count: in
     assert rho is not None
     view = page_view(session)
     assert view["rho_attn" if kind == "heads" else "rho_mlp"]["value"] == pytest.approx(rho, abs=1e-4)
-    assert view[f"{kind}_count"]["value"] == count and view[f"{kind}_on"] is True
+    assert view[f"{kind}_count"]["value"] == count and view[f"{kind}_on"]["value"] is True
 
 
 def test_the_papers_dial_moves_the_count() -> None:
@@ -89,7 +89,8 @@ def test_the_papers_dial_moves_the_count() -> None:
 
 def test_a_count_of_zero_switches_a_kind_off_and_the_switch_brings_it_back() -> None:
     off = dials.set_count(first_session(), "neurons", 0)
-    assert off.settings.rho_mlp is None and off.edit.count("neurons") == 0 and not page_view(off)["neurons_on"]
+    assert off.settings.rho_mlp is None and off.edit.count("neurons") == 0
+    assert page_view(off)["neurons_on"]["value"] is False
     on = dials.set_kind(off, "neurons", True)
     assert on.settings.rho_mlp == first_session().suggested.rho_mlp or on.edit.count("neurons") == dials.DEFAULT_COUNT
 
