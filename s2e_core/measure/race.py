@@ -24,15 +24,17 @@ from .estimates import Estimate
 from .evaluate import evaluate
 from .evaluation import Evaluation
 from .plan import Plan, Result
-from .search import ROUNDS, Bench, screen_stage, search_folder, search_plans
+from .search import ROUNDS, Bench, SearchPlans, screen_stage, search_folder, search_plans
 from .search_plan import SearchPlan
 from .shapes import SHARES
-from .shortlist import Screened, pick_shortlist
+from .shortlist import Screened, count_measurements, pick_shortlist
 from .sweep import sweep_results
 from .sweep_file import Sweep
 from .trials import Arm, Trial, trial_variant
 
 STEERING_ARM, PROMPT_ARM, PLACEBO_ARM = "steering", "system prompt", "placebo"
+TEST_STEPS = 1000
+"""Steps of the last stage in the progress of a race."""
 GROUPS = (STEERING_ARM, *SHARES)
 """Arms within which the best is chosen: steering, and every family of edits."""
 
@@ -82,7 +84,7 @@ def run_race(
     plans, first = search_plans(plan.development(), plan.samples), plan.development()
     if plans.test is None:
         raise SettingsError(f"{plan.behavior.name} has no held-out prompts (split test), which a race needs. Add some.")
-    stages = Stages(progress, screen=1, development=1, finals=1, test=1)
+    stages = _stages(progress, plan, plans)
     with search_folder(path) as folder:
         bench = Bench(loaded, extraction, folder, asker, stages, stop)
         screened = screen_stage(bench, plan)
@@ -94,10 +96,29 @@ def run_race(
     chosen = {group: _choose(results, group, plan.floor, finals.less_is_better) for group in GROUPS}
     best = choose(results, "edit", plan.floor, finals.less_is_better)
     variants = race_variants(extraction, plan, chosen, best)
-    figures = evaluate(loaded, plans.test, list(variants.values()), labels=list(variants), stop=stop)
+    figures = evaluate(
+        loaded, plans.test, list(variants.values()), labels=list(variants), progress=_share(stages, "test"), stop=stop
+    )
     stages.finish()
     arms = {evaluation.label: evaluation for evaluation in figures}
     return Race(plan.floor, chosen, None if best is None else group_of(best), screened, development, finals, arms)
+
+
+def _stages(progress: Progress | None, plan: SearchPlan, plans: SearchPlans) -> Stages:
+    asked = len(plan.fixed_trials()) + plan.shortlist
+    return Stages(
+        progress,
+        screen=count_measurements(plan.n_trials, plan.shortlist) if plan.n_trials else 0,
+        development=asked * len(plans.development.questions()),
+        finals=(1 + plan.finalists * len(GROUPS)) * len(plans.finals.questions()),
+        test=TEST_STEPS,
+    )
+
+
+def _share(stages: Stages, stage: str) -> Progress:
+    """Progress of a stage whose steps are planned in hundredths."""
+    show = stages.of(stage)
+    return lambda done, total: show(TEST_STEPS * done // max(total, 1), TEST_STEPS)
 
 
 def race_variants(

@@ -112,7 +112,7 @@ def screen_stage(bench: Bench, plan: SearchPlan) -> tuple[Screened, ...]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Plans:
+class SearchPlans:
     """What each stage asks."""
 
     development: Plan
@@ -130,11 +130,11 @@ class _Plans:
         )
 
 
-def search_plans(development: Plan, samples: int) -> _Plans:
+def search_plans(development: Plan, samples: int) -> SearchPlans:
     whole = replace(development, n_attribute=None, n_utility=None, samples=samples if development.temperature else 1)
     finals = replace(whole, seed=development.seed + NEW_SEEDS)
     test = replace(whole, split="test", seed=development.seed + 2 * NEW_SEEDS)
-    return _Plans(development, finals, _held_out_plan(test, finals))
+    return SearchPlans(development, finals, _held_out_plan(test, finals))
 
 
 @dataclass(frozen=True, eq=False)
