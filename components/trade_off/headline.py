@@ -17,9 +17,19 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from components.trade_off.figure import trade_off_figure
+from components.trade_off.headline_answers import answer_section
+from components.trade_off.headline_probes import (
+    N_PROBES,
+    describe_probes,
+    probe_count,
+    probe_rows,
+    probe_section,
+    run_probes,
+)
+from components.trade_off.headline_sections import append_section, merge_json, screen_sentence
 from components.trade_off.measured import Measured, drop_answers, grown
 from s2e_core import Behavior, extract, list_behaviors, load_behavior, load_model
-from s2e_core.data import behavior_gate_texts, choose_behaviors_folder
+from s2e_core.data import ProbeRow, behavior_gate_texts, choose_behaviors_folder
 from s2e_core.measure import (
     PAPER_GAMMA,
     PLACEBO_ARM,
@@ -156,6 +166,20 @@ def write_json(headlines: Sequence[Headline], model: str, path: Path) -> None:
     path.write_text(json.dumps(known, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
 
 
+def write_sections(
+    loaded: LoadedModel, headlines: Sequence[Headline], model: str, probes: Sequence[ProbeRow], root: Path
+) -> None:
+    """How well the screen predicts; for SmolLM2 also the probes, if there are any, and answers that nobody picked."""
+    runs, readme = [(headline.behavior, headline.race) for headline in headlines], root / "README.md"
+    append_section(readme, model, [screen_sentence(runs)])
+    if probes:
+        probed = run_probes(loaded, runs, probes)
+        append_section(readme, model, probe_section(runs, probed))
+        merge_json(root / "assets" / "headline.json", "probes", model, describe_probes(runs, probed))
+    if model == REAL:
+        append_section(readme, model, answer_section(loaded, runs))
+
+
 def describe(headline: Headline) -> dict[str, Any]:
     """One race as values that `json` can write."""
     race = headline.race
@@ -163,6 +187,10 @@ def describe(headline: Headline) -> dict[str, Any]:
         "floor": race.floor,
         "best": race.best,
         "lead": None if race.lead is None else asdict(race.lead),
+        "rank correlation": {
+            "screened margin with attribute": asdict(race.rank_correlation),
+            "screened KL with utility kept": asdict(race.kl_rank_correlation),
+        },
         "chosen": {group: None if trial is None else trial_to_json(trial) for group, trial in race.chosen.items()},
         "arms": {
             arm: {name: asdict(figure) for name, figure in evaluation.figures().items()}
@@ -283,7 +311,12 @@ def main() -> None:
     parser.add_argument("--model", choices=(BUNDLED, REAL), default=BUNDLED)
     parser.add_argument("--behavior", action="append", default=[], metavar="NAME", help="this one alone, and no tables")
     parser.add_argument("--races", type=Path, help="keep the files of the races here, so that a stopped run resumes")
+    parser.add_argument(
+        "--probes", type=probe_count, default=N_PROBES, metavar="N|off", help="prompts of others, for SmolLM2 alone"
+    )
     options = parser.parse_args()
+    # Before the races, which take hours: the package with the prompts may be missing.
+    probes = probe_rows(options.probes if options.model == REAL and not options.behavior else 0)
     loaded = load_model(options.model)
     with TemporaryDirectory() as scratch:
         headlines = run_races(loaded, options.model, options.races or Path(scratch), options.behavior)
@@ -291,6 +324,7 @@ def main() -> None:
         return
     write_readme(headlines, options.model, ROOT / "README.md")
     write_json(headlines, options.model, ROOT / "assets" / "headline.json")
+    write_sections(loaded, headlines, options.model, probes, ROOT)
     if options.model == BUNDLED:
         write_measured(headlines, choose_behaviors_folder(loaded.source))
         write_plots(headlines, ROOT / "assets")

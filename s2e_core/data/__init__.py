@@ -13,6 +13,7 @@ from .columns import Columns
 from .contrast import content_hash, contrast_set, contrast_set_from, load_contrast_set, parse_contrast_set, swapped
 from .gate_texts import GateTexts, behavior_gate_texts, example_gate_texts, read_harmless
 from .lint import FEW, Finding, lint, mark_averaged_tokens
+from .probes import ProbeKind, ProbeRow, load_probes
 from .questions import OpenQuestion, QuestionKind
 from .reading import Reading, parse_examples, read_examples
 from .row_examples import Side
@@ -28,6 +29,8 @@ __all__ = [
     "Finding",
     "GateTexts",
     "OpenQuestion",
+    "ProbeKind",
+    "ProbeRow",
     "QuestionKind",
     "Reading",
     "SUFFIXES",
@@ -44,6 +47,7 @@ __all__ = [
     "list_behaviors",
     "load_behavior",
     "load_contrast_set",
+    "load_probes",
     "parse_contrast_set",
     "parse_examples",
     "read_examples",

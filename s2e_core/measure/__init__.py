@@ -7,7 +7,9 @@ from .estimates import RESAMPLES, Estimate, difference
 from .evaluate import evaluate
 from .evaluation import HOW, Evaluation
 from .plan import Answer, Outcome, Plan, Question, Result, per_prompt, results
+from .probing import PROBE_FIGURES, PROBE_TOKENS, SOLUTION_TOKENS, Probed, probe
 from .race import PLACEBO_ARM, PROMPT_ARM, STEERING_ARM, Race, placebo, run_race
+from .ranks import RankCorrelation, spearman
 from .ray import RayWorkers
 from .screening import (
     Likelihood,
@@ -70,13 +72,18 @@ __all__ = [
     "PAPER_RHO_ATTN",
     "PAPER_RHO_MLP",
     "PLACEBO_ARM",
+    "PROBE_FIGURES",
+    "PROBE_TOKENS",
     "PROMPT_ARM",
     "Plan",
+    "Probed",
     "Question",
     "RESAMPLES",
     "Race",
+    "RankCorrelation",
     "RayWorkers",
     "Result",
+    "SOLUTION_TOKENS",
     "STEERING_ARM",
     "SWEEP_COLUMNS",
     "Screen",
@@ -108,6 +115,7 @@ __all__ = [
     "run_race",
     "perplexity",
     "pick_shortlist",
+    "probe",
     "progressive",
     "screen",
     "screen_shapes",
@@ -120,6 +128,7 @@ __all__ = [
     "result_to_row",
     "results",
     "settings_label",
+    "spearman",
     "steering_grid",
     "sweep",
     "sweep_results",

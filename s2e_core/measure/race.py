@@ -24,6 +24,7 @@ from .estimates import Estimate
 from .evaluate import evaluate
 from .evaluation import Evaluation
 from .plan import Plan, Result
+from .ranks import RankCorrelation, kl_ranks, margin_ranks
 from .search import ROUNDS, Bench, SearchPlans, screen_stage, search_folder, search_plans
 from .search_plan import SearchPlan
 from .shapes import SHARES
@@ -63,6 +64,17 @@ class Race:
         if self.best is None or STEERING_ARM not in self.arms:
             return None
         return self.arms[self.best].against[STEERING_ARM]
+
+    @property
+    def rank_correlation(self) -> RankCorrelation:
+        """Screened margin with sampled attribute, over the asked edits that keep the floor; 1 is the same order."""
+        results = sweep_results(self.development)
+        return margin_ranks(self.screened, results, self.floor, self.development.less_is_better)
+
+    @property
+    def kl_rank_correlation(self) -> RankCorrelation:
+        """Screened KL with kept utility, over all asked edits; -1 if more KL always costs more utility."""
+        return kl_ranks(self.screened, sweep_results(self.development))
 
 
 def run_race(
