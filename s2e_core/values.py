@@ -184,6 +184,12 @@ class Extraction:
     def provenance(self) -> Provenance:
         return self.scores.provenance
 
+    @property
+    def outliers(self) -> str:
+        """What became of outliers among the positions of the examples; empty if they were kept or there are none."""
+        means = self.means
+        return means.outliers if isinstance(means, ActivationMeans) and means.n_outliers else ""
+
 
 @dataclass(frozen=True, eq=False)
 class WeightEdit:

@@ -36,6 +36,7 @@ from s2e_core.loading import BUNDLED, BUNDLED_MODEL, HUB_ID, SMOLLM2, split_revi
 from s2e_core.method import capture_token_inputs, score_along
 from s2e_core.model import LoadedModel, Quantize
 from s2e_core.progress import Progress
+from s2e_core.values import OUTLIERS, Outliers
 
 from .gate_prompts import gate_texts, token_bytes
 from .limits import Limits
@@ -89,6 +90,8 @@ class ModelStore:
     """Folder of behaviours in place of the bundled ones."""
     cache: ExtractionCache | None = None
     """Extractions on the disk, which outlast the program; None keeps them in memory alone."""
+    outliers: Outliers = OUTLIERS
+    """What becomes of positions whose residual norm is an outlier; "keep" is the paper's."""
     _models: OrderedDict[str, LoadedModel] = field(default_factory=OrderedDict)
     _scored: OrderedDict[tuple[str, str, str], Scored] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -181,7 +184,9 @@ class ModelStore:
         texts = gate_texts(loaded, contrast, behavior)
         extraction = self._of_swapped(loaded, contrast, behavior, progress)
         if extraction is None:
-            extraction = extract_cached(loaded, contrast, texts=texts, cache=self.cache, progress=progress)
+            extraction = extract_cached(
+                loaded, contrast, texts=texts, outliers=self.outliers, cache=self.cache, progress=progress
+            )
         scored = Scored(contrast, extraction)
         with self._lock:
             self._scored[_key(loaded, contrast, texts)] = scored

@@ -11,7 +11,7 @@ from s2e_core.data import GateTexts
 from s2e_core.method import capture_token_inputs, extract
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress
-from s2e_core.values import ContrastSet, Extraction
+from s2e_core.values import OUTLIERS, ContrastSet, Extraction, Outliers
 
 from .folder import ExtractionCache
 from .key import ExtractionKey
@@ -22,6 +22,7 @@ def extract_cached(
     contrast: ContrastSet,
     *,
     texts: GateTexts | None = None,
+    outliers: Outliers = OUTLIERS,
     cache: ExtractionCache | None = None,
     progress: Progress | None = None,
 ) -> Extraction:
@@ -31,8 +32,8 @@ def extract_cached(
     has. Raises what `extract` raises; a cache that cannot be read or written is no error.
     """
     if cache is None:
-        return extract(loaded, contrast, texts=texts, progress=progress)
-    key = ExtractionKey(loaded, contrast, texts)
+        return extract(loaded, contrast, texts=texts, outliers=outliers, progress=progress)
+    key = ExtractionKey(loaded, contrast, texts, outliers)
     extraction = cache.load(key)
     if extraction is None:
         extraction = _extract_rest(cache, key, progress)
@@ -44,5 +45,5 @@ def _extract_rest(cache: ExtractionCache, key: ExtractionKey, progress: Progress
     loaded, texts = key.loaded, key.texts
     known = None if texts is None else cache.load(replace(key, texts=None))
     if known is None or texts is None:
-        return extract(loaded, key.contrast, texts=texts, progress=progress)
+        return extract(loaded, key.contrast, texts=texts, outliers=key.outliers, progress=progress)
     return replace(known, token_inputs=capture_token_inputs(loaded, texts, progress=progress))

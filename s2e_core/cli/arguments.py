@@ -9,9 +9,10 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from s2e_core.model import QUANTIZE, parse_memory_limits
+from s2e_core.values import OUTLIERS, Outliers
 
 from .json_output import Fields, field_lines
 
@@ -69,8 +70,28 @@ def add_behavior(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_cache(parser: argparse.ArgumentParser) -> None:
+def add_extraction(parser: argparse.ArgumentParser) -> None:
+    """How examples are extracted."""
     parser.add_argument("--no-cache", action="store_true", help="extract anew, and keep nothing for the next command")
+    add_outliers(parser)
+
+
+def add_outliers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--outliers",
+        choices=OUTLIER_NAMES,
+        default=option_name(OUTLIERS),
+        help="positions whose residual norm is an outlier, which many chat models have: keep them, as the paper does, "
+        f"leave them out, or weigh them down (default {option_name(OUTLIERS)})",
+    )
+
+
+def option_name(outliers: Outliers) -> str:
+    return outliers.replace(" ", "-")
+
+
+OUTLIER_NAMES: dict[str, Outliers] = {option_name(each): each for each in get_args(Outliers)}
+"""What becomes of outliers, by the name on the command line."""
 
 
 def add_floor(parser: argparse.ArgumentParser) -> None:

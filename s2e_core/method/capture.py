@@ -8,23 +8,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
+from torch import Tensor
 
 from s2e_core.data import content_hash
-from s2e_core.errors import ContrastDataError, S2EError, UnsupportedModelError
-from s2e_core.model import Call, LoadedModel, example_ids, watch
+from s2e_core.errors import ContrastDataError, S2EError
+from s2e_core.model import LoadedModel, example_ids
 from s2e_core.progress import Progress
-from s2e_core.spec import Site
 from s2e_core.text import dtype_name
 from s2e_core.values import OUTLIERS, ActivationMeans, ContrastSet, Example, MeanInputs, Outliers
 
+from .input_hooks import watch_inputs
 from .outliers import reweigh, watch_ratios
 
 MAX_BATCH_TOKENS = 4096
@@ -57,9 +53,10 @@ def capture_means(
 
     Every example weighs the same, whatever its length, and so does every run of a site that runs several times in one
     forward pass. `outliers` says what becomes of positions with an extreme residual norm; "keep" is the paper's mean,
-    and without such positions the others are the same to the bit. `progress` is called with (examples done, examples in total) after each batch. Raises
-    ContrastDataError if a side has no response of at least one token, an example is too long for the model, or the
-    model cannot distinguish the sides, and S2EError if the activations are too large for the model's number format.
+    and without such positions the others are the same to the bit. `progress` is called with (examples done, examples
+    in total) after each batch. Raises ContrastDataError if a side has no response of at least one token, an example is
+    too long for the model, or the model cannot distinguish the sides, and S2EError if the activations are too large for
+    the model's number format.
     """
     spans = [
         *tokenize_examples(loaded, contrast.positive, f"the positive side of {contrast.name}"),
@@ -157,9 +154,10 @@ def weighted_sums(
 ) -> tuple[list[Tensor], int]:
     """R weighted sums of the examples' means in one pass; `weights` is (R, examples). Per site: (R, n_captured).
 
-    The second value is the number of positions that were left out or weighed down. A mean consists of the n_inputs and, if the site has extra output, the mean of that, (d,), after them. The sums are
+    A mean consists of the n_inputs and, if the site has extra output, the mean of that, (d,), after them. The sums are
     on the model's device, in fp64 if it has fp64. All runs of a site that runs several times in a pass are added up.
-    Raises S2EError if a sum is not finite.
+    The second value is the number of positions that were left out or weighed down. Raises S2EError if a sum is not
+    finite.
     """
     dtype = torch.float32 if loaded.device.type == "mps" else torch.float64
     sizes = [site.n_inputs + site.has_extra_output * loaded.spec.d_model for site in loaded.spec.sites]
@@ -195,8 +193,8 @@ def reduce_spans(
     """Run every batch and call take(site, indices of the batch's spans, captured) for every site.
 
     `captured` is (R, n_captured) in fp32: the sums of the batch's means weighted by `weights` (R, examples), or without
-    weights the mean of every example of the batch, in the order of the indices. It is not kept. A batch in which outliers are
-    to be left out or weighed down runs again, and a batch without any does not. Returns the number of these positions.
+    weights the mean of every example of the batch, in the order of the indices. It is not kept. A batch with
+    outliers that are to be left out or weighed down runs again; returns the number of these positions.
     """
     done, n_outliers = 0, 0
     with loaded.lock, torch.inference_mode():
@@ -269,59 +267,3 @@ def _captured(
         # The language-model head is left out: its logits would be the largest tensor of all.
         loaded.model.base_model(input_ids=ids.to(loaded.device), attention_mask=mask.to(loaded.device), use_cache=False)
     return captured
-
-
-@contextmanager
-def watch_inputs(loaded: LoadedModel, weights: Tensor, take: Callable[[int, Tensor], None]) -> Iterator[None]:
-    """While the context lasts, call take(site, weighted sums of its inputs); `weights` is (R, B * T)."""
-    handles: list[RemovableHandle] = []
-    used = weights.any(dim=0).nonzero().squeeze(1)  # positions inside a span
-    shares = weights[:, used]
-    try:
-        for index, site in enumerate(loaded.spec.sites):
-            if site.experts:
-                handles += watch(loaded.model, site, _experts_hook(weights, site, partial(take, index)))
-            else:
-                hook = _input_hook(shares, used, weights.shape[1], partial(take, index))
-                modules = map(loaded.model.get_submodule, site.places)
-                handles += [module.register_forward_pre_hook(hook) for module in modules]
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _input_hook(shares: Tensor, used: Tensor, n_positions: int, take: Callable[[Tensor], None]) -> Any:
-    def add(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        x = inputs[0].reshape(-1, inputs[0].shape[-1])  # (B * T, n_inputs)
-        _check_positions(len(x), n_positions)
-        take(shares.to(x.device) @ x[used.to(x.device)].float())
-
-    return add
-
-
-def _experts_hook(weights: Tensor, site: Site, take: Callable[[Tensor], None]) -> Callable[[Call, Tensor], None]:
-    """One expert at a time over its own tokens: the inputs of all experts for all tokens never exist together."""
-    n = site.n_inputs // site.experts
-
-    def add(call: Call, output: Tensor) -> None:
-        _check_positions(call.n_tokens, weights.shape[1])
-        shares = weights.to(output.device)
-        inputs = shares.new_zeros(len(shares), site.n_inputs)
-        more = shares.new_zeros(len(shares), output.shape[-1] if site.has_extra_output else 0)
-        for part in call.parts(shares.any(dim=0)):
-            share = shares[:, part.tokens]  # (R, n)
-            inputs[:, part.expert * n : (part.expert + 1) * n] += share @ part.weighted_inputs
-            if part.more is not None:
-                more += share @ part.more.float()
-        take(torch.cat([inputs, more], dim=1))
-
-    return add
-
-
-def _check_positions(n_positions: int, n_tokens: int) -> None:
-    if n_positions != n_tokens:  # block-wise attention that fills its last block would shift the spans
-        raise UnsupportedModelError(
-            f"This model processes {n_positions} positions for {n_tokens} tokens, so the responses cannot be "
-            "distinguished from the prompts. Use shorter examples, or another model."
-        )

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from s2e_core.model import LoadedModel
-from s2e_core.values import Outliers
+from s2e_core.values import ActivationMeans, MeanInputs, Outliers
 
 FACTOR = 5.0
 """Multiple of the median norm of its example, at any layer's output, above which a position is an outlier."""
@@ -63,6 +63,18 @@ def reweigh(weights: Tensor, ratios: Tensor, outliers: Outliers) -> tuple[Tensor
     reduced = torch.where(extreme, less, weights)
     normed = reduced / reduced.sum(dim=1, keepdim=True)
     return torch.where(extreme.any(dim=1, keepdim=True), normed, weights), int(extreme.sum())
+
+
+def outlier_sentence(means: ActivationMeans | MeanInputs) -> str:
+    """How many positions were left out or weighed down, and why; empty if there were none."""
+    if not isinstance(means, ActivationMeans) or not means.n_outliers:
+        return ""
+    verb = {"leave out": "left out", "weigh down": "weighed down"}[means.outliers]
+    were = "position was" if means.n_outliers == 1 else "positions were"
+    return (
+        f"{means.n_outliers:,} of {means.n_tokens:,} {were} {verb}: the residual norm there is more than {FACTOR:g} "
+        "times the median of the example."
+    )
 
 
 def _layers(loaded: LoadedModel) -> list[str]:

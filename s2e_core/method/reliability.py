@@ -181,7 +181,8 @@ def reliability(
     example is on the right side if its mean output along that direction is beyond the midpoint of the others' means.
     Bootstrap: each resample draws every side's examples with replacement. Memory beyond the model: 2 (folds +
     resamples + 1) sums of every site's inputs in fp64, whatever the number of examples. `progress` counts the examples
-    of both passes; `outliers` is that of `capture_means`. Raises ContrastDataError if a side has fewer than two usable examples.
+    of both passes; `outliers` is that of `capture_means`. Raises ContrastDataError if a side has fewer than two
+    usable examples.
     """
     sides = (contrast.positive, contrast.negative)
     names = (f"the positive side of {contrast.name}", f"the negative side of {contrast.name}")
