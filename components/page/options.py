@@ -13,7 +13,7 @@ from components.shared.limits import Limits
 from components.shared.store import ModelStore, model_sources
 from s2e_core import ModelLoadError
 from s2e_core.cache import default_cache
-from s2e_core.cli import OUTLIER_NAMES, ProgressLine, add_outliers, parse_memory
+from s2e_core.cli import ProgressLine, add_outliers, chosen_outliers, parse_memory
 from s2e_core.loading import BUNDLED, split_revision
 from s2e_core.model import QUANTIZE
 
@@ -105,7 +105,7 @@ def store_of(chosen: argparse.Namespace, work: Path) -> ModelStore:
         originals=chosen.originals,
         behaviors=chosen.behaviors,
         cache=None if chosen.no_cache else default_cache(),
-        outliers=OUTLIER_NAMES[chosen.outliers],
+        outliers=chosen_outliers(chosen),
     )
 
 

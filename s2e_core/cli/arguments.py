@@ -79,19 +79,19 @@ def add_extraction(parser: argparse.ArgumentParser) -> None:
 def add_outliers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--outliers",
-        choices=OUTLIER_NAMES,
-        default=option_name(OUTLIERS),
+        type=parse_outliers,
+        choices=get_args(Outliers),
+        metavar="keep|leave-out|weigh-down",
         help="positions whose residual norm is an outlier, which many chat models have: keep them, as the paper does, "
-        f"leave them out, or weigh them down (default {option_name(OUTLIERS)})",
+        f"leave them out, or weigh them down (default {OUTLIERS.replace(' ', '-')}; keep for the paper's grid)",
     )
 
 
-def option_name(outliers: Outliers) -> str:
-    return outliers.replace(" ", "-")
-
-
-OUTLIER_NAMES: dict[str, Outliers] = {option_name(each): each for each in get_args(Outliers)}
-"""What becomes of outliers, by the name on the command line."""
+def chosen_outliers(options: argparse.Namespace) -> Outliers:
+    """What --outliers says; without it the default, or for the paper's grid what the paper does."""
+    is_paper = getattr(options, "preset", None) == PAPER
+    chosen: Outliers = options.outliers or ("keep" if is_paper else OUTLIERS)
+    return chosen
 
 
 def add_floor(parser: argparse.ArgumentParser) -> None:
@@ -156,6 +156,10 @@ class _Json(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *_: Any) -> None:
         namespace.json = True
         parser.epilog = "\n".join(field_lines(self.command, self.fields))
+
+
+def parse_outliers(text: str) -> str:
+    return text.replace("-", " ")
 
 
 def parse_rho(text: str) -> float | str:

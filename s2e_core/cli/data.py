@@ -19,7 +19,7 @@ from s2e_core.responses import OwnResponse, answer_sides, own_responses, possibl
 from s2e_core.text import counted
 from s2e_core.values import ContrastSet
 
-from .arguments import OUTLIER_NAMES, add_model, add_outliers, parse_names, parse_positive, parse_seed
+from .arguments import add_model, add_outliers, chosen_outliers, parse_names, parse_positive, parse_seed
 from .command import Command
 from .terminal import ProgressLine, check_writable, load_chosen_model, open_output
 
@@ -192,7 +192,7 @@ def _check(options: argparse.Namespace, contrast: ContrastSet) -> None:
         print("\n" + "\n".join(lint_lines(contrast, loaded)))
     if options.reliability and loaded is not None:
         with ProgressLine("measuring") as progress:
-            result = reliability(loaded, contrast, outliers=OUTLIER_NAMES[options.outliers], progress=progress)
+            result = reliability(loaded, contrast, outliers=chosen_outliers(options), progress=progress)
         print("\n" + "\n".join(reliability_lines(result)))
 
 

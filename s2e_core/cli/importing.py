@@ -16,7 +16,7 @@ from s2e_core.method import build_edit, capture_inputs, capture_means, opposite,
 from s2e_core.model import LoadedModel
 from s2e_core.values import ActivationMeans, MeanInputs, WeightEdit
 
-from .arguments import OUTLIER_NAMES, add_contrast, add_outliers
+from .arguments import add_contrast, add_outliers, chosen_outliers
 from .command import Command
 from .dials import GATE_DIALS, NET_DIALS, UNTUNED, add_settings, adjust_settings, given_options
 from .terminal import (
@@ -102,7 +102,7 @@ def _capture_means(options: argparse.Namespace, loaded: LoadedModel) -> Activati
             "A steering vector has no mean inputs, which scores need: they are averaged over texts like those that the "
             "edit is for. Give --texts FILE, --contrast FILE or --behavior NAME."
         )
-    outliers = OUTLIER_NAMES[options.outliers]
+    outliers = chosen_outliers(options)
     with ProgressLine("reading texts") as progress:
         if options.texts is not None:
             texts = read_texts(options.texts)

@@ -33,7 +33,7 @@ from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress
 from s2e_core.values import ContrastSet, Extraction
 
-from .arguments import OUTLIER_NAMES
+from .arguments import chosen_outliers
 
 
 def load_chosen_model(options: argparse.Namespace) -> LoadedModel:
@@ -83,7 +83,7 @@ def extract_chosen(
         print(f"note: {contrast.name} is written for other models than this one. For it: {names}.", file=sys.stderr)
     with ProgressLine("extracting") as progress:
         cache = None if options.no_cache else default_cache()
-        outliers = OUTLIER_NAMES[options.outliers]
+        outliers = chosen_outliers(options)
         extraction = extract_cached(loaded, contrast, texts=texts, outliers=outliers, cache=cache, progress=progress)
     if sentence := outlier_sentence(extraction.means):
         print(f"note: {sentence}", file=sys.stderr)

@@ -73,7 +73,7 @@ def outlier_sentence(means: ActivationMeans | MeanInputs) -> str:
     were = "position was" if means.n_outliers == 1 else "positions were"
     return (
         f"{means.n_outliers:,} of {means.n_tokens:,} {were} {verb}: the residual norm there is more than {FACTOR:g} "
-        "times the median of the example."
+        "times the median of the example. The paper keeps them: --outliers keep."
     )
 
 

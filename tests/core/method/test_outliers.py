@@ -1,4 +1,4 @@
-"""Positions with an extreme residual norm: found and left out or weighed down as by a plain loop; nothing else changes."""
+"""Positions with an extreme residual norm: left out and weighed down as by a plain loop, and nothing else changes."""
 
 import copy
 import json
@@ -8,10 +8,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from s2e_core import Example, capture_means, extract, load_behavior, load_model
-from s2e_core.cli import main
+from s2e_core.cli import chosen_outliers, main, parse
 from s2e_core.data import contrast_set
 from s2e_core.method import capture, capture_inputs, outlier_sentence, outliers, reliability
 from s2e_core.model import example_ids
+from s2e_core.values import OUTLIERS
 from tests.families import saved_folder
 
 POSITIVE = [
@@ -150,7 +151,7 @@ def test_the_sentence_counts_what_was_left_out_or_weighed_down(massive):
     left, down, kept = (capture_means(massive, CONTRAST, outliers=way) for way in ("leave out", "weigh down", "keep"))
     assert outlier_sentence(left) == (
         f"4 of {left.n_tokens} positions were left out: the residual norm there is more than 5 times the median of the "
-        "example."
+        "example. The paper keeps them: --outliers keep."
     )
     assert "4 of" in outlier_sentence(down) and "weighed down" in outlier_sentence(down)
     assert outlier_sentence(kept) == outlier_sentence(capture_inputs(massive, POSITIVE)) == ""
@@ -181,3 +182,17 @@ def test_a_command_says_how_many_positions_were_left_out_and_keeps_them_on_reque
     assert "positions were left out: the residual norm there" in outputs["leave-out"].err
     assert "weighed down" in outputs["weigh-down"].err and "residual norm" not in outputs["keep"].err
     assert len({output.out for output in outputs.values()}) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["scores"], OUTLIERS),
+        (["scores", "--outliers", "weigh-down"], "weigh down"),
+        (["sweep", "--behavior", "tone"], OUTLIERS),
+        (["sweep", "--behavior", "tone", "--preset", "paper"], "keep"),
+        (["sweep", "--behavior", "tone", "--preset", "paper", "--outliers", "leave-out"], "leave out"),
+    ],
+)
+def test_the_papers_grid_keeps_them_as_the_paper_does(arguments, expected):
+    assert chosen_outliers(parse(arguments)) == expected
