@@ -185,10 +185,10 @@ class Extraction:
         return self.scores.provenance
 
     @property
-    def outliers(self) -> str:
-        """What became of outliers among the positions of the examples; empty if they were kept or there are none."""
+    def outliers(self) -> Outliers:
+        """What became of outliers among the positions of the examples; "keep" also if there are none."""
         means = self.means
-        return means.outliers if isinstance(means, ActivationMeans) and means.n_outliers else ""
+        return means.outliers if isinstance(means, ActivationMeans) and means.n_outliers else "keep"
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ import torch
 from s2e_core.errors import SweepError
 from s2e_core.files import GrowingFile, Kind, growing_file, read_lines
 from s2e_core.spec import ModelSpec
-from s2e_core.values import Provenance
+from s2e_core.values import Outliers, Provenance
 
 from .plan import Answer, Outcome, Plan, Question, Share
 from .trials import Trial, trial_from_json, trial_key, trial_to_json
@@ -48,11 +48,11 @@ class Sweep:
     provenance: Provenance
     questions: tuple[Question, ...]
     outcomes: tuple[Outcome, ...] = ()
-    outliers: str = ""
-    """What became of outliers in the examples; empty if they were kept or there are none."""
+    outliers: Outliers = "keep"
+    """What became of outliers among the positions of the examples; "keep" also if there are none."""
 
 
-def empty_sweep(plan: Plan, provenance: Provenance, dtype: torch.dtype, outliers: str = "") -> Sweep:
+def empty_sweep(plan: Plan, provenance: Provenance, dtype: torch.dtype, outliers: Outliers = "keep") -> Sweep:
     """A sweep without answers."""
     return Sweep(
         behavior=plan.behavior.name,
@@ -158,7 +158,7 @@ def _entry(sweep: Sweep) -> dict[str, Any]:
     )  # fmt: skip
     questions = [{"row": dict(q.row), "side": q.side, "seed": q.seed, "prompt": q.prompt} for q in sweep.questions]
     fields = {name: getattr(sweep, name) for name in names}
-    fields |= {"outliers": sweep.outliers} if sweep.outliers else {}
+    fields |= {"outliers": sweep.outliers} if sweep.outliers != "keep" else {}
     return {"version": VERSION, **fields, "provenance": sweep.provenance.to_json(), "questions": questions}
 
 
