@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from math import isfinite
-from typing import Protocol
+from typing import Literal, Protocol
 
 from torch import Tensor
 
@@ -60,6 +60,12 @@ class Provenance:
         return {name: value for name, value in asdict(self).items() if value or name != "harmless"}
 
 
+Outliers = Literal["keep", "leave out", "weigh down"]
+"""What becomes of positions whose residual norm is an outlier (README, massive activations); "keep" is the paper's."""
+OUTLIERS: Outliers = "leave out"
+"""The default."""
+
+
 @dataclass(frozen=True, eq=False)
 class ActivationMeans:
     """Mean projection inputs over the response span, each example with the same weight (README, step 1: direction)."""
@@ -76,6 +82,10 @@ class ActivationMeans:
     provenance: Provenance
     more: Mapping[int, Tensor] = field(default_factory=dict)
     """Mean extra output (`Site.has_extra_output`), positive minus negative side: (d,), by index in `spec.sites`."""
+    outliers: Outliers = "keep"
+    """What became of positions whose residual norm is an outlier."""
+    n_outliers: int = 0
+    """Number of these positions, among the `n_tokens`; 0 if they were kept."""
 
     def __post_init__(self) -> None:
         sizes = [(site.n_inputs,) for site in self.spec.sites]
@@ -173,6 +183,12 @@ class Extraction:
     @property
     def provenance(self) -> Provenance:
         return self.scores.provenance
+
+    @property
+    def outliers(self) -> Outliers:
+        """What became of outliers among the positions of the examples; "keep" also if there are none."""
+        means = self.means
+        return means.outliers if isinstance(means, ActivationMeans) and means.n_outliers else "keep"
 
 
 @dataclass(frozen=True, eq=False)

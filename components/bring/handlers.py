@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from components.shared.choices import strongest_few
-from components.shared.limits import Limits
 from components.shared.session import Origin, Scored, Session
 from components.shared.store import ModelStore
 from components.shared.work import Work
@@ -78,7 +77,7 @@ def prepared(
     if imported.inputs is not None:
         means, where = imported.inputs, "The mean inputs are the file's own."
     elif texts:
-        means = yield from _worked(lambda progress: _captured(loaded, texts, store.limits, progress))
+        means = yield from _worked(lambda progress: _captured(loaded, texts, store, progress))
         where = f"Mean inputs of {means.n_examples:,} texts that you gave."
     else:
         behavior = store.named_behavior(session.behavior)
@@ -110,16 +109,16 @@ def _weights_of(imported: ImportedFile) -> str:
     return made_for.provenance.fingerprint
 
 
-def _captured(loaded: LoadedModel, path: str, limits: Limits, progress: Progress) -> MeanInputs:
+def _captured(loaded: LoadedModel, path: str, store: ModelStore, progress: Progress) -> MeanInputs:
     """Mean inputs of a file of texts, within the limits."""
-    texts = read_texts(path)
+    texts, limits = read_texts(path), store.limits
     longest = max(len(text.prompt) + len(text.response) for text in texts)
     if len(texts) > 2 * limits.examples or longest > limits.example_chars:
         raise ContrastDataError(
             f"{Path(path).name} has {len(texts):,} texts of up to {longest:,} characters; at most "
             f"{2 * limits.examples:,} of up to {limits.example_chars:,} are read. Remove some."
         )
-    return capture_inputs(loaded, texts, name=Path(path).name, progress=progress)
+    return capture_inputs(loaded, texts, name=Path(path).name, outliers=store.outliers, progress=progress)
 
 
 def _worked(stage: Callable[[Progress], Result]) -> Generator[str, None, Result]:

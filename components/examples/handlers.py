@@ -219,7 +219,7 @@ def measure_trust(store: ModelStore, session: Session) -> Iterator[TrustProgress
     if session.origin:
         raise SettingsError(words.FROM_A_FILE)
     loaded, contrast = store.model(session.model), session.scored.contrast
-    work = Work(lambda progress: reliability(loaded, contrast, progress=progress))
+    work = Work(lambda progress: reliability(loaded, contrast, outliers=store.outliers, progress=progress))
     with closing(work.ticks()) as ticks:
         for done, total in ticks:
             yield TrustProgress(done // 2, total // 2)  # two passes over the examples

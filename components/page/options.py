@@ -13,7 +13,7 @@ from components.shared.limits import Limits
 from components.shared.store import ModelStore, model_sources
 from s2e_core import ModelLoadError
 from s2e_core.cache import default_cache
-from s2e_core.cli import ProgressLine, parse_memory
+from s2e_core.cli import ProgressLine, add_outliers, chosen_outliers, parse_memory
 from s2e_core.loading import BUNDLED, split_revision
 from s2e_core.model import QUANTIZE
 
@@ -64,6 +64,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "which is then scored and exported",
     )
     parser.add_argument("--no-cache", action="store_true", help="extract anew, and keep nothing for the next start")
+    add_outliers(parser)
     parser.add_argument("--threads", type=int, help="of the CPU; by default one for a small model, else all")
     parser.add_argument("--max-tokens", type=int, default=limits.new_tokens, help="longest answer")
     parser.add_argument("--max-prompt", type=int, default=limits.prompt_chars, help="longest prompt, in characters")
@@ -104,6 +105,7 @@ def store_of(chosen: argparse.Namespace, work: Path) -> ModelStore:
         originals=chosen.originals,
         behaviors=chosen.behaviors,
         cache=None if chosen.no_cache else default_cache(),
+        outliers=chosen_outliers(chosen),
     )
 
 

@@ -14,7 +14,7 @@ from components.shared import texts
 from components.shared.session import Origin, Session
 from s2e_core import ActivationMeans, Behavior, Component
 from s2e_core.loading import residence
-from s2e_core.method import EditSummary, mean_firing, relative_changes, summarize
+from s2e_core.method import EditSummary, mean_firing, outlier_sentence, relative_changes, summarize
 from s2e_core.model import LoadedModel, component_name, folds_system, has_chat_template, parameter_count, remarks
 
 from .dials import preset_name
@@ -180,6 +180,8 @@ def _sides(session: Session, behavior: Behavior | None) -> Iterator[str]:
     means = session.scored.means
     if isinstance(means, ActivationMeans):
         yield f"{means.n_positive:,} + {means.n_negative:,} examples, {means.n_tokens:,} tokens averaged."
+    if told := outlier_sentence(means):
+        yield told
     yield from session.scored.contrast.notes
 
 

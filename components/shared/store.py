@@ -37,6 +37,7 @@ from s2e_core.measure import Suggestion
 from s2e_core.method import capture_token_inputs, score_along
 from s2e_core.model import LoadedModel, Quantize
 from s2e_core.progress import Progress
+from s2e_core.values import OUTLIERS, Outliers
 
 from .gate_prompts import gate_texts, token_bytes
 from .limits import Limits
@@ -90,6 +91,8 @@ class ModelStore:
     """Folder of behaviours in place of the bundled ones."""
     cache: ExtractionCache | None = None
     """Extractions on the disk, which outlast the program; None keeps them in memory alone."""
+    outliers: Outliers = OUTLIERS
+    """What becomes of positions whose residual norm is an outlier; "keep" is the paper's."""
     _models: OrderedDict[str, LoadedModel] = field(default_factory=OrderedDict)
     _scored: OrderedDict[tuple[str, str, str], Scored] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -182,10 +185,14 @@ class ModelStore:
         texts = gate_texts(loaded, contrast, behavior)
         extraction = self._of_swapped(loaded, contrast, behavior, progress)
         if extraction is None:
-            extraction = extract_cached(loaded, contrast, texts=texts, cache=self.cache, progress=progress)
+            extraction = extract_cached(
+                loaded, contrast, texts=texts, outliers=self.outliers, cache=self.cache, progress=progress
+            )
         suggestions: tuple[Suggestion, ...] = ()
         if texts is not None:
-            suggestions = suggest_cached(loaded, extraction, contrast, texts, cache=self.cache, progress=progress)
+            suggestions = suggest_cached(
+                loaded, extraction, contrast, texts, outliers=self.outliers, cache=self.cache, progress=progress
+            )
         scored = Scored(contrast, extraction, suggestions)
         with self._lock:
             self._scored[_key(loaded, contrast, texts)] = scored

@@ -232,7 +232,7 @@ def sizes_of(loaded: LoadedModel, made: Sweep, *, folder: Path | None = None) ->
     here = None if behavior is None else (loaded.fingerprint, behavior.contrast.content_hash)
     if behavior is None or here != (source.fingerprint, source.contrast_hash):
         return None
-    return partial(count_edited, extract(loaded, behavior.contrast))
+    return partial(count_edited, extract(loaded, behavior.contrast, outliers=made.outliers))
 
 
 def _behavior(name: str, folder: Path | None) -> Behavior | None:

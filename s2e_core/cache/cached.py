@@ -14,7 +14,7 @@ from s2e_core.measure import Suggestion, suggest, suggestions_from_json, suggest
 from s2e_core.method import capture_token_inputs, extract
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress
-from s2e_core.values import ContrastSet, Extraction
+from s2e_core.values import OUTLIERS, ContrastSet, Extraction, Outliers
 
 from .folder import ExtractionCache
 from .key import ExtractionKey
@@ -28,6 +28,7 @@ def extract_cached(
     contrast: ContrastSet,
     *,
     texts: GateTexts | None = None,
+    outliers: Outliers = OUTLIERS,
     cache: ExtractionCache | None = None,
     progress: Progress | None = None,
 ) -> Extraction:
@@ -37,8 +38,8 @@ def extract_cached(
     has. Raises what `extract` raises; a cache that cannot be read or written is no error.
     """
     if cache is None:
-        return extract(loaded, contrast, texts=texts, progress=progress)
-    key = ExtractionKey(loaded, contrast, texts)
+        return extract(loaded, contrast, texts=texts, outliers=outliers, progress=progress)
+    key = ExtractionKey(loaded, contrast, texts, outliers)
     extraction = cache.load(key)
     if extraction is None:
         extraction = _extract_rest(cache, key, progress)
@@ -52,11 +53,12 @@ def suggest_cached(
     contrast: ContrastSet,
     texts: GateTexts,
     *,
+    outliers: Outliers = OUTLIERS,
     cache: ExtractionCache | None = None,
     progress: Progress | None = None,
 ) -> tuple[Suggestion, ...]:
     """The same value as `suggest`, from the cache if it is there. `progress` and errors are those of `suggest`."""
-    key = ExtractionKey(loaded, contrast, texts)
+    key = ExtractionKey(loaded, contrast, texts, outliers)
     if cache is not None:
         known = cache.load_extra(key).get(SUGGESTIONS)
         with suppress(KeyError, TypeError, ValueError, SettingsError):  # of another version: made again
@@ -72,5 +74,5 @@ def _extract_rest(cache: ExtractionCache, key: ExtractionKey, progress: Progress
     loaded, texts = key.loaded, key.texts
     known = None if texts is None else cache.load(replace(key, texts=None))
     if known is None or texts is None:
-        return extract(loaded, key.contrast, texts=texts, progress=progress)
+        return extract(loaded, key.contrast, texts=texts, outliers=key.outliers, progress=progress)
     return replace(known, token_inputs=capture_token_inputs(loaded, texts, progress=progress))

@@ -31,7 +31,7 @@ from s2e_core.values import (
     SteeringDirections,
 )
 
-VERSION = 1
+VERSION = 2
 """Version of the file and of what `extract` computes. Raise it if one of them changes: older files are then ignored."""
 _KEY = "steer2edit_extraction"
 _DAMAGED = (OSError, SafetensorError, ValueError, TypeError, AttributeError, LookupError, OverflowError, RuntimeError)
@@ -101,7 +101,7 @@ def _tensors(extraction: Extraction) -> dict[str, Tensor]:
 def _description(extraction: Extraction, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     means, inputs = extraction.means, extraction.token_inputs
     sides = isinstance(means, ActivationMeans)
-    counts = ("n_positive", "n_negative", "n_tokens") if sides else ("n_examples",)
+    counts = ("n_positive", "n_negative", "n_tokens", "outliers", "n_outliers") if sides else ("n_examples",)
     parts = {"means": means, "directions": extraction.directions, "scores": extraction.scores}
     return {
         "format": "steer2edit extraction",

@@ -14,7 +14,7 @@ from typing import Any
 
 from s2e_core.data import GateTexts
 from s2e_core.model import LoadedModel, example_ids, is_encodable, prompt_ids
-from s2e_core.values import ContrastSet, Example
+from s2e_core.values import OUTLIERS, ContrastSet, Example, Outliers
 
 from .extraction_file import VERSION
 
@@ -24,24 +24,25 @@ NO_TEXTS = "0" * 16
 
 @dataclass(frozen=True, eq=False)
 class ExtractionKey:
-    """A model, its examples and the texts of a gate: the same three always give the same extraction."""
+    """A model, its examples, what becomes of outliers, the texts of a gate: together they give one extraction."""
 
     loaded: LoadedModel
     contrast: ContrastSet
     texts: GateTexts | None = None
+    outliers: Outliers = OUTLIERS
 
     @cached_property
     def examples_hash(self) -> str:
         """SHA-256 of all but the texts, in hexadecimal.
 
-        It covers every weight, the number format, the examples with their sides, and their token ids, which depend
-        on the tokenizer and the chat template.
+        It covers every weight, the number format, the examples with their sides, their token ids, which depend on the
+        tokenizer and the chat template, and what becomes of outliers.
         """
         loaded, contrast = self.loaded, self.contrast
         placement = loaded.placement
         run = [loaded.fingerprint, loaded.run_hash, str(loaded.dtype), placement.quantize, loaded.source_quantization]
         ids = [[example_ids(loaded.tokenizer, it) for it in side] for side in (contrast.positive, contrast.negative)]
-        return _sha256([VERSION, run, contrast.content_hash, ids])
+        return _sha256([VERSION, run, contrast.content_hash, ids, self.outliers])
 
     @cached_property
     def texts_hash(self) -> str:

@@ -4,8 +4,17 @@ Knows arguments and the terminal; every computation is a function of the core. R
 and notes to standard error; bad input ends with one sentence and exit status 2.
 """
 
-from .arguments import parse_memory
+from .arguments import add_outliers, chosen_outliers, parse_memory
 from .main import COMMANDS, main, parse, program_name
 from .terminal import ProgressLine
 
-__all__ = ["COMMANDS", "ProgressLine", "main", "parse", "parse_memory", "program_name"]
+__all__ = [
+    "COMMANDS",
+    "ProgressLine",
+    "add_outliers",
+    "chosen_outliers",
+    "main",
+    "parse",
+    "parse_memory",
+    "program_name",
+]

@@ -9,9 +9,10 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from s2e_core.model import QUANTIZE, parse_memory_limits
+from s2e_core.values import OUTLIERS, Outliers
 
 from .json_output import Fields, field_lines
 
@@ -69,8 +70,28 @@ def add_behavior(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_cache(parser: argparse.ArgumentParser) -> None:
+def add_extraction(parser: argparse.ArgumentParser) -> None:
+    """How examples are extracted."""
     parser.add_argument("--no-cache", action="store_true", help="extract anew, and keep nothing for the next command")
+    add_outliers(parser)
+
+
+def add_outliers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--outliers",
+        type=parse_outliers,
+        choices=get_args(Outliers),
+        metavar="keep|leave-out|weigh-down",
+        help="positions whose residual norm is an outlier, which many chat models have: keep them, as the paper does, "
+        f"leave them out, or weigh them down (default {OUTLIERS.replace(' ', '-')}; keep for the paper's grid)",
+    )
+
+
+def chosen_outliers(options: argparse.Namespace) -> Outliers:
+    """What --outliers says; without it the default, or for the paper's grid what the paper does."""
+    is_paper = getattr(options, "preset", None) == PAPER
+    chosen: Outliers = options.outliers or ("keep" if is_paper else OUTLIERS)
+    return chosen
 
 
 def add_floor(parser: argparse.ArgumentParser) -> None:
@@ -135,6 +156,10 @@ class _Json(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *_: Any) -> None:
         namespace.json = True
         parser.epilog = "\n".join(field_lines(self.command, self.fields))
+
+
+def parse_outliers(text: str) -> str:
+    return text.replace("-", " ")
 
 
 def parse_rho(text: str) -> float | str:

@@ -19,7 +19,7 @@ from s2e_core.responses import OwnResponse, answer_sides, own_responses, possibl
 from s2e_core.text import counted
 from s2e_core.values import ContrastSet
 
-from .arguments import add_model, parse_names, parse_positive, parse_seed
+from .arguments import add_model, add_outliers, chosen_outliers, parse_names, parse_positive, parse_seed
 from .command import Command
 from .terminal import ProgressLine, check_writable, load_chosen_model, open_output
 
@@ -63,6 +63,7 @@ def add_data(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--samples", type=parse_positive, default=1, metavar="N", help="answers to a prompt (default 1)")
     sub.add_argument("--max-new-tokens", type=int, default=256, help="length of an answer (default 256)")
     sub.add_argument("--seed", type=parse_seed, default=0)
+    add_outliers(sub)
     add_model(sub, default=None, purpose="for --answers and --reliability, and for --lint to count in its tokens; ")
     for role, content in COLUMN_ROLES.items():
         sub.add_argument(f"--{role}", metavar="COLUMN", help=f"the column that contains {content}")
@@ -191,7 +192,7 @@ def _check(options: argparse.Namespace, contrast: ContrastSet) -> None:
         print("\n" + "\n".join(lint_lines(contrast, loaded)))
     if options.reliability and loaded is not None:
         with ProgressLine("measuring") as progress:
-            result = reliability(loaded, contrast, progress=progress)
+            result = reliability(loaded, contrast, outliers=chosen_outliers(options), progress=progress)
         print("\n" + "\n".join(reliability_lines(result)))
 
 

@@ -20,7 +20,7 @@ from s2e_core.settings import EditSettings, Gate
 from s2e_core.spec import Kind
 from s2e_core.values import ComponentScores, ContrastSet, Extraction
 
-from .arguments import ALL, OFF, parse_count, parse_numbers, parse_positive, parse_rho, parse_rhos
+from .arguments import ALL, OFF, chosen_outliers, parse_count, parse_numbers, parse_positive, parse_rho, parse_rhos
 from .terminal import ProgressLine, check_exists, load_chosen_behavior
 
 FAMILIES = ELASTIC_NET, BAKED, GATED, SUM = ("elastic-net", "baked", "gated", "sum")
@@ -103,7 +103,10 @@ def choose_suggestion(
     """
     with ProgressLine("suggesting") as progress:
         cache = None if options.no_cache else default_cache()
-        suggestions = suggest_cached(loaded, extraction, contrast, texts, cache=cache, progress=progress)
+        outliers = chosen_outliers(options)
+        suggestions = suggest_cached(
+            loaded, extraction, contrast, texts, outliers=outliers, cache=cache, progress=progress
+        )
     parts = None if family is None else _PARTS[family]
     for suggestion in suggestions:
         settings = suggestion.settings

@@ -18,7 +18,7 @@ from s2e_core.method import EditSummary, build_edit, summarize
 from s2e_core.model import LoadedModel
 from s2e_core.values import ContrastSet, Edited, Original, Steered, Variant, WeightEdit
 
-from .arguments import add_cache, add_contrast, parse_seed
+from .arguments import add_contrast, add_extraction, parse_seed
 from .command import Command
 from .dials import add_settings, check_settings, choose_suggestion, choose_texts, read_settings, wants_suggestion
 from .json_output import (
@@ -52,7 +52,7 @@ EDIT_FIELDS: Fields = {
 
 def add_edit(sub: argparse.ArgumentParser) -> None:
     add_contrast(sub)
-    add_cache(sub)
+    add_extraction(sub)
     add_settings(sub)
     sub.add_argument("-o", "--output", type=Path, required=True, metavar="RECIPE", help="safetensors file to write")
 
@@ -120,7 +120,7 @@ COMPARE_FIELDS: Fields = {
 
 def add_compare(sub: argparse.ArgumentParser) -> None:
     add_contrast(sub)
-    add_cache(sub)
+    add_extraction(sub)
     sub.add_argument("prompts", nargs="+", metavar="PROMPT")
     sub.add_argument("--recipe", type=Path, help="show the edited model's answer")
     sub.add_argument("--gamma", type=float, help="show the steered model's answer at this strength")

@@ -32,7 +32,7 @@ from s2e_core.values import Edited, Steered, Variant
 
 from .arguments import (
     add_behavior,
-    add_cache,
+    add_extraction,
     add_questions,
     parse_gammas,
 )
@@ -101,7 +101,7 @@ INTERVALS = (
 
 def add_evaluate(sub: argparse.ArgumentParser) -> None:
     add_behavior(sub)
-    add_cache(sub)
+    add_extraction(sub)
     sub.add_argument(
         "--recipe", type=Path, action="append", default=[], help="a saved edit; may be given several times"
     )

@@ -30,7 +30,7 @@ from s2e_core.values import WeightEdit
 
 from .arguments import (
     add_behavior,
-    add_cache,
+    add_extraction,
     add_floor,
     add_ray,
     add_sampling,
@@ -99,7 +99,7 @@ FIND_FIELDS: Fields = {
 
 def add_find(sub: argparse.ArgumentParser) -> None:
     add_behavior(sub)
-    add_cache(sub)
+    add_extraction(sub)
     add_floor(sub)
     sub.add_argument("--trials", type=parse_count, default=48, metavar="N", help="edits to try (default 48)")
     sub.add_argument(

@@ -16,7 +16,7 @@ from s2e_core.method import build_edit, capture_inputs, capture_means, opposite,
 from s2e_core.model import LoadedModel
 from s2e_core.values import ActivationMeans, MeanInputs, WeightEdit
 
-from .arguments import add_contrast
+from .arguments import add_contrast, add_outliers, chosen_outliers
 from .command import Command
 from .dials import GATE_DIALS, NET_DIALS, UNTUNED, add_settings, adjust_settings, given_options
 from .terminal import (
@@ -39,6 +39,7 @@ def add_import(sub: argparse.ArgumentParser) -> None:
         "--texts", type=Path, metavar="FILE", help="prompts with responses, for a steering vector's mean inputs"
     )
     sub.add_argument("--opposite", action="store_true", help="use directions and vectors the other way round")
+    add_outliers(sub)
     add_settings(sub)
     sub.add_argument("-o", "--output", type=Path, metavar="RECIPE", help="safetensors file to write")
 
@@ -101,11 +102,12 @@ def _capture_means(options: argparse.Namespace, loaded: LoadedModel) -> Activati
             "A steering vector has no mean inputs, which scores need: they are averaged over texts like those that the "
             "edit is for. Give --texts FILE, --contrast FILE or --behavior NAME."
         )
+    outliers = chosen_outliers(options)
     with ProgressLine("reading texts") as progress:
         if options.texts is not None:
             texts = read_texts(options.texts)
-            return capture_inputs(loaded, texts, name=options.texts.name, progress=progress)
-        return capture_means(loaded, load_chosen_contrast(options), progress=progress)
+            return capture_inputs(loaded, texts, name=options.texts.name, outliers=outliers, progress=progress)
+        return capture_means(loaded, load_chosen_contrast(options), outliers=outliers, progress=progress)
 
 
 COMMANDS = (

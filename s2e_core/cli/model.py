@@ -19,7 +19,7 @@ from s2e_core.spec import KINDS, ModelSpec
 from s2e_core.text import readable_size
 from s2e_core.values import ContrastSet, Extraction, WeightEdit
 
-from .arguments import add_cache, add_contrast, parse_count
+from .arguments import add_contrast, add_extraction, parse_count
 from .command import Command
 from .dials import add_settings, check_settings, choose_texts, read_settings
 from .json_output import (
@@ -158,7 +158,7 @@ TOP = 20
 
 def add_scores(sub: argparse.ArgumentParser) -> None:
     add_contrast(sub)
-    add_cache(sub)
+    add_extraction(sub)
     add_settings(sub)
     sub.add_argument("--kind", choices=("all", *KINDS), default="all")
     sub.add_argument("--top", type=parse_count, help=f"rows of the table (default {TOP}; with --json all)")

@@ -37,7 +37,7 @@ from s2e_core.settings import EditSettings
 from .arguments import (
     PAPER,
     add_behavior,
-    add_cache,
+    add_extraction,
     add_floor,
     add_questions,
     add_ray,
@@ -97,7 +97,7 @@ SWEEP_FIELDS: Fields = {
 
 def add_sweep(sub: argparse.ArgumentParser) -> None:
     add_behavior(sub)
-    add_cache(sub)
+    add_extraction(sub)
     sub.add_argument(
         "--preset",
         choices=("suggested", PAPER),

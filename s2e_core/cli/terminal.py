@@ -28,9 +28,12 @@ from s2e_core.data import (
 )
 from s2e_core.errors import BehaviorError, SettingsError
 from s2e_core.loading import load_model
+from s2e_core.method import outlier_sentence
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress
 from s2e_core.values import ContrastSet, Extraction
+
+from .arguments import chosen_outliers
 
 
 def load_chosen_model(options: argparse.Namespace) -> LoadedModel:
@@ -80,7 +83,11 @@ def extract_chosen(
         print(f"note: {contrast.name} is written for other models than this one. For it: {names}.", file=sys.stderr)
     with ProgressLine("extracting") as progress:
         cache = None if options.no_cache else default_cache()
-        return extract_cached(loaded, contrast, texts=texts, cache=cache, progress=progress)
+        outliers = chosen_outliers(options)
+        extraction = extract_cached(loaded, contrast, texts=texts, outliers=outliers, cache=cache, progress=progress)
+    if sentence := outlier_sentence(extraction.means):
+        print(f"note: {sentence}", file=sys.stderr)
+    return extraction
 
 
 class ProgressLine:

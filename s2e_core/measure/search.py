@@ -18,7 +18,7 @@ from s2e_core.errors import BehaviorError, SweepError
 from s2e_core.method import capture_token_inputs, extract
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress, Stages
-from s2e_core.values import Extraction
+from s2e_core.values import OUTLIERS, ActivationMeans, Extraction
 
 from .asking import Asker, ask_here
 from .choosing import ARMS, choose, pick_finalists, weaken_failed
@@ -103,7 +103,9 @@ def screen_stage(bench: Bench, plan: SearchPlan) -> tuple[Screened, ...]:
     contrast = plan.contrast or plan.behavior.contrast
     fit, held_out = split_contrast(contrast)
     own = extraction.provenance.contrast_hash == contrast.content_hash
-    fitted = replace(extract(loaded, fit), token_inputs=extraction.token_inputs) if own else extraction
+    outliers = extraction.means.outliers if isinstance(extraction.means, ActivationMeans) else OUTLIERS
+    again = extract(loaded, fit, outliers=outliers) if own else extraction
+    fitted = replace(again, token_inputs=extraction.token_inputs)
     against = open_screen(loaded, screen_texts(loaded, held_out, texts.probes))
     return screen_shapes(
         loaded, extraction, fitted, against, n_shapes=plan.n_trials, most=plan.shortlist, gates=gates, seed=plan.seed,

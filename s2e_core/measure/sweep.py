@@ -43,7 +43,7 @@ def sweep(
     the file belongs to another sweep.
     """
     trials = add_original(trials)
-    started = empty_sweep(plan, extraction.provenance, loaded.dtype)
+    started = empty_sweep(plan, extraction.provenance, loaded.dtype, extraction.outliers)
     with sweep_file(path, started, trials, extraction.spec) as file:
         shares = order_shares(len(trials), started.questions)
         missing = [share for share in shares if share not in file.answers]

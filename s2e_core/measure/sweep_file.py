@@ -16,13 +16,16 @@ import torch
 from s2e_core.errors import SweepError
 from s2e_core.files import GrowingFile, Kind, growing_file, read_lines
 from s2e_core.spec import ModelSpec
-from s2e_core.values import Provenance
+from s2e_core.values import Outliers, Provenance
 
 from .plan import Answer, Outcome, Plan, Question, Share
 from .trials import Trial, trial_from_json, trial_key, trial_to_json
 
 SWEEP = Kind(
-    "steer2edit sweep", "a sweep", "another sweep: its questions, model, number format or random seed", SweepError
+    "steer2edit sweep",
+    "a sweep",
+    "another sweep: its questions, model, number format, outliers or random seed",
+    SweepError,
 )
 VERSION = 1
 
@@ -45,9 +48,11 @@ class Sweep:
     provenance: Provenance
     questions: tuple[Question, ...]
     outcomes: tuple[Outcome, ...] = ()
+    outliers: Outliers = "keep"
+    """What became of outliers among the positions of the examples; "keep" also if there are none."""
 
 
-def empty_sweep(plan: Plan, provenance: Provenance, dtype: torch.dtype) -> Sweep:
+def empty_sweep(plan: Plan, provenance: Provenance, dtype: torch.dtype, outliers: Outliers = "keep") -> Sweep:
     """A sweep without answers."""
     return Sweep(
         behavior=plan.behavior.name,
@@ -61,6 +66,7 @@ def empty_sweep(plan: Plan, provenance: Provenance, dtype: torch.dtype) -> Sweep
         number_format=str(dtype).removeprefix("torch."),
         provenance=provenance,
         questions=plan.questions(),
+        outliers=outliers,
     )
 
 
@@ -152,6 +158,7 @@ def _entry(sweep: Sweep) -> dict[str, Any]:
     )  # fmt: skip
     questions = [{"row": dict(q.row), "side": q.side, "seed": q.seed, "prompt": q.prompt} for q in sweep.questions]
     fields = {name: getattr(sweep, name) for name in names}
+    fields |= {"outliers": sweep.outliers} if sweep.outliers != "keep" else {}
     return {"version": VERSION, **fields, "provenance": sweep.provenance.to_json(), "questions": questions}
 
 

@@ -15,6 +15,7 @@ from .edit import (
 from .extract import extract, score_along
 from .gate import MUS, gate_masks, mean_firing, solve_keys
 from .gate_fit import fit_gate
+from .outliers import outlier_sentence
 from .reliability import Reliability, Weakness, reliability
 from .scores import component_scores
 from .token_capture import capture_token_inputs, own_answers
@@ -38,6 +39,7 @@ __all__ = [
     "gate_masks",
     "mean_firing",
     "opposite",
+    "outlier_sentence",
     "own_answers",
     "relative_changes",
     "reliability",

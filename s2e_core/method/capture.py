@@ -8,22 +8,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
+from torch import Tensor
 
 from s2e_core.data import content_hash
-from s2e_core.errors import ContrastDataError, S2EError, UnsupportedModelError
-from s2e_core.model import Call, LoadedModel, example_ids, watch
+from s2e_core.errors import ContrastDataError, S2EError
+from s2e_core.model import LoadedModel, example_ids
 from s2e_core.progress import Progress
-from s2e_core.spec import Site
 from s2e_core.text import dtype_name
-from s2e_core.values import ActivationMeans, ContrastSet, Example, MeanInputs
+from s2e_core.values import OUTLIERS, ActivationMeans, ContrastSet, Example, MeanInputs, Outliers
+
+from .input_hooks import watch_inputs
+from .outliers import reweigh, watch_ratios
 
 MAX_BATCH_TOKENS = 4096
 """Most padded tokens of one forward pass."""
@@ -44,13 +42,21 @@ class ExampleSpan:
         return tuple(self.ids[:-1]), self.start
 
 
-def capture_means(loaded: LoadedModel, contrast: ContrastSet, *, progress: Progress | None = None) -> ActivationMeans:
+def capture_means(
+    loaded: LoadedModel,
+    contrast: ContrastSet,
+    *,
+    outliers: Outliers = OUTLIERS,
+    progress: Progress | None = None,
+) -> ActivationMeans:
     """Mean input of every site over the response span, for each side: what README, step 1: direction starts from.
 
     Every example weighs the same, whatever its length, and so does every run of a site that runs several times in one
-    forward pass. `progress` is called with (examples done, examples in total) after each batch. Raises
-    ContrastDataError if a side has no response of at least one token, an example is too long for the model, or the
-    model cannot distinguish the sides, and S2EError if the activations are too large for the model's number format.
+    forward pass. `outliers` says what becomes of positions with an extreme residual norm; "keep" is the paper's mean,
+    and without such positions the others are the same to the bit. `progress` is called with (examples done, examples
+    in total) after each batch. Raises ContrastDataError if a side has no response of at least one token, an example is
+    too long for the model, or the model cannot distinguish the sides, and S2EError if the activations are too large for
+    the model's number format.
     """
     spans = [
         *tokenize_examples(loaded, contrast.positive, f"the positive side of {contrast.name}"),
@@ -58,7 +64,7 @@ def capture_means(loaded: LoadedModel, contrast: ContrastSet, *, progress: Progr
     ]
     n_positive = sum(span.is_positive for span in spans)
     _refuse_same_sides(contrast.name, spans, n_positive)
-    sums = _sum_sides(loaded, spans, progress)
+    sums, n_outliers = _sum_sides(loaded, spans, outliers, progress)
     counts = torch.tensor([n_positive, len(spans) - n_positive])
     sites = loaded.spec.sites
     means = [  # per site (2, n_captured)
@@ -75,20 +81,27 @@ def capture_means(loaded: LoadedModel, contrast: ContrastSet, *, progress: Progr
         n_tokens=sum(len(span.ids) - span.start for span in spans),
         provenance=loaded.provenance(contrast.name, contrast.content_hash),
         more={i: (mean[0] - mean[1]).float() for i, mean in more.items()},
+        outliers=outliers,
+        n_outliers=n_outliers,
     )
 
 
 def capture_inputs(
-    loaded: LoadedModel, examples: Sequence[Example], *, name: str = "examples", progress: Progress | None = None
+    loaded: LoadedModel,
+    examples: Sequence[Example],
+    *,
+    name: str = "examples",
+    outliers: Outliers = OUTLIERS,
+    progress: Progress | None = None,
 ) -> MeanInputs:
     """Mean input of every site over the response spans of examples without sides.
 
     For a direction from elsewhere: its scores need mean inputs and no contrast set. Choose texts like those that the
-    edit is for; to weigh two sides equally, as the method does, use `capture_means`. Progress and errors are those of
-    `capture_means`.
+    edit is for; to weigh two sides equally, as the method does, use `capture_means`. Outliers, progress and errors are
+    those of `capture_means`.
     """
     spans = tokenize_examples(loaded, examples, name)
-    sums = _sum_sides(loaded, spans, progress)
+    sums, _ = _sum_sides(loaded, spans, outliers, progress)
     mean = tuple(
         (total[0, : site.n_inputs].cpu().double() / len(spans) / site.runs).float()
         for site, total in zip(loaded.spec.sites, sums, strict=True)
@@ -124,20 +137,27 @@ def _refuse_same_sides(name: str, spans: Sequence[ExampleSpan], n_positive: int)
         )
 
 
-def _sum_sides(loaded: LoadedModel, spans: Sequence[ExampleSpan], progress: Progress | None) -> list[Tensor]:
-    """Sums of the examples' means, positive and negative. Per site: (2, n_captured)."""
+def _sum_sides(
+    loaded: LoadedModel, spans: Sequence[ExampleSpan], outliers: Outliers, progress: Progress | None
+) -> tuple[list[Tensor], int]:
+    """Sums of the examples' means, positive and negative, per site (2, n_captured); the number of outliers."""
     sides = torch.tensor([[span.is_positive for span in spans], [not span.is_positive for span in spans]]).float()
-    return weighted_sums(loaded, spans, sides, progress)
+    return weighted_sums(loaded, spans, sides, outliers, progress)
 
 
 def weighted_sums(
-    loaded: LoadedModel, spans: Sequence[ExampleSpan], weights: Tensor, progress: Progress | None = None
-) -> list[Tensor]:
+    loaded: LoadedModel,
+    spans: Sequence[ExampleSpan],
+    weights: Tensor,
+    outliers: Outliers = "keep",
+    progress: Progress | None = None,
+) -> tuple[list[Tensor], int]:
     """R weighted sums of the examples' means in one pass; `weights` is (R, examples). Per site: (R, n_captured).
 
     A mean consists of the n_inputs and, if the site has extra output, the mean of that, (d,), after them. The sums are
     on the model's device, in fp64 if it has fp64. All runs of a site that runs several times in a pass are added up.
-    Raises S2EError if a sum is not finite.
+    The second value is the number of positions that were left out or weighed down. Raises S2EError if a sum is not
+    finite.
     """
     dtype = torch.float32 if loaded.device.type == "mps" else torch.float64
     sizes = [site.n_inputs + site.has_extra_output * loaded.spec.d_model for site in loaded.spec.sites]
@@ -146,9 +166,9 @@ def weighted_sums(
     def add(site: int, indices: Sequence[int], captured: Tensor) -> None:
         sums[site].add_(captured.to(sums[site]))
 
-    reduce_spans(loaded, spans, weights, add, progress)
+    n_outliers = reduce_spans(loaded, spans, weights, add, outliers, progress)
     refuse_not_finite(loaded, sums)
-    return sums
+    return sums, n_outliers
 
 
 def refuse_not_finite(loaded: LoadedModel, sums: Sequence[Tensor]) -> None:
@@ -167,22 +187,27 @@ def reduce_spans(
     spans: Sequence[ExampleSpan],
     weights: Tensor | None,
     take: Callable[[int, Sequence[int], Tensor], None],
+    outliers: Outliers = "keep",
     progress: Progress | None = None,
-) -> None:
+) -> int:
     """Run every batch and call take(site, indices of the batch's spans, captured) for every site.
 
     `captured` is (R, n_captured) in fp32: the sums of the batch's means weighted by `weights` (R, examples), or without
-    weights the mean of every example of the batch, in the order of the indices. It is not kept.
+    weights the mean of every example of the batch, in the order of the indices. It is not kept. A batch with
+    outliers that are to be left out or weighed down runs again; returns the number of these positions.
     """
-    done = 0
+    done, n_outliers = 0, 0
     with loaded.lock, torch.inference_mode():
         for indices in split_batches(spans):
-            _run_batch(
-                loaded, [spans[i] for i in indices], None if weights is None else weights[:, indices], indices, take
-            )
+            batch, rows = [spans[i] for i in indices], None if weights is None else weights[:, indices]
+            captured, n = _run_batch(loaded, batch, rows, outliers)
+            for site, part in captured:
+                take(site, indices, part)
+            n_outliers += n
             done += len(indices)
             if progress is not None:
                 progress(done, len(spans))
+    return n_outliers
 
 
 def _check_lengths(loaded: LoadedModel, spans: Sequence[ExampleSpan]) -> None:
@@ -206,78 +231,39 @@ def split_batches(spans: Sequence[ExampleSpan]) -> Iterator[list[int]]:
 
 
 def _run_batch(
-    loaded: LoadedModel,
-    batch: Sequence[ExampleSpan],
-    weights: Tensor | None,
-    indices: Sequence[int],
-    take: Callable[[int, Sequence[int], Tensor], None],
-) -> None:
+    loaded: LoadedModel, batch: Sequence[ExampleSpan], weights: Tensor | None, outliers: Outliers
+) -> tuple[list[tuple[int, Tensor]], int]:
+    """What each run of a site gives, as (site, (R, n_captured)), and the number of outliers."""
+    ids, mask, shares = _padded(batch)
+    if outliers == "keep":
+        return _captured(loaded, ids, mask, shares, weights), 0
+    with watch_ratios(loaded, mask) as ratios:
+        captured = _captured(loaded, ids, mask, shares, weights)
+    shares, n_outliers = reweigh(shares, ratios, outliers)
+    return _captured(loaded, ids, mask, shares, weights) if n_outliers else captured, n_outliers
+
+
+def _padded(batch: Sequence[ExampleSpan]) -> tuple[Tensor, Tensor, Tensor]:
+    """Token ids, mask, and the weight of every position in its example's mean: (B, T) each."""
     width = max(len(span.ids) for span in batch)
-    ids = torch.zeros(len(batch), width, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    means = torch.zeros(len(batch), len(batch), width)  # (example, example, position): 1 / span length in its own span
+    ids, mask = torch.zeros(2, len(batch), width, dtype=torch.long)
+    shares = torch.zeros(len(batch), width)
     for row, span in enumerate(batch):
         n = len(span.ids)
         ids[row, :n] = torch.tensor(span.ids)
         mask[row, :n] = 1
-        means[row, row, span.start - 1 : n - 1] = 1 / (n - span.start)
-    positions = means.flatten(1) if weights is None else weights @ means.flatten(1)
-    with watch_inputs(loaded, positions.to(loaded.device), lambda site, captured: take(site, indices, captured)):
+        shares[row, span.start - 1 : n - 1] = 1 / (n - span.start)
+    return ids, mask, shares
+
+
+def _captured(
+    loaded: LoadedModel, ids: Tensor, mask: Tensor, shares: Tensor, weights: Tensor | None
+) -> list[tuple[int, Tensor]]:
+    """One forward pass; without weights R is B, and row r the mean of example r."""
+    means = torch.diag_embed(shares.T).permute(1, 2, 0).flatten(1)  # (example, example * position)
+    positions = means if weights is None else weights @ means
+    captured: list[tuple[int, Tensor]] = []
+    with watch_inputs(loaded, positions.to(loaded.device), lambda site, part: captured.append((site, part))):
         # The language-model head is left out: its logits would be the largest tensor of all.
         loaded.model.base_model(input_ids=ids.to(loaded.device), attention_mask=mask.to(loaded.device), use_cache=False)
-
-
-@contextmanager
-def watch_inputs(loaded: LoadedModel, weights: Tensor, take: Callable[[int, Tensor], None]) -> Iterator[None]:
-    """While the context lasts, call take(site, weighted sums of its inputs); `weights` is (R, B * T)."""
-    handles: list[RemovableHandle] = []
-    used = weights.any(dim=0).nonzero().squeeze(1)  # positions inside a span
-    shares = weights[:, used]
-    try:
-        for index, site in enumerate(loaded.spec.sites):
-            if site.experts:
-                handles += watch(loaded.model, site, _experts_hook(weights, site, partial(take, index)))
-            else:
-                hook = _input_hook(shares, used, weights.shape[1], partial(take, index))
-                modules = map(loaded.model.get_submodule, site.places)
-                handles += [module.register_forward_pre_hook(hook) for module in modules]
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _input_hook(shares: Tensor, used: Tensor, n_positions: int, take: Callable[[Tensor], None]) -> Any:
-    def add(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        x = inputs[0].reshape(-1, inputs[0].shape[-1])  # (B * T, n_inputs)
-        _check_positions(len(x), n_positions)
-        take(shares.to(x.device) @ x[used.to(x.device)].float())
-
-    return add
-
-
-def _experts_hook(weights: Tensor, site: Site, take: Callable[[Tensor], None]) -> Callable[[Call, Tensor], None]:
-    """One expert at a time over its own tokens: the inputs of all experts for all tokens never exist together."""
-    n = site.n_inputs // site.experts
-
-    def add(call: Call, output: Tensor) -> None:
-        _check_positions(call.n_tokens, weights.shape[1])
-        shares = weights.to(output.device)
-        inputs = shares.new_zeros(len(shares), site.n_inputs)
-        more = shares.new_zeros(len(shares), output.shape[-1] if site.has_extra_output else 0)
-        for part in call.parts(shares.any(dim=0)):
-            share = shares[:, part.tokens]  # (R, n)
-            inputs[:, part.expert * n : (part.expert + 1) * n] += share @ part.weighted_inputs
-            if part.more is not None:
-                more += share @ part.more.float()
-        take(torch.cat([inputs, more], dim=1))
-
-    return add
-
-
-def _check_positions(n_positions: int, n_tokens: int) -> None:
-    if n_positions != n_tokens:  # block-wise attention that fills its last block would shift the spans
-        raise UnsupportedModelError(
-            f"This model processes {n_positions} positions for {n_tokens} tokens, so the responses cannot be "
-            "distinguished from the prompts. Use shorter examples, or another model."
-        )
+    return captured

@@ -10,7 +10,7 @@ from dataclasses import replace
 from s2e_core.data import GateTexts
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress, Stages
-from s2e_core.values import ActivationMeans, ContrastSet, Extraction, MeanInputs, SteeringDirections
+from s2e_core.values import OUTLIERS, ActivationMeans, ContrastSet, Extraction, MeanInputs, Outliers, SteeringDirections
 
 from .capture import capture_means
 from .directions import steering_directions
@@ -23,18 +23,20 @@ def extract(
     contrast: ContrastSet,
     *,
     texts: GateTexts | None = None,
+    outliers: Outliers = OUTLIERS,
     progress: Progress | None = None,
 ) -> Extraction:
     """Run every example once and score every component (README, steps 1 to 3); with `texts` also solve the gates.
 
-    The paper's edit needs the contrast set alone; `texts` are what baked and gated steering are fitted on. `progress`
-    counts examples and prompts. Raises ContrastDataError if an example cannot be used or the model cannot distinguish
-    the two sides, Cancelled if `progress` raises it.
+    The paper's edit needs the contrast set alone; `texts` are what baked and gated steering are fitted on.
+    `outliers` says what becomes of positions with an extreme residual norm ("keep" is the paper's). `progress` counts
+    examples and prompts. Raises ContrastDataError if an example cannot be used or the model cannot distinguish the two
+    sides, Cancelled if `progress` raises it.
     """
     n_prompts = 0 if texts is None else len(texts.on) + len(texts.off)
     n_examples = len(contrast.positive) + len(contrast.negative)
     stages = Stages(progress, examples=n_examples, texts=2 * n_prompts)
-    means = capture_means(loaded, contrast, progress=stages.of("examples"))
+    means = capture_means(loaded, contrast, outliers=outliers, progress=stages.of("examples"))
     extraction = score_along(loaded, means, steering_directions(loaded, means))
     if texts is not None:
         token_inputs = capture_token_inputs(loaded, texts, progress=stages.of("texts"))

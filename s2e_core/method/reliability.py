@@ -25,7 +25,7 @@ from s2e_core.errors import ContrastDataError
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress
 from s2e_core.spec import Kind, ModelSpec, layer_grid
-from s2e_core.values import ContrastSet
+from s2e_core.values import OUTLIERS, ContrastSet, Outliers
 
 from .capture import ExampleSpan, reduce_spans, tokenize_examples, weighted_sums
 from .directions import project
@@ -172,6 +172,7 @@ def reliability(
     folds: int = FOLDS,
     resamples: int = RESAMPLES,
     seed: int = SEED,
+    outliers: Outliers = OUTLIERS,
     progress: Progress | None = None,
 ) -> Reliability:
     """Measure the cross-validated accuracy of the directions, and bootstrap (Efron 1979) directions and scores.
@@ -180,7 +181,8 @@ def reliability(
     example is on the right side if its mean output along that direction is beyond the midpoint of the others' means.
     Bootstrap: each resample draws every side's examples with replacement. Memory beyond the model: 2 (folds +
     resamples + 1) sums of every site's inputs in fp64, whatever the number of examples. `progress` counts the examples
-    of both passes. Raises ContrastDataError if a side has fewer than two usable examples.
+    of both passes; `outliers` is that of `capture_means`. Raises ContrastDataError if a side has fewer than two
+    usable examples.
     """
     sides = (contrast.positive, contrast.negative)
     names = (f"the positive side of {contrast.name}", f"the negative side of {contrast.name}")
@@ -196,11 +198,12 @@ def reliability(
     rows = [_fold_weights(n, fold, folds), _resample_weights(n, resamples, seed)]
     weights = torch.cat(rows, dim=1)  # (2, rows, examples)
     step = None if progress is None else lambda done, total: progress(done, 2 * total)
-    sums = weighted_sums(loaded, spans, weights.flatten(0, 1), step)
+    sums, _ = weighted_sums(loaded, spans, weights.flatten(0, 1), outliers, step)
     # per site (2, rows, n_captured): means of both sides over all examples, without each fold, and for each resample
     means = [(s.unflatten(0, (2, -1)) / site.runs) for site, s in zip(loaded.spec.sites, sums, strict=True)]
     step = None if progress is None else lambda done, total: progress(total + done, 2 * total)
-    accuracy = _accuracy(loaded, spans, n, fold, [mean[:, 1 : folds + 1] for mean in means], step)
+    outside = [mean[:, 1 : folds + 1] for mean in means]
+    accuracy = _accuracy(loaded, spans, n, fold, outside, outliers, step)
     whole_and_resamples = [0, *range(folds + 1, 1 + folds + resamples)]
     stabilities = [_stability(loaded, i, mean[:, whole_and_resamples]) for i, mean in enumerate(means)]
     cosines, g, deviation = zip(*stabilities, strict=True)
@@ -231,6 +234,7 @@ def _accuracy(
     n: tuple[int, int],
     fold: Tensor,
     means: Sequence[Tensor],
+    outliers: Outliers,
     progress: Progress | None,
 ) -> Tensor:
     """Balanced held-out accuracy (sites,); `means` are those outside each fold, per site (2, folds, n_captured)."""
@@ -248,7 +252,7 @@ def _accuracy(
         along[site, list(indices)] += (captured.to(reader) * reader).sum(dim=1).cpu()
 
     along = torch.zeros(len(means), len(spans), dtype=means[0].dtype)  # summed over the runs of a site
-    reduce_spans(loaded, spans, None, take, progress)
+    reduce_spans(loaded, spans, None, take, outliers, progress)
     for index, site in enumerate(loaded.spec.sites):
         beyond = along[index] / site.runs - middles[index].cpu()[fold]
         beyond[n[0] :] *= -1

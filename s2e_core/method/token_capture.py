@@ -18,8 +18,9 @@ from s2e_core.progress import Progress, Stages
 from s2e_core.token_inputs import TokenInputs
 from s2e_core.values import Example, Original
 
-from .capture import MAX_BATCH_TOKENS, refuse_not_finite, watch_inputs
+from .capture import MAX_BATCH_TOKENS, refuse_not_finite
 from .gate import solve_keys
+from .input_hooks import watch_inputs
 
 MOST_POSITIONS = 512
 """Token positions of each side that are kept."""

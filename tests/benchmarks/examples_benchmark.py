@@ -74,7 +74,7 @@ def means_of_examples(loaded: LoadedModel, behavior: Behavior) -> list[Pair]:
         for side in (behavior.contrast.positive, behavior.contrast.negative)
     ]
     n = len(sides[0])
-    every = weighted_sums(loaded, [*sides[0], *sides[1]], torch.eye(n + len(sides[1])))
+    every, _ = weighted_sums(loaded, [*sides[0], *sides[1]], torch.eye(n + len(sides[1])))
     return [(x[:n] / s.runs, x[n:] / s.runs) for x, s in zip(every, loaded.spec.sites, strict=True)]
 
 

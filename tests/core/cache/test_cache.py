@@ -109,6 +109,16 @@ def test_other_examples_sides_or_texts_are_another_key(llama):
     assert names(llama, replace(EXAMPLES, name="another name")) == keys[0]
 
 
+def test_what_becomes_of_outliers_is_part_of_the_key(llama, cache, runs):
+    ways = ("keep", "leave out", "weigh down")
+    for _ in range(2):
+        for way in ways:
+            assert extract_cached(llama, EXAMPLES, outliers=way, cache=cache).means.outliers == way
+    assert runs == ["extract"] * 3 and len(files(cache)) == 3
+    whole = extract_cached(llama, EXAMPLES, texts=TEXTS, outliers="weigh down", cache=cache)
+    assert runs[3:] == ["capture_token_inputs"] and whole.means.outliers == "weigh down"
+
+
 def test_another_weight_is_another_key_even_one_that_no_edit_changes(llama, tmp_path):
     """The fingerprint covers what can be edited alone; a query projection changes the means as well."""
     other = changed_weight(llama, tmp_path, "model.layers.0.self_attn.q_proj.weight")

@@ -296,6 +296,19 @@ def test_a_file_of_another_model_is_refused(llama, gpt2, made, tmp_path):
         run(gpt2, chain(gpt2), path=path)
 
 
+def test_a_file_of_directions_with_other_outliers_is_refused(llama, made, tmp_path):
+    path = tmp_path / "sweep.jsonl"
+    run(llama, made, TRIALS[:2], path=path)
+    assert "outliers" not in json.loads(path.read_text("utf-8").split("\n")[0])  # there are none
+    without = replace(made.extraction, means=replace(made.extraction.means, outliers="leave out", n_outliers=1))
+    other = tmp_path / "other.jsonl"
+    sweep(llama, without, PLAN, TRIALS[:2], path=other)
+    assert load_sweep(other, llama.spec).outliers == "leave out"
+    for file, extraction in ((path, without), (other, made.extraction)):
+        with pytest.raises(SweepError, match="contains another sweep.*outliers"):
+            sweep(llama, extraction, PLAN, TRIALS[:2], path=file)
+
+
 def test_a_file_of_the_same_model_in_another_number_format_is_refused(llama, made, tmp_path):
     path = tmp_path / "sweep.jsonl"
     assert run(llama, made, TRIALS[:2], path=path).number_format == "float32"

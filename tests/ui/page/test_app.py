@@ -80,10 +80,12 @@ def test_limits_and_models_come_from_the_command_line(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "config.json").write_text("{}")
     arguments = ["--allow-folder", str(tmp_path), "--max-tokens", "33", "--dtype", "bfloat16", "--allow-hub"]
+    arguments += ["--outliers", "keep"]
     store = store_of(options(arguments), tmp_path)
     assert (
         "mine" in store.sources and store.limits.new_tokens == 33 and store.hub and str(store.dtype) == "torch.bfloat16"
     )
+    assert store.outliers == "keep"
 
 
 def test_a_model_that_is_missing_ends_the_start_with_a_sentence() -> None:

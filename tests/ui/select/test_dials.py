@@ -1,10 +1,12 @@
 """The dials and the selection as functions of a session: every one has an effect, and each is one step of undo."""
 
+from dataclasses import replace
+
 import pytest
 
 from components.compare.handlers import Request, compared
 from components.select import dials
-from components.select.readouts import summary
+from components.select.readouts import opening, summary
 from s2e_core import SettingsError
 from tests.ui.running import first_session, shared_store
 
@@ -28,6 +30,17 @@ def test_only_one_kind_edits_that_kind_alone() -> None:
     assert heads.edit.count("heads") > 0 and heads.edit.count("neurons") == 0
     neurons = dials.only_kind(dials.select_none(heads), "neurons")
     assert neurons.edit.count("heads") == 0 and neurons.edit.count("neurons") > 0
+
+
+def test_the_opening_says_how_many_positions_were_left_out() -> None:
+    session, store = first_session(), shared_store()
+    loaded, behavior = store.model(session.model), store.behavior(session.behavior)
+    assert "median" not in opening(session, behavior, loaded)
+    extraction = session.scored.extraction
+    means = replace(extraction.means, outliers="leave out", n_outliers=12)
+    scored = replace(session.scored, extraction=replace(extraction, means=means))
+    text = opening(replace(session, scored=scored), behavior, loaded)
+    assert "12 of " in text and "positions were left out: the residual norm there is more than" in text
 
 
 def test_an_empty_edit_says_what_to_do_about_it() -> None:
