@@ -94,8 +94,9 @@ def screen_shapes(
     alive = [candidate for candidate in alive if candidate.strength > 0]
     for share in ROUNDS:
         part = against.part(share)
-        measured = [_measure(loaded, extraction, fit, c, part, meter.step(share)) for c in alive]
-        alive = [_corrected(c, levels[TARGET]) for c in _better_half(measured, levels[TARGET])]
+        tried = [_corrected(candidate, levels[TARGET]) for candidate in alive]
+        measured = [_measure(loaded, extraction, fit, c, part, meter.step(share)) for c in tried]
+        alive = _better_half(measured, levels[TARGET])
     for candidate, level in _last_round(alive, levels, 2 * most):
         corrected = _corrected(candidate, levels[level])
         settings = shape_settings(extraction, candidate.shape, corrected.strength)
@@ -138,7 +139,7 @@ def _measure(
 
 
 def _corrected(candidate: _Candidate, wanted: float) -> _Candidate:
-    """The candidate at the strength that the KL it had says is right for the wanted KL; its figures stay."""
+    """The candidate at the strength that is right for the wanted KL by the KL that it has; its figures stay the old."""
     if candidate.figures is None:
         return candidate
     factor = correction(candidate.figures.kl.value, wanted)
