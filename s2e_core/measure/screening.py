@@ -62,6 +62,8 @@ class Likelihood:
     """Rise of the wanted responses' own: the margin also rises if unwanted ones become unlikely."""
     kl: Estimate
     """KL from the untouched model on its own answers to harmless prompts."""
+    margins: tuple[float, ...] = ()
+    """Rise of the margin of every pair of texts, to compare two variants pair by pair; empty if it is not finite."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,19 +88,25 @@ def split_contrast(contrast: ContrastSet) -> tuple[ContrastSet, ContrastSet]:
 
     Raises ContrastDataError if a side has fewer than that.
     """
-    if min(len(contrast.positive), len(contrast.negative)) < HELD_OUT_EVERY:
+    check_enough(contrast, HELD_OUT_EVERY, "of which one is kept for measuring")
+    last = HELD_OUT_EVERY - 1
+    return pick_examples(contrast, range(last)), pick_examples(contrast, [last])
+
+
+def pick_examples(contrast: ContrastSet, remainders: Sequence[int]) -> ContrastSet:
+    """The examples of each side whose index has one of these remainders when divided by HELD_OUT_EVERY."""
+    sides = (contrast.positive, contrast.negative)
+    positive, negative = ([e for i, e in enumerate(side) if i % HELD_OUT_EVERY in remainders] for side in sides)
+    return contrast_set(positive, negative, name=contrast.name)
+
+
+def check_enough(contrast: ContrastSet, least: int, purpose: str) -> None:
+    """Raises ContrastDataError if a side has fewer examples than `least`."""
+    if min(len(contrast.positive), len(contrast.negative)) < least:
         raise ContrastDataError(
             f"{contrast.name} has {len(contrast.positive)} positive and {len(contrast.negative)} negative examples; at "
-            f"least {HELD_OUT_EVERY} a side are needed, of which one is kept for measuring. Add examples."
+            f"least {least} a side are needed, {purpose}. Add examples."
         )
-    parts = []
-    for held_out in (False, True):
-        sides = [
-            tuple(e for i, e in enumerate(side) if (i % HELD_OUT_EVERY == HELD_OUT_EVERY - 1) == held_out)
-            for side in (contrast.positive, contrast.negative)
-        ]
-        parts.append(contrast_set(*sides, name=contrast.name))
-    return parts[0], parts[1]
 
 
 def screen_texts(
@@ -172,7 +180,8 @@ def _likelihood(loaded: LoadedModel, variant: Variant, against: Screen) -> Likel
         broken = Estimate(-torch.inf, -torch.inf, torch.inf, len(texts.wanted))
         return Likelihood(broken, broken, Estimate(torch.inf, 0.0, torch.inf, len(texts.harmless)))
     wanted, unwanted = (nats - against.nats).split(len(texts.wanted))
-    return Likelihood(mean((wanted - unwanted).tolist()), mean(wanted.tolist()), mean(divergence.tolist()))
+    margins = (wanted - unwanted).tolist()
+    return Likelihood(mean(margins), mean(wanted.tolist()), mean(divergence.tolist()), tuple(margins))
 
 
 def _mean_kl(log_p: Tensor, logits: Tensor) -> Tensor:

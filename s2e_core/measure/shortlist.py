@@ -94,11 +94,14 @@ def screen_shapes(
     *,
     n_shapes: int,
     most: int,
+    bound: float | None = None,
     gates: bool = True,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> tuple[Screened, ...]:
     """Steering at the probe strengths and about 2 * `most` settings at its levels of KL, with their likelihood.
+
+    With a `bound` all of them are made for that level of KL alone.
 
     `extraction` gives every shape its settings; `fit`, made without the examples of the screen, is what is measured.
     Shapes start where they add as much on harmless texts as a steering strength, and each round corrects their strength
@@ -107,16 +110,17 @@ def screen_shapes(
     meter = _Meter(progress, count_measurements(n_shapes, most))
     steering = [Steered(fit.directions, gamma) for gamma in PROBE_GAMMAS]
     probes = screen(loaded, steering, against, progress=meter.step(1.0))
-    levels = [max(figures.kl.value, LEAST_LEVEL) for figures in probes]
+    levels = [max(figures.kl.value, LEAST_LEVEL) for figures in probes] if bound is None else [bound]
+    target = levels[min(TARGET, len(levels) - 1)]
     known = [Screened(Trial(gamma=g), figures) for g, figures in zip(PROBE_GAMMAS, probes, strict=True)]
     bench = _Bench(loaded, extraction, fit, meter)
     shapes = draw_shapes(extraction, n_shapes, seed, gates=gates)
     alive = [_Candidate(s, first_strength(extraction, s, PROBE_GAMMAS[TARGET])) for s in shapes]
     alive = [candidate for candidate in alive if candidate.strength > 0]
     for share in ROUNDS:
-        measured = [bench.measure(c.at(levels[TARGET]), against.part(share), share) for c in alive]
-        alive = [replace(c, points=c.points[-1:]) for c in _better_half(measured, levels[TARGET])]
-    for candidate, numbers in _last_round(alive, levels, 2 * most):
+        measured = [bench.measure(c.at(target), against.part(share), share) for c in alive]
+        alive = [replace(c, points=c.points[-1:]) for c in _better_half(measured, target)]
+    for candidate, numbers in _last_round(alive, len(levels), 2 * most):
         known += bench.at_levels(candidate, {number: levels[number] for number in numbers}, against)
     meter.finish()
     return tuple(known)
@@ -169,20 +173,17 @@ class _Bench:
 
 
 def _better_half(measured: Iterable[_Candidate], wanted: float) -> list[_Candidate]:
-    """The better half of every family by the margin at the wanted KL."""
+    """The better half of every family by the margin at the wanted KL, the best first."""
     ordered = sorted(measured, key=lambda c: (c.shape.family, -c.merit(wanted)))
     families = [list(members) for _, members in groupby(ordered, key=lambda c: c.shape.family)]
     return [candidate for members in families for candidate in members[: -(-len(members) // 2)]]
 
 
-def _last_round(
-    alive: Sequence[_Candidate], levels: Sequence[float], most: int
-) -> list[tuple[_Candidate, Sequence[int]]]:
-    """Candidates with the indices of their levels, `most` in all: the best of every family, then the second best, ..."""
-    ordered = sorted(alive, key=lambda c: (c.shape.family, -c.merit(levels[TARGET])))
-    families = [list(members) for _, members in groupby(ordered, key=lambda c: c.shape.family)]
+def _last_round(alive: Iterable[_Candidate], n_levels: int, most: int) -> list[tuple[_Candidate, Sequence[int]]]:
+    """Candidates with the indices of their levels, `most` in all: the best of every family first."""
+    families = [list(members) for _, members in groupby(alive, key=lambda c: c.shape.family)]
     turns = [candidate for turn in zip_longest(*families) for candidate in turn if candidate is not None]
-    numbers = [range(min(len(levels), most - n * len(levels))) for n in range(-(-most // len(levels)))]
+    numbers = [range(min(n_levels, most - first)) for first in range(0, most, n_levels)]
     return list(zip(turns, numbers, strict=False))
 
 
