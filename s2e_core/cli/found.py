@@ -19,6 +19,7 @@ from s2e_core.measure import (
     per_prompt,
     sweep_results,
 )
+from s2e_core.text import counted
 
 from .json_output import describe_behavior, describe_estimate, describe_optional, describe_sweep
 from .measuring import ARMS, attribute_unit, count_prompts
@@ -34,7 +35,7 @@ def show_found(result: Found) -> None:
         ("The choice, on held-out prompts that nothing was chosen by", result.held_out),
     ):
         if run is not None:
-            print(f"{title} ({count_prompts(run)}, {run.samples} answers each)")
+            print(f"{title} ({count_prompts(run)}, {counted(run.samples, 'answer')} each)")
             print("\n".join(format_results(sweep_results(run), less_is_better=less_is_better)), end="\n\n")
     for arm, trial in (("edit", result.edit), ("steering", result.steering)):
         label = "none does" if trial is None else trial.label

@@ -29,7 +29,7 @@ from .screening import (
     screen_texts,
 )
 from .shapes import scaled
-from .shortlist import Screened, count_measurements, screen_shapes
+from .shortlist import LEAST_LEVEL, Screened, count_measurements, screen_shapes
 from .suggest import KL_BOUND, next_strength
 from .trials import Arm, Trial, trial_variant
 
@@ -38,9 +38,9 @@ LEAST_EXAMPLES = 2 * HELD_OUT_EVERY
 STEERING_PROBES = 4
 """Further measurements of steering, to come near the bound."""
 CONTENDERS = 6
-"""Number of edits with the largest margins that are brought under the bound if they are above it."""
-WEAKENINGS = 2
-"""Most times that one of them is made weaker."""
+"""Number of edits with the largest margins that are brought near the bound, and under it."""
+CORRECTIONS = 2
+"""Most times that one of them is measured again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +103,7 @@ def find_by_likelihood(
             "The search by likelihood needs a bound of KL above 0 and an extraction with texts. Extract with texts."
         )
     steps = count_measurements(n_trials, shortlist)
-    extra = STEERING_PROBES + CONTENDERS * WEAKENINGS
+    extra = STEERING_PROBES + CONTENDERS * CORRECTIONS
     stages = Stages(progress, texts=len(probes), shapes=steps, bound=extra, report=len(probes) + 2)
 
     def step(stage: str) -> Progress:
@@ -115,7 +115,7 @@ def find_by_likelihood(
         progress=step("shapes"),
     )  # fmt: skip
     bench = _Bench(loaded, extraction, against, bound, step("bound"))
-    screened = (*screened, *_nearer_steering(bench, screened), *_weaker_edits(bench, screened))
+    screened = (*screened, *_nearer_steering(bench, screened), *_nearer_edits(bench, screened))
     chosen = [_choose(screened, arm, bound) for arm in ARMS]
     reported = _report(bench, chosen, screen_texts(loaded, examples.report, probes, progress=step("report")))
     stages.finish()
@@ -152,16 +152,16 @@ def _nearer_steering(bench: _Bench, screened: Sequence[Screened]) -> list[Screen
     return found
 
 
-def _weaker_edits(bench: _Bench, screened: Sequence[Screened]) -> list[Screened]:
-    """The edits with the largest margins again, weaker, if they are above the bound."""
+def _nearer_edits(bench: _Bench, screened: Sequence[Screened]) -> list[Screened]:
+    """The edits with the largest margins again, weaker if they are above the bound, stronger if they are far below."""
     edits = sorted((each for each in screened if each.family != "steering"), key=_margin, reverse=True)
     found = []
     for each in edits[:CONTENDERS]:
-        for _ in range(WEAKENINGS):
+        for _ in range(CORRECTIONS):
             kl = each.figures.kl.value
-            if each.trial.settings is None or kl <= bench.bound:
+            if each.trial.settings is None or bench.bound / 2 <= kl <= bench.bound:
                 break
-            factor = max(0.5, sqrt(0.9 * bench.bound / kl))
+            factor = max(0.5, min(1.5, sqrt(0.9 * bench.bound / max(kl, LEAST_LEVEL))))
             each = bench.measure(Trial(scaled(each.trial.settings, factor)))
             found.append(each)
     return found
