@@ -19,7 +19,7 @@ from s2e_core.values import Edited, Extraction, Steered
 
 from .screening import Likelihood, Screen, screen
 from .shapes import Shape, draw_shapes, shape_settings
-from .suggest import first_strength, next_strength
+from .suggest import KL_BOUND, first_strength, next_strength
 from .trials import Trial
 
 PROBE_GAMMAS = (0.2, 0.4, 0.7, 1.1)
@@ -110,7 +110,8 @@ def screen_shapes(
     meter = _Meter(progress, count_measurements(n_shapes, most))
     steering = [Steered(fit.directions, gamma) for gamma in PROBE_GAMMAS]
     probes = screen(loaded, steering, against, progress=meter.step(1.0))
-    levels = [max(figures.kl.value, LEAST_LEVEL) for figures in probes] if bound is None else [bound]
+    finite = [max(figures.kl.value, LEAST_LEVEL) for figures in probes if figures.kl.value < inf]
+    levels = finite or [KL_BOUND] if bound is None else [bound]  # strong steering may break a model
     target = levels[min(TARGET, len(levels) - 1)]
     known = [Screened(Trial(gamma=g), figures) for g, figures in zip(PROBE_GAMMAS, probes, strict=True)]
     bench = _Bench(loaded, extraction, fit, meter)
