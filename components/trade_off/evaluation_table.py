@@ -26,6 +26,8 @@ class Shown(NamedTuple):
 
 
 FIGURES = {
+    "robustness": Shown("Robustness: prompts with a trick", "of 100", 100),
+    "moved wrong": Shown("Prompts moved the wrong way", "%", 100),
     "utility": Shown("Utility", "of 100", 100),
     "kept": Shown("Utility kept", "%", 100),
     "tokens": Shown("Length of an answer", "tokens"),

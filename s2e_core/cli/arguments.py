@@ -197,6 +197,13 @@ def parse_floor(text: str) -> float:
     return number
 
 
+def parse_kl(text: str) -> float:
+    number = _parse_number(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not above 0 (0.05 nats a token are little)")
+    return number
+
+
 def parse_memory(text: str) -> dict[str, int]:
     """Bytes by device, from gigabytes as in "0=20,cpu=32"."""
     try:

@@ -191,7 +191,7 @@ def show_sweep(options: argparse.Namespace) -> None:
                 writer.writerow(result_to_row(result, report.sweep.split, size, marks))
         return
     order = sorted(range(len(results)), key=lambda n: -results[n].kept.value)
-    print("\n".join(format_results(results, report.front, order)))
+    print("\n".join(format_results(results, report.front, order, less_is_better=report.sweep.less_is_better)))
     print(
         f"\n* on the Pareto front. Attribute: {attribute_unit(report.sweep)}; 95 % intervals over "
         f"{count_prompts(report.sweep)}."

@@ -6,6 +6,7 @@ from .damage import ChoiceQuestion, MultipleChoice, multiple_choice, next_token_
 from .estimates import RESAMPLES, Estimate, difference
 from .evaluate import evaluate
 from .evaluation import HOW, Evaluation
+from .likelihood_search import Fifths, LikelihoodFound, find_by_likelihood, split_fifths
 from .plan import Answer, Outcome, Plan, Question, Result, per_prompt, results
 from .probing import PROBE_FIGURES, PROBE_TOKENS, SOLUTION_TOKENS, Probed, probe
 from .race import PLACEBO_ARM, PROMPT_ARM, STEERING_ARM, Race, placebo, run_race
@@ -33,6 +34,7 @@ from .tables import (
     format_evaluations,
     format_figure,
     format_results,
+    format_share,
     result_to_row,
 )
 from .trade_off import best_within, pareto_front
@@ -61,10 +63,12 @@ __all__ = [
     "EVALUATION_COLUMNS",
     "Estimate",
     "Evaluation",
+    "Fifths",
     "Found",
     "HOW",
     "KL_BOUND",
     "Likelihood",
+    "LikelihoodFound",
     "MultipleChoice",
     "Outcome",
     "PAPER_ALPHA",
@@ -103,6 +107,7 @@ __all__ = [
     "format_evaluations",
     "evaluations_to_rows",
     "format_figure",
+    "find_by_likelihood",
     "find_edit",
     "leave_one_out",
     "load_sweep",
@@ -121,10 +126,12 @@ __all__ = [
     "screen_shapes",
     "screen_texts",
     "split_contrast",
+    "split_fifths",
     "suggest",
     "suggestions_from_json",
     "suggestions_to_json",
     "format_results",
+    "format_share",
     "result_to_row",
     "results",
     "settings_label",

@@ -12,11 +12,13 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from s2e_core.errors import ContrastDataError, S2EError
+from s2e_core.data import contrast_set
+from s2e_core.errors import ContrastDataError, S2EError, SettingsError
+from s2e_core.generation import encode_prompt
 from s2e_core.method import own_answers
-from s2e_core.model import LoadedModel, prompt_ids
+from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress
-from s2e_core.values import ContrastSet, Example, Original, Variant
+from s2e_core.values import ContrastSet, Example, Original, Prompted, Variant
 
 from .estimates import Estimate, mean
 from .likelihood import POSITIONS, TextRow, TextSpan, encode_text, span_logits, token_log_probs
@@ -24,7 +26,7 @@ from .likelihood import POSITIONS, TextRow, TextSpan, encode_text, span_logits, 
 T = TypeVar("T")
 
 HELD_OUT_EVERY = 5
-"""Every so manieth example of each side is kept from the direction and read by the screen alone."""
+"""One example in this many, of each side, is kept from the direction and read by the screen alone."""
 ANSWER_TOKENS = 32
 """Longest own answer to a harmless prompt."""
 
@@ -60,6 +62,8 @@ class Likelihood:
     """Rise of the wanted responses' own: the margin also rises if unwanted ones become unlikely."""
     kl: Estimate
     """KL from the untouched model on its own answers to harmless prompts."""
+    margins: tuple[float, ...] = ()
+    """Rise of the margin of every pair of texts, to compare two variants pair by pair; empty if it is not finite."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,19 +88,25 @@ def split_contrast(contrast: ContrastSet) -> tuple[ContrastSet, ContrastSet]:
 
     Raises ContrastDataError if a side has fewer than that.
     """
-    if min(len(contrast.positive), len(contrast.negative)) < HELD_OUT_EVERY:
+    check_enough(contrast, HELD_OUT_EVERY, "of which one is kept for measuring")
+    last = HELD_OUT_EVERY - 1
+    return pick_examples(contrast, range(last)), pick_examples(contrast, [last])
+
+
+def pick_examples(contrast: ContrastSet, remainders: Sequence[int]) -> ContrastSet:
+    """The examples of each side whose index has one of these remainders when divided by HELD_OUT_EVERY."""
+    sides = (contrast.positive, contrast.negative)
+    positive, negative = ([e for i, e in enumerate(side) if i % HELD_OUT_EVERY in remainders] for side in sides)
+    return contrast_set(positive, negative, name=contrast.name)
+
+
+def check_enough(contrast: ContrastSet, least: int, purpose: str) -> None:
+    """Raises ContrastDataError if a side has fewer examples than `least`."""
+    if min(len(contrast.positive), len(contrast.negative)) < least:
         raise ContrastDataError(
             f"{contrast.name} has {len(contrast.positive)} positive and {len(contrast.negative)} negative examples; at "
-            f"least {HELD_OUT_EVERY} a side are needed, of which one is kept for measuring. Add examples."
+            f"least {least} a side are needed, {purpose}. Add examples."
         )
-    parts = []
-    for held_out in (False, True):
-        sides = [
-            tuple(e for i, e in enumerate(side) if (i % HELD_OUT_EVERY == HELD_OUT_EVERY - 1) == held_out)
-            for side in (contrast.positive, contrast.negative)
-        ]
-        parts.append(ContrastSet(sides[0], sides[1], contrast.name, (), contrast.content_hash))
-    return parts[0], parts[1]
 
 
 def screen_texts(
@@ -104,12 +114,14 @@ def screen_texts(
 ) -> ScreenTexts:
     """The responses of both sides, as many of each, and the model's own answers to the harmless prompts.
 
-    `progress` counts prompts. Raises S2EError if no text can be used.
+    A harmless prompt that is empty or too long is left out. `progress` counts prompts. Raises S2EError for a response
+    that the model cannot read, and if no text can be used.
     """
     n = min(len(pairs.positive), len(pairs.negative))
     sides = [tuple(encode_text(loaded, example) for example in side[:n]) for side in (pairs.positive, pairs.negative)]
-    starts = [len(prompt_ids(loaded.tokenizer, it.prompt, it.system)) for it in harmless]
-    rows = own_answers(loaded, harmless, ANSWER_TOKENS, progress=progress)
+    encoded = [(example, _prompt_length(loaded, example)) for example in harmless]
+    asked, starts = [example for example, length in encoded if length], [length for _, length in encoded if length]
+    rows = own_answers(loaded, asked, ANSWER_TOKENS, progress=progress)
     spans = tuple(TextSpan(ids, start) for ids, start in zip(rows, starts, strict=True) if len(ids) > start > 0)
     if not n or not spans:
         raise S2EError(
@@ -139,8 +151,11 @@ def screen(
 ) -> tuple[Likelihood, ...]:
     """The figures of every variant. `progress` is called with (variants done, variants in total).
 
-    A variant whose numbers are not finite has a KL of infinity. Raises Cancelled if `progress` raises it.
+    A variant whose numbers are not finite has a KL of infinity. Raises Cancelled if `progress` raises it, SettingsError
+    for a system prompt: the texts are tokens already, and it would read them without it.
     """
+    if any(isinstance(variant, Prompted) for variant in variants):
+        raise SettingsError("A system prompt cannot be measured on texts without it. Compare answers instead.")
     figures = []
     for n, variant in enumerate(variants):
         figures.append(_likelihood(loaded, variant, against))
@@ -165,7 +180,8 @@ def _likelihood(loaded: LoadedModel, variant: Variant, against: Screen) -> Likel
         broken = Estimate(-torch.inf, -torch.inf, torch.inf, len(texts.wanted))
         return Likelihood(broken, broken, Estimate(torch.inf, 0.0, torch.inf, len(texts.harmless)))
     wanted, unwanted = (nats - against.nats).split(len(texts.wanted))
-    return Likelihood(mean((wanted - unwanted).tolist()), mean(wanted.tolist()), mean(divergence.tolist()))
+    margins = (wanted - unwanted).tolist()
+    return Likelihood(mean(margins), mean(wanted.tolist()), mean(divergence.tolist()), tuple(margins))
 
 
 def _mean_kl(log_p: Tensor, logits: Tensor) -> Tensor:
@@ -175,6 +191,14 @@ def _mean_kl(log_p: Tensor, logits: Tensor) -> Tensor:
         terms = torch.where(ours == -torch.inf, 0, ours.exp() * (ours - theirs.float().log_softmax(-1)))
         total += terms.double().sum().cpu()
     return (total / len(log_p)).clamp(min=0)  # rounding may give a value just below 0
+
+
+def _prompt_length(loaded: LoadedModel, example: Example) -> int:
+    """Tokens of a prompt; 0 if the model cannot answer it, because it is empty or too long."""
+    try:
+        return len(encode_prompt(loaded, example.prompt, example.system, ANSWER_TOKENS, 0.0))
+    except SettingsError:
+        return 0
 
 
 def _spread(items: Sequence[T], share: float) -> list[T]:

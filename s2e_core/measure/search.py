@@ -163,7 +163,9 @@ def _run_off(bench: Bench, plan: Plan, finalists: Sequence[Trial], floor: float)
     trials, latest = [Trial(), *finalists], tuple(finalists)
     finals = bench.ask("finals", plan, trials)
     for _ in range(ROUNDS):
-        latest = weaken_failed(latest, sweep_results(finals), floor, finals.less_is_better)
+        known = {trial_key(trial) for trial in trials}  # a finalist may be a weaker form of another
+        weaker = weaken_failed(latest, sweep_results(finals), floor, finals.less_is_better)
+        latest = tuple({trial_key(trial): trial for trial in weaker if trial_key(trial) not in known}.values())
         if not latest:
             break
         trials += latest

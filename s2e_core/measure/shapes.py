@@ -6,6 +6,7 @@ the reach, the root mean square of what it adds on the behaviour's texts, relati
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import exp, log
 from random import Random
@@ -38,8 +39,8 @@ class Shape:
     """Strictness of the gate; None without one."""
     size: int | None = None
     """Number of components of the gate; None for all."""
-    weight: float = 1.0
-    """Share of the elastic net in the reach of a sum."""
+    weight: float = 0.5
+    """Share of the elastic net in the reach of a sum, above 0 and below 1."""
 
     @property
     def family(self) -> str:
@@ -76,14 +77,14 @@ def reach(extraction: Extraction, edit: WeightEdit) -> Reach:
 def draw_shapes(extraction: Extraction, count: int, seed: int, *, gates: bool = True) -> tuple[Shape, ...]:
     """`count` shapes of all families, numbers of components log-uniform from few to all, each shape once.
 
-    Without `gates` they are elastic nets alone.
+    They are fewer if the model has fewer different ones. Without `gates` they are elastic nets alone, without harmless
+    texts elastic nets and baked steering.
     """
     random = Random(seed)
     shapes: dict[tuple[object, ...], Shape] = {}
-    for family, part in SHARES.items() if gates else (("elastic net", 1.0),):
-        if "gated" in family and not _has_harmless(extraction):
-            continue
-        wanted = len(shapes) + round(part * count)
+    possible = [f for f in SHARES if f == "elastic net" or (gates and ("gated" not in f or _has_harmless(extraction)))]
+    for family, part in _divide(count, possible).items():
+        wanted = len(shapes) + part
         for _ in range(20 * count):  # a small model has few shapes of a family
             if len(shapes) >= wanted:
                 break
@@ -92,22 +93,48 @@ def draw_shapes(extraction: Extraction, count: int, seed: int, *, gates: bool = 
     return tuple(shapes.values())
 
 
+def _divide(count: int, families: Sequence[str]) -> dict[str, int]:
+    """`count` divided among families by their SHARES, what rounding leaves to those with the largest remainders."""
+    whole = sum(SHARES[family] for family in families)
+    parts = {family: count * SHARES[family] / whole for family in families}
+    numbers = {family: int(part) for family, part in parts.items()}
+    by_remainder = sorted(families, key=lambda family: numbers[family] - parts[family])
+    for family in by_remainder[: count - sum(numbers.values())]:
+        numbers[family] += 1
+    return numbers
+
+
 def shape_settings(extraction: Extraction, shape: Shape, strength: float) -> EditSettings | None:
-    """The settings that give a shape the reach `strength` on the behaviour's texts; None if it changes nothing."""
-    elastic, gate = None, None
-    if shape.heads or shape.neurons:
-        weight = shape.weight if shape.mu is not None else 1.0
-        elastic = _elastic(extraction, shape, strength * weight)
-        if elastic is None:
-            return None
-    if shape.mu is not None:
-        weight = 1 - shape.weight if elastic is not None else 1.0
-        gate = Gate(_round(strength * weight), shape.mu, shape.size)
-    if elastic is None:
-        return EditSettings(None, None, HALF, gate=gate)
-    if gate is not None and elastic.strength != 1:  # the strength multiplies the gate too
-        gate = replace(gate, gamma=_round(gate.gamma / elastic.strength))
-    return replace(elastic, gate=gate)
+    """The settings that give a shape the reach `strength` on the behaviour's texts; None if it changes nothing.
+
+    The two parts of a sum have reaches in the ratio of `weight` to the rest. Needs an extraction with texts.
+    """
+    has_net, has_gate = bool(shape.heads or shape.neurons), shape.mu is not None
+    weights = (shape.weight, 1 - shape.weight) if has_net and has_gate else (1.0, 1.0)
+    parts = replace(shape, mu=None, size=None), replace(shape, heads=0, neurons=0)
+    net = _reach_of(extraction, _combined(extraction, parts[0], 1.0, 0.0)) if has_net else 0.0
+    gate = _reach_of(extraction, _combined(extraction, parts[1], 0.0, 1.0)) if has_gate else 0.0
+    if (has_net and not net) or (has_gate and not gate):
+        return None
+    gain, gamma = weights[0] / net if net else 0.0, weights[1] / gate if gate else 0.0
+    if has_net and has_gate:  # where the parts agree they add up, where they do not they cancel
+        whole = _reach_of(extraction, _combined(extraction, shape, gain, gamma))
+        gain, gamma = (gain / whole, gamma / whole) if whole else (0.0, 0.0)
+    return _combined(extraction, shape, gain * strength, gamma * strength) if gain or gamma else None
+
+
+def _combined(extraction: Extraction, shape: Shape, gain: float, gamma: float) -> EditSettings:
+    """The settings of a shape by the gain of its elastic net (at alpha 0.5, its strength) and the gamma of its gate."""
+    counts: dict[Kind, int] = {"heads": shape.heads, "neurons": shape.neurons}
+    rhos = {kind: rho_for_count(extraction.scores, kind, n, HALF) for kind, n in counts.items() if n}
+    elastic = dials_of(rhos, gain) if rhos else EditSettings(None, None, HALF)
+    if shape.mu is None:
+        return elastic
+    return replace(elastic, gate=Gate(_round(gamma / elastic.strength), shape.mu, shape.size))  # it multiplies both
+
+
+def _reach_of(extraction: Extraction, settings: EditSettings) -> float:
+    return reach(extraction, build_edit(extraction, settings)).on
 
 
 def scaled(settings: EditSettings, factor: float) -> EditSettings:
@@ -115,15 +142,6 @@ def scaled(settings: EditSettings, factor: float) -> EditSettings:
     if not settings.has_elastic_net and settings.gate is not None:
         return replace(settings, gate=replace(settings.gate, gamma=_round(settings.gate.gamma * factor)))
     return replace(settings, strength=_round(settings.strength * factor))
-
-
-def _elastic(extraction: Extraction, shape: Shape, wanted: float) -> EditSettings | None:
-    """The paper's dials for the counts of a shape, with the gain that gives the wanted reach."""
-    counts: dict[Kind, int] = {"heads": shape.heads, "neurons": shape.neurons}
-    rhos = {kind: rho_for_count(extraction.scores, kind, n, HALF) for kind, n in counts.items() if n}
-    unit = build_edit(extraction, EditSettings(rhos.get("heads"), rhos.get("neurons"), HALF))
-    reached = reach(extraction, unit).on
-    return dials_of(rhos, wanted / reached) if reached else None
 
 
 def dials_of(rhos: dict[Kind, float], gain: float) -> EditSettings:

@@ -1,33 +1,39 @@
 """Which edits are worth asking: shapes screened by likelihood in rounds, all on few texts, the better half on more.
 
 Knows shapes, screens and likelihoods; no sampled answer. What an edit may change elsewhere is set by steering itself:
-shapes are compared at the KL of steering at a probe strength on this model, and asked at multiples of that strength.
+the levels are the KL of steering at a few probe strengths on this model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby, zip_longest
-from math import inf, sqrt
+from math import inf, log, sqrt
 
 from s2e_core.method import build_edit
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress
+from s2e_core.settings import EditSettings
 from s2e_core.values import Edited, Extraction, Steered
 
 from .screening import Likelihood, Screen, screen
 from .shapes import Shape, draw_shapes, shape_settings
-from .suggest import correction, first_strength
+from .suggest import KL_BOUND, first_strength, next_strength
 from .trials import Trial
 
-PROBE_GAMMAS = (0.2, 0.4, 0.7, 1.1)
-"""Steering strengths that are screened too; edits are compared with each other at the KL of the one at TARGET."""
+PROBE_GAMMAS = (0.2, 0.4, 0.6, 0.8, 1.1)
+"""Steering strengths whose KL are the levels at which edits are compared with each other."""
 TARGET = 1
-MULTIPLES = (0.6, 0.85, 1.2, 1.7, 2.4)
-"""Strengths of the last round, as multiples of the one that reaches that KL."""
+"""Index of the level at which shapes are compared in the first rounds."""
 ROUNDS = (0.25, 0.5)
 """Share of the texts in each round, after which the better half of every family stays."""
+LEAST_LEVEL = 1e-6
+"""Smallest KL that is told from rounding."""
+TRIES = 2
+"""Measurements of a candidate at a level in the last round: a second one if the first is far from the level."""
+NEAR = 2.0
+"""Factor on the KL, either way, within which a level counts as met."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +43,7 @@ class Screened:
     trial: Trial
     figures: Likelihood
     level: int | None = None
-    """Index of its strength in MULTIPLES; None for steering."""
+    """Index of the level of KL that it was made for; None for steering."""
 
     @property
     def family(self) -> str:
@@ -48,14 +54,27 @@ class Screened:
 class _Candidate:
     shape: Shape
     strength: float
+    settings: EditSettings | None = None
     figures: Likelihood | None = None
+    """What was measured at this strength; None before."""
+    points: tuple[tuple[float, float], ...] = ()
+    """Strengths that were measured so far, each with its KL."""
 
     def merit(self, wanted: float) -> float:
         """The margin at the wanted KL: margins grow with the strength, KL with its square."""
         if self.figures is None or not 0 <= self.figures.kl.value < inf:
             return -inf
         margin = self.figures.margin.value
-        return margin * sqrt(wanted / max(self.figures.kl.value, 1e-6)) if margin > 0 else margin
+        return margin * sqrt(wanted / max(self.figures.kl.value, LEAST_LEVEL)) if margin > 0 else margin
+
+    def distance(self, level: float) -> float:
+        """How far the KL is from a level, as a logarithm."""
+        kl = inf if self.figures is None else self.figures.kl.value
+        return abs(log(max(kl, LEAST_LEVEL) / level)) if kl < inf else inf
+
+    def at(self, level: float) -> _Candidate:
+        """The same shape at the strength that should have the KL of a level; unchanged before it is measured."""
+        return replace(self, strength=next_strength(self.points, level)) if self.points else self
 
 
 def count_measurements(n_shapes: int, most: int) -> int:
@@ -64,7 +83,7 @@ def count_measurements(n_shapes: int, most: int) -> int:
     for share in ROUNDS:
         total += kept * share
         kept = -(-kept // 2) + 2
-    return round(total + 2 * most)
+    return round(total + TRIES * 2 * most)
 
 
 def screen_shapes(
@@ -75,42 +94,43 @@ def screen_shapes(
     *,
     n_shapes: int,
     most: int,
+    bound: float | None = None,
     gates: bool = True,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> tuple[Screened, ...]:
-    """Steering at the probe strengths and up to 2 * `most` settings, with their likelihood.
+    """Steering at the probe strengths and about 2 * `most` settings at its levels of KL, with their likelihood.
+
+    With a `bound` all of them are made for that level of KL alone.
 
     `extraction` gives every shape its settings; `fit`, made without the examples of the screen, is what is measured.
     Shapes start where they add as much on harmless texts as a steering strength, and each round corrects their strength
-    by the KL that it measures. `progress` counts whole screens. Raises Cancelled if `progress` raises it.
+    by the KL that was measured. `progress` counts whole screens. Raises Cancelled if `progress` raises it.
     """
     meter = _Meter(progress, count_measurements(n_shapes, most))
     steering = [Steered(fit.directions, gamma) for gamma in PROBE_GAMMAS]
     probes = screen(loaded, steering, against, progress=meter.step(1.0))
-    target = max(probes[TARGET].kl.value, 1e-6)
+    finite = [max(figures.kl.value, LEAST_LEVEL) for figures in probes if figures.kl.value < inf]
+    levels = finite or [KL_BOUND] if bound is None else [bound]  # strong steering may break a model
+    target = levels[min(TARGET, len(levels) - 1)]
     known = [Screened(Trial(gamma=g), figures) for g, figures in zip(PROBE_GAMMAS, probes, strict=True)]
+    bench = _Bench(loaded, extraction, fit, meter)
     shapes = draw_shapes(extraction, n_shapes, seed, gates=gates)
     alive = [_Candidate(s, first_strength(extraction, s, PROBE_GAMMAS[TARGET])) for s in shapes]
     alive = [candidate for candidate in alive if candidate.strength > 0]
     for share in ROUNDS:
-        part = against.part(share)
-        measured = [_measure(loaded, extraction, fit, c, part, meter.step(share)) for c in alive]
-        alive = [_corrected(c, target) for c in _better_half(measured, target)]
-    for candidate, level in _last_round(alive, target, 2 * most):
-        candidate = _Candidate(candidate.shape, candidate.strength * MULTIPLES[level])
-        settings = shape_settings(extraction, candidate.shape, candidate.strength)
-        figures = _measure(loaded, extraction, fit, candidate, against, meter.step(1.0)).figures
-        if settings is not None and figures is not None:
-            known.append(Screened(Trial(settings), figures, level))
+        measured = [bench.measure(c.at(target), against.part(share), share) for c in alive]
+        alive = [replace(c, points=c.points[-1:]) for c in _better_half(measured, target)]
+    for candidate, numbers in _last_round(alive, len(levels), 2 * most):
+        known += bench.at_levels(candidate, {number: levels[number] for number in numbers}, against)
     meter.finish()
     return tuple(known)
 
 
 def pick_shortlist(screened: Sequence[Screened], most: int, *, by_family: bool = False) -> tuple[Trial, ...]:
-    """Up to `most` edits for the development prompts: the best margin at every multiple in turn, then the next best.
+    """Up to `most` edits for the development prompts: the best margin at every level in turn, then the next best.
 
-    With `by_family` each family has its turn at every multiple, so that all of them are asked.
+    With `by_family` each family has its turn at every level, so that all of them are asked.
     """
     edits = [each for each in screened if each.level is not None and each.figures.margin.value > -inf]
 
@@ -123,42 +143,49 @@ def pick_shortlist(screened: Sequence[Screened], most: int, *, by_family: bool =
     return tuple(each.trial for each in turns[:most])
 
 
-def _measure(
-    loaded: LoadedModel,
-    extraction: Extraction,
-    fit: Extraction,
-    candidate: _Candidate,
-    against: Screen,
-    progress: Progress,
-) -> _Candidate:
-    settings = shape_settings(extraction, candidate.shape, candidate.strength)
-    if settings is None:
-        return candidate
-    (figures,) = screen(loaded, [Edited(build_edit(fit, settings))], against, progress=progress)
-    return _Candidate(candidate.shape, candidate.strength, figures)
+@dataclass(frozen=True, eq=False)
+class _Bench:
+    """What every candidate is measured with."""
 
+    loaded: LoadedModel
+    extraction: Extraction
+    fit: Extraction
+    meter: _Meter
 
-def _corrected(candidate: _Candidate, wanted: float) -> _Candidate:
-    """The candidate at the strength that the KL it had says is right for the wanted KL; its figures stay."""
-    if candidate.figures is None:
-        return candidate
-    factor = correction(candidate.figures.kl.value, wanted)
-    return _Candidate(candidate.shape, candidate.strength * factor, candidate.figures)
+    def measure(self, candidate: _Candidate, against: Screen, share: float) -> _Candidate:
+        settings = shape_settings(self.extraction, candidate.shape, candidate.strength)
+        if settings is None:
+            return candidate
+        edited = Edited(build_edit(self.fit, settings))
+        (figures,) = screen(self.loaded, [edited], against, progress=self.meter.step(share))
+        points = (*candidate.points, (candidate.strength, figures.kl.value))
+        return replace(candidate, settings=settings, figures=figures, points=points)
+
+    def at_levels(self, candidate: _Candidate, levels: Mapping[int, float], against: Screen) -> Iterator[Screened]:
+        """The candidate at every level, from what was measured at the levels before."""
+        for number, level in levels.items():
+            tries: list[_Candidate] = []
+            while len(tries) < TRIES and not any(each.distance(level) < log(NEAR) for each in tries):
+                candidate = self.measure(candidate.at(level), against, 1.0)
+                tries.append(candidate)
+            best = min(tries, key=lambda each: each.distance(level))
+            if best.settings is not None and best.figures is not None:
+                yield Screened(Trial(best.settings), best.figures, number)
 
 
 def _better_half(measured: Iterable[_Candidate], wanted: float) -> list[_Candidate]:
-    """The better half of every family by the margin at the wanted KL."""
+    """The better half of every family by the margin at the wanted KL, the best first."""
     ordered = sorted(measured, key=lambda c: (c.shape.family, -c.merit(wanted)))
     families = [list(members) for _, members in groupby(ordered, key=lambda c: c.shape.family)]
     return [candidate for members in families for candidate in members[: -(-len(members) // 2)]]
 
 
-def _last_round(alive: Sequence[_Candidate], wanted: float, most: int) -> list[tuple[_Candidate, int]]:
-    """Which candidates are measured at which multiple: the best of every family first, then the second best, ..."""
-    ordered = sorted(alive, key=lambda c: (c.shape.family, -c.merit(wanted)))
-    families = [list(members) for _, members in groupby(ordered, key=lambda c: c.shape.family)]
+def _last_round(alive: Iterable[_Candidate], n_levels: int, most: int) -> list[tuple[_Candidate, Sequence[int]]]:
+    """Candidates with the indices of their levels, `most` in all: the best of every family first."""
+    families = [list(members) for _, members in groupby(alive, key=lambda c: c.shape.family)]
     turns = [candidate for turn in zip_longest(*families) for candidate in turn if candidate is not None]
-    return [(candidate, level) for candidate in turns for level in range(len(MULTIPLES))][:most]
+    numbers = [range(min(n_levels, most - first)) for first in range(0, most, n_levels)]
+    return list(zip(turns, numbers, strict=False))
 
 
 class _Meter:

@@ -6,9 +6,9 @@ model and these examples need them, and no constant was made for another model.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import exp, log, sqrt
 from typing import Any
 
 from s2e_core.data import GateTexts
@@ -32,6 +32,11 @@ PROBES = 4
 FIRST_REACH = 0.3
 """What the first probe adds on harmless texts, relative to steering of gamma 1."""
 LARGEST_STEP = 4.0
+"""Largest factor, either way, on a strength after one measurement."""
+LEAST_KL, MOST_KL = 1e-9, 1e3
+"""Range in which a KL says something about the strength."""
+STEEPEST = 10.0
+"""Largest power of the strength with which KL is taken to grow."""
 MU = 10.0
 
 
@@ -93,9 +98,10 @@ def strongest_within(
 ) -> tuple[EditSettings, Likelihood] | None:
     """The strongest settings of a shape whose measured KL is at most `bound`; None if no probe is below it.
 
-    KL grows with about the square of the strength, so that each probe corrects the one before.
+    Each probe is corrected by those before it.
     """
     strength = first_strength(extraction, shape, FIRST_REACH)
+    points: list[tuple[float, float]] = []
     best: tuple[float, EditSettings, Likelihood] | None = None
     for _ in range(PROBES if strength else 0):
         settings = shape_settings(extraction, shape, strength)
@@ -106,7 +112,8 @@ def strongest_within(
             best = strength, settings, figures
         if 0.8 * bound <= figures.kl.value <= bound:
             break
-        strength *= correction(figures.kl.value, 0.9 * bound)
+        points.append((strength, figures.kl.value))
+        strength = next_strength(points, 0.9 * bound)
     return None if best is None else best[1:]
 
 
@@ -123,11 +130,31 @@ def first_strength(extraction: Extraction, shape: Shape, wanted: float) -> float
     return min(wanted / here.off if here.off else LARGEST_STEP, LARGEST_STEP * wanted / larger) if larger else 0.0
 
 
-def correction(kl: float, wanted: float) -> float:
-    """Factor on the strength that brings a measured KL to the wanted one, at most LARGEST_STEP either way."""
-    if not kl < float("inf"):
-        return 1 / LARGEST_STEP
-    return min(LARGEST_STEP, max(1 / LARGEST_STEP, sqrt(wanted / max(kl, 1e-9))))
+def next_strength(points: Sequence[tuple[float, float]], wanted: float) -> float:
+    """The strength at which the KL should be the wanted one, from measured pairs of strength and KL, at least one.
+
+    Between two measured strengths it is interpolated, beyond them extrapolated by at most a factor of LARGEST_STEP, all
+    in logarithms: KL grows with the square of a small strength, and faster where an edit begins to take over.
+    """
+    known = sorted((log(strength), log(min(max(kl, LEAST_KL), MOST_KL))) for strength, kl in points)
+    goal = log(min(max(wanted, LEAST_KL), MOST_KL))
+    below = max((point for point in known if point[1] <= goal), default=None)
+    above = min((point for point in known if point[1] > goal), default=None)
+    if below is not None and above is not None and below[0] < above[0]:
+        share = (goal - below[1]) / (above[1] - below[1])
+        return exp(below[0] + share * (above[0] - below[0]))
+    nearest = min(known, key=lambda point: abs(point[1] - goal))
+    step = (goal - nearest[1]) / _slope(known, nearest)
+    return exp(nearest[0] + min(log(LARGEST_STEP), max(-log(LARGEST_STEP), step)))
+
+
+def _slope(known: Sequence[tuple[float, float]], at: tuple[float, float]) -> float:
+    """Growth of log KL with log strength between a point and the next one measured; 2 if it is the only one."""
+    others = [point for point in known if point[0] != at[0]]
+    if not others:
+        return 2.0
+    other = min(others, key=lambda point: abs(point[0] - at[0]))
+    return min(STEEPEST, max(1.0, (at[1] - other[1]) / (at[0] - other[0])))
 
 
 def suggestions_to_json(suggestions: tuple[Suggestion, ...]) -> list[dict[str, Any]]:

@@ -30,16 +30,29 @@ def format_figure(figure: Estimate) -> str:
     return f"{figure.value:.{digits}f} [{figure.low:.{digits}f}, {figure.high:.{digits}f}]"
 
 
+def format_share(figure: Estimate) -> str:
+    """A share with its interval in percent, with one decimal: "97.3 % [95.0, 99.1]"."""
+    return f"{figure.value:.1%} [{figure.low * 100:.1f}, {figure.high * 100:.1f}]".replace("%", " %")
+
+
 def format_results(
-    results: Sequence[Result], front: Sequence[int] = (), order: Sequence[int] | None = None
+    results: Sequence[Result],
+    front: Sequence[int] = (),
+    order: Sequence[int] | None = None,
+    *,
+    less_is_better: bool = False,
 ) -> list[str]:
-    """A header and one line per trial; those on the Pareto front are marked with a star."""
+    """A header and one line per trial; those on the Pareto front are marked with a star.
+
+    Shares are in percent. With `less_is_better` the attribute is a number of tokens.
+    """
+    format_attribute = format_figure if less_is_better else format_share
     rows: list[tuple[str, ...]] = [("", "setting", "attribute", "utility kept", "tokens", "empty, repeated")]
     for n in range(len(results)) if order is None else order:
         result = results[n]
         silent = result.flaws["empty"].value + result.flaws["repeated"].value
-        figures = (format_figure(figure) for figure in (result.attribute, result.kept, result.tokens))
-        rows.append(("*" if n in front else "", result.trial.label, *figures, f"{silent:.3f}"))
+        figures = format_attribute(result.attribute), format_share(result.kept), format_figure(result.tokens)
+        rows.append(("*" if n in front else "", result.trial.label, *figures, f"{silent:.1%}".replace("%", " %")))
     return _align(rows)
 
 

@@ -65,6 +65,8 @@ class Trial:
         """The name, or else the arm and its dials: "original", "steering γ = 0.3", "ρ attn 0.3, ..., strength 1"."""
         if self.name:
             return self.name
+        if self.system:
+            return "system prompt"
         if self.settings is not None:
             return self.dials
         return f"steering {self.dials}" if self.gamma is not None else "original"

@@ -21,6 +21,12 @@ EXAMPLES = contrast_set(
     [Example("How are you?", "Awful, go away."), Example("And now?", "Bad, bad.")],
     name="mood",
 )
+MANY = contrast_set(
+    [Example(f"How was day {n}?", f"Great, thank you, {n} times!") for n in range(10)],
+    [Example(f"How was day {n}?", f"Awful, go away, number {n}.") for n in range(10)],
+    name="days",
+)
+"""Enough examples to keep some from the direction."""
 SETTINGS = EditSettings(rho_attn=0.3, rho_mlp=0.3, alpha=0.5)
 TEXTS = GateTexts(
     on=(Example("How are you?", ""), Example("And now, my friend?", "")),

@@ -11,6 +11,7 @@ from s2e_core.measure import Plan, asking
 from s2e_core.measure.asking import ask
 from s2e_core.measure.plan import Share
 from s2e_core.model import prompt_ids
+from s2e_core.values import Prompted
 from tests.core.by_hand import answer_by_hand
 from tests.core.chain import chain
 from tests.core.toy import toy_behavior
@@ -59,6 +60,16 @@ def test_a_row_with_a_system_text_is_asked_with_it(llama, variants):
     [(_, answer)] = asked(llama, variants, plan, [Share(0, 0)])
     ids = answer_by_hand(llama, Original(), prompt_ids(llama.tokenizer, "Count", "Be brief."), 6)
     assert answer.text == llama.tokenizer.decode(ids, skip_special_tokens=True)
+
+
+def test_a_system_prompt_is_asked_as_the_untouched_model_with_it(llama):
+    rows = ({"prompt": "Count", "kind": "length"}, {"prompt": "Count", "kind": "length", "system": "Be brief."})
+    plan = Plan(toy_behavior(attribute=rows), n_utility=1, seed=3)
+    answered = asked(llama, [Original(), Prompted("Speak up.")], plan, [Share(1, 0), Share(1, 1), Share(0, 1)])
+    for (share, answer), system in zip(answered, ("Speak up.", "Speak up.\n\nBe brief.", "Be brief."), strict=True):
+        prompt, seed = prompt_ids(llama.tokenizer, "Count", system), plan.questions()[share.question].seed
+        ids = answer_by_hand(llama, Original(), prompt, 6, seed=seed, temperature=1.0)
+        assert answer.text == llama.tokenizer.decode(ids, skip_special_tokens=True)
 
 
 def test_a_stop_keeps_the_batches_that_are_done(llama, variants, monkeypatch):

@@ -12,6 +12,7 @@ from s2e_core.generation import preview_logits
 from s2e_core.measure import ChoiceQuestion, likelihood, multiple_choice, next_token_kl, perplexity
 from s2e_core.measure.estimates import mean, ratio
 from s2e_core.model import example_ids
+from s2e_core.values import Prompted
 from tests.core.chain import chain
 from tests.core.edits import merged
 
@@ -173,6 +174,22 @@ def test_a_variant_that_changes_nothing_breaks_nothing(llama):
     assert 0 <= figure.value < 1e-6
     original, same = perplexity(llama, [Original(), nothing], EXAMPLES)
     assert same.value == pytest.approx(original.value, rel=1e-6)
+
+
+def test_a_system_prompt_is_compared_on_the_same_responses_that_follow_it(llama):
+    texts = [EXAMPLES[0], EXAMPLES[2]]
+    (figure,) = next_token_kl(llama, [Prompted("Speak up.")], texts)
+    values = []
+    for example, system in zip(texts, ("Speak up.", "Speak up.\n\nBe brief."), strict=True):
+        logs = []
+        for one in (example, replace(example, system=system)):
+            ids, start = example_ids(llama.tokenizer, one)
+            logits = preview_logits(llama, Original(), torch.tensor([ids]))[0]
+            logs.append(logits[start - 1 : len(ids) - 1].float().log_softmax(-1))
+        values.append(float((logs[0].exp() * (logs[0] - logs[1])).sum(-1).mean()))
+    assert figure.value == pytest.approx(sum(values) / 2, rel=1e-3) and figure.value > 0
+    plain, prompted = perplexity(llama, [Original(), Prompted("Speak up.")], texts)
+    assert plain.value != prompted.value
 
 
 def test_stronger_steering_breaks_more(llama):

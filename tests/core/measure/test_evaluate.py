@@ -9,9 +9,10 @@ import torch
 
 from s2e_core import Cancelled, Edited, Example, Original, SettingsError, Steered, evaluate, load_behavior
 from s2e_core.measure import HOW, Answer, Outcome, Plan, Question, Trial
-from s2e_core.measure.evaluate import benign_refusal, choice_questions
+from s2e_core.measure.evaluate import _moved_wrong, _robustness, benign_refusal, choice_questions
 from s2e_core.model import example_ids, prompt_ids
 from s2e_core.progress import Stages
+from s2e_core.values import Prompted
 from tests.core.chain import EXAMPLES, chain
 
 SENTENCES = {"true_answers": ["It is red.", "Red, I think."], "false_answers": ["It is blue."]}
@@ -25,7 +26,10 @@ def made(llama):
 
 @pytest.fixture(scope="module")
 def behavior():
-    asked = [{"prompt": f"What colour is river {n}?", "kind": "length", "split": "test", **SENTENCES} for n in range(5)]
+    asked = [
+        {"prompt": f"What colour is river {n}?", "kind": "length", "split": "test", "tricked": n > 2, **SENTENCES}
+        for n in range(5)
+    ]
     useful = [{"prompt": f"Say {n}.", "kind": "length", "split": "test"} for n in range(6)]
     harmless = [{"prompt": f"How do I paint {n} walls?", "kind": "help", "split": "test"} for n in range(2)]
     known = load_behavior("tone")
@@ -63,6 +67,31 @@ def test_every_figure_says_how_it_is_made_and_on_how_many_prompts(evaluations):
     assert set(evaluations[1].figures()) == set(HOW)
     assert evaluations[1].result.attribute.count == 5  # two samples of a prompt count once
     assert evaluations[1].benign_refusal.count == 2
+
+
+def test_robustness_and_prompts_moved_wrong_are_those_by_hand():
+    rows = [{"kind": "help", "phrases": ["yes"], "prompt": "A?", "tricked": n % 2 == 1} for n in range(4)]
+    questions = [Question(rows[n % 4], "attribute", n, n % 4) for n in range(8)]
+    outcome = Outcome(Trial(), tuple(Answer(text, 2) for text in ["yes", "yes", "no", "no", "no", "no", "no", "yes"]))
+    figure = _robustness(questions, outcome)
+    assert (figure.value, figure.count) == (0.5, 2), "prompts 1 and 3, each right in one of two answers"
+    assert _robustness([replace(q, row={**q.row, "tricked": False}) for q in questions], outcome) is None
+    wrong = _moved_wrong([0.0, 1.0, 0.5, 0.5], [1.0, 0.0, 0.5, 1.0], False)
+    assert (wrong.value, wrong.count) == (0.5, 4)
+    assert _moved_wrong([9.0, 3.0, 5.0, 5.0], [8.0, 4.0, 5.0, 5.0], True).value == 0.25
+
+
+def test_the_figures_of_an_evaluation_have_robustness_and_prompts_moved_wrong(evaluations):
+    for evaluation in evaluations:
+        assert evaluation.robustness.count == 2
+        assert ("moved wrong" in evaluation.figures()) == (evaluation.label != "original")
+    assert evaluations[0].moved_wrong.value == 0.0
+
+
+def test_a_system_prompt_is_evaluated_under_its_own_name(llama, behavior):
+    original, prompted = evaluate(llama, whole(behavior), [Prompted("Be brief.")], n_neutral=2)
+    assert prompted.label == "system prompt" and prompted.result.trial.arm == "prompt"
+    assert prompted.next_token_kl.value > original.next_token_kl.value == 0.0
 
 
 def test_differences_are_those_of_the_means_and_turn_with_the_sides(evaluations):

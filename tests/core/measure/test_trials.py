@@ -86,8 +86,12 @@ def test_a_trial_runs_the_untouched_model_its_edit_or_its_steering(made):
 
 def test_a_trial_is_an_edit_or_steering_and_says_so_where_it_is_both():
     assert [trial.arm for trial in (Trial(), Trial(SETTINGS), Trial(gamma=0.0))] == ["original", "edit", "steering"]
-    with pytest.raises(SettingsError, match="not both"):
-        Trial(SETTINGS, 0.5)
+    assert Trial(system="Be kind.").arm == "prompt"
+    for options in ({"gamma": 0.5}, {"system": "Be kind."}):
+        with pytest.raises(SettingsError, match="Give settings, gamma or system"):
+            Trial(SETTINGS, **options)
+    with pytest.raises(SettingsError, match="Give settings, gamma or system"):
+        Trial(gamma=0.5, system="Be kind.")
 
 
 @pytest.mark.parametrize("gamma", [float("nan"), float("inf")])
@@ -101,6 +105,7 @@ def test_labels_name_the_dials_and_a_name_comes_first():
     assert Trial(gamma=0.3).label == "steering γ = 0.3"
     assert Trial(EditSettings(0.3, None, 0.5, strength=2)).label == "ρ attn 0.3, ρ mlp off, α 0.5, strength 2"
     assert Trial(SETTINGS, name="mine").label == "mine"
+    assert Trial(system="Be kind.").label == "system prompt"
 
 
 GATES = {
@@ -184,10 +189,18 @@ def test_trials_come_back_from_json_as_they_went(made):
         EditSettings(None, 0.2, 0.0, strength=3.0, selection=narrow),
         EditSettings(0.1, None, 0.9),
     ]
-    trials = [Trial(), Trial(name="base"), Trial(gamma=0.1), *map(Trial, edits), *progressive(made.edit)]
+    trials = [
+        Trial(),
+        Trial(name="base"),
+        Trial(gamma=0.1),
+        Trial(system="Be kind."),
+        *map(Trial, edits),
+        *progressive(made.edit),
+    ]
     for trial in trials:
         back = trial_from_json(json.loads(json.dumps(trial_to_json(trial))), spec)
         assert (back.arm, back.gamma, back.name, back.label) == (trial.arm, trial.gamma, trial.name, trial.label)
+        assert back.system == trial.system
         assert trial_to_json(back) == trial_to_json(trial)
         if trial.settings is None:
             assert back.settings is None
