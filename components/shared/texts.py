@@ -122,14 +122,15 @@ NOT_OF_THIS_EDIT = "It is the direction that was on the page before the edit you
 
 TRADE_OFF = "Find a good edit"
 TRADE_OFF_HELP = (
-    "How much of the behaviour can you have, and what does it cost? This tries many settings on the same prompts, the "
-    "best activation steering too, and recommends the edit with the most of the behaviour among those that keep the "
-    "model useful. The recommendation is checked on prompts that took no part in choosing it."
+    "How much of the behaviour can you have, and what does it cost? This screens settings of all families by "
+    "likelihood, asks the best of them and activation steering the same prompts, and measures the finalists and the "
+    "edit on the page again in a run-off. It recommends the one with the most of the behaviour among those that keep "
+    "the model useful, and checks it on prompts that took no part in choosing it."
 )
 FIND = "Find a good edit"
 FLOOR = "Utility to keep, at least"
 FLOOR_HELP = "% of the untouched model's"
-BUDGET = "Edits to try"
+BUDGET = "Edits to screen"
 BUDGET_HELP = "more find better ones, and take longer"
 GO_ON = "Continue"
 LOAD_BEST = "Load the recommended edit into the page"
