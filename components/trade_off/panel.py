@@ -66,7 +66,8 @@ def trade_off_panel(limits: Limits) -> TradeOffPanel:
             )  # fmt: skip
             fields["budget"] = gr.Number(
                 min(SearchPlan.n_trials, limits.sweep_settings), label=texts.BUDGET, info=texts.BUDGET_HELP,
-                elem_id="budget", minimum=1, maximum=limits.sweep_settings, precision=0, interactive=True, min_width=150, scale=1,
+                elem_id="budget", minimum=1, maximum=limits.sweep_settings, precision=0, interactive=True,
+                min_width=150, scale=1,
             )  # fmt: skip
             with gr.Row(elem_classes="bar", scale=2):
                 fields["find"] = gr.Button(

@@ -21,7 +21,7 @@ import pytest
 import torch
 
 from components.page.view import page_view
-from components.select import dials
+from components.select import dials, presets
 from components.shared import texts
 from components.shared.choices import Choice, opened
 from components.shared.session import OWN, Session
@@ -601,13 +601,13 @@ def test_a_stopped_run_offers_to_go_on(store: ModelStore, session: Session, grid
 
 
 def test_the_box_of_presets_says_when_the_dials_were_changed_by_hand(session: Session) -> None:
-    assert page_view(session)["preset"] == texts.SUGGESTED
+    assert page_view(session)["preset"]["value"] == texts.SUGGESTED
     moved = dials.set_strength(session, 1.23)
-    assert page_view(moved)["preset"] == texts.BY_HAND
-    assert page_view(moved.undo())["preset"] == texts.SUGGESTED
-    name = next(iter(dials.PUBLISHED))
-    assert page_view(dials.set_preset(moved, name))["preset"] == name
-    assert dials.set_preset(moved, texts.BY_HAND) is moved
+    assert page_view(moved)["preset"]["value"] == texts.BY_HAND
+    assert page_view(moved.undo())["preset"]["value"] == texts.SUGGESTED
+    name = next(iter(presets.PUBLISHED))
+    assert page_view(presets.set_preset(moved, name))["preset"]["value"] == name
+    assert presets.set_preset(moved, texts.BY_HAND) is moved
 
 
 # ---- files ----------------------------------------------------------------------------------------------------------
