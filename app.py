@@ -26,7 +26,7 @@ from components.page import look
 from components.page.changes import BROKEN, Changes, Page
 from components.page.options import options, read_first, set_threads, store_of
 from components.page.view import whole_view
-from components.select import dials, families
+from components.select import dials, families, presets
 from components.select import picks as pick_handlers
 from components.select.detail_panel import detail_panel
 from components.select.see_panel import see_panel
@@ -57,7 +57,7 @@ def build(store: ModelStore) -> gr.Blocks:
         bring = import_panel()
         see = see_panel(first.scored.scores.spec.n_layers)
         with gr.Row(elem_id="work"):
-            dial_panel = set_panel([texts.SUGGESTED, *dials.PUBLISHED, texts.BY_HAND])
+            dial_panel = set_panel([texts.SUGGESTED, *presets.PUBLISHED, texts.BY_HAND])
             compare = compare_panel(behavior, of_edit(columns, first.made), store.limits)
         trade_off = trade_off_panel(store.limits)
         details, take = detail_panel(), take_home_panel(push=store.push)
@@ -95,7 +95,7 @@ def wire_dials(page: Page, first: Session) -> None:
     changes.on(panel.gate_mu.input, families.set_mu, [panel.gate_mu])
     changes.dial(panel.gate_size, families.set_size)
     changes.dial(panel.protect, families.set_protect)
-    changes.on(panel.preset.input, dials.set_preset, [panel.preset])
+    changes.on(panel.preset.input, presets.set_preset, [panel.preset])
     changes.settle()
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import gradio as gr
 
 from components.select import readouts
-from components.select.dials import count_above, preset_name
+from components.select.dials import count_above
 from components.select.families import (
     DEFAULT_GATE,
     LEAST_GAMMA,
@@ -23,6 +23,7 @@ from components.select.families import (
     most_size,
     mu_choices,
 )
+from components.select.presets import preset_name, presets
 from components.select.table import Shown, ranked_table
 from components.shared import texts
 from components.shared.brought import own_prompts
@@ -55,7 +56,7 @@ def page_view(session: Session) -> dict[str, Any]:
         "neurons": _map(session, "neurons", firing),
         "summary": f'<div data-edit="{session.made}">{readouts.summary(session)}</div>',
         "strength": round(settings.strength, 4),
-        "preset": preset_name(session) or texts.BY_HAND,
+        "preset": _preset(session),
         "first_layer": _layers(session)[0],
         "last_layer": _layers(session)[1],
         "inspector": readouts.inspector(session),
@@ -64,6 +65,10 @@ def page_view(session: Session) -> dict[str, Any]:
         "redo": gr.update(interactive=bool(session.future)),
         **_family_view(session),
     }
+
+
+def _preset(session: Session) -> dict[str, Any]:
+    return gr.update(choices=[*presets(session), texts.BY_HAND], value=preset_name(session) or texts.BY_HAND)
 
 
 def _family_view(session: Session) -> dict[str, Any]:

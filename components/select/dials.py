@@ -6,28 +6,15 @@ Knows sessions and the core's edit settings; no page, no model. The plain dials 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from types import MappingProxyType
 
-from components.shared import texts
 from components.shared.session import Session
 from s2e_core import Component, EditSettings, Selection, SettingsError
 from s2e_core.method import edited_mask, rho_for_count
-from s2e_core.settings_json import settings_to_json
 from s2e_core.spec import Kind
 
-PUBLISHED: Mapping[str, EditSettings] = MappingProxyType(
-    {
-        "Llama-2-7B chat, safety": EditSettings(0.18, 0.55, 0.8),
-        "Mistral-7B Instruct, safety": EditSettings(0.42, 0.55, 0.75),
-        "Gemma-2-2B IT, truthfulness": EditSettings(0.3, None, 0.9),
-        "Llama-3-8B Instruct, truthfulness": EditSettings(0.1, 0.3, 0.4),
-        "Qwen3-4B Thinking, reasoning": EditSettings(None, 0.8, 0.05),
-        "Nemotron-7B, reasoning": EditSettings(0.3, 0.9, 0.2),
-    }
-)
-"""Best settings printed in the paper, by model and behaviour."""
 DEFAULT_COUNT = 10
 """Components of a kind that is switched on and has no rho to go back to."""
 
@@ -105,22 +92,6 @@ def set_alpha(session: Session, alpha: float) -> Session:
 
 def set_strength(session: Session, strength: float) -> Session:
     return session.with_settings(replace(session.settings, strength=strength), dial="strength")
-
-
-def set_preset(session: Session, name: str) -> Session:
-    """Published settings by name, or the behaviour's own; the selection by hand is dropped."""
-    if name == texts.BY_HAND:
-        return session  # it says what is, and is nothing to go to
-    return session.with_settings(PUBLISHED.get(name, session.suggested))
-
-
-def preset_name(session: Session) -> str:
-    """The preset that the session's settings are; empty where they were changed, or the edit is a recipe's."""
-    if session.recipe:
-        return ""
-    here = settings_to_json(session.settings)
-    presets = {texts.SUGGESTED: session.suggested, **PUBLISHED}
-    return next((name for name, settings in presets.items() if settings_to_json(settings) == here), "")
 
 
 def set_component_strength(session: Session, factor: float) -> Session:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Literal
 
 from components.shared import texts
+from components.shared.choices import strongest_few
 from components.shared.session import Session
 from s2e_core import EditSettings, SettingsError
 from s2e_core.method import MUS
@@ -18,7 +19,9 @@ from s2e_core.settings import Gate
 
 Family = Literal["elastic", "baked", "gated", "sum"]
 DEFAULT_GATE = Gate(gamma=1.5, mu=10.0, size=100)
-"""Dials of a gate that is switched on for the first time."""
+"""Dials of a gate that is switched on for the first time and that nothing is suggested for."""
+NAMES = {"elastic": "elastic net", "baked": "baked steering", "gated": "gated steering"}
+"""Names of the families that have suggested settings."""
 LEAST_SIZE = 10
 MOST_GAMMA, LEAST_GAMMA = 4.0, 0.1
 MOST_PROTECT = 32
@@ -37,11 +40,17 @@ def family_of(settings: EditSettings) -> Family:
 
 
 def set_family(session: Session, family: Family) -> Session:
-    """Another family, with its dials as they were last; a gate needs texts, and says so if there are none."""
+    """Another family: its suggested settings, or its dials as they were last.
+
+    Raises SettingsError for a gate if there are no texts to fit it on.
+    """
     if family == family_of(session.settings):
         return session
     if family != "elastic" and session.scored.extraction.token_inputs is None:
         raise SettingsError(texts.NO_TEXTS)
+    suggestion = session.scored.suggestion(NAMES.get(family, ""))
+    if suggestion is not None and all(family_of(it) != family for it in _settings(session)):
+        return session.with_settings(suggestion.settings)
     net = _latest_net(session)
     if family in ("baked", "gated"):
         net = replace(net, rho_attn=None, rho_mlp=None, strength=1.0)
@@ -99,18 +108,26 @@ def _gate(session: Session) -> Gate:
 
 
 def _latest_net(session: Session) -> EditSettings:
-    """The settings that had an elastic net last, else the suggested ones."""
-    return next((it for it in _settings(session) if it.has_elastic_net), session.suggested)
+    """The settings that had an elastic net last, else suggested ones, else a few of the strongest components."""
+    suggestion = session.scored.suggestion(NAMES["elastic"])
+    suggested = [session.suggested, *([suggestion.settings] if suggestion else [])]
+    known = (it for it in (*_settings(session), *suggested) if it.has_elastic_net)
+    return next(known, None) or strongest_few(session.scored)
 
 
 def _latest_gate(session: Session, family: Family) -> Gate | None:
-    """The gate of a family, with the dials that a gate had last."""
+    """The gate of a family as it was last, else the suggested one, else a gate with the dials of another family."""
     if family == "elastic":
         return None
+    baked = family == "baked"
     gates = [it.gate for it in _settings(session) if it.gate is not None]
-    gate = gates[0] if gates else DEFAULT_GATE
-    strict = next((it.mu for it in gates if it.mu), DEFAULT_GATE.mu)
-    return replace(gate, mu=0.0 if family == "baked" else strict)
+    suggestion = session.scored.suggestion(NAMES["baked" if baked else "gated"])
+    known = [gate for gate in gates if (gate.mu == 0) == baked]
+    if known:
+        return known[0]
+    if suggestion is not None:
+        return suggestion.settings.gate
+    return replace(gates[0] if gates else DEFAULT_GATE, mu=0.0 if baked else DEFAULT_GATE.mu)
 
 
 def _settings(session: Session) -> Iterator[EditSettings]:

@@ -14,10 +14,11 @@ from components.shared import texts
 from components.shared.session import Origin, Session
 from s2e_core import ActivationMeans, Behavior, Component
 from s2e_core.loading import residence
+from s2e_core.measure import KL_BOUND
 from s2e_core.method import EditSummary, mean_firing, outlier_sentence, relative_changes, summarize
 from s2e_core.model import LoadedModel, component_name, folds_system, has_chat_template, parameter_count, remarks
 
-from .dials import preset_name
+from .presets import current_suggestion, kl_words, preset_name
 from .rules import reason, rule
 
 CHANCE_SDS = 3
@@ -68,13 +69,16 @@ def summary(session: Session) -> str:
 
 def _verdict(session: Session, figures: EditSummary) -> tuple[str, str]:
     """(level, sentence): what a person should know about this edit before anything else."""
-    largest = figures.largest_change
+    largest, suggested = figures.largest_change, _suggested_words(session)
     name = html.escape(session.recipe)
     origin = f"The finished edit you uploaded ({name}); move a dial to return to your own. " if name else ""
     if session.edit.is_empty:
         way_out = "" if name else f" {_way_out(session)}"
         return "note", f"{origin}Nothing is edited: the edited model is the original.{way_out}"
-    if figures.relative_size > LARGE_EDIT or largest > LARGE_CHANGE:
+    layers = f"{figures.n_layers} of {session.edit.spec.n_layers} layers"
+    if session.edit.settings.gate is not None:  # a gate that seldom fires may be many times a weight and change little
+        return "calm", f"{origin}In {layers}.{suggested}"
+    if not suggested and (figures.relative_size > LARGE_EDIT or largest > LARGE_CHANGE):
         changes = f"the strongest component changes by {largest:.1f} times its own weight"
         if preset_name(session) == texts.SUGGESTED:  # tried with this behaviour: no cause for alarm
             return "note", (
@@ -83,8 +87,15 @@ def _verdict(session: Session, figures: EditSummary) -> tuple[str, str]:
             )
         remedy = ": lower the strength or edit fewer components" if session.made_here(session.edit) else ""
         return "warning", f"{origin}A large edit: {changes}. That often costs fluency{remedy}."
-    layers = f"{figures.n_layers} of {session.edit.spec.n_layers} layers"
-    return "calm", f"{origin}In {layers}. The strongest component changes by {largest:.0%} of its weight."
+    return "calm", f"{origin}In {layers}. The strongest component changes by {largest:.0%} of its weight.{suggested}"
+
+
+def _suggested_words(session: Session) -> str:
+    """How the settings were made if they are the suggestion of a family."""
+    suggestion = current_suggestion(session)
+    if suggestion is None:
+        return ""
+    return f" Suggested: {texts.SUGGESTED_HOW.format(bound=KL_BOUND)} (here {kl_words(suggestion)})."
 
 
 def _way_out(session: Session) -> str:

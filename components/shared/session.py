@@ -62,6 +62,10 @@ class Scored:
     suggestions: tuple[Suggestion, ...] = ()
     """Suggested settings of every family, the best first; empty for directions out of a file."""
 
+    def suggestion(self, family: str) -> Suggestion | None:
+        """The suggestion of a family by its name, such as "gated steering"; None if there is none."""
+        return next((each for each in self.suggestions if each.family == family), None)
+
     @property
     def means(self) -> ActivationMeans | MeanInputs:
         return self.extraction.means

@@ -73,6 +73,11 @@ NO_TEXTS = (
 )
 NO_GATE = "This edit has no gate. Choose a family with one first."
 SUGGESTED = "Suggested for this behaviour"
+SUGGESTED_FAMILY = "Suggested: {family} (KL {kl})"
+SUGGESTED_HOW = (
+    "the strongest edit of its family whose KL from the untouched model on harmless texts is at most {bound:g} nats a "
+    "token"
+)
 BY_HAND = "Changed by hand"
 
 ABOVE = "All above threshold"
@@ -122,14 +127,15 @@ NOT_OF_THIS_EDIT = "It is the direction that was on the page before the edit you
 
 TRADE_OFF = "Find a good edit"
 TRADE_OFF_HELP = (
-    "How much of the behaviour can you have, and what does it cost? This tries many settings on the same prompts, the "
-    "best activation steering too, and recommends the edit with the most of the behaviour among those that keep the "
-    "model useful. The recommendation is checked on prompts that took no part in choosing it."
+    "How much of the behaviour can you have, and what does it cost? This screens settings of all families by "
+    "likelihood, asks the best of them and activation steering the same prompts, and measures the finalists and the "
+    "edit on the page again in a run-off. It recommends the one with the most of the behaviour among those that keep "
+    "the model useful, and checks it on prompts that took no part in choosing it."
 )
 FIND = "Find a good edit"
 FLOOR = "Utility to keep, at least"
 FLOOR_HELP = "% of the untouched model's"
-BUDGET = "Edits to try"
+BUDGET = "Edits to screen"
 BUDGET_HELP = "more find better ones, and take longer"
 GO_ON = "Continue"
 LOAD_BEST = "Load the recommended edit into the page"
@@ -198,7 +204,11 @@ TOOLTIPS = {
     "rho-mlp": "The budget of the neurons. A smaller ρ edits more of them, and each more strongly.",
     "alpha": "How choosy the edit is: a higher α raises the threshold ρα, and fewer components are edited.",
     "family": "Which formula gives the edit: components that already write along the direction (elastic net), steering "
-    "written into the weights (baked), or steering that acts on what the behaviour is about alone (gated).",
+    "written into the weights (baked), or steering that acts on what the behaviour is about alone (gated). The first "
+    "choice of a family starts from its suggested settings.",
+    "preset": "Settings to start from. A suggestion of a family is "
+    + SUGGESTED_HOW.format(bound=0.05)
+    + "; the others were printed in the paper for its models.",
     "gate-gamma": "How much of the steering vector the edit adds where it acts.",
     "gate-mu": "How little the edit may add on harmless texts: a higher μ keeps them as they are.",
     "gate-size": "How many heads and neurons carry the gate, those that add most first.",
@@ -239,7 +249,8 @@ method this is compared with: it adds $\gamma v$ to every projection's output at
 **Other families.** Any vector $a$ over a projection's inputs gives a rank-1 change $u\,a^\top$, which adds $a \cdot x$
 along $u$. *Baked steering* takes $a = \gamma |v|\,c$ with $c \cdot x \approx 1$ at every token: steering as weights.
 *Gated steering* fits $c$ so that $c \cdot x$ is near 1 on the behaviour's texts and near 0 on harmless ones, which
-count $\mu$ times. Either can be added to the elastic net.
+count $\mu$ times. Either can be added to the elastic net. The *suggested* settings of a family are its strongest edit
+whose KL from the untouched model on harmless texts is at most 0.05 nats a token.
 
 **Reading the figures.** If directions were random, $g$ would spread by $1/\sqrt d$ around zero: components beyond
 three times that are unlikely to be luck. $\lambda$ is absolute, so $|\Delta W|/|W|$ tells whether it is large for

@@ -25,6 +25,8 @@ DARK = {
     INK: "#e8ecf1", QUIET: "#a3adba", LINE: "#2b343f", PAPER: "#12161c",
     EDIT: "#63aef2", EDIT_BAR: "#33597d", STEERING: "#f0a05e", STEERING_BAR: "#7d5230", BEST: "#48cfa5",
 }  # fmt: skip
+SYMBOLS = {"original": "square", "edit": "circle", "steering": "diamond"}
+COLORS = {"original": INK, "edit": EDIT, "steering": STEERING}
 FEW = 6
 """Up to so many points of an arm all have their bars; beyond, only the front and the recommended ones."""
 LOAD = "Click to load it into the page"
@@ -41,6 +43,7 @@ def trade_off_figure(measured: Measured, *, current: int | None = None, action: 
         *_arm(measured, "edit", "edits", "circle", EDIT, EDIT_BAR, action),
         *_arm(measured, "steering", "steering, by γ", "diamond", STEERING, STEERING_BAR, action),
         *_arm(measured, "original", "untouched model", "square", INK, QUIET, action),
+        _run_off(measured, action),
         _held_out(measured),
         _ring(measured, measured.best("edit"), "recommended edit", BEST, "circle-open", 19),
         _ring(measured, current, "on the page", INK, "cross-thin-open", 15),
@@ -149,7 +152,7 @@ def _arm(
 
 def _corners(measured: Measured, n: int) -> list[float]:
     """Of a point: its position, and what its bars reach to the left, right, below and above."""
-    result = measured.points[n].result
+    result = measured.tried[n].result
     (x, left, right), (y, low, high) = _percent(result.kept), _scaled(measured, result.attribute)
     return [n, x - left, right - x, y - low, high - y]
 
@@ -178,17 +181,31 @@ def _front_line(measured: Measured) -> go.Scatter | None:
     )  # fmt: skip
 
 
+def _run_off(measured: Measured, action: bool) -> go.Scatter | None:
+    """The run-off, as signs with a dot."""
+    if measured.run_off is None:
+        return None
+    points, first = measured.run_off.points, len(measured.points)
+    cards = [hover(measured, point, LOADABLE[point.trial.arm] if action else "") for point in points]
+    return go.Scatter(
+        x=[100 * p.result.kept.value for p in points], mode="markers", name="in the run-off",
+        y=[scaled(measured, p.result.attribute.value) for p in points],
+        marker={"symbol": [f"{SYMBOLS[p.trial.arm]}-open-dot" for p in points], "size": 11,
+                "color": [COLORS[p.trial.arm] for p in points], "line": {"width": 1.6}},
+        text=["<b>In the run-off</b><br>" + card for card in cards], hovertemplate="%{text}<extra></extra>",
+        customdata=[_corners(measured, first + n) for n in range(len(points))],
+    )  # fmt: skip
+
+
 def _held_out(measured: Measured) -> go.Scatter | None:
     """The check, as hollow signs with bars."""
     if measured.held_out is None:
         return None
     points = measured.held_out.points
-    symbols = {"original": "square-open", "edit": "circle-open", "steering": "diamond-open"}
-    colors = {"original": INK, "edit": EDIT, "steering": STEERING}
     trace = _with_bars(measured, points, QUIET)
     trace.update(
-        marker={"symbol": [symbols[p.trial.arm] for p in points], "size": 12,
-                "color": [colors[p.trial.arm] for p in points], "line": {"width": 2.2}},
+        marker={"symbol": [f"{SYMBOLS[p.trial.arm]}-open" for p in points], "size": 12,
+                "color": [COLORS[p.trial.arm] for p in points], "line": {"width": 2.2}},
         name="on held-out prompts", showlegend=True, hoverinfo=None, hovertemplate="%{text}<extra></extra>",
         text=["<b>On held-out prompts</b><br>" + hover(measured, point) for point in points],
     )  # fmt: skip
@@ -198,7 +215,7 @@ def _held_out(measured: Measured) -> go.Scatter | None:
 def _ring(measured: Measured, n: int | None, name: str, color: str, symbol: str, size: int) -> go.Scatter | None:
     if n is None:
         return None
-    result = measured.points[n].result
+    result = measured.tried[n].result
     return go.Scatter(
         x=[100 * result.kept.value], y=[scaled(measured, result.attribute.value)], mode="markers", name=name,
         marker={"symbol": symbol, "size": size, "color": color, "line": {"color": color, "width": 2.6}},

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from components.shared import texts
 from components.shared.session import OWN, Session
 from components.shared.store import ModelStore
-from s2e_core import SettingsError
+from s2e_core import EditSettings, SettingsError
 from s2e_core.measure import Plan, Trial, add_original, leave_one_out, progressive, trial_key
 
 from .grid import GridRequest, trials_of
@@ -51,7 +51,13 @@ def searched(store: ModelStore, session: Session, floor: float | None, budget: f
     """Find a good edit. `floor` in percent, `budget` in settings to try."""
     check_measurable(store, session)
     share, n_trials = _floor(floor), whole(budget, "settings to try", 1, store.limits.sweep_settings)
-    yield from run(store, session, "trade-off", Search(share, n_trials))
+    yield from run(store, session, "trade-off", Search(share, n_trials, _edit_to_beat(session)))
+
+
+def _edit_to_beat(session: Session) -> EditSettings | None:
+    """The settings of the edit on the page; None if it is empty, or a recipe that does not follow from them."""
+    follows = not session.recipe or session.made_here(session.edit)
+    return session.settings if follows and not session.edit.is_empty else None
 
 
 def swept(store: ModelStore, session: Session, request: SweepRequest) -> Iterator[Lab]:

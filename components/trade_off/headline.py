@@ -75,6 +75,13 @@ MEASURES = {
 }
 GOALS = {"safety": "30 or more", "truthfulness": "25 or more", "reasoning": "25 % shorter", "tone": "not behind"}
 
+LEAD_COLUMNS = (
+    "behaviour", "untouched", "best steering", "elastic net (paper)", "best edit", "its lead over steering", "goal",
+)  # fmt: skip
+ARM_COLUMNS = (
+    "behaviour", "arm", "attribute", "utility kept, %", "KL", "tricked", "benign refusals", "moved wrong", "flawed",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, eq=False)
 class Headline:
@@ -126,37 +133,15 @@ def write_readme(headlines: Sequence[Headline], model: str, readme: Path) -> Non
     begin, end = f"<!-- headline {model} -->\n", f"<!-- end of headline {model} -->"
     before, rest = readme.read_text(encoding="utf-8").split(begin)
     _, after = rest.split(end)
-    short = [
-        *_header(
-            (
-                "behaviour",
-                "untouched",
-                "best steering",
-                "elastic net (paper)",
-                "best edit",
-                "its lead over steering",
-                "goal",
-            )
-        )
-    ]
-    short += [lead_row(headline) for headline in headlines]
-    full = _header(
-        (
-            "behaviour",
-            "arm",
-            "attribute",
-            "utility kept, %",
-            "KL",
-            "tricked",
-            "benign refusals",
-            "moved wrong",
-            "flawed",
-        )
-    )
-    full += [row for headline in headlines for row in arm_rows(headline)]
-    folded = ["<details>", "<summary>Every arm with every figure</summary>", "", *full, "", "</details>"]
-    table = "\n".join([*short, "", *folded])
-    readme.write_text(f"{before}{begin}{table}\n{end}{after}", encoding="utf-8")
+    readme.write_text(f"{before}{begin}{_tables(headlines)}\n{end}{after}", encoding="utf-8")
+
+
+def _tables(headlines: Sequence[Headline]) -> str:
+    """The table of the leads, and below it, folded away, that of all arms."""
+    leads = [*_header(LEAD_COLUMNS), *map(lead_row, headlines)]
+    arms = [*_header(ARM_COLUMNS), *(row for headline in headlines for row in arm_rows(headline))]
+    folded = ["<details>", "<summary>Every arm with every figure</summary>", "", *arms, "", "</details>"]
+    return "\n".join([*leads, "", *folded])
 
 
 def write_json(headlines: Sequence[Headline], model: str, path: Path) -> None:

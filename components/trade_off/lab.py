@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from components.shared.session import Session
-from s2e_core.measure import Plan, Trial
-from s2e_core.settings_json import settings_to_json
+from s2e_core import EditSettings
+from s2e_core.measure import Plan, SearchPlan, Trial, count_measurements
 
 from .measured import Measured
 
@@ -43,6 +43,13 @@ class Search:
 
     floor: float
     n_trials: int
+    current: EditSettings | None = None
+    """The edit on the page when the search began, which it has to beat; None if it is empty or from a recipe."""
+
+    @property
+    def measurements(self) -> int:
+        """Planned measurements of the screen, which come before the first answer."""
+        return count_measurements(self.n_trials, SearchPlan.shortlist)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +76,11 @@ class Lab:
     """None before the untouched model has answered."""
     done: int = 0
     total: int = 0
-    """Answers."""
+    """Answers, and before them the measurements of a screen."""
     seconds: float = 0.0
     """Spent so far, without pauses."""
+    screen_seconds: float = 0.0
+    """Spent before the first answer."""
     made: int = field(default_factory=time.monotonic_ns)
     """Tells the points on show from earlier ones."""
 
@@ -79,6 +88,22 @@ class Lab:
     def view(self) -> str:
         """Stands for the points on show in what the browser reports."""
         return f"{self.study}-{self.made}"
+
+    @property
+    def measurements(self) -> int:
+        """How much of `total` is the screen."""
+        return self.task.measurements if isinstance(self.task, Search) else 0
+
+    @property
+    def is_screening(self) -> bool:
+        """Whether a search is still measuring likelihoods: the files grow with the answers alone."""
+        return self.state == "running" and self.done < self.measurements
+
+    @property
+    def rate(self) -> float:
+        """Answers per second; 0 before there are any."""
+        spent = self.seconds - self.screen_seconds
+        return max(0, self.done - self.measurements) / spent if spent > 0 else 0.0
 
     def changed(self, **changes: Any) -> Lab:
         made = time.monotonic_ns() if "measured" in changes else self.made
@@ -105,8 +130,4 @@ def current_point(session: Session, lab: Lab | None) -> int | None:
     """The point that is the edit on the page; None where it was not tried, or comes from a recipe."""
     if lab is None or lab.measured is None or session.recipe:
         return None
-    here = settings_to_json(session.settings)
-    for n, point in enumerate(lab.measured.points):
-        if point.trial.settings is not None and settings_to_json(point.trial.settings) == here:
-            return n
-    return None
+    return lab.measured.position(Trial(session.settings))

@@ -1,4 +1,4 @@
-"""The results of a sweep, ready to be shown: every trial's figures, the recommended edit, and the held-out check.
+"""The results of a sweep, ready to be shown: every trial's figures, the run-off, the choice, and the held-out check.
 
 Knows sweeps and figures; no page, no plot and no text of an answer. It is small enough to keep for every visitor: the
 answers stay in the sweep's file.
@@ -64,6 +64,21 @@ class HeldOut:
 
 
 @dataclass(frozen=True, eq=False)
+class RunOff:
+    """The finalists of a search on the whole development split, by which the choice is made."""
+
+    about: Sweep
+    """The questions and how they were asked, without the answers."""
+    points: tuple[Point, ...]
+    page: Trial | None = None
+    """The edit that was on the page when the search began; None if it had no part in it."""
+
+    def point(self, trial: Trial | None) -> Point | None:
+        """The point of a trial that runs the same; None if there is none."""
+        return None if trial is None else next((p for p in self.points if _same(p.trial, trial)), None)
+
+
+@dataclass(frozen=True, eq=False)
 class Measured:
     """The complete trials of a sweep, with the choice among them."""
 
@@ -77,17 +92,24 @@ class Measured:
     chosen: Mapping[Arm, Trial | None] | None = None
     """Choice of a search; None if only the points themselves can decide."""
     held_out: HeldOut | None = None
+    run_off: RunOff | None = None
+    """The figures behind the choice of a search; None before they are complete, and for a grid."""
 
     @property
     def less_is_better(self) -> bool:
         return self.about.less_is_better
 
     @property
+    def tried(self) -> tuple[Point, ...]:
+        """The points of the sweep and then those of the run-off, which asks some of the trials again."""
+        return (*self.points, *(self.run_off.points if self.run_off else ()))
+
+    @property
     def results(self) -> tuple[Result, ...]:
         return tuple(point.result for point in self.points)
 
     def best(self, arm: Arm) -> int | None:
-        """Index of the trial of an arm to recommend: the chosen one, else the best that keeps the floor."""
+        """Index in `tried` of the trial of an arm to recommend: the chosen one, else the best that keeps the floor."""
         if self.chosen is not None:
             return self.position(self.chosen.get(arm))
         return best_within(self.results, arm, self.floor, less_is_better=self.less_is_better)
@@ -96,11 +118,15 @@ class Measured:
         return pareto_front(self.results, less_is_better=self.less_is_better)
 
     def position(self, trial: Trial | None) -> int | None:
-        """Index of the point of a trial that runs the same; None if there is none."""
+        """Index in `tried` of a trial that runs the same, in the run-off if it was there; None if it was not tried."""
         if trial is None:
             return None
-        key = trial_key(trial)
-        return next((n for n, point in enumerate(self.points) if trial_key(point.trial) == key), None)
+        found = [n for n, point in enumerate(self.tried) if _same(point.trial, trial)]
+        return found[-1] if found else None
+
+
+def _same(one: Trial, other: Trial) -> bool:
+    return trial_key(one) == trial_key(other)
 
 
 def drop_answers(sweep: Sweep) -> Sweep:
@@ -127,6 +153,11 @@ def grown(
         points[trial_key(outcome.trial)] = _point(sweep.questions, result, size, outcome, base)
     keys = dict.fromkeys(trial_key(outcome.trial) for outcome in sweep.outcomes)
     return tuple(points[key] for key in keys)
+
+
+def run_off(finals: Sweep, page: Trial | None = None, size_of: SizeOf | None = None) -> RunOff:
+    """The run-off of a search; `page` is the edit that was on the page when it began."""
+    return RunOff(drop_answers(finals), grown((), finals, size_of=size_of), page)
 
 
 def checked(held_out: Sweep, edit: Trial | None, steering: Trial | None, size_of: SizeOf | None = None) -> HeldOut:

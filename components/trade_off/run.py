@@ -13,18 +13,19 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from components.shared.session import Session
 from components.shared.store import ModelStore
 from components.shared.work import Work
-from s2e_core import Behavior, find_edit, sweep
-from s2e_core.measure import Arm, Found, SearchPlan, Sweep, Trial, count_edited, load_sweep, trial_key
+from s2e_core import Behavior, EditSettings, find_edit, sweep
+from s2e_core.measure import Arm, Found, SearchPlan, Sweep, Trial, count_edited, load_sweep
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress
 
 from .lab import Grid, Lab, Place, Search, Study
-from .measured import Measured, Point, checked, drop_answers, grown
+from .measured import Measured, Point, checked, drop_answers, grown, run_off
 
 LOOK_SECONDS = 1.5
 """Between two looks into the file of a sweep that runs, at least."""
@@ -42,7 +43,9 @@ def run(
     folder = _folder(store, before)
     lab = Lab(Place.of(session), study, task, folder)
     if before is not None:
-        lab = lab.changed(measured=before.measured, done=before.done, total=before.total, seconds=before.seconds)
+        lab = lab.changed(measured=before.measured, seconds=before.seconds, screen_seconds=before.screen_seconds)
+        if isinstance(task, Grid):  # a search screens again, since the same seed gives the same screen
+            lab = lab.changed(done=before.done, total=before.total)
     stop, began = threading.Event(), time.monotonic() - lab.seconds
 
     def stage(progress: Progress) -> Sweep | Found:
@@ -54,7 +57,7 @@ def run(
         with closing(work.ticks()) as ticks:
             for done, total in ticks:
                 now = time.monotonic()
-                lab = lab.changed(seconds=now - began, **({"done": done, "total": total} if total else {}))
+                lab = _ticked(lab, done, total, now - began)
                 if look.is_due():
                     with look:
                         lab = looked(store, session, lab)
@@ -66,6 +69,12 @@ def run(
     yield _finished(store, session, lab, work.result).changed(
         state="done", done=lab.total, seconds=time.monotonic() - began
     )
+
+
+def _ticked(lab: Lab, done: int, total: int, seconds: float) -> Lab:
+    passed = seconds - lab.seconds
+    lab = lab.changed(seconds=seconds, **({"done": done, "total": total} if total else {}))
+    return lab.changed(screen_seconds=lab.screen_seconds + passed) if lab.is_screening else lab
 
 
 def _asked(
@@ -80,7 +89,9 @@ def _asked(
     """The long part, in a thread of its own."""
     extraction = session.scored.extraction
     if isinstance(task, Search):
-        plan = SearchPlan(behavior, floor=task.floor, n_trials=task.n_trials)
+        plan = SearchPlan(
+            behavior, floor=task.floor, n_trials=task.n_trials, current=task.current, contrast=session.scored.contrast
+        )
         return find_edit(loaded, extraction, plan, path=folder, progress=progress, stop=stop)
     return sweep(loaded, extraction, task.plan, task.trials, path=folder / "sweep.jsonl", progress=progress, stop=stop)
 
@@ -124,27 +135,22 @@ def _finished(store: ModelStore, session: Session, lab: Lab, result: Sweep | Fou
     if isinstance(result, Sweep):
         return _with_points(store, session, lab, result)
     lab = _with_points(store, session, lab, result.development)
-    assert lab.measured is not None
-    return lab.changed(measured=measure_found(result, _wanted(store, session), lab.measured.points, session))
+    assert lab.measured is not None and isinstance(lab.task, Search)
+    points, current = lab.measured.points, lab.task.current
+    return lab.changed(measured=measure_found(result, _wanted(store, session), points, session, current))
 
 
-def measure_found(found: Found, wanted: str, points: tuple[Point, ...], session: Session) -> Measured:
-    """What a search found, with the points of its development sweep and what was chosen beyond them."""
-    check, points = None, (*points, *_weakened(found, points, session))
+def measure_found(
+    found: Found, wanted: str, points: tuple[Point, ...], session: Session, current: EditSettings | None = None
+) -> Measured:
+    """What a search found, with the points of its development sweep; `current` was on the page when it began."""
+    sized, finals, check = partial(size_of, session), None, None
+    if found.finals is not None:
+        finals = run_off(found.finals, None if current is None else Trial(current), sized)
     if found.held_out is not None:
-        check = checked(found.held_out, found.edit, found.steering, lambda trial: size_of(session, trial))
+        check = checked(found.held_out, found.edit, found.steering, sized)
     chosen: dict[Arm, Trial | None] = {"edit": found.edit, "steering": found.steering, "original": None}
-    return Measured(drop_answers(found.development), wanted, points, found.floor, chosen, check)
-
-
-def _weakened(found: Found, points: tuple[Point, ...], session: Session) -> tuple[Point, ...]:
-    """What was chosen although the development sweep has not tried it: finalists at less strength."""
-    known = {trial_key(point.trial) for point in points}
-    new = {trial_key(trial) for trial in (found.edit, found.steering) if trial is not None} - known
-    if not new or found.finals is None:
-        return ()
-    finalists = grown((), found.finals, size_of=lambda trial: size_of(session, trial))
-    return tuple(point for point in finalists if trial_key(point.trial) in new)
+    return Measured(drop_answers(found.development), wanted, points, found.floor, chosen, check, finals)
 
 
 def size_of(session: Session, trial: Trial) -> tuple[int, int] | None:

@@ -24,6 +24,7 @@ from .measured import Measured
 from .rows import table
 from .words import advice
 
+SCREENING = "Screening settings by likelihood"
 PHASES = (("test.jsonl", "Checking on held-out prompts"), ("finals.jsonl", "Comparing the best ones on more prompts"))
 
 
@@ -92,15 +93,21 @@ def lab_status(lab: Lab | None) -> str:
         return ""
     count = len(lab.measured.points) if lab.measured else 0
     spent = duration(lab.seconds)
+    if lab.is_screening:
+        return progress_bar(
+            f"{SCREENING}: {lab.done:,} of {lab.measurements:,} measurements, {spent}.", lab.done, lab.measurements
+        )
+    done, total = lab.done - lab.measurements, max(0, lab.total - lab.measurements)
     if lab.state == "running":
-        left = f", about {duration(lab.seconds / lab.done * (lab.total - lab.done))} to go" if lab.done else ""
-        words = f"{_phase(lab)}: {count:,} measured, {lab.done:,} of {lab.total:,} answers, {spent}{left}."
-        return progress_bar(words, lab.done, max(lab.total, 1))
+        left = f", about {duration((total - done) / lab.rate)} to go" if lab.rate else ""
+        words = f"{_phase(lab)}: {count:,} measured, {done:,} of {total:,} answers, {spent}{left}."
+        return progress_bar(words, done, max(total, 1))
     if lab.state == "stopped":
         return progress_bar(
             f"Stopped after {spent}. {count:,} settings are measured and kept; Continue goes on from here."
         )
-    return progress_bar(f"Done: {count:,} settings, {lab.total:,} answers in {spent}.")
+    screened = f"{lab.task.n_trials:,} screened by likelihood, " if isinstance(lab.task, Search) else ""
+    return progress_bar(f"Done: {screened}{count:,} settings, {total:,} answers in {spent}.")
 
 
 def parts_status(parts: list[Lab | None]) -> str:

@@ -98,8 +98,8 @@ class TradeOffWiring:
         def grow(session: Session, bench: Bench, *values: Any) -> Iterator[tuple[Any, ...]]:
             shown = ""
             for lab in run(session, *values):
-                if lab.state == "done" and lab.seconds:
-                    self.rates[session.model] = lab.total / lab.seconds
+                if lab.state == "done" and lab.rate:
+                    self.rates[session.model] = lab.rate
                 bench = bench.with_lab(lab)
                 names = STATUS if lab.view == shown and lab.state == "running" else self.names
                 shown = lab.view
@@ -218,15 +218,16 @@ def loaded_point(study: Study, session: Session, data: object, bench: Bench) -> 
     n = _picked(lab, data)
     if lab is None or lab.measured is None or n is None:
         return session
-    settings = lab.measured.points[n].trial.settings
-    return session if settings is None or n == current_point(session, lab) else session.with_settings(settings)
+    trial = lab.measured.tried[n].trial
+    here = lab.measured.position(trial) == current_point(session, lab)
+    return session if trial.settings is None or here else session.with_settings(trial.settings)
 
 
 def steering_of(session: Session, bench: Bench, event: gr.EventData) -> tuple[Any, Any]:
     """The steering strength of the point that was picked, for the comparison; edits leave it as it is."""
     lab = bench.of(session)
     n = _picked(lab, event._data)
-    gamma = None if lab is None or lab.measured is None or n is None else lab.measured.points[n].trial.gamma
+    gamma = None if lab is None or lab.measured is None or n is None else lab.measured.tried[n].trial.gamma
     return (gr.skip(), gr.skip()) if gamma is None else (gamma, True)
 
 
@@ -236,11 +237,11 @@ def loaded_best(session: Session, bench: Bench) -> Session:
     best = lab.measured.best("edit") if lab and lab.measured else None
     if lab is None or lab.measured is None or best is None:
         raise SettingsError(texts.SWITCHED)
-    settings = lab.measured.points[best].trial.settings
+    settings = lab.measured.tried[best].trial.settings
     return session if settings is None else session.with_settings(settings)
 
 
 def _picked(lab: Lab | None, data: object) -> int | None:
     if lab is None or lab.measured is None:
         return None
-    return read_point(data, lab.view, len(lab.measured.points))
+    return read_point(data, lab.view, len(lab.measured.tried))

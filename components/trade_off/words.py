@@ -1,4 +1,4 @@
-"""The figures of a trade-off in words: points and the recommendation.
+"""The figures of a trade-off in words: points, the recommendation and the rule behind it.
 
 Knows what was measured; no page and no plot. `advice` is HTML, everything else is plain text.
 """
@@ -6,14 +6,15 @@ Knows what was measured; no page and no plot. `advice` is HTML, everything else 
 from __future__ import annotations
 
 import html
-import math
 
-from s2e_core.measure import Estimate
+from s2e_core.measure import Estimate, keeps_safely
 
-from .measured import HeldOut, Measured, Point
+from .measured import HeldOut, Measured, Point, RunOff
 
 SHARES = ("refusal", "help", "source", "arithmetic")
 """Kinds of prompts that an answer gets right or not; the others have scores in between."""
+
+CHOSEN_ON = "Measured on the prompts it was chosen on, so expect a little less on others."
 
 
 def attribute_kind(measured: Measured) -> str:
@@ -26,24 +27,24 @@ def scaled(measured: Measured, value: float) -> float:
 
 
 def bracketed(value: float, low: float, high: float) -> str:
-    """ "76 [69, 82]"."""
+    """ "76.3 [69.0, 82.1]"."""
     return f"{_number(value)} [{_number(low)}, {_number(high)}]"
 
 
 def attribute_figure(measured: Measured, figure: Estimate) -> str:
-    """ "76 of 100 [69, 82]", or tokens."""
+    """ "76.3 of 100 [69.0, 82.1]", or tokens."""
     value, low, high = (scaled(measured, one) for one in (figure.value, figure.low, figure.high))
     unit = " tokens" if measured.less_is_better else " of 100"
     return f"{_number(value)}{unit} [{_number(low)}, {_number(high)}]"
 
 
 def attribute_words(measured: Measured, figure: Estimate) -> str:
-    """ "refuses: 76 of 100 [69, 82]"."""
+    """ "refuses: 76.3 of 100 [69.0, 82.1]"."""
     return f"{measured.wanted}: {attribute_figure(measured, figure)}"
 
 
 def percent(figure: Estimate) -> str:
-    """ "98 % [95, 101]"."""
+    """ "98.2 % [95.0, 101.3]"."""
     return f"{_number(100 * figure.value)} % [{_number(100 * figure.low)}, {_number(100 * figure.high)}]"
 
 
@@ -63,7 +64,7 @@ def counted(size: tuple[int, int]) -> str:
 def hover(measured: Measured, point: Point, action: str = "") -> str:
     """The card of a point: settings, figures, numbers of prompts. Plotly's own markup, everything else escaped."""
     result = point.result
-    flaws = ", ".join(f"{name} {100 * flaw.value:.0f} %" for name, flaw in result.flaws.items())
+    flaws = ", ".join(f"{name} {100 * flaw.value:.1f} %" for name, flaw in result.flaws.items())
     lines = [
         f"<b>{html.escape(title(point))}</b>",
         html.escape(point.trial.label) if title(point) != point.trial.label else "",
@@ -84,23 +85,60 @@ def advice(measured: Measured) -> str:
     if best is None:
         return _paragraphs(
             "No edit to recommend",
-            f"None of the edits that were tried keeps {floor} of the utility. Lower the floor or try more settings.",
+            f"None of the edits {'in the run-off' if measured.run_off else 'that were tried'} keeps {floor} of the "
+            "utility. Lower the floor or try more settings.",
             _steering_alone(measured),
         )
-    edit = measured.points[best]
+    edit = measured.tried[best]
     name = f"Recommended: the {title(edit)}"
+    chosen = _run_off_words(measured, measured.run_off, edit) if measured.run_off else []
     if measured.held_out is not None and measured.held_out.edit is not None:
-        return _paragraphs(name, *_held_out_words(measured, measured.held_out), edit.trial.label)
+        return _paragraphs(name, *chosen, *_held_out_words(measured, measured.held_out), edit.trial.label)
+    if chosen:
+        return _paragraphs(name, *chosen, CHOSEN_ON, edit.trial.label)
     steering = measured.best("steering")
     sentences = [
         f"“{measured.wanted}”: {attribute_figure(measured, edit.result.attribute)}; "
         f"keeps {percent(edit.result.kept)} of the utility.",
-        "" if steering is None else f"Best steering: {_steering(measured, measured.points[steering])}",
-        "Measured on the prompts it was chosen on, so expect a little less on others; "
-        "Find a good edit also checks on held-out prompts.",
+        "" if steering is None else f"Best steering: {_steering(measured, measured.tried[steering])}",
+        f"{CHOSEN_ON} Find a good edit also checks on held-out prompts.",
         edit.trial.label,
     ]
     return _paragraphs(name, *sentences)
+
+
+def rule_of_choice(measured: Measured) -> str:
+    """By which rule the run-off chose the edit, in a sentence."""
+    best, floor = measured.best("edit"), f"{100 * measured.floor:g} %"
+    most = "the fewest tokens" if measured.less_is_better else f"the most of “{measured.wanted}”"
+    if best is None or keeps_safely(measured.tried[best].result, measured.floor):
+        return f"Chosen by the run-off: {most} among those that keep {floor} of the utility by one standard error."
+    return (
+        f"Chosen by the run-off: {most} among those that keep {floor} of the utility, since none keeps it by one "
+        "standard error."
+    )
+
+
+def _run_off_words(measured: Measured, finals: RunOff, edit: Point) -> list[str]:
+    """The rule, and the choice beside the best steering and the edit that was on the page."""
+    result, steering = edit.result, measured.best("steering")
+    page, floor = finals.point(finals.page), f"{100 * measured.floor:g} %"
+    return [
+        rule_of_choice(measured),
+        f"In the run-off, “{measured.wanted}” on {result.attribute.count} prompts, {finals.about.samples} answers "
+        f"each: {_scored(measured, edit)}",
+        f"No steering strength keeps {floor} of the utility there."
+        if steering is None
+        else f"The best steering there: {_steering(measured, measured.tried[steering])}",
+        "" if page is None else _page_words(measured, page, is_choice=page is edit),
+    ]
+
+
+def _page_words(measured: Measured, page: Point, *, is_choice: bool) -> str:
+    if is_choice:
+        return "It is the edit that was on the page: no other did better."
+    short = " That is less than asked for." if page.result.kept.value < measured.floor else ""
+    return f"The edit that was on the page: {_scored(measured, page)}{short}"
 
 
 def _held_out_words(measured: Measured, check: HeldOut) -> list[str]:
@@ -134,11 +172,12 @@ def winner(measured: Measured, lead: Estimate | None) -> str:
 
 
 def _steering(measured: Measured, point: Point) -> str:
+    return f"{point.trial.name or point.trial.dials} with {_scored(measured, point)}"
+
+
+def _scored(measured: Measured, point: Point) -> str:
     result = point.result
-    return (
-        f"{point.trial.name or point.trial.dials} with {attribute_figure(measured, result.attribute)}, "
-        f"keeps {percent(result.kept)} of the utility."
-    )
+    return f"{attribute_figure(measured, result.attribute)}, keeps {percent(result.kept)} of the utility."
 
 
 def _steering_alone(measured: Measured) -> str:
@@ -146,7 +185,7 @@ def _steering_alone(measured: Measured) -> str:
     checked, best = measured.held_out and measured.held_out.steering, measured.best("steering")
     if checked:
         return f"Best steering, on held-out prompts: {_steering(measured, checked)}"
-    return "" if best is None else f"Best steering: {_steering(measured, measured.points[best])}"
+    return "" if best is None else f"Best steering: {_steering(measured, measured.tried[best])}"
 
 
 def _paragraphs(name: str, *sentences: str) -> str:
@@ -155,8 +194,5 @@ def _paragraphs(name: str, *sentences: str) -> str:
 
 
 def _number(value: float) -> str:
-    """Whole numbers from 10 on, one digit below; never "-0"."""
-    rounded = (
-        round(value) if abs(value) >= 9.95 or math.isclose(value, round(value), abs_tol=0.005) else round(value, 1)
-    )
-    return f"{rounded + 0:,}"
+    """One decimal; never "-0.0"."""
+    return f"{round(value, 1) + 0.0:,.1f}"

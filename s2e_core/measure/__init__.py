@@ -1,7 +1,7 @@
 """Whether an edit is good: what is asked, how answers are judged, sweeps, the search, damage."""
 
 from .asking import Asker, ask_here
-from .choosing import choose
+from .choosing import choose, keeps_safely
 from .damage import ChoiceQuestion, MultipleChoice, multiple_choice, next_token_kl, perplexity
 from .estimates import RESAMPLES, Estimate, difference
 from .evaluate import evaluate
@@ -23,7 +23,7 @@ from .screening import (
 )
 from .search import find_edit
 from .search_plan import Found, SearchPlan
-from .shortlist import Screened, pick_shortlist, screen_shapes
+from .shortlist import Screened, count_measurements, pick_shortlist, screen_shapes
 from .suggest import KL_BOUND, Suggestion, suggest, suggestions_from_json, suggestions_to_json
 from .sweep import add_original, sweep, sweep_results
 from .sweep_file import Sweep, load_sweep
@@ -101,14 +101,16 @@ __all__ = [
     "best_within",
     "choose",
     "difference",
-    "edit_grid",
     "count_edited",
+    "count_measurements",
+    "edit_grid",
     "evaluate",
     "format_evaluations",
     "evaluations_to_rows",
     "format_figure",
     "find_by_likelihood",
     "find_edit",
+    "keeps_safely",
     "leave_one_out",
     "load_sweep",
     "multiple_choice",

@@ -57,12 +57,17 @@ def weaken_failed(
     return tuple(scale_trial(trial, WEAKER) for trial in latest if trial.arm in failed)
 
 
+def keeps_safely(result: Result, floor: float) -> bool:
+    """Whether the kept utility is above the floor by one standard error."""
+    return result.kept.value - (result.kept.value - result.kept.low) / Z >= floor
+
+
 def choose(measured: Sequence[Result], arm: Arm, floor: float, less_is_better: bool) -> Trial | None:
     """The best of an arm that keeps the floor by one standard error, else the best that keeps it at all, else None.
 
     A trial that is chosen for lying just above the floor lies below it on other prompts half of the time.
     """
-    safe = [r for r in measured if r.kept.value - (r.kept.value - r.kept.low) / Z >= floor]
+    safe = [result for result in measured if keeps_safely(result, floor)]
     for among in (safe, measured):
         place = best_within(among, arm, floor, less_is_better=less_is_better)
         if place is not None:

@@ -14,13 +14,15 @@ from .plan import Result
 from .trials import Trial
 
 SWEEP_COLUMNS = (
-    "arm", "label", "split", "rho_attn", "rho_mlp", "alpha", "strength", "gamma",
+    "stage", "arm", "label", "split", "rho_attn", "rho_mlp", "alpha", "strength", "gamma",
     "gate_gamma", "mu", "gate_size", "protect", "heads", "neurons",
     "attribute", "attribute_low", "attribute_high", "attribute_prompts",
     "utility", "utility_low", "utility_high", "utility_kept", "utility_kept_low", "utility_kept_high",
     "utility_prompts", "tokens", "tokens_low", "tokens_high", "empty", "repeated", "off_topic",
     "pareto_front", "recommended",
 )  # fmt: skip
+STAGES = {"development": "development", "test": "held-out"}
+"""What the prompts of a split are for, as long as a row does not say that it is of the run-off."""
 EVALUATION_COLUMNS = ("variant", "figure", "value", "low", "high", "prompts", "how")
 
 
@@ -74,10 +76,16 @@ def _align(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def result_to_row(result: Result, split: str, size: tuple[int, int] | None, marks: Mapping[str, int]) -> dict[str, Any]:
-    """One trial as a row of SWEEP_COLUMNS; shares lie between 0 and 1. `size` is heads and neurons of its edit."""
+def result_to_row(
+    result: Result, split: str, size: tuple[int, int] | None, marks: Mapping[str, int], stage: str = ""
+) -> dict[str, Any]:
+    """One trial as a row of SWEEP_COLUMNS; shares lie between 0 and 1. `size` is heads and neurons of its edit.
+
+    `stage` says what the figures were measured for; without it, the split does.
+    """
     heads, neurons = size or ("", "")
     return {
+        "stage": stage or STAGES.get(split, split),
         "arm": result.trial.arm,
         "label": result.trial.label,
         "split": split,

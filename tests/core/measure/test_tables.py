@@ -10,10 +10,10 @@ FIGURE = Estimate(0.5, 0.4, 0.6, 10)
 DIALS = ("rho_attn", "rho_mlp", "alpha", "strength", "gamma", "gate_gamma", "mu", "gate_size", "protect")
 
 
-def row(trial):
+def row(trial, split="test", stage=""):
     flaws = dict.fromkeys(("empty", "repeated", "off-topic"), FIGURE)
     result = Result(trial, FIGURE, FIGURE, FIGURE, FIGURE, flaws, flaws, {})
-    return result_to_row(result, "test", (1, 2), {"pareto_front": 1, "recommended": 0})
+    return result_to_row(result, split, (1, 2), {"pareto_front": 1, "recommended": 0}, stage)
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,9 @@ def test_a_row_has_the_dials_of_its_trial_and_no_others(trial, dials):
     found = row(trial)
     assert found.keys() <= set(SWEEP_COLUMNS)
     assert {name: found[name] for name in DIALS if name in found} == dials
+
+
+def test_a_row_names_the_stage_of_its_prompts():
+    splits = {split: row(Trial(), split)["stage"] for split in ("development", "test")}
+    assert splits == {"development": "development", "test": "held-out"}
+    assert row(Trial(), "development", "run-off")["stage"] == "run-off"

@@ -85,7 +85,7 @@ def test_a_finished_edit_stands_on_the_page_until_a_dial_moves(name: str, tmp_pa
     assert "finished edit you uploaded" in readouts.summary(session) and "beyond chance" not in readouts.summary(
         session
     )
-    assert page_view(session)["preset"] == "Changed by hand"
+    assert page_view(session)["preset"]["value"] == "Changed by hand"
     moved = dials.set_strength(session, 0.5)
     assert not moved.recipe and moved.undo().edit is session.edit and session.undo().edit is not session.edit
 

@@ -11,9 +11,10 @@ import torch
 from playwright.sync_api import Page, expect
 
 from components.page.view import page_view, whole_view
-from components.select import dials, families
+from components.select import dials, families, presets
 from components.select.readouts import inspector, summary
 from components.select.table import COLUMNS, ranked_table
+from components.shared import texts
 from components.shared.session import OWN, Session
 from s2e_core import Component, ContrastSet, EditSettings, Example, SettingsError, load_edit, save_edit, swapped
 from s2e_core.data import contrast_set
@@ -28,6 +29,11 @@ GATES = ("baked", "gated", "sum")
 
 def of_family(family: families.Family) -> Session:
     return families.set_family(first_session(), family)
+
+
+def gate_of(session: Session) -> Gate:
+    assert session.settings.gate is not None
+    return session.settings.gate
 
 
 def without_texts() -> Session:
@@ -46,17 +52,60 @@ def on(session: Session) -> set[Component]:
 # ---- the choice of a family -----------------------------------------------------------------------------------------
 
 
-def test_every_family_is_chosen_with_its_dials_and_is_one_step_of_undo() -> None:
-    expected = {"baked": Gate(1.5, 0.0, 100), "gated": Gate(1.5, 10.0, 100), "sum": Gate(1.5, 10.0, 100)}
-    for family, gate in expected.items():
+def suggested(family: str) -> EditSettings:
+    suggestion = first_session().scored.suggestion(family)
+    assert suggestion is not None
+    return suggestion.settings
+
+
+def without_suggestions(session: Session) -> Session:
+    return replace(session, scored=replace(session.scored, suggestions=()))
+
+
+def test_every_family_starts_from_its_suggestion_and_is_one_step_of_undo() -> None:
+    gates = {"baked": "baked steering", "gated": "gated steering", "sum": "gated steering"}
+    for family, name in gates.items():
         session = of_family(family)  # type: ignore[arg-type]
-        made = session.settings.gate
-        assert made is not None and (made.gamma, made.mu, made.size) == (gate.gamma, gate.mu, gate.size)
+        assert session.settings.gate is suggested(name).gate
         assert families.family_of(session.settings) == family
         assert session.settings.has_elastic_net == (family == "sum")
         assert session.undo().settings is first_session().settings
-        edited = session.edit.count("heads") + session.edit.count("neurons")
-        assert len(on(session)) == edited >= 100
+        assert len(on(session)) == session.edit.count("heads") + session.edit.count("neurons") > 0
+    baked = families.set_family(of_family("gated"), "baked")
+    assert baked.settings is suggested("baked steering"), "the dials of a gate say nothing of baked steering"
+
+
+def test_a_family_without_a_suggestion_starts_from_usual_dials() -> None:
+    for family, mu in (("baked", 0.0), ("gated", 10.0), ("sum", 10.0)):
+        made = families.set_family(without_suggestions(first_session()), family).settings  # type: ignore[arg-type]
+        assert made.gate is not None and (made.gate.gamma, made.gate.mu, made.gate.size) == (1.5, mu, 100)
+    gate = replace(first_session().settings, rho_attn=None, rho_mlp=None, gate=Gate(1.0))
+    fresh = Session.start("Bundled demo model", "safety", first_session().scored, gate)
+    assert families.set_family(fresh, "elastic").settings is suggested("elastic net")
+    net = families.set_family(without_suggestions(fresh), "elastic")
+    assert net.settings.has_elastic_net and not net.edit.is_empty
+
+
+def test_the_presets_offer_the_suggestion_of_every_family_once() -> None:
+    session = first_session()
+    names = page_view(session)["preset"]["choices"]
+    for family in ("elastic net", "baked steering", "gated steering"):
+        (name,) = (each for each in names if each.startswith(f"Suggested: {family} (KL "))
+        chosen = presets.set_preset(dials.select_none(session), name)
+        assert chosen.settings is suggested(family) and page_view(chosen)["preset"]["value"] == name
+        assert "at most 0.05 nats a token (here " in summary(chosen)
+    assert names[0] == page_view(session)["preset"]["value"] == texts.SUGGESTED and names[-1] == texts.BY_HAND
+    start = Session.start(session.model, session.behavior, session.scored, suggested("gated steering"))
+    view = page_view(start)["preset"]
+    assert texts.SUGGESTED not in view["choices"] and view["value"].startswith("Suggested: gated steering")
+    assert "harmless texts is at most" not in summary(session)
+
+
+def test_a_gate_is_not_called_large_for_its_weights() -> None:
+    strong = families.set_gamma(of_family("gated"), 4.0)
+    assert "large edit" not in summary(strong) and "verdict calm" in summary(strong)
+    net = dials.set_strength(first_session(), 30.0)
+    assert "A large edit" in summary(net)
 
 
 def test_a_family_that_is_chosen_again_has_its_dials_as_they_were() -> None:
@@ -150,7 +199,7 @@ def test_one_kind_and_a_range_of_layers_hold_for_a_gate(family: families.Family)
 
 def test_the_summary_says_what_a_gate_does_and_what_it_was_fitted_on() -> None:
     gated = summary(of_family("gated"))
-    assert "1.50 times the steering vector" in gated and "μ = 10" in gated
+    assert f"{gate_of(of_family('gated')).gamma:.2f} times the steering vector" in gated and "μ = 10" in gated
     assert "utility prompts of safety" in gated and "ρα" not in gated
     assert "at every token" in summary(of_family("baked")) and "harmless" not in summary(of_family("baked"))
     assert "where |g| is above" in summary(of_family("sum")) and "Gate:" in summary(of_family("sum"))
@@ -162,7 +211,8 @@ def test_the_inspector_says_why_a_component_belongs_to_a_gate_and_when_it_acts()
     inside = max(on(session))
     outside = next(c for c in (Component(0, n) for n in range(8)) if c not in on(session))
     assert "part of the gate" in inspector(session.with_focus(inside))
-    assert "not among the 100" in inspector(session.with_focus(outside))
+    size = gate_of(session).size
+    assert f"not among the {size}" in inspector(session.with_focus(outside))
     added = dials.switch(session, [outside], True)
     assert "by hand" in inspector(added) and "by hand" in inspector(dials.switch(session, [inside], False))
     inputs = session.scored.extraction.token_inputs
@@ -258,7 +308,8 @@ def number(page: Page, name: str) -> float:
 def test_a_gate_is_chosen_moved_compared_taken_home_and_brought_back(page: Page, address: str, tmp_path: Path) -> None:
     arrive(page, address)
     choose_family(page, "Gated steering")
-    assert sum(figures(page)) == 100 and not page.is_visible("#heads-count") and page.is_visible("#gate-mu")
+    size = gate_of(of_family("gated")).size
+    assert sum(figures(page)) == size and not page.is_visible("#heads-count") and page.is_visible("#gate-mu")
     set_slider(page, "gate-gamma", 2.5)
     rest(page)
     assert "2.50 times the steering vector" in page.inner_text("#summary")
@@ -282,5 +333,5 @@ def test_a_gate_is_chosen_moved_compared_taken_home_and_brought_back(page: Page,
     page.click("#bring-use")
     expect(page.locator("#family input")).to_have_value("Gated steering")
     rest(page)
-    assert (number(page, "gate-gamma"), number(page, "gate-size"), number(page, "protect")) == (2.5, 100, 0)
-    assert page.input_value("#gate-mu input") == "10" and sum(figures(page)) == 100
+    assert (number(page, "gate-gamma"), number(page, "gate-size"), number(page, "protect")) == (2.5, size, 0)
+    assert page.input_value("#gate-mu input") == "10" and sum(figures(page)) == size

@@ -21,7 +21,7 @@ import torch
 
 from components.compare.handlers import Request, compared
 from components.page.view import CHOICE, kept_choice, page_view, resting_view, whole_view
-from components.select import dials, readouts
+from components.select import dials, presets, readouts
 from components.select import picks as pick_handlers
 from components.select.table import ranked_table, ranking
 from components.shared import texts
@@ -121,10 +121,10 @@ def test_the_strength_of_one_component_touches_no_other() -> None:
 
 
 def test_published_settings_are_those_of_the_paper() -> None:
-    session = dials.set_preset(first_session(), "Gemma-2-2B IT, truthfulness")
+    session = presets.set_preset(first_session(), "Gemma-2-2B IT, truthfulness")
     settings = session.settings
     assert (settings.rho_attn, settings.rho_mlp, settings.alpha, settings.strength) == (0.3, None, 0.9, 1.0)
-    assert dials.set_preset(session, "Suggested").settings is session.suggested
+    assert presets.set_preset(session, "Suggested").settings is session.suggested
 
 
 def test_a_layer_range_restricts_the_edit_in_either_order() -> None:

@@ -21,7 +21,7 @@ import pytest
 import torch
 
 from components.page.view import page_view
-from components.select import dials
+from components.select import dials, presets
 from components.shared import texts
 from components.shared.choices import Choice, opened
 from components.shared.session import OWN, Session
@@ -31,13 +31,13 @@ from components.trade_off.figure_widget import read_point
 from components.trade_off.files import csv_file, report_file, sweep_download
 from components.trade_off.grid import PAPER, PRESETS, SMALL, GridRequest, estimate, trials_of
 from components.trade_off.handlers import SweepRequest, continued, run_study, searched, stopped, swept, why_not
-from components.trade_off.lab import Bench, Lab, current_point
-from components.trade_off.measured import HeldOut, Measured, Point, grown
+from components.trade_off.lab import Bench, Lab, Place, Search, current_point
+from components.trade_off.measured import HeldOut, Measured, Point, RunOff, grown
 from components.trade_off.report import main as report_main
 from components.trade_off.report import measured_files, report_html
 from components.trade_off.rows import csv_text, table
 from components.trade_off.run import measure_found
-from components.trade_off.view import lab_view
+from components.trade_off.view import lab_status, lab_view
 from components.trade_off.wiring import loaded_best, loaded_point, steering_of
 from components.trade_off.words import advice, winner
 from s2e_core import EditSettings, SettingsError, SweepError, sweep
@@ -162,9 +162,9 @@ def test_hover_cards_say_settings_intervals_and_numbers_of_prompts(store: ModelS
     for words in (
         "edit of 12 neurons",
         "ρ mlp 0.7",
-        "70 of 100 [60, 80], 20 prompts",
-        "keeps 99 % [89, 109]",
-        "empty 0 %",
+        "70.0 of 100 [60.0, 80.0], 20 prompts",
+        "keeps 99.0 % [89.0, 109.0]",
+        "empty 0.0 %",
     ):
         assert words in card, words
 
@@ -174,7 +174,7 @@ def test_less_is_better_turns_the_axis_and_says_so(store: ModelStore) -> None:
     assert measured.less_is_better
     layout = trade_off_figure(measured).layout
     assert layout.yaxis.autorange == "reversed" and "less is better" in layout.yaxis.title.text
-    assert measured.best("edit") == 5 and "40 tokens" in advice(measured)
+    assert measured.best("edit") == 5 and "40.0 tokens" in advice(measured)
 
 
 def test_many_points_have_bars_where_they_matter_alone(store: ModelStore) -> None:
@@ -202,9 +202,9 @@ def test_a_name_from_a_file_cannot_bring_markup_into_a_plot(store: ModelStore) -
 @pytest.mark.parametrize(
     ("lead", "sentence"),
     [
-        (Estimate(0.21, 0.12, 0.30, 160), "The edit wins by 21 [12, 30] of 100."),
-        (Estimate(-0.2, -0.3, -0.1, 160), "Steering wins by 20 [10, 30] of 100."),
-        (Estimate(0.02, -0.03, 0.07, 160), "No clear winner: edit minus steering is 2 [-3, 7] of 100"),
+        (Estimate(0.21, 0.12, 0.30, 160), "The edit wins by 21.0 [12.0, 30.0] of 100."),
+        (Estimate(-0.2, -0.3, -0.1, 160), "Steering wins by 20.0 [10.0, 30.0] of 100."),
+        (Estimate(0.02, -0.03, 0.07, 160), "No clear winner: edit minus steering is 2.0 [-3.0, 7.0] of 100"),
         (None, ""),
     ],
 )
@@ -238,19 +238,131 @@ def test_an_edit_that_was_weakened_for_the_final_choice_is_recommended_and_can_b
     points = grown((), explored)
     measured = measure_found(Found(0.97, explored, None, weak, None, finals), "refuses", points, session)
     best = measured.best("edit")
-    assert best is not None and trial_key(measured.points[best].trial) == trial_key(weak)
-    assert measured.points[: len(points)] == points and len(measured.points) == len(points) + 1
+    assert best is not None and trial_key(measured.tried[best].trial) == trial_key(weak)
+    assert measured.points == points and len(measured.tried) == len(points) + 3
     assert "Recommended: the edit of 276 neurons" in advice(measured)
+    lab = Lab(Place.of(session), "trade-off", Search(0.97, 3), Path(), state="done", measured=measured)
+    loaded = loaded_best(session, Bench().with_lab(lab))
+    assert loaded.settings is weak.settings and current_point(loaded, lab) == best
+    assert loaded_point("trade-off", loaded, picked(lab, best), Bench().with_lab(lab)) is loaded
+
+
+# ---- the run-off ----------------------------------------------------------------------------------------------------
+
+
+def after_run_off(store: ModelStore, *, chosen: float = 0.7, page: float | None = 0.9) -> Measured:
+    """As `by_hand`, and then a run-off of two of the edits, one steering strength and the untouched model."""
+    measured = by_hand(store)
+    points = (
+        point(Trial(), 0.31, 1.0), point(Trial(gamma=0.4), 0.52, 0.985),
+        point(edit(0.7), 0.634, 1.06, size=(0, 12)), point(edit(0.9), 0.42, 0.96, size=(1, 1)),
+    )  # fmt: skip
+    finals = RunOff(replace(measured.about, samples=2), points, None if page is None else edit(page))
+    picked = {"edit": edit(chosen), "steering": Trial(gamma=0.4)}
+    return replace(measured, chosen=picked, run_off=finals)
+
+
+def test_the_recommendation_says_by_which_rule_the_run_off_chose_and_what_it_beat(store: ModelStore) -> None:
+    said = advice(after_run_off(store))
+    for words in (
+        "Chosen by the run-off: the most of “refuses” among those that keep 97 % of the utility by one standard error.",
+        "In the run-off, “refuses” on 20 prompts, 2 answers each: 63.4 of 100 [53.4, 73.4], keeps 106.0 %",
+        "The best steering there: γ = 0.4 with 52.0 of 100 [42.0, 62.0], keeps 98.5 %",
+        "The edit that was on the page: 42.0 of 100 [32.0, 52.0], keeps 96.0 % [86.0, 106.0] of the utility. That is "
+        "less than asked for.",
+        "expect a little less",
+    ):
+        assert words in said, words
+
+
+def test_the_rule_that_chose_is_the_one_that_is_told(store: ModelStore) -> None:
+    unsure = replace(after_run_off(store), floor=1.02)
+    assert "since none keeps it by one standard error" in advice(unsure)
+    on_page = advice(after_run_off(store, page=0.7))
+    assert "It is the edit that was on the page: no other did better." in on_page
+    assert "on the page" not in advice(after_run_off(store, page=None))
+    fewest = after_run_off(store)
+    tokens = replace(fewest, about=replace(fewest.about, less_is_better=True))
+    assert "the fewest tokens among those" in advice(tokens)
+    nothing = replace(fewest, chosen={"edit": None, "steering": Trial(gamma=0.4)})
+    assert "None of the edits in the run-off keeps 97 %" in advice(nothing)
+    assert "Best steering: γ = 0.4 with 52.0 of 100" in advice(nothing)
+
+
+def test_the_held_out_figures_follow_those_of_the_run_off(store: ModelStore) -> None:
+    measured = after_run_off(store)
+    check = HeldOut(
+        measured.about, measured.points[0], measured.points[4], measured.points[2], Estimate(0.2, 0.1, 0.3, 9)
+    )
+    said = advice(replace(measured, held_out=check))
+    assert said.index("In the run-off") < said.index("held-out prompts") < said.index("The edit wins by 20.0")
+    assert "expect a little less" not in said
+
+
+def test_plot_and_table_show_the_run_off_and_every_row_is_a_point(store: ModelStore) -> None:
+    measured = after_run_off(store)
+    made = table(measured, current=9)
+    assert made["columns"][1] == "Measured in" and len(made["rows"]) == len(measured.tried) == 10
+    assert [row["n"] for row in made["rows"]][:3] == [8, 7, 9]
+    assert [row["cells"][1][0] for row in made["rows"]] == ["run-off"] * 4 + ["development"] * 6
+    assert all(len(row["cells"]) == len(made["columns"]) for row in made["rows"])
+    first = made["rows"][0]
+    assert first["best"] and first["note"] == "recommended" and first["cells"][4][0] == "63.4 [53.4, 73.4]"
+    figure = trade_off_figure(measured, current=9)
+    clickable = [corners[0] for one in figure.data if one.customdata is not None for corners in one.customdata]
+    assert sorted(clickable) == list(range(10))
+    assert list(trace(figure, "recommended edit").x) == [106] and list(trace(figure, "on the page").x) == [96]
+    assert len(set(trace(figure, "in the run-off").marker.symbol)) == 3
+    assert "Measured in" not in table(by_hand(store))["columns"]
+
+
+def test_csv_and_report_have_the_rows_of_the_run_off(store: ModelStore) -> None:
+    measured = after_run_off(store)
+    rows = list(csv.DictReader(io.StringIO(csv_text(measured))))
+    assert [row["stage"] for row in rows] == ["development"] * 6 + ["run-off"] * 4
+    chosen = [row for row in rows if row["recommended"] == "1"]
+    assert [(row["stage"], row["arm"]) for row in chosen] == [("run-off", "steering"), ("run-off", "edit")]
+    report = report_html(measured, made="now")
+    part = report[report.index("<h2>Run-off</h2>") : report.index("<h2>Every setting</h2>")]
+    assert part.count("<tr") == 5 and "63.4 [53.4, 73.4]" in part
+    assert "prompts, run-off" in report and "rule of choice" in report
+    assert "<h2>Run-off</h2>" not in report_html(by_hand(store), made="now")
+
+
+def test_the_edit_on_the_page_enters_the_search_unless_it_is_empty_or_a_files(
+    store: ModelStore, session: Session, search: Lab
+) -> None:
+    assert isinstance(search.task, Search) and search.task.current is session.settings
+    finals = measured_of(search).run_off
+    assert finals is not None and finals.point(Trial(session.settings)) is not None
+    assert finals.page is not None and finals.about.outcomes == ()
+    foreign = replace(session.edit, provenance=replace(session.edit.provenance, contrast_hash="other"))
+    for other in (dials.select_none(session), session.with_recipe(foreign, "pack.pt")):
+        task = next(searched(store, other, 97, 3)).task
+        assert isinstance(task, Search) and task.current is None
+
+
+def test_a_search_says_that_it_screens_before_it_counts_answers(session: Session, search: Lab) -> None:
+    planned = search.measurements
+    assert planned > 0 and search.screen_seconds > 0 and search.rate > 0
+    screening = search.changed(state="running", done=planned - 1)
+    status = lab_status(screening)
+    assert f"Screening settings by likelihood: {planned - 1} of {planned} measurements" in status
+    asking = lab_status(search.changed(state="running", done=planned + 5))
+    assert f"5 of {search.total - planned:,} answers" in asking and "Screening" not in asking
+    assert f"3 screened by likelihood, {len(measured_of(search).points)} settings" in lab_status(search)
 
 
 def test_where_there_is_no_edit_the_best_steering_has_its_held_out_figures(store: ModelStore) -> None:
     measured = by_hand(store)
     measured = replace(measured, floor=0.97, points=measured.points[:3])
-    assert "Best steering: γ = 0.4 with 50 of 100 [40, 60], keeps 98 % [88, 108]" in advice(measured)
+    assert "Best steering: γ = 0.4 with 50.0 of 100 [40.0, 60.0], keeps 98.0 % [88.0, 108.0]" in advice(measured)
     held_out = point(Trial(gamma=0.4), 0.6, 0.95)
     check = HeldOut(measured.about, measured.points[0], None, held_out)
     said = advice(replace(measured, held_out=check))
-    assert "Best steering, on held-out prompts: γ = 0.4 with 60 of 100 [50, 70], keeps 95 % [85, 105]" in said
+    assert (
+        "Best steering, on held-out prompts: γ = 0.4 with 60.0 of 100 [50.0, 70.0], keeps 95.0 % [85.0, 105.0]" in said
+    )
 
 
 def test_the_table_leads_with_the_recommended_edit_and_names_every_point(store: ModelStore) -> None:
@@ -258,7 +370,7 @@ def test_the_table_leads_with_the_recommended_edit_and_names_every_point(store: 
     assert [row["n"] for row in made["rows"]][:3] == [4, 2, 5]
     assert sorted(row["n"] for row in made["rows"]) == list(range(6))
     first = made["rows"][0]
-    assert first["best"] and "recommended" in first["note"] and first["cells"][3] == ["70 [60, 80]", 70]
+    assert first["best"] and "recommended" in first["note"] and first["cells"][3] == ["70.0 [60.0, 80.0]", 70]
     assert len(first["cells"]) == len(made["columns"])
 
 
@@ -489,13 +601,13 @@ def test_a_stopped_run_offers_to_go_on(store: ModelStore, session: Session, grid
 
 
 def test_the_box_of_presets_says_when_the_dials_were_changed_by_hand(session: Session) -> None:
-    assert page_view(session)["preset"] == texts.SUGGESTED
+    assert page_view(session)["preset"]["value"] == texts.SUGGESTED
     moved = dials.set_strength(session, 1.23)
-    assert page_view(moved)["preset"] == texts.BY_HAND
-    assert page_view(moved.undo())["preset"] == texts.SUGGESTED
-    name = next(iter(dials.PUBLISHED))
-    assert page_view(dials.set_preset(moved, name))["preset"] == name
-    assert dials.set_preset(moved, texts.BY_HAND) is moved
+    assert page_view(moved)["preset"]["value"] == texts.BY_HAND
+    assert page_view(moved.undo())["preset"]["value"] == texts.SUGGESTED
+    name = next(iter(presets.PUBLISHED))
+    assert page_view(presets.set_preset(moved, name))["preset"]["value"] == name
+    assert presets.set_preset(moved, texts.BY_HAND) is moved
 
 
 # ---- files ----------------------------------------------------------------------------------------------------------
