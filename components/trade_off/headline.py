@@ -50,8 +50,8 @@ ROOT = Path(__file__).resolve().parents[2]
 FLOOR = 0.97
 BUNDLED, REAL = "bundled", "smollm2"
 PLANS: Mapping[str, Mapping[str, Any]] = {
-    BUNDLED: {"n_trials": 300, "shortlist": 64, "finalists": 5, "prompts": 60, "gammas": PAPER_GAMMA},
-    REAL: {"n_trials": 40, "shortlist": 12, "finalists": 2, "prompts": 24, "samples": 2},
+    BUNDLED: {"n_trials": 300, "shortlist": 48, "finalists": 4, "prompts": 60, "gammas": PAPER_GAMMA},
+    REAL: {"n_trials": 24, "shortlist": 10, "finalists": 1, "prompts": 20, "gammas": (0.2, 0.4, 0.6, 0.8, 1.1)},
 }
 """How much is tried: the bundled model answers a thousand times as fast as SmolLM2."""
 PLOTTED = ("safety", "truthfulness", "reasoning")
