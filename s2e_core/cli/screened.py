@@ -29,7 +29,7 @@ from .terminal import ProgressLine, check_exists, extract_chosen
 SCREENED: Fields = {
     "trial": ("The edit or the steering strength.", TRIAL),
     "family": 'Family of the edit, or "steering".',
-    "level": "Index of the steering strength whose KL the edit was made for; null for steering, and under a bound.",
+    "level": "Index of the level of KL that the edit was made for, the smallest first; null for steering.",
     "margin": (
         "Rise of the mean log-likelihood of wanted over unwanted responses, in nats a token, on examples that the "
         "direction was not made from.",

@@ -222,7 +222,7 @@ def stoppable(stop: threading.Event | None, progress: Progress) -> Progress:
 
     def show(done: int, total: int) -> None:
         if stop is not None and stop.is_set():
-            raise Cancelled("Stopped while the damage was measured.")
+            raise Cancelled("Stopped while given texts were measured.")
         progress(done, total)
 
     return show

@@ -29,18 +29,20 @@ from .screening import (
     screen_texts,
 )
 from .shapes import scaled
-from .shortlist import LEAST_LEVEL, Screened, count_measurements, screen_shapes
+from .shortlist import Screened, count_measurements, screen_shapes
 from .suggest import KL_BOUND, next_strength
 from .trials import Arm, Trial, trial_variant
 
 LEAST_EXAMPLES = 2 * HELD_OUT_EVERY
 """Fewest examples of each side: two of them are reported on, the fewest that have an interval."""
+SHARES_OF_BOUND = (0.04, 0.2, 0.9)
+"""Levels of KL at which edits are tried, as shares of the bound: what is silent elsewhere may be too strong at it."""
 STEERING_PROBES = 4
 """Further measurements of steering, to come near the bound."""
 CONTENDERS = 6
-"""Number of edits with the largest margins that are brought near the bound, and under it."""
+"""Number of edits with the largest margins that are brought under the bound if they are above it."""
 CORRECTIONS = 2
-"""Most times that one of them is measured again."""
+"""Most times that one of them is made weaker."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,11 +113,12 @@ def find_by_likelihood(
 
     against = open_screen(loaded, screen_texts(loaded, examples.choose, probes, progress=step("texts")))
     screened = screen_shapes(
-        loaded, extraction, extraction, against, n_shapes=n_trials, most=shortlist, bound=bound, seed=seed,
+        loaded, extraction, extraction, against, n_shapes=n_trials, most=shortlist, seed=seed,
+        levels=[bound * share for share in SHARES_OF_BOUND],
         progress=step("shapes"),
     )  # fmt: skip
     bench = _Bench(loaded, extraction, against, bound, step("bound"))
-    screened = (*screened, *_nearer_steering(bench, screened), *_nearer_edits(bench, screened))
+    screened = (*screened, *_nearer_steering(bench, screened), *_weaker_edits(bench, screened))
     chosen = [_choose(screened, arm, bound) for arm in ARMS]
     reported = _report(bench, chosen, screen_texts(loaded, examples.report, probes, progress=step("report")))
     stages.finish()
@@ -152,17 +155,16 @@ def _nearer_steering(bench: _Bench, screened: Sequence[Screened]) -> list[Screen
     return found
 
 
-def _nearer_edits(bench: _Bench, screened: Sequence[Screened]) -> list[Screened]:
-    """The edits with the largest margins again, weaker if they are above the bound, stronger if they are far below."""
+def _weaker_edits(bench: _Bench, screened: Sequence[Screened]) -> list[Screened]:
+    """The edits with the largest margins again, weaker, if they are above the bound."""
     edits = sorted((each for each in screened if each.family != "steering"), key=_margin, reverse=True)
     found = []
     for each in edits[:CONTENDERS]:
         for _ in range(CORRECTIONS):
             kl = each.figures.kl.value
-            if each.trial.settings is None or bench.bound / 2 <= kl <= bench.bound:
+            if each.trial.settings is None or kl <= bench.bound:
                 break
-            factor = max(0.5, min(1.5, sqrt(0.9 * bench.bound / max(kl, LEAST_LEVEL))))
-            each = bench.measure(Trial(scaled(each.trial.settings, factor)))
+            each = bench.measure(Trial(scaled(each.trial.settings, max(0.5, sqrt(0.9 * bench.bound / kl)))))
             found.append(each)
     return found
 

@@ -64,7 +64,8 @@ def find_edit(
     Both arms pass through the same stages and rules. `asker` says who answers; `progress` counts answers, and each
     measurement of the screen as one. `path` is a folder for the files of the sweeps: a search that was stopped resumes
     from there, since the same seed gives the same screen. Raises Cancelled if `stop` is set or `progress` raises it,
-    SweepError for files of another model or other random seeds.
+    SweepError for files of another model or other random seeds, ContrastDataError if a side has too few examples to
+    keep one of them for the screen.
     """
     first = plan.development()
     plans, fixed = search_plans(first, plan.samples), plan.fixed_trials()
@@ -95,21 +96,25 @@ def screen_stage(bench: Bench, plan: SearchPlan) -> tuple[Screened, ...]:
     """Stage 1. The direction of the screen is made without its examples, unless it comes from elsewhere anyway."""
     if not plan.n_trials:
         return ()
-    loaded, extraction = bench.loaded, bench.extraction
+    loaded, extraction, show = bench.loaded, bench.extraction, stoppable(bench.stop, bench.stages.of("screen"))
+
+    def listen(*_: int) -> None:
+        show(0, 1)  # a stop is heard while texts are read, which counts as no step
+
     gates = extraction.token_inputs is not None
     texts = behavior_gate_texts(plan.behavior)
     if not gates:  # the reach of an edit is measured on texts, too
-        extraction = replace(extraction, token_inputs=capture_token_inputs(loaded, texts))
+        extraction = replace(extraction, token_inputs=capture_token_inputs(loaded, texts, progress=listen))
     contrast = plan.contrast or plan.behavior.contrast
     fit, held_out = split_contrast(contrast)
     own = extraction.provenance.contrast_hash == contrast.content_hash
     outliers = extraction.means.outliers if isinstance(extraction.means, ActivationMeans) else OUTLIERS
-    again = extract(loaded, fit, outliers=outliers) if own else extraction
+    again = extract(loaded, fit, outliers=outliers, progress=listen) if own else extraction
     fitted = replace(again, token_inputs=extraction.token_inputs)
-    against = open_screen(loaded, screen_texts(loaded, held_out, texts.probes))
+    against = open_screen(loaded, screen_texts(loaded, held_out, texts.probes, progress=listen))
     return screen_shapes(
         loaded, extraction, fitted, against, n_shapes=plan.n_trials, most=plan.shortlist, gates=gates, seed=plan.seed,
-        progress=stoppable(bench.stop, bench.stages.of("screen")),
+        progress=show,
     )  # fmt: skip
 
 

@@ -94,14 +94,14 @@ def screen_shapes(
     *,
     n_shapes: int,
     most: int,
-    bound: float | None = None,
+    levels: Sequence[float] = (),
     gates: bool = True,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> tuple[Screened, ...]:
     """Steering at the probe strengths and about 2 * `most` settings at its levels of KL, with their likelihood.
 
-    With a `bound` all of them are made for that level of KL alone.
+    With `levels`, in nats a token and rising, they are made for these instead; the first rounds compare at the second.
 
     `extraction` gives every shape its settings; `fit`, made without the examples of the screen, is what is measured.
     Shapes start where they add as much on harmless texts as a steering strength, and each round corrects their strength
@@ -110,8 +110,8 @@ def screen_shapes(
     meter = _Meter(progress, count_measurements(n_shapes, most))
     steering = [Steered(fit.directions, gamma) for gamma in PROBE_GAMMAS]
     probes = screen(loaded, steering, against, progress=meter.step(1.0))
-    finite = [max(figures.kl.value, LEAST_LEVEL) for figures in probes if figures.kl.value < inf]
-    levels = finite or [KL_BOUND] if bound is None else [bound]  # strong steering may break a model
+    if not levels:  # strong steering may break a model, and then it gives no level
+        levels = [max(figures.kl.value, LEAST_LEVEL) for figures in probes if figures.kl.value < inf] or [KL_BOUND]
     target = levels[min(TARGET, len(levels) - 1)]
     known = [Screened(Trial(gamma=g), figures) for g, figures in zip(PROBE_GAMMAS, probes, strict=True)]
     bench = _Bench(loaded, extraction, fit, meter)

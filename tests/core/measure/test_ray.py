@@ -18,7 +18,8 @@ import pytest
 from s2e_core import Cancelled, ModelLoadError, S2EError, SettingsError, SweepError, find_edit, sweep
 from s2e_core.measure import Plan, RayWorkers, SearchPlan, Trial
 from s2e_core.measure import ray as spread_file
-from tests.core.chain import SETTINGS, chain
+from s2e_core.measure.shortlist import count_measurements
+from tests.core.chain import MANY, SETTINGS, chain
 from tests.core.toy import toy_behavior
 
 ray = pytest.importorskip("ray", reason="ray is optional")
@@ -30,8 +31,8 @@ DAYS = tuple(
     for n in range(12)
 )
 SEARCH = SearchPlan(
-    toy_behavior(attribute=DAYS, utility=DAYS), floor=0.5, n_trials=9, seed=31, gammas=(0.8,), prompts=4, finalists=2,
-    samples=1, max_new_tokens=12,
+    toy_behavior(attribute=DAYS, utility=DAYS, contrast=MANY), floor=0.5, n_trials=5, shortlist=4, seed=31,
+    gammas=(0.8,), prompts=4, finalists=2, samples=1, max_new_tokens=12,
 )  # fmt: skip
 STAGES = ("development", "finals", "test")
 
@@ -195,10 +196,10 @@ def test_a_search_with_killed_workers_finds_what_one_process_finds(cluster, llam
 
 
 def test_a_search_that_was_stopped_on_workers_is_finished_in_one_process(cluster, llama, made, searched, tmp_path):
-    stop = threading.Event()
+    stop, n_screened = threading.Event(), count_measurements(SEARCH.n_trials, SEARCH.shortlist)
 
     def progress(done, total):
-        if done > 70:  # among the first batch of proposals
+        if done > n_screened + 10:  # among the development prompts
             stop.set()
 
     with pytest.raises(Cancelled):

@@ -1,35 +1,19 @@
-"""The search for a good edit: what it proposes, what it chooses on which prompts, and that it can be stopped."""
+"""The search for a good edit: what it screens, what it chooses on which prompts, and that it can be stopped."""
 
 import threading
 from dataclasses import replace
-from itertools import product
 
 import pytest
-from s2e_core.measure.proposals import (
-    LARGEST,
-    LEAST_ALPHA,
-    LEAST_STRENGTH,
-    MOST_ALPHA,
-    MOST_RHO,
-    MOST_STRENGTH,
-    SMALLEST,
-    Proposals,
-    params_to_settings,
-    search_space,
-    settings_to_params,
-)
 
-from s2e_core import Cancelled, EditSettings, SettingsError, build_edit, find_edit, load_behavior
-from s2e_core.measure import Estimate, Result, SearchPlan, Trial, choose, load_sweep, settings_label, sweep_results
+from s2e_core import Cancelled, EditSettings, SettingsError, extract, find_edit, load_behavior
+from s2e_core.data import behavior_gate_texts
+from s2e_core.errors import ContrastDataError
+from s2e_core.measure import Estimate, Result, SearchPlan, Trial, choose, load_sweep, sweep_results, trial_key
 from s2e_core.measure.choosing import pick_finalists, weaken_failed
-from s2e_core.method import summarize
-from s2e_core.spec import KINDS
-from tests.core.chain import EXAMPLES, chain
-
-
-@pytest.fixture(scope="module")
-def made(llama):
-    return chain(llama)
+from s2e_core.measure.search import _run_off
+from s2e_core.measure.shortlist import PROBE_GAMMAS
+from s2e_core.settings import Gate
+from tests.core.chain import EXAMPLES, MANY, chain
 
 
 @pytest.fixture(scope="module")
@@ -40,16 +24,29 @@ def behavior():
         for n in range(12)
     )
     known = load_behavior("tone")
-    small = replace(known, name="mood", contrast=EXAMPLES, attribute=rows, utility=rows, max_new_tokens=6)
+    small = replace(known, name="mood", contrast=MANY, attribute=rows, utility=rows, max_new_tokens=6)
     return replace(small, settings=EditSettings(0.3, 0.3, 0.5), gamma=0.7)
 
 
-BUDGET = {"n_trials": 10, "gammas": (0.5, 1.0), "prompts": 3, "finalists": 2, "samples": 1}
+@pytest.fixture(scope="module")
+def extraction(llama, behavior):
+    return extract(llama, MANY, texts=behavior_gate_texts(behavior))
+
+
+BUDGET = {"n_trials": 8, "shortlist": 4, "gammas": (0.5, 1.0), "prompts": 3, "finalists": 2, "samples": 1}
 
 
 @pytest.fixture(scope="module")
-def found(llama, made, behavior):
-    return find_edit(llama, made.extraction, SearchPlan(behavior, floor=0.5, **BUDGET))
+def run(llama, extraction, behavior):
+    """(what was found, what progress said)"""
+    shown = []
+    plan = SearchPlan(behavior, floor=0.5, **BUDGET)
+    return find_edit(llama, extraction, plan, progress=lambda *at: shown.append(at)), shown
+
+
+@pytest.fixture(scope="module")
+def found(run):
+    return run[0]
 
 
 def figure(value, half=0.02):
@@ -63,105 +60,6 @@ def result(trial, attribute, kept, half=0.02):
 
 def steered(*pairs):
     return [result(Trial(gamma=0.1 * n), attribute, kept) for n, (attribute, kept) in enumerate(pairs, 1)]
-
-
-# proposals
-
-
-def proposals(made, **options):
-    return Proposals(made.extraction, **{"floor": 0.9, "less_is_better": False, "seed": 0, **options})
-
-
-def rate(made, trials, best=0.05):
-    """Figures of a plain world: the nearer the size to `best` the better, and larger edits lose utility."""
-    sizes = [summarize(made.scores, build_edit(made.extraction, t.settings)).relative_size for t in trials]
-    return [
-        result(trial, -abs(size - best), 1.0 if size <= best else 1 - 2 * size)
-        for trial, size in zip(trials, sizes, strict=True)
-    ]
-
-
-def drawn(made, rounds, **options):
-    asking, found = proposals(made, **options), []
-    for _ in range(rounds):
-        trials = asking.ask(6)
-        asking.tell(rate(made, trials))
-        found += trials
-    return found
-
-
-@pytest.mark.parametrize("kinds", ["both", *KINDS])
-def test_settings_have_the_counts_and_the_size_that_were_drawn(made, kinds):
-    params = {"kinds": kinds, "heads": 3, "neurons": 17, "size": 0.08}
-    settings = params_to_settings(made.extraction, params)
-    edit = build_edit(made.extraction, settings)
-    assert edit.count("heads") == (3 if kinds in ("both", "heads") else 0)
-    assert edit.count("neurons") == (17 if kinds in ("both", "neurons") else 0)
-    assert summarize(made.scores, edit).relative_size == pytest.approx(0.08, rel=0.02)
-    back = settings_to_params(made.extraction, settings)
-    assert back["kinds"] == kinds and back["size"] == pytest.approx(0.08, rel=0.02)
-
-
-@pytest.mark.parametrize("kinds", ["both", *KINDS])
-def test_settings_stay_within_the_reach_of_the_dials(made, kinds):
-    for heads, neurons, size in product((1, 4, 12), (1, 9, 90), (0.02, 0.3)):
-        params = {"kinds": kinds, "heads": heads, "neurons": neurons, "size": size}
-        settings = params_to_settings(made.extraction, params)
-        if settings is not None:
-            assert all(rho is None or rho <= MOST_RHO * 1.001 for rho in (settings.rho_attn, settings.rho_mlp))
-            assert LEAST_STRENGTH <= settings.strength <= MOST_STRENGTH and LEAST_ALPHA <= settings.alpha <= MOST_ALPHA
-
-
-def test_a_different_alpha_with_the_matching_strength_is_the_same_edit(made):
-    tau, gain = 0.1, 0.6
-    edits = [
-        build_edit(
-            made.extraction,
-            EditSettings(tau / alpha, tau / alpha, alpha, strength=gain * (1 - alpha) / alpha),
-        )
-        for alpha in (0.2, 0.7)
-    ]
-    for one, other in zip(edits[0].strength, edits[1].strength, strict=True):
-        assert one.tolist() == pytest.approx(other.tolist(), abs=1e-6)
-
-
-def test_every_proposal_changes_something_and_none_comes_twice(made):
-    trials = drawn(made, 5)
-    edits = [build_edit(made.extraction, trial.settings) for trial in trials]
-    assert len(trials) == 30 and not any(edit.is_empty for edit in edits)
-    assert len({settings_label(trial.settings) for trial in trials}) == 30
-    sizes = [summarize(made.scores, edit).relative_size for edit in edits]
-    assert all(SMALLEST * 0.95 <= size <= LARGEST * 1.05 for size in sizes)
-
-
-def test_the_same_seed_and_figures_give_the_same_proposals_and_another_seed_others(made):
-    labels = [[settings_label(t.settings) for t in drawn(made, 4, seed=seed)] for seed in (3, 3, 4)]
-    assert labels[0] == labels[1] != labels[2]
-
-
-def test_proposals_move_to_where_the_figures_are_good(made):
-    trials = drawn(made, 8)
-    misses = [-r.attribute.value for r in rate(made, trials)]
-    assert sum(misses[-12:]) < 0.6 * sum(misses[:12])
-
-
-def test_what_is_known_beforehand_counts_as_one_trial_and_is_not_proposed_again(made):
-    asking = proposals(made)
-    settings = EditSettings(0.3, 0.3, 0.5)
-    asking.learn(result(Trial(settings), 0.5, 0.95))
-    asking.learn(result(Trial(gamma=0.5), 0.5, 0.95))
-    asking.learn(result(Trial(EditSettings(9.0, None, 0.9)), 0.5, 1.0))
-    known = asking._study.trials
-    assert len(known) == 1 and known[0].value == 0.5
-    assert all(constraint < 0 for constraint in known[0].constraints.values())
-
-
-def test_a_model_with_one_kind_of_components_is_never_asked_for_the_other(made):
-    spec = replace(made.scores.spec, sites=tuple(s for s in made.scores.spec.sites if s.kind == "neurons"))
-    keep = made.scores.spec.of_kind("neurons")
-    fields = {name: tuple(getattr(made.scores, name)[i] for i in keep) for name in ("g", "keys", "weight_norms")}
-    scores = replace(made.scores, spec=spec, contributions=fields["g"], **fields)
-    assert set(search_space(scores)) == {"kinds", "neurons", "size"}
 
 
 # choosing
@@ -205,16 +103,43 @@ def test_fewer_tokens_are_the_better_choice():
     assert choose(measured, "steering", 0.97, True) is measured[1].trial
 
 
+def test_a_finalist_that_is_weakened_to_another_is_asked_once(monkeypatch):
+    asked = []
+
+    class Bench:
+        def ask(self, stage, plan, trials):
+            asked.append(list(trials))
+            return type("Run", (), {"less_is_better": False})
+
+    def figures(run):
+        return [result(trial, 0.5, 1.0 if trial.arm == "original" else 0.1) for trial in asked[-1]]
+
+    monkeypatch.setattr("s2e_core.measure.search.sweep_results", figures)
+    _run_off(Bench(), None, [Trial(gamma=1.0), Trial(gamma=0.85), Trial(gamma=0.5)], 0.97)
+    keys = [trial_key(trial) for trial in asked[-1]]
+    assert len(keys) == len(set(keys)) and len(asked) == 5
+
+
 # the whole search
 
 
-def test_all_trials_are_measured_on_development_prompts_and_the_choice_on_test_prompts(found, behavior):
+def test_all_trials_are_measured_on_development_prompts_and_the_choice_on_test_prompts(found):
     arms = [outcome.trial.arm for outcome in found.development.outcomes]
-    assert arms == ["original", *["steering"] * 3, *["edit"] * 11]
+    assert arms == ["original", *["steering"] * 3, *["edit"] * 4]
     assert {q.row["split"] for s in (found.development, found.finals) for q in s.questions} == {"development"}
     assert {q.row["split"] for q in found.held_out.questions} == {"test"}
     assert len(found.development.questions) == 6 and len(found.held_out.questions) == 12
-    assert [outcome.trial for outcome in found.held_out.outcomes][1:] == [found.edit, found.steering]
+    chosen = [trial for trial in (found.edit, found.steering) if trial is not None]
+    assert [outcome.trial for outcome in found.held_out.outcomes][1:] == chosen and chosen
+
+
+def test_what_was_screened_is_told_and_the_shortlist_comes_from_it(found):
+    steering = [each.trial.gamma for each in found.screened if each.level is None]
+    assert steering == list(PROBE_GAMMAS)
+    screened = {trial_key(each.trial) for each in found.screened if each.level is not None}
+    asked = [o.trial for o in found.development.outcomes if o.trial.arm == "edit"]
+    assert {trial_key(trial) for trial in asked} <= screened and len(screened) == 2 * BUDGET["shortlist"]
+    assert {each.figures.margin.count for each in found.screened} == {2}, "a fifth of ten examples a side"
 
 
 def test_no_two_stages_throw_the_same_dice(found):
@@ -225,54 +150,98 @@ def test_no_two_stages_throw_the_same_dice(found):
 def test_the_choice_is_the_best_of_the_finals_that_keeps_the_floor(found):
     measured = sweep_results(found.finals)
     for arm, trial in (("edit", found.edit), ("steering", found.steering)):
-        assert trial is choose(measured, arm, found.floor, True) and trial.arm == arm
+        assert trial is choose(measured, arm, found.floor, True)
 
 
-def test_progress_never_goes_back_and_ends_at_its_total(llama, made, behavior):
-    shown, sweeps = [], []
-    find_edit(
-        llama, made.extraction, SearchPlan(behavior, floor=0.5, **BUDGET),
-        progress=lambda *at: shown.append(at), seen=sweeps.append,
-    )  # fmt: skip
+def test_progress_never_goes_back_and_ends_at_its_total(run):
+    _, shown = run
     assert shown == sorted(shown) and len({total for _, total in shown}) == 1
     assert shown[-1][0] == shown[-1][1]
-    assert [len(sweep.outcomes) for sweep in sweeps] == [5, 13, 15]
 
 
-@pytest.mark.parametrize("after", [30, 100])
-def test_a_stopped_search_goes_on_from_its_files(llama, made, behavior, found, tmp_path, after):
-    stop, shown = threading.Event(), []
+@pytest.mark.parametrize("strength", [0.001, 1.0, 20.0])
+def test_nothing_is_chosen_that_the_run_off_ranks_below_the_current_edit(llama, extraction, behavior, strength):
+    current = EditSettings(0.3, 0.3, 0.5, strength=strength)
+    plan = SearchPlan(behavior, floor=0.5, current=current, **{**BUDGET, "n_trials": 3, "shortlist": 2})
+    found = find_edit(llama, extraction, plan)
+    by_key = {trial_key(r.trial): r for r in sweep_results(found.finals)}
+    mine = by_key[trial_key(Trial(current))]
+    assert trial_key(Trial(current)) in {trial_key(o.trial) for o in found.development.outcomes}
+    if found.edit is not None and mine.kept.value - (mine.kept.value - mine.kept.low) / 1.96 >= 0.5:
+        assert by_key[trial_key(found.edit)].attribute.value <= mine.attribute.value  # tokens: less is better
+
+
+def test_without_screened_edits_the_current_one_alone_meets_steering(llama, extraction, behavior):
+    plan = SearchPlan(behavior, floor=0.01, current=EditSettings(0.3, 0.3, 0.5), **{**BUDGET, "n_trials": 0})
+    found = find_edit(llama, extraction, plan)
+    assert found.screened == ()
+    assert [o.trial.arm for o in found.development.outcomes] == ["original", *["steering"] * 3, "edit"]
+
+
+def test_an_extraction_without_texts_is_searched_for_elastic_nets(llama, behavior):
+    plan = SearchPlan(behavior, floor=0.5, **{**BUDGET, "n_trials": 3, "shortlist": 2})
+    found = find_edit(llama, chain(llama).extraction, plan)  # made from other examples: those of the plan are held out
+    assert {each.family for each in found.screened} == {"steering", "elastic net"}
+    assert all(o.trial.settings.gate is None for o in found.development.outcomes if o.trial.arm == "edit")
+
+
+def test_own_examples_are_screened_in_place_of_those_of_the_behaviour(llama, extraction, behavior):
+    own = replace(behavior, contrast=EXAMPLES)
+    with pytest.raises(ContrastDataError, match="at least 5 a side"):
+        find_edit(llama, extraction, SearchPlan(own, **BUDGET))
+    plan = SearchPlan(own, floor=0.5, contrast=MANY, **{**BUDGET, "n_trials": 2, "shortlist": 1})
+    assert len(find_edit(llama, extraction, plan).screened) == 4 + 2
+
+
+@pytest.mark.parametrize("after", [4, 40, 80])
+def test_a_stopped_search_goes_on_from_its_files(llama, extraction, behavior, found, tmp_path, after):
+    stop, plan = threading.Event(), SearchPlan(behavior, floor=0.5, **BUDGET)
 
     def until(done, total):
         if done > after:
             stop.set()
 
     with pytest.raises(Cancelled):
-        find_edit(
-            llama, made.extraction, SearchPlan(behavior, floor=0.5, **BUDGET), path=tmp_path / "a", progress=until,
-            stop=stop,
-        )  # fmt: skip
-    written = (tmp_path / "a" / "development.jsonl").read_text()
-    again = find_edit(
-        llama, made.extraction, SearchPlan(behavior, floor=0.5, **BUDGET), path=tmp_path / "a",
-        progress=lambda *at: shown.append(at),
-    )  # fmt: skip
-    assert (tmp_path / "a" / "development.jsonl").read_text().startswith(written)
-    assert shown[0][0] > 0
-    assert again.edit.label == found.edit.label and again.steering.label == found.steering.label
-    saved = load_sweep(tmp_path / "a" / "development.jsonl", llama.spec)
+        find_edit(llama, extraction, plan, path=tmp_path / "a", progress=until, stop=stop)
+    path = tmp_path / "a" / "development.jsonl"
+    written = path.read_text() if path.exists() else ""
+    again = find_edit(llama, extraction, plan, path=tmp_path / "a")
+    assert path.read_text().startswith(written) and bool(written) == (after > 4)
+    assert [t and t.label for t in (again.edit, again.steering)] == [
+        t and t.label for t in (found.edit, found.steering)
+    ]
+    saved = load_sweep(path, llama.spec)
     assert [o.trial.label for o in saved.outcomes] == [o.trial.label for o in found.development.outcomes]
+    for stage in ("development", "finals", "held_out"):
+        ours, theirs = (sweep_results(getattr(one, stage)) for one in (again, found))
+        assert [r.attribute.value for r in ours] == [r.attribute.value for r in theirs]
 
 
-def test_a_behaviour_whose_prompts_know_no_split_has_nothing_held_out(llama, made, behavior):
+def test_a_behaviour_whose_prompts_know_no_split_has_nothing_held_out(llama, extraction, behavior):
     rows = tuple({"prompt": row["prompt"], "kind": "length"} for row in behavior.attribute[:3])
     unsplit = replace(behavior, attribute=rows, utility=rows)
-    assert find_edit(llama, made.extraction, SearchPlan(unsplit, floor=0.5, **BUDGET)).held_out is None
+    plan = SearchPlan(unsplit, floor=0.5, **{**BUDGET, "n_trials": 0})
+    assert find_edit(llama, extraction, plan).held_out is None
+
+
+def test_the_plan_knows_how_far_below_the_floor_a_trial_may_lie(behavior):
+    plan = SearchPlan(behavior, floor=0.9, prompts=36)
+    assert plan.near == pytest.approx(0.9 - 0.05)
+    assert (plan.n_trials, plan.shortlist) == (60, 12)
+    current = EditSettings(None, None, 0.5, gate=Gate(0.5))
+    fixed = SearchPlan(behavior, gammas=(0.5, 0.7), current=current).fixed_trials()
+    assert [(t.arm, t.gamma) for t in fixed] == [
+        ("original", None), ("steering", 0.5), ("steering", 0.7), ("edit", None)
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"floor": 0.0}, {"floor": 1.5}, {"n_trials": -1}, {"finalists": 0}, {"prompts": 0}, {"samples": 0}]
-)
+    "wrong",
+    [
+        {"floor": 0.0}, {"floor": 1.5}, {"n_trials": -1}, {"shortlist": 0}, {"finalists": 0}, {"prompts": 0},
+        {"samples": 0},
+    ],
+)  # fmt: skip
 def test_a_floor_or_budget_out_of_range_is_refused(behavior, wrong):
     with pytest.raises(SettingsError):
         SearchPlan(behavior, **wrong)

@@ -111,9 +111,9 @@ def test_progress_never_exceeds_its_total_and_ends_at_it(run):
     assert shown[-1][0] == shown[-1][1] and len(shown) > N_SHAPES
 
 
-def test_the_same_seed_screens_the_same_and_a_bound_is_the_only_level(bundled, tone, against):
+def test_the_same_seed_screens_the_same_at_the_levels_that_are_given(bundled, tone, against):
     part = against.part(0.5)
-    one, other = (screen_shapes(bundled, tone, tone, part, n_shapes=3, most=1, bound=0.02) for _ in range(2))
+    one, other = (screen_shapes(bundled, tone, tone, part, n_shapes=3, most=1, levels=[0.02]) for _ in range(2))
     settings = [[trial_to_json(each.trial) for each in screened] for screened in (one, other)]
     assert settings[0] == settings[1]
     edits = one[len(PROBE_GAMMAS) :]
