@@ -51,8 +51,10 @@ FLOOR = 0.97
 BUNDLED, REAL = "bundled", "smollm2"
 PLANS: Mapping[str, Mapping[str, Any]] = {
     BUNDLED: {"n_trials": 300, "shortlist": 48, "finalists": 4, "prompts": 60, "gammas": PAPER_GAMMA},
-    REAL: {"n_trials": 24, "shortlist": 10, "finalists": 1, "prompts": 20, "gammas": (0.2, 0.4, 0.6, 0.8, 1.1)},
+    REAL: {"n_trials": 16, "shortlist": 8, "finalists": 1, "prompts": 16, "gammas": (0.2, 0.4, 0.6, 0.8, 1.1)},
 }
+NEUTRAL = {BUNDLED: 60, REAL: 20}
+"""Harmless texts on which KL is measured."""
 """How much is tried: the bundled model answers a thousand times as fast as SmolLM2."""
 PLOTTED = ("safety", "truthfulness", "reasoning")
 ORIGINAL_ARM = "original"
@@ -110,7 +112,9 @@ def run_races(loaded: LoadedModel, model: str, work: Path, names: Sequence[str])
 def _headline(loaded: LoadedModel, behavior: Behavior, model: str, work: Path) -> Headline:
     extraction = extract(loaded, behavior.contrast, texts=behavior_gate_texts(behavior))
     work.mkdir(parents=True, exist_ok=True)
-    race = run_race(loaded, extraction, SearchPlan(behavior, floor=FLOOR, **PLANS[model]), path=work)
+    race = run_race(
+        loaded, extraction, SearchPlan(behavior, floor=FLOOR, **PLANS[model]), path=work, n_neutral=NEUTRAL[model]
+    )
     headline = Headline(behavior, race, extraction)
     print(f"{behavior.name}: {sentence(headline)}", flush=True)
     return headline

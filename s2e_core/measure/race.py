@@ -83,13 +83,14 @@ def run_race(
     plan: SearchPlan,
     *,
     path: Path | None = None,
+    n_neutral: int | None = 60,
     asker: Asker = ask_here,
     progress: Progress | None = None,
     stop: threading.Event | None = None,
 ) -> Race:
     """Screen, ask and choose within every group as `find_edit` does, then measure all arms on the whole test split.
 
-    The placebo is the best edit with its strengths moved to random components of the same kind. `path` is a folder for
+    `n_neutral` is that of `evaluate`. The placebo is the best edit with its strengths moved to random components of the same kind. `path` is a folder for
     the files of the sweeps, from which a stopped race resumes. Raises SettingsError if the behaviour has no held-out
     prompts, Cancelled if `stop` is set or `progress` raises it.
     """
@@ -109,7 +110,13 @@ def run_race(
     best = choose(results, "edit", plan.floor, finals.less_is_better)
     variants = race_variants(extraction, plan, chosen, best)
     figures = evaluate(
-        loaded, plans.test, list(variants.values()), labels=list(variants), progress=_share(stages, "test"), stop=stop
+        loaded,
+        plans.test,
+        list(variants.values()),
+        labels=list(variants),
+        n_neutral=n_neutral,
+        progress=_share(stages, "test"),
+        stop=stop,
     )
     stages.finish()
     arms = {evaluation.label: evaluation for evaluation in figures}

@@ -27,6 +27,9 @@ T = TypeVar("T")
 
 HELD_OUT_EVERY = 5
 """One example in this many, of each side, is kept from the direction and read by the screen alone."""
+MOST_TOKENS = 1200
+"""Most tokens of the held-out examples: longer ones are fewer, so that a screen takes the same time."""
+LEAST_PAIRS = 4
 ANSWER_TOKENS = 32
 """Longest own answer to a harmless prompt."""
 
@@ -112,13 +115,15 @@ def check_enough(contrast: ContrastSet, least: int, purpose: str) -> None:
 def screen_texts(
     loaded: LoadedModel, pairs: ContrastSet, harmless: Sequence[Example], *, progress: Progress | None = None
 ) -> ScreenTexts:
-    """The responses of both sides, as many of each, and the model's own answers to the harmless prompts.
+    """Responses of both sides, as many of each, and the model's own answers to the harmless prompts.
 
     A harmless prompt that is empty or too long is left out. `progress` counts prompts. Raises S2EError for a response
     that the model cannot read, and if no text can be used.
     """
     n = min(len(pairs.positive), len(pairs.negative))
-    sides = [tuple(encode_text(loaded, example) for example in side[:n]) for side in (pairs.positive, pairs.negative)]
+    sides = [[encode_text(loaded, example) for example in side[:n]] for side in (pairs.positive, pairs.negative)]
+    n_tokens = sum(len(span.ids) for side in sides for span in side)
+    share = min(1.0, max(MOST_TOKENS / max(n_tokens, 1), LEAST_PAIRS / max(n, 1)))
     encoded = [(example, _prompt_length(loaded, example)) for example in harmless]
     asked, starts = [example for example, length in encoded if length], [length for _, length in encoded if length]
     rows = own_answers(loaded, asked, ANSWER_TOKENS, progress=progress)
@@ -128,7 +133,8 @@ def screen_texts(
             "There is nothing to screen on: responses of both sides and harmless prompts that the model answers are "
             "needed. Add examples."
         )
-    return ScreenTexts(sides[0], sides[1], spans)
+    wanted, unwanted = (tuple(_spread(side, share)) for side in sides)
+    return ScreenTexts(wanted, unwanted, spans)
 
 
 def open_screen(loaded: LoadedModel, texts: ScreenTexts) -> Screen:
