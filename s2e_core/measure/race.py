@@ -90,9 +90,9 @@ def run_race(
 ) -> Race:
     """Screen, ask and choose within every group as `find_edit` does, then measure all arms on the whole test split.
 
-    `n_neutral` is that of `evaluate`. The placebo is the best edit with its strengths moved to random components of the same kind. `path` is a folder for
-    the files of the sweeps, from which a stopped race resumes. Raises SettingsError if the behaviour has no held-out
-    prompts, Cancelled if `stop` is set or `progress` raises it.
+    `n_neutral` is that of `evaluate`. The placebo is the best edit with its strengths moved to random components of the
+    same kind. `path` is a folder for the files of the sweeps, from which a stopped race resumes. Raises SettingsError
+    if the behaviour has no held-out prompts, Cancelled if `stop` is set or `progress` raises it.
     """
     plans, first = search_plans(plan.development(), plan.samples), plan.development()
     if plans.test is None:
