@@ -35,6 +35,8 @@ SEARCH = SearchPlan(
     gammas=(0.8,), prompts=4, finalists=2, samples=1, max_new_tokens=12,
 )  # fmt: skip
 STAGES = ("development", "finals", "test")
+N_SCREENED = count_measurements(SEARCH.n_trials, SEARCH.shortlist)
+"""Progress before the workers are asked anything."""
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +187,7 @@ def test_a_search_with_killed_workers_finds_what_one_process_finds(cluster, llam
 
     def progress(done, total):
         shown.append((done, total))
-        if done and (not killed or (len(killed) == 1 and (tmp_path / "finals.jsonl").exists())):
+        if done > N_SCREENED and (not killed or (len(killed) == 1 and (tmp_path / "finals.jsonl").exists())):
             killed.append(kill_a_worker())
 
     found = search(llama, made, tmp_path, progress=progress)
@@ -196,10 +198,10 @@ def test_a_search_with_killed_workers_finds_what_one_process_finds(cluster, llam
 
 
 def test_a_search_that_was_stopped_on_workers_is_finished_in_one_process(cluster, llama, made, searched, tmp_path):
-    stop, n_screened = threading.Event(), count_measurements(SEARCH.n_trials, SEARCH.shortlist)
+    stop = threading.Event()
 
     def progress(done, total):
-        if done > n_screened + 10:  # among the development prompts
+        if done > N_SCREENED + 10:  # among the development prompts
             stop.set()
 
     with pytest.raises(Cancelled):
