@@ -31,6 +31,11 @@ def of_family(family: families.Family) -> Session:
     return families.set_family(first_session(), family)
 
 
+def sized(family: families.Family) -> Session:
+    """A gate of 100 components, so that there are others to add by hand."""
+    return families.set_size(of_family(family), 100)
+
+
 def gate_of(session: Session) -> Gate:
     assert session.settings.gate is not None
     return session.settings.gate
@@ -156,7 +161,7 @@ def test_directions_without_texts_say_in_a_sentence_that_they_have_no_gate() -> 
 
 @pytest.mark.parametrize("family", GATES)
 def test_a_click_changes_the_clicked_components_and_no_other(family: families.Family) -> None:
-    session = of_family(family)
+    session = sized(family)
     before = on(session)
     scores = session.scored.scores
     heads = {Component(i, n) for i in scores.spec.of_kind("heads") for n in range(scores.spec.sites[i].n_components)}
@@ -172,7 +177,7 @@ def test_a_click_changes_the_clicked_components_and_no_other(family: families.Fa
 
 @pytest.mark.parametrize("family", ["baked", "gated"])
 def test_no_click_adds_an_elastic_net_to_a_gate(family: families.Family) -> None:
-    session = of_family(family)
+    session = sized(family)
     outside = next(Component(0, n) for n in range(8) if Component(0, n) not in on(session))
     kept = dials.keep_focus(session.with_focus(outside))
     assert on(kept) == {outside} and not kept.settings.has_elastic_net and not kept.edit.is_empty
@@ -247,13 +252,12 @@ def test_a_recipe_of_a_gate_sets_its_dials_whatever_they_are(tmp_path: Path) -> 
 # ---- the store ------------------------------------------------------------------------------------------------------
 
 
-def test_the_other_order_of_a_behaviour_has_the_same_texts_and_needs_no_run() -> None:
+def test_the_other_order_of_a_behaviour_has_the_same_texts_and_suggestions_of_its_own() -> None:
     store, session = shared_store(), first_session()
     behavior = store.behavior_list[0]
-    loaded = store.model(store.first_model)
-    with loaded.lock:  # a run of the model would wait for ever
-        turned = store.scored(store.first_model, swapped(behavior.contrast), behavior)
+    turned = store.scored(store.first_model, swapped(behavior.contrast), behavior)
     assert turned.extraction.token_inputs is session.scored.extraction.token_inputs
+    assert turned.suggestions and turned.suggestions is not session.scored.suggestions
 
 
 def own_examples(*prompts: str) -> ContrastSet:
