@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from s2e_core.data import behavior_gate_texts
 from s2e_core.errors import BehaviorError, SweepError
@@ -24,6 +25,7 @@ from .asking import Asker, ask_here
 from .choosing import ARMS, choose, pick_finalists, weaken_failed
 from .evaluate import stoppable
 from .plan import Plan
+from .screen_file import load_screened, save_screened
 from .screening import open_screen, screen_texts, split_contrast
 from .search_plan import Found, SearchPlan
 from .shortlist import Screened, count_measurements, pick_shortlist, screen_shapes
@@ -93,9 +95,38 @@ def _with_current(finalists: Sequence[Trial], plan: SearchPlan) -> list[Trial]:
 
 
 def screen_stage(bench: Bench, plan: SearchPlan) -> tuple[Screened, ...]:
-    """Stage 1. The direction of the screen is made without its examples, unless it comes from elsewhere anyway."""
+    """Stage 1, or what its file has."""
     if not plan.n_trials:
         return ()
+    path, about = bench.folder / "screen.json", _about_screen(bench, plan)
+    known = load_screened(path, about, bench.loaded.spec)
+    if known is not None:
+        return known
+    screened = _screen(bench, plan)
+    try:
+        save_screened(path, about, screened)
+    except OSError as error:
+        raise SweepError(f"The folder {path.parent.name} cannot be written ({error.strerror}). Make room.") from error
+    return screened
+
+
+def _about_screen(bench: Bench, plan: SearchPlan) -> dict[str, Any]:
+    """What the figures of a screen depend on."""
+    contrast, extraction = plan.contrast or plan.behavior.contrast, bench.extraction
+    return {
+        "version": 1,
+        "provenance": extraction.provenance.to_json(),
+        "examples": contrast.content_hash,
+        "texts": behavior_gate_texts(plan.behavior).content_hash,
+        "gates": extraction.token_inputs is not None,
+        "outliers": extraction.outliers,
+        "trials": [plan.n_trials, plan.shortlist, plan.seed],
+        "number format": str(bench.loaded.dtype),
+    }
+
+
+def _screen(bench: Bench, plan: SearchPlan) -> tuple[Screened, ...]:
+    """The direction of the screen is made without its examples, unless it comes from elsewhere anyway."""
     loaded, extraction, show = bench.loaded, bench.extraction, stoppable(bench.stop, bench.stages.of("screen"))
 
     def listen(*_: int) -> None:
