@@ -29,6 +29,7 @@ def save_screened(path: Path, about: Mapping[str, Any], screened: Sequence[Scree
         {
             "trial": trial_to_json(each.trial),
             "level": each.level,
+            "margins": each.figures.margins,
             **{name: asdict(getattr(each.figures, name)) for name in FIGURES},
         }
         for each in screened
@@ -49,5 +50,5 @@ def load_screened(path: Path, about: Mapping[str, Any], spec: ModelSpec) -> tupl
 
 
 def _screened(entry: Mapping[str, Any], spec: ModelSpec) -> Screened:
-    figures = Likelihood(*(Estimate(**entry[name]) for name in FIGURES))
+    figures = Likelihood(*(Estimate(**entry[name]) for name in FIGURES), margins=tuple(entry["margins"]))
     return Screened(trial_from_json(entry["trial"], spec), figures, entry["level"])
