@@ -139,6 +139,7 @@ BUDGET = "Edits to screen"
 BUDGET_HELP = "more find better ones, and take longer"
 GO_ON = "Continue"
 LOAD_BEST = "Load the recommended edit into the page"
+LOAD_OWN = "Load this edit"
 PLOT = "Attribute over utility kept"
 CSV_FILE = "Figures (CSV)"
 SWEEP_FILE = "All answers (JSONL)"
@@ -178,8 +179,16 @@ LEAD_HOW = "Attribute of the edit minus that of steering, prompt by prompt."
 WAITING = "Waiting for its turn: another measurement is running."
 SWITCHED = "These points belong to another model or behaviour. Find a good edit for this one first."
 OWN_NOT_MEASURED = (
-    "Your own examples come without prompts to measure with, so nothing can be recommended here; a behaviour folder "
-    "with attribute.jsonl and utility.jsonl has them (assets/behaviors/README.md), and --behaviors FOLDER offers it."
+    "Your own examples come without prompts to measure with, so this needs a behaviour folder with attribute.jsonl and "
+    "utility.jsonl (assets/behaviors/README.md), which --behaviors FOLDER offers; Find a good edit works without one."
+)
+OWN_SEARCH = (
+    "Your own examples have no prompts with a score, so Find a good edit compares edits by likelihood alone. It needs "
+    "at least 10 examples a side; the utility to keep plays no part."
+)
+FILE_NOT_SEARCHED = (
+    "These directions come from a file, and the search makes its own from your examples. Press Extract to return to "
+    "the examples."
 )
 NOT_MEASURED = (
     "This behaviour has no prompts to measure with, so nothing can be recommended here; "

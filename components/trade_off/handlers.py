@@ -15,7 +15,8 @@ from s2e_core import EditSettings, SettingsError
 from s2e_core.measure import Plan, Trial, add_original, leave_one_out, progressive, trial_key
 
 from .grid import GridRequest, trials_of
-from .lab import Grid, Lab, Place, Search, Study
+from .lab import Grid, Lab, OwnSearch, Place, Search, Study
+from .own_search import search_own
 from .run import looked, run
 
 LEFT_OUT = 16
@@ -38,7 +39,7 @@ class SweepRequest(NamedTuple):
 
 
 def why_not(store: ModelStore, session: Session) -> str:
-    """Why nothing can be measured here, in a sentence; empty where it can."""
+    """Why no prompts can be measured here, in a sentence; empty where they can."""
     if session.behavior == OWN:
         return texts.OWN_NOT_MEASURED
     behavior = store.behavior(session.behavior)
@@ -47,10 +48,23 @@ def why_not(store: ModelStore, session: Session) -> str:
     return texts.SWAPPED_NOT_MEASURED.format(positive=behavior.positive) if session.swapped else ""
 
 
+def why_not_find(store: ModelStore, session: Session) -> str:
+    """Why no good edit can be found here, in a sentence; empty where one can: own examples need no prompts."""
+    if session.behavior != OWN:
+        return why_not(store, session)
+    return texts.FILE_NOT_SEARCHED if session.origin else ""
+
+
 def searched(store: ModelStore, session: Session, floor: float | None, budget: float | None) -> Iterator[Lab]:
-    """Find a good edit. `floor` in percent, `budget` in settings to try."""
-    check_measurable(store, session)
-    share, n_trials = _floor(floor), whole(budget, "settings to try", 1, store.limits.sweep_settings)
+    """Find a good edit; for own examples by likelihood alone. `floor` in percent, `budget` in settings to try."""
+    reason = why_not_find(store, session)
+    if reason:
+        raise SettingsError(reason)
+    n_trials = whole(budget, "settings to try", 1, store.limits.sweep_settings)
+    if session.behavior == OWN:
+        yield from search_own(store, session, n_trials)
+        return
+    share = _floor(floor)
     yield from run(store, session, "trade-off", Search(share, n_trials, _edit_to_beat(session)))
 
 
@@ -92,7 +106,7 @@ def run_study(
 
 def continued(store: ModelStore, session: Session, lab: Lab | None) -> Iterator[Lab]:
     """Go on where a run was stopped."""
-    if lab is None or lab.state == "done":
+    if lab is None or lab.state == "done" or isinstance(lab.task, OwnSearch):
         raise SettingsError("There is nothing to go on with. Find a good edit or sweep a grid first.")
     yield from run(store, session, lab.study, lab.task, before=lab)
 
@@ -108,7 +122,7 @@ def _plan(store: ModelStore, session: Session, prompts: float | None) -> Plan:
     return Plan(store.behavior(session.behavior), n_attribute=count, n_utility=count)
 
 
-def _same_work(task: Search | Grid, other: Search | Grid) -> bool:
+def _same_work(task: Search | Grid, other: Search | Grid | OwnSearch) -> bool:
     if not isinstance(task, Grid) or not isinstance(other, Grid):
         return False
     keys = [[trial_key(trial) for trial in one.trials] for one in (task, other)]

@@ -12,9 +12,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-from components.shared.session import Session
+from components.shared.session import OWN, Session
 from s2e_core import EditSettings
-from s2e_core.measure import Plan, SearchPlan, Trial, count_measurements
+from s2e_core.measure import LikelihoodFound, Plan, SearchPlan, Trial, count_measurements, trial_key
 
 from .measured import Measured
 
@@ -29,11 +29,11 @@ class Place(NamedTuple):
     behavior: str
     swapped: bool
     directions: str = ""
-    """Hash of directions out of a file; empty for the behaviour's own."""
+    """Hash of own examples, or of those behind directions out of a file; empty for a behaviour's examples."""
 
     @classmethod
     def of(cls, session: Session) -> Place:
-        directions = session.scored.scores.provenance.contrast_hash if session.origin else ""
+        directions = session.scored.scores.provenance.contrast_hash if session.origin or session.behavior == OWN else ""
         return cls(session.model, session.behavior, session.swapped, directions)
 
 
@@ -64,19 +64,28 @@ class Grid:
 
 
 @dataclass(frozen=True, eq=False)
+class OwnSearch:
+    """To do: find a good edit for own examples, by likelihood alone."""
+
+    n_trials: int
+
+
+@dataclass(frozen=True, eq=False)
 class Lab:
     """One measurement, as far as it has come."""
 
     place: Place
     study: Study
-    task: Search | Grid
+    task: Search | Grid | OwnSearch
     folder: Path
     state: State = "running"
     measured: Measured | None = None
-    """None before the untouched model has answered."""
+    """None before the untouched model has answered, and in a search by likelihood alone."""
+    found: LikelihoodFound | None = None
+    """Result of a search by likelihood alone; None before its end, and in every other study."""
     done: int = 0
     total: int = 0
-    """Answers, and before them the measurements of a screen."""
+    """Answers, and before them the measurements of a screen; a percentage in a search by likelihood alone."""
     seconds: float = 0.0
     """Spent so far, without pauses."""
     screen_seconds: float = 0.0
@@ -90,8 +99,18 @@ class Lab:
         return f"{self.study}-{self.made}"
 
     @property
+    def recommended(self) -> EditSettings | None:
+        """Settings of the recommended edit; None if there is none."""
+        if self.found is not None:
+            return None if self.found.edit is None else self.found.edit.trial.settings
+        best = self.measured.best("edit") if self.measured else None
+        return None if best is None or self.measured is None else self.measured.tried[best].trial.settings
+
+    @property
     def measurements(self) -> int:
         """How much of `total` is the screen."""
+        if isinstance(self.task, OwnSearch):
+            return self.total  # no answer is asked for
         return self.task.measurements if isinstance(self.task, Search) else 0
 
     @property
@@ -131,3 +150,11 @@ def current_point(session: Session, lab: Lab | None) -> int | None:
     if lab is None or lab.measured is None or session.recipe:
         return None
     return lab.measured.position(Trial(session.settings))
+
+
+def is_loaded(session: Session, lab: Lab | None) -> bool:
+    """Whether the recommended edit is the one on the page."""
+    settings = lab.recommended if lab else None
+    if settings is None or session.recipe:
+        return False
+    return trial_key(Trial(settings)) == trial_key(Trial(session.settings))

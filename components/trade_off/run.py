@@ -24,7 +24,7 @@ from s2e_core.measure import Arm, Found, SearchPlan, Sweep, Trial, count_edited,
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress
 
-from .lab import Grid, Lab, Place, Search, Study
+from .lab import Grid, Lab, OwnSearch, Place, Search, Study
 from .measured import Measured, Point, checked, drop_answers, grown, run_off
 
 LOOK_SECONDS = 1.5
@@ -114,7 +114,9 @@ class _Look:
 
 
 def looked(store: ModelStore, session: Session, lab: Lab) -> Lab:
-    """The lab with what its file holds."""
+    """The lab with what its file holds; a search by likelihood alone has none."""
+    if isinstance(lab.task, OwnSearch):
+        return lab
     path = lab.folder / ("development.jsonl" if isinstance(lab.task, Search) else "sweep.jsonl")
     if not path.is_file() or not path.stat().st_size:
         return lab
@@ -122,6 +124,7 @@ def looked(store: ModelStore, session: Session, lab: Lab) -> Lab:
 
 
 def _with_points(store: ModelStore, session: Session, lab: Lab, made: Sweep) -> Lab:
+    assert not isinstance(lab.task, OwnSearch)
     known = lab.measured.points if lab.measured else ()
     reference = lab.task.reference if isinstance(lab.task, Grid) else None
     points = grown(known, made, size_of=lambda trial: size_of(session, trial), reference=reference)

@@ -13,14 +13,15 @@ import gradio as gr
 
 from components.shared import texts
 from components.shared.progress import duration, progress_bar
-from components.shared.session import Session
+from components.shared.session import OWN, Session
 from components.shared.store import ModelStore
 
 from .figure import DARK, leave_one_out_figure, progressive_figure, trade_off_figure
 from .figure_widget import figure_value
-from .handlers import why_not
-from .lab import Bench, Lab, Search, current_point
+from .handlers import why_not, why_not_find
+from .lab import Bench, Lab, OwnSearch, Search, current_point, is_loaded
 from .measured import Measured
+from .own_words import advice_by_likelihood, own_status
 from .rows import table
 from .words import advice
 
@@ -39,7 +40,7 @@ class View:
 
     def __init__(self, store: ModelStore, session: Session, bench: Bench) -> None:
         self.session = session
-        self.reason = why_not(store, session)
+        self.reason, self.find_reason = why_not(store, session), why_not_find(store, session)
         self.lab = bench.of(session)
         self.curve, self.bars = bench.of(session, "progressive"), bench.of(session, "leave-one-out")
         self.measured = self.lab.measured if self.lab else None
@@ -51,31 +52,61 @@ class View:
         return gr.update(interactive=not (self.reason or self.busy or self.busy_parts))
 
     @property
+    def can_find(self) -> dict[str, Any]:
+        return gr.update(interactive=not (self.find_reason or self.busy or self.busy_parts))
+
+    @property
+    def status(self) -> str:
+        if self.find_reason:
+            return progress_bar(self.find_reason)
+        if self.lab is None and self.session.behavior == OWN:
+            return progress_bar(texts.OWN_SEARCH)
+        return lab_status(self.lab)
+
+    @property
+    def advice(self) -> str:
+        if self.busy or self.lab is None:
+            return ""
+        if self.lab.found is not None:
+            return advice_by_likelihood(self.lab.found)
+        return advice(self.measured) if self.measured else ""
+
+    @property
     def load(self) -> dict[str, Any]:
-        best = self.measured.best("edit") if self.measured else None
-        on_page = best == current_point(self.session, self.lab)
-        return gr.update(visible=best is not None and not self.busy, interactive=not on_page)
+        best = self.lab.recommended if self.lab else None
+        return gr.update(
+            value=texts.LOAD_OWN if self.session.behavior == OWN else texts.LOAD_BEST,
+            visible=best is not None and not self.busy,
+            interactive=not is_loaded(self.session, self.lab),
+        )
 
     @property
     def go_on(self) -> dict[str, Any]:
-        return gr.update(visible=self.lab is not None and self.lab.state == "stopped")
+        stopped = self.lab is not None and self.lab.state == "stopped" and not isinstance(self.lab.task, OwnSearch)
+        return gr.update(visible=stopped)
+
+    @property
+    def parts_status(self) -> str:
+        if self.reason:  # said once, unless the find button works and these do not
+            return "" if self.find_reason else progress_bar(self.reason)
+        return parts_status([self.curve, self.bars])
 
 
 PARTS: Mapping[str, Callable[[View], Any]] = MappingProxyType(
     {
-        "find": lambda view: view.can_run,
+        "find": lambda view: view.can_find,
         "sweep": lambda view: view.can_run,
         "progressive": lambda view: view.can_run,
         "leave_one_out": lambda view: view.can_run,
         "stop": lambda view: gr.update(interactive=view.busy),
         "parts_stop": lambda view: gr.update(interactive=view.busy_parts),
         "go_on": lambda view: view.go_on,
-        "status": lambda view: progress_bar(view.reason) if view.reason else lab_status(view.lab),
-        "advice": lambda view: advice(view.measured) if view.measured and not view.busy else "",
+        "status": lambda view: view.status,
+        "advice": lambda view: view.advice,
         "load": lambda view: view.load,
         "plot": lambda view: plot_value(view.session, view.lab),
         "downloads": lambda view: gr.update(visible=bool(view.measured and view.measured.points)),
-        "parts_status": lambda view: "" if view.reason else parts_status([view.curve, view.bars]),
+        "parts_status": lambda view: view.parts_status,
         "curve": lambda view: curve_value(view.curve),
         "bars": lambda view: bars_value(view.bars),
     }
@@ -91,6 +122,8 @@ def lab_status(lab: Lab | None) -> str:
     """What is happening, as HTML."""
     if lab is None:
         return ""
+    if isinstance(lab.task, OwnSearch):
+        return own_status(lab)
     count = len(lab.measured.points) if lab.measured else 0
     spent = duration(lab.seconds)
     if lab.is_screening:

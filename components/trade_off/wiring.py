@@ -25,8 +25,8 @@ from .evaluation_wiring import wire_evaluation
 from .figure_widget import read_point
 from .files import csv_file, report_file, sweep_download
 from .grid import PRESETS, GridRequest, estimate
-from .handlers import SweepRequest, continued, run_study, searched, stopped, swept
-from .lab import Bench, Lab, Place, Study, current_point
+from .handlers import SweepRequest, continued, run_study, searched, stopped, swept, why_not
+from .lab import Bench, Lab, Place, Study, current_point, is_loaded
 from .panel import TradeOffPanel
 from .view import PARTS, lab_view
 
@@ -144,7 +144,7 @@ class TradeOffWiring:
     def _show(self, session: Session, bench: Bench, on_show: Any) -> tuple[Any, ...]:
         """After a change of the session; figures that are on show already are not sent again."""
         lab = bench.of(session)
-        showing = (Place.of(session), current_point(session, lab), lab and lab.view)
+        showing = (Place.of(session), current_point(session, lab), is_loaded(session, lab), lab and lab.view)
         if showing == on_show or (lab is not None and lab.state == "running"):
             return on_show, *(gr.skip() for _ in self.names)
         return showing, *self._view(session, bench, self.names)
@@ -175,7 +175,8 @@ class TradeOffWiring:
 
         def estimated(session: Session, prompts: float | None, *values: Any) -> str:
             most = self.store.limits.sweep_settings
-            return estimate(GridRequest(*values), prompts, most, self.rates.get(session.model))
+            reason = why_not(self.store, session)
+            return reason or estimate(GridRequest(*values), prompts, most, self.rates.get(session.model))
 
         apart(panel.prompts.change, *(field.change for field in fields), self.page.refresh.click)(
             guarded(estimated), [self.page.session, panel.prompts, *fields], panel.work,
@@ -234,11 +235,10 @@ def steering_of(session: Session, bench: Bench, event: gr.EventData) -> tuple[An
 def loaded_best(session: Session, bench: Bench) -> Session:
     """The session with the recommended edit."""
     lab = bench.of(session)
-    best = lab.measured.best("edit") if lab and lab.measured else None
-    if lab is None or lab.measured is None or best is None:
+    settings = lab.recommended if lab else None
+    if settings is None:
         raise SettingsError(texts.SWITCHED)
-    settings = lab.measured.tried[best].trial.settings
-    return session if settings is None else session.with_settings(settings)
+    return session.with_settings(settings)
 
 
 def _picked(lab: Lab | None, data: object) -> int | None:

@@ -526,9 +526,12 @@ def test_what_cannot_be_measured_is_said_in_a_sentence(store: ModelStore, sessio
     other_way = replace(session, swapped=True)
     assert "refuses" in why_not(store, other_way)
     with pytest.raises(SettingsError, match="Your own examples"):
-        next(searched(store, own, 97, 4))
+        next(swept(store, own, SweepRequest(TINY, 4, 97)))
     view = lab_view(store, own, Bench())
-    assert "Your own examples" in view["status"] and view["find"]["interactive"] is False and view["plot"] is None
+    assert "Your own examples" in view["parts_status"] and view["plot"] is None
+    assert [view[name]["interactive"] for name in ("find", "sweep", "progressive")] == [True, False, False]
+    with pytest.raises(SettingsError, match="refuses"):
+        next(searched(store, other_way, 97, 4))
 
 
 def test_an_empty_edit_and_a_recipe_have_no_components_to_leave_out(store: ModelStore, session: Session) -> None:
