@@ -206,7 +206,8 @@ def test_the_summary_says_what_a_gate_does_and_what_it_was_fitted_on() -> None:
     gated = summary(of_family("gated"))
     assert f"{gate_of(of_family('gated')).gamma:.2f} times the steering vector" in gated and "μ = 10" in gated
     assert "utility prompts of safety" in gated and "ρα" not in gated
-    assert "at every token" in summary(of_family("baked")) and "harmless" not in summary(of_family("baked"))
+    baked = summary(families.set_gamma(of_family("baked"), 0.5))
+    assert "at every token" in baked and "harmless" not in baked
     assert "where |g| is above" in summary(of_family("sum")) and "Gate:" in summary(of_family("sum"))
     assert "8 strongest input directions" in summary(families.set_protect(of_family("baked"), 8))
 
