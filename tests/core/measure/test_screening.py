@@ -9,7 +9,8 @@ from s2e_core import Cancelled, Edited, Example, Original, S2EError, SettingsErr
 from s2e_core.data import contrast_set
 from s2e_core.errors import ContrastDataError
 from s2e_core.generation import preview_logits
-from s2e_core.measure import open_screen, screen, screen_texts, split_contrast
+from s2e_core.measure import open_screen, screen, screen_texts, screening, split_contrast
+from s2e_core.measure.likelihood import encode_text
 from s2e_core.measure.screening import ANSWER_TOKENS, HELD_OUT_EVERY
 from s2e_core.model import example_ids, prompt_ids
 from s2e_core.values import Prompted
@@ -33,7 +34,20 @@ def case(request, llama, bundled, few_pairs, few_texts, tone):
 @pytest.fixture(scope="module")
 def opened(case):
     loaded, _, pairs, harmless = case
-    return open_screen(loaded, screen_texts(loaded, pairs, harmless))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(screening, "MOST_TOKENS", 100_000)
+        return open_screen(loaded, screen_texts(loaded, pairs, harmless))
+
+
+def test_a_screen_has_at_most_so_many_tokens_but_a_few_pairs_in_any_case(case, monkeypatch):
+    loaded, _, pairs, harmless = case
+    monkeypatch.setattr(screening, "MOST_TOKENS", 200)
+    texts = screen_texts(loaded, pairs, harmless)
+    whole = [encode_text(loaded, one) for one in pairs.positive]
+    assert len(texts.wanted) == len(texts.unwanted) >= screening.LEAST_PAIRS
+    spent = sum(len(span.ids) for span in (*texts.wanted, *texts.unwanted))
+    assert spent <= 400 or len(texts.wanted) == screening.LEAST_PAIRS
+    assert set(texts.wanted) <= set(whole)
 
 
 def log_likelihood(loaded, variant, example):
