@@ -50,5 +50,6 @@ def load_screened(path: Path, about: Mapping[str, Any], spec: ModelSpec) -> tupl
 
 
 def _screened(entry: Mapping[str, Any], spec: ModelSpec) -> Screened:
-    figures = Likelihood(*(Estimate(**entry[name]) for name in FIGURES), margins=tuple(entry["margins"]))
+    margin, wanted, kl = (Estimate(**entry[name]) for name in FIGURES)
+    figures = Likelihood(margin, wanted, kl, tuple(entry["margins"]))
     return Screened(trial_from_json(entry["trial"], spec), figures, entry["level"])
