@@ -156,8 +156,7 @@ def weighted_sums(
 
     A mean consists of the n_inputs and, if the site has extra output, the mean of that, (d,), after them. The sums are
     on the model's device, in fp64 if it has fp64. All runs of a site that runs several times in a pass are added up.
-    The second value is the number of positions that were left out or weighed down. Raises S2EError if a sum is not
-    finite.
+    The second value is the number of outliers. Raises S2EError if a sum is not finite.
     """
     dtype = torch.float32 if loaded.device.type == "mps" else torch.float64
     sizes = [site.n_inputs + site.has_extra_output * loaded.spec.d_model for site in loaded.spec.sites]
@@ -194,7 +193,7 @@ def reduce_spans(
 
     `captured` is (R, n_captured) in fp32: the sums of the batch's means weighted by `weights` (R, examples), or without
     weights the mean of every example of the batch, in the order of the indices. It is not kept. A batch with
-    outliers that are to be left out or weighed down runs again; returns the number of these positions.
+    outliers that are to be left out or weighed down runs again. Returns the number of outliers.
     """
     done, n_outliers = 0, 0
     with loaded.lock, torch.inference_mode():
@@ -235,12 +234,12 @@ def _run_batch(
 ) -> tuple[list[tuple[int, Tensor]], int]:
     """What each run of a site gives, as (site, (R, n_captured)), and the number of outliers."""
     ids, mask, shares = _padded(batch)
-    if outliers == "keep":
-        return _captured(loaded, ids, mask, shares, weights), 0
     with watch_ratios(loaded, mask) as ratios:
         captured = _captured(loaded, ids, mask, shares, weights)
-    shares, n_outliers = reweigh(shares, ratios, outliers)
-    return _captured(loaded, ids, mask, shares, weights) if n_outliers else captured, n_outliers
+    reduced, n_outliers = reweigh(shares, ratios, outliers)
+    if n_outliers and outliers != "keep":
+        captured = _captured(loaded, ids, mask, reduced, weights)
+    return captured, n_outliers
 
 
 def _padded(batch: Sequence[ExampleSpan]) -> tuple[Tensor, Tensor, Tensor]:

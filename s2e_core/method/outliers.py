@@ -53,12 +53,14 @@ def watch_ratios(loaded: LoadedModel, mask: Tensor) -> Iterator[Tensor]:
 def reweigh(weights: Tensor, ratios: Tensor, outliers: Outliers) -> tuple[Tensor, int]:
     """Weights of the positions of each example, (B, T), with less for the outliers, and how many these are.
 
-    "leave out" gives them none, "weigh down" 1 / ratio of their weight; the sum of a row stays 1. An example whose span
-    has nothing but outliers keeps its weights, as does any row without one, to the bit.
+    "leave out" gives them none, "weigh down" 1 / ratio of their weight, and "keep" all; the sum of a row stays 1. An
+    example whose span has nothing but outliers has none that count. Rows without any keep their weights to the bit.
     """
     inside = weights > 0
     extreme = inside & (ratios > FACTOR)
     extreme &= (inside & ~extreme).any(dim=1, keepdim=True)
+    if outliers == "keep":
+        return weights, int(extreme.sum())
     less = weights / ratios.clamp(min=1) if outliers == "weigh down" else torch.zeros_like(weights)
     reduced = torch.where(extreme, less, weights)
     normed = reduced / reduced.sum(dim=1, keepdim=True)
@@ -66,14 +68,18 @@ def reweigh(weights: Tensor, ratios: Tensor, outliers: Outliers) -> tuple[Tensor
 
 
 def outlier_sentence(means: ActivationMeans | MeanInputs) -> str:
-    """How many positions were left out or weighed down, and why; empty if there were none."""
+    """How many positions are outliers, and what became of them; empty if there are none."""
     if not isinstance(means, ActivationMeans) or not means.n_outliers:
         return ""
-    verb = {"leave out": "left out", "weigh down": "weighed down"}[means.outliers]
-    were = "position was" if means.n_outliers == 1 else "positions were"
+    fate = {
+        "keep": "kept, as in the paper; --outliers leave-out averages without them",
+        "leave out": "left out; the paper keeps them (--outliers keep)",
+        "weigh down": "weighed down; the paper keeps them (--outliers keep)",
+    }
+    have, were = ("position has", "was") if means.n_outliers == 1 else ("positions have", "were")
     return (
-        f"{means.n_outliers:,} of {means.n_tokens:,} {were} {verb}: the residual norm there is more than {FACTOR:g} "
-        "times the median of the example. The paper keeps them: --outliers keep."
+        f"{means.n_outliers:,} of {means.n_tokens:,} {have} a residual norm of more than {FACTOR:g} times the median "
+        f"of the example and {were} {fate[means.outliers]}."
     )
 
 

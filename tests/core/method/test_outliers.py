@@ -59,9 +59,10 @@ def position_weights(loaded, example, way):
         ratio = [max(r, norm / median) for r, norm in zip(ratio, norms, strict=True)]
     span = range(start - 1, len(ids) - 1)
     extreme = {position for position in span if ratio[position] > outliers.FACTOR}
-    if way == "keep" or len(extreme) == len(span):
+    if len(extreme) == len(span):
         extreme = set()
-    weights = {p: (1 / ratio[p] if way == "weigh down" else 0) if p in extreme else 1 for p in span}
+    less = {p: {"keep": 1, "leave out": 0, "weigh down": 1 / ratio[p]}[way] for p in extreme}
+    weights = {p: less.get(p, 1) for p in span}
     total = sum(weights.values())
     return ids, {p: weight / total for p, weight in weights.items()}, len(extreme)
 
@@ -101,7 +102,7 @@ def test_means_and_counts_equal_a_plain_loop(family, way, massive, tmp_path):
         for mean, row in zip(side, expected, strict=True):
             torch.testing.assert_close(mean.double(), row, rtol=1e-4, atol=1e-5)
     assert (means.n_outliers, means.outliers) == (n_outliers, way)
-    assert n_outliers == (0 if way == "keep" else 4)  # that of a prompt is not averaged anyway
+    assert n_outliers == 4  # that of a prompt is not averaged anyway
 
 
 def test_a_span_of_nothing_but_outliers_keeps_them_and_other_rows_their_bits():
@@ -147,14 +148,15 @@ def test_no_hook_stays_on_the_model(massive):
     assert not any(m._forward_pre_hooks or m._forward_hooks for m in massive.model.modules())
 
 
-def test_the_sentence_counts_what_was_left_out_or_weighed_down(massive):
+def test_the_sentence_counts_outliers_and_says_what_became_of_them(massive):
     left, down, kept = (capture_means(massive, CONTRAST, outliers=way) for way in ("leave out", "weigh down", "keep"))
     assert outlier_sentence(left) == (
-        f"4 of {left.n_tokens} positions were left out: the residual norm there is more than 5 times the median of the "
-        "example. The paper keeps them: --outliers keep."
+        f"4 of {left.n_tokens} positions have a residual norm of more than 5 times the median of the example and were "
+        "left out; the paper keeps them (--outliers keep)."
     )
     assert "4 of" in outlier_sentence(down) and "weighed down" in outlier_sentence(down)
-    assert outlier_sentence(kept) == outlier_sentence(capture_inputs(massive, POSITIVE)) == ""
+    assert "were kept, as in the paper; --outliers leave-out" in outlier_sentence(kept)
+    assert outlier_sentence(capture_inputs(massive, POSITIVE)) == ""
 
 
 def test_mean_inputs_and_reliability_use_the_same_positions(massive):
@@ -179,8 +181,8 @@ def test_a_command_says_how_many_positions_were_left_out_and_keeps_them_on_reque
     for way in ("leave-out", "weigh-down", "keep"):
         assert main([*command, "--outliers", way]) == 0
         outputs[way] = capsys.readouterr()
-    assert "positions were left out: the residual norm there" in outputs["leave-out"].err
-    assert "weighed down" in outputs["weigh-down"].err and "residual norm" not in outputs["keep"].err
+    for way, fate in (("leave-out", "left out"), ("weigh-down", "weighed down"), ("keep", "kept")):
+        assert f"the example and were {fate}" in outputs[way].err
     assert len({output.out for output in outputs.values()}) == 3
 
 

@@ -40,7 +40,7 @@ def test_the_opening_says_how_many_positions_were_left_out() -> None:
     means = replace(extraction.means, outliers="leave out", n_outliers=12)
     scored = replace(session.scored, extraction=replace(extraction, means=means))
     text = opening(replace(session, scored=scored), behavior, loaded)
-    assert "12 of " in text and "positions were left out: the residual norm there is more than" in text
+    assert "12 of " in text and "times the median of the example and were left out" in text
 
 
 def test_an_empty_edit_says_what_to_do_about_it() -> None:
