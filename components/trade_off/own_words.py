@@ -23,8 +23,12 @@ UNITS = (
 )
 CAUTION = (
     "A larger margin is not always a better answer: compare answers too. Loading makes the edit from all your "
-    "examples, so its figures differ a little from these."
+    "examples, so its figures differ from these and may be above the bound."
 )
+FEW_PAIRS = 10
+"""With fewer reported pairs, the page does not say who is ahead: intervals of so few values are unreliable."""
+FEW = "Only {count} pairs are left for the figures, so the intervals are unreliable. Add examples."
+UNCONFIRMED = "On these pairs the margin of the edit is not clearly above 0: the choice is not confirmed."
 NONE = "none raises the margin at a KL of at most {bound:g}"
 
 
@@ -41,10 +45,30 @@ def own_status(lab: Lab) -> str:
 
 def advice_by_likelihood(found: LikelihoodFound) -> str:
     """The chosen edit and steering with their figures, the rule of the choice, and what the figures mean, as HTML."""
-    heading = "No edit to recommend" if found.edit is None else "Recommended: the edit with the largest margin"
-    sentences = [RULE.format(bound=found.bound), *_lead(found), CAUTION]
+    sentences = [RULE.format(bound=found.bound), *_doubts(found), *_lead(found), CAUTION]
     body = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in sentences)
-    return f'<h4 aria-level="3">{heading}</h4>{_table(found)}{body}'
+    return f'<h4 aria-level="3">{_heading(found)}</h4>{_table(found)}{body}'
+
+
+def _heading(found: LikelihoodFound) -> str:
+    if found.edit is None:
+        return "No edit to recommend"
+    return (
+        "Recommended: the edit with the largest margin" if _is_confirmed(found.edit) else "The best edit is unconfirmed"
+    )
+
+
+def _is_confirmed(edit: Screened) -> bool:
+    return edit.figures.margin.low > 0
+
+
+def _doubts(found: LikelihoodFound) -> list[str]:
+    """Why the figures of the edit should not be relied on."""
+    if found.edit is None:
+        return []
+    count = found.edit.figures.margin.count
+    few = [FEW.format(count=count)] if count < FEW_PAIRS else []
+    return few if _is_confirmed(found.edit) else [UNCONFIRMED, *few]
 
 
 def _table(found: LikelihoodFound) -> str:
@@ -70,9 +94,13 @@ def _row(found: LikelihoodFound, arm: str, each: Screened | None) -> str:
 
 
 def _lead(found: LikelihoodFound) -> list[str]:
+    """The paired difference of edit and steering, and who is ahead unless there are too few pairs to say."""
     if found.lead is None:
         return []
+    said = f"The edit's margin minus steering's, pair by pair: {format_figure(found.lead)}"
+    if found.lead.count < FEW_PAIRS:
+        return [f"{said}."]
     verdict = "it includes 0: neither is clearly ahead"
     if found.lead.low > 0 or found.lead.high < 0:
         verdict = f"it leaves out 0: {'the edit' if found.lead.low > 0 else 'steering'} is ahead"
-    return [f"The edit's margin minus steering's, pair by pair: {format_figure(found.lead)}; {verdict}."]
+    return [f"{said}; {verdict}."]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from components.trade_off.wiring import loaded_best
 from s2e_core import ContrastSet, SettingsError, swapped
 from s2e_core.data import contrast_set
 from s2e_core.errors import ContrastDataError
+from s2e_core.measure import Estimate
 from tests.ui.running import store_beside
 
 ROWS = 10
@@ -74,6 +76,20 @@ def test_the_result_is_a_table_with_intervals_and_the_rule_of_the_choice(
 def test_no_edit_under_the_bound_is_said(labs: list[Lab]) -> None:
     words = advice_by_likelihood(replace(labs[-1].found, edit=None, lead=None))
     assert "No edit to recommend" in words and "none raises the margin" in words
+
+
+def test_doubts_are_said_and_nobody_is_ahead_on_few_pairs(labs: list[Lab]) -> None:
+    found = labs[-1].found
+
+    def words(low: float, count: int) -> str:
+        figure = Estimate(0.3, low, 0.6, count)
+        likelihood: Any = replace(found.edit.figures, margin=figure)
+        return advice_by_likelihood(replace(found, edit=replace(found.edit, figures=likelihood), lead=figure))
+
+    assert "Only 2 pairs" in words(0.1, 2) and "ahead" not in words(0.1, 2)
+    assert "Recommended" in words(0.1, 20) and "the edit is ahead" in words(0.1, 20) and "Only" not in words(0.1, 20)
+    assert "not confirmed" in words(-0.1, 20) and "unconfirmed" in words(-0.1, 20)
+    assert "neither is clearly ahead" in words(-0.1, 20)
 
 
 def test_the_edit_loads_as_settings_of_the_session(store: ModelStore, session: Session, labs: list[Lab]) -> None:
