@@ -27,8 +27,8 @@ KL_BOUND = 0.05
 """KL from the untouched model on harmless texts, in nats a token, that a suggested edit does not exceed."""
 PAIRS = 6
 """Examples of each side by which the suggestions are compared."""
-PROBES = 4
-"""Measurements of each family: the strength is corrected after each."""
+PROBES = 6
+"""Most measurements of each family: the strength is corrected after each."""
 FIRST_REACH = 0.3
 """What the first probe adds on harmless texts, relative to steering of gamma 1."""
 LARGEST_STEP = 4.0

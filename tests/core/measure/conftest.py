@@ -13,16 +13,16 @@ def bundled():
 
 @pytest.fixture(scope="session")
 def few_pairs():
-    """Thirty examples a side of the bundled behaviour `tone`."""
+    """Twenty examples a side of the bundled behaviour `tone`."""
     contrast = load_behavior("tone").contrast
-    return contrast_set(contrast.positive[::4], contrast.negative[::4], name="tone")
+    return contrast_set(contrast.positive[::6], contrast.negative[::6], name="tone")
 
 
 @pytest.fixture(scope="session")
 def few_texts():
     """Few prompts of each kind."""
     texts = behavior_gate_texts(load_behavior("tone"))
-    return GateTexts(texts.on[::3], texts.off[::3], texts.probes[::2], texts.harmless, answer_tokens=24)
+    return GateTexts(texts.on[::4], texts.off[::4], texts.probes[::3], texts.harmless, answer_tokens=24)
 
 
 @pytest.fixture(scope="session")

@@ -159,7 +159,7 @@ def test_progress_never_goes_back_and_ends_at_its_total(run):
     assert shown[-1][0] == shown[-1][1]
 
 
-@pytest.mark.parametrize("strength", [0.001, 1.0, 20.0])
+@pytest.mark.parametrize("strength", [0.001, 20.0])
 def test_nothing_is_chosen_that_the_run_off_ranks_below_the_current_edit(llama, extraction, behavior, strength):
     current = EditSettings(0.3, 0.3, 0.5, strength=strength)
     plan = SearchPlan(behavior, floor=0.5, current=current, **{**BUDGET, "n_trials": 3, "shortlist": 2})
@@ -193,7 +193,7 @@ def test_own_examples_are_screened_in_place_of_those_of_the_behaviour(llama, ext
     assert len(find_edit(llama, extraction, plan).screened) == len(PROBE_GAMMAS) + 2
 
 
-@pytest.mark.parametrize("after", [4, 40, 80])
+@pytest.mark.parametrize("after", [4, 50])
 def test_a_stopped_search_goes_on_from_its_files(llama, extraction, behavior, found, tmp_path, after):
     stop, plan = threading.Event(), SearchPlan(behavior, floor=0.5, **BUDGET)
 

@@ -29,7 +29,7 @@ from s2e_core.measure.trials import trial_to_json
 from s2e_core.settings import Gate
 from s2e_core.values import Edited
 
-N_SHAPES, MOST = 8, 6
+N_SHAPES, MOST = 6, 6
 
 
 def likelihood(margin, kl):
