@@ -7,6 +7,7 @@ import pytest
 from s2e_core import load_edit, load_model
 from s2e_core.cli import main
 from s2e_core.data import BUNDLED_BEHAVIORS
+from s2e_core.measure.shortlist import PROBE_GAMMAS
 
 BUDGET = ["--trials", "3", "--shortlist", "2"]
 
@@ -48,7 +49,7 @@ def test_the_run_off_is_in_percent_and_the_rule_of_the_choice_is_told(few, capsy
 
 def test_what_was_screened_is_in_the_object(few, capsys):
     record = record_of(capsys, *few, *BUDGET, "--floor", "0.5")
-    assert record["by_likelihood"] is None and len(record["screened"]) == 4 + 2 * 2
+    assert record["by_likelihood"] is None and len(record["screened"]) == len(PROBE_GAMMAS) + 2 * 2
     for each in record["screened"]:
         assert set(each) == {"trial", "family", "level", "margin", "wanted", "kl"}
         assert (each["level"] is None) == (each["family"] == "steering") == (each["trial"]["arm"] == "steering")

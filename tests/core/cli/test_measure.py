@@ -88,7 +88,12 @@ def test_find_recommends_saves_its_files_and_the_recipe(few, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "Best edit that keeps 50%" in out and "Best steering" in out and "On held-out prompts the edit" in out
     assert "The edit's attribute minus steering's, prompt by prompt: " in out and "Not checked" not in out
-    assert {path.name for path in folder.iterdir()} == {"development.jsonl", "finals.jsonl", "test.jsonl"}
+    assert {path.name for path in folder.iterdir()} == {
+        "screen.json",
+        "development.jsonl",
+        "finals.jsonl",
+        "test.jsonl",
+    }
     loaded = load_model("bundled")
     held_out = load_sweep(folder / "test.jsonl", loaded.spec)
     edit = load_edit(recipe, base=loaded)
