@@ -71,8 +71,8 @@ def test_a_larger_bound_never_gives_a_weaker_edit(bundled, tone, against):
         assert reached == sorted(reached), shape.family
 
 
-def test_no_edit_under_an_impossible_bound(bundled, tone, against):
-    assert strongest_within(bundled, tone, reference_shapes(bundled.spec)[1], against, 1e-12) is None
+def test_no_edit_is_suggested_where_every_one_is_above_the_bound(bundled, tone, against):
+    assert strongest_within(bundled, tone, reference_shapes(bundled.spec)[1], against, -1.0) is None
 
 
 def test_suggestions_come_back_from_json(run, bundled):
