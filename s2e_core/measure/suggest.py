@@ -18,16 +18,19 @@ from s2e_core.progress import Progress, Stages
 from s2e_core.settings import EditSettings
 from s2e_core.settings_json import settings_from_json, settings_to_json
 from s2e_core.spec import ModelSpec
-from s2e_core.values import ContrastSet, Edited, Extraction
+from s2e_core.values import ContrastSet, Edited, Extraction, Steered
 
 from .screening import Likelihood, Screen, open_screen, screen, screen_texts
 from .shapes import Shape, reach, shape_settings
 
 KL_BOUND = 0.05
-"""KL from the untouched model on harmless texts, in nats a token, that a suggested edit does not exceed."""
-PAIRS = 6
+"""KL from the untouched model on harmless texts, in nats a token, that a suggested edit does not exceed; nor does it
+exceed what steering of gamma USUAL_GAMMA changes there, since small models break at a smaller KL."""
+USUAL_GAMMA = 0.5
+"""A steering strength that most models bear; the authors sweep 0.1 to 1.5."""
+PAIRS = 4
 """Examples of each side by which the suggestions are compared."""
-PROBES = 6
+PROBES = 5
 """Most measurements of each family: the strength is corrected after each."""
 FIRST_REACH = 0.3
 """What the first probe adds on harmless texts, relative to steering of gamma 1."""
@@ -65,29 +68,32 @@ def suggest(
 ) -> tuple[Suggestion, ...]:
     """A suggestion for each family that the extraction allows, the largest margin first.
 
-    `progress` counts measurements. A family without an edit under the bound is left out. Raises Cancelled if
-    `progress` raises it.
+    Of several shapes of a family it is the one with the largest margin. `progress` counts measurements. A family
+    without an edit under the bound is left out. Raises Cancelled if `progress` raises it.
     """
     shapes = [shape for shape in reference_shapes(extraction.spec) if _is_possible(extraction, shape)]
     stages = Stages(progress, texts=len(texts.probes), probes=PROBES * len(shapes))
     pairs = ContrastSet(_few(contrast.positive), _few(contrast.negative), contrast.name)
     against = open_screen(loaded, screen_texts(loaded, pairs, texts.probes, progress=stages.of("texts")))
-    found, probed = [], stages.of("probes")
+    (steering,) = screen(loaded, [Steered(extraction.directions, USUAL_GAMMA)], against)
+    bound, found, probed = min(KL_BOUND, steering.kl.value), dict[str, Suggestion](), stages.of("probes")
     for n, shape in enumerate(shapes):
-        best = strongest_within(loaded, extraction, shape, against, KL_BOUND)
+        best = strongest_within(loaded, extraction, shape, against, bound)
         probed((n + 1) * PROBES, PROBES * len(shapes))
-        if best is not None:
-            found.append(Suggestion(best[0], best[1].margin.value, best[1].kl.value))
+        known = found.get(shape.family)
+        if best is not None and (known is None or best[1].margin.value > known.margin):
+            found[shape.family] = Suggestion(best[0], best[1].margin.value, best[1].kl.value)
     stages.finish()
-    return tuple(sorted(found, key=lambda suggestion: -suggestion.margin))
+    return tuple(sorted(found.values(), key=lambda suggestion: -suggestion.margin))
 
 
 def reference_shapes(spec: ModelSpec) -> tuple[Shape, ...]:
-    """One shape a family: a tenth of the heads and a hundredth of the neurons; a gate of the square root of all."""
+    """A tenth of the heads and a hundredth of the neurons; gates of all components and of the square root of all."""
     heads, neurons = spec.n_components("heads"), spec.n_components("neurons")
     few = round(sqrt(heads + neurons))
     return (
         Shape(mu=MU, size=few),
+        Shape(mu=MU),
         Shape(mu=0.0),
         Shape(heads=-(-heads // 10), neurons=-(-neurons // 100)),
     )
