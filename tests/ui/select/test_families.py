@@ -213,12 +213,11 @@ def test_the_summary_says_what_a_gate_does_and_what_it_was_fitted_on() -> None:
 
 
 def test_the_inspector_says_why_a_component_belongs_to_a_gate_and_when_it_acts() -> None:
-    session = of_family("gated")
+    session = sized("gated")
     inside = max(on(session))
     outside = next(c for c in (Component(0, n) for n in range(8)) if c not in on(session))
     assert "part of the gate" in inspector(session.with_focus(inside))
-    size = gate_of(session).size
-    assert f"not among the {size}" in inspector(session.with_focus(outside))
+    assert "not among the 100" in inspector(session.with_focus(outside))
     added = dials.switch(session, [outside], True)
     assert "by hand" in inspector(added) and "by hand" in inspector(dials.switch(session, [inside], False))
     inputs = session.scored.extraction.token_inputs
@@ -313,8 +312,9 @@ def number(page: Page, name: str) -> float:
 def test_a_gate_is_chosen_moved_compared_taken_home_and_brought_back(page: Page, address: str, tmp_path: Path) -> None:
     arrive(page, address)
     choose_family(page, "Gated steering")
-    size = gate_of(of_family("gated")).size
-    assert sum(figures(page)) == size and not page.is_visible("#heads-count") and page.is_visible("#gate-mu")
+    gated = of_family("gated")
+    edited, size = len(on(gated)), page_view(gated)["gate_size"]["value"]
+    assert sum(figures(page)) == edited and not page.is_visible("#heads-count") and page.is_visible("#gate-mu")
     set_slider(page, "gate-gamma", 2.5)
     rest(page)
     assert "2.50 times the steering vector" in page.inner_text("#summary")
@@ -339,4 +339,4 @@ def test_a_gate_is_chosen_moved_compared_taken_home_and_brought_back(page: Page,
     expect(page.locator("#family input")).to_have_value("Gated steering")
     rest(page)
     assert (number(page, "gate-gamma"), number(page, "gate-size"), number(page, "protect")) == (2.5, size, 0)
-    assert page.input_value("#gate-mu input") == "10" and sum(figures(page)) == size
+    assert page.input_value("#gate-mu input") == "10" and sum(figures(page)) == edited
