@@ -43,9 +43,8 @@ def run(
     folder = _folder(store, before)
     lab = Lab(Place.of(session), study, task, folder)
     if before is not None:
-        lab = lab.changed(measured=before.measured, seconds=before.seconds, screen_seconds=before.screen_seconds)
-        if isinstance(task, Grid):  # a search screens again, since the same seed gives the same screen
-            lab = lab.changed(done=before.done, total=before.total)
+        spent = {"seconds": before.seconds, "screen_seconds": before.screen_seconds}
+        lab = lab.changed(measured=before.measured, done=before.done, total=before.total, **spent)
     stop, began = threading.Event(), time.monotonic() - lab.seconds
 
     def stage(progress: Progress) -> Sweep | Found:

@@ -116,11 +116,11 @@ def est(value: float, low: float, high: float) -> Estimate:
 @pytest.mark.parametrize(
     ("less", "lead", "said"),
     [
-        (False, est(0.12, 0.03, 0.21), ("12 [3, 21] of 100", "the edit is ahead")),
-        (False, est(-0.12, -0.21, -0.03), ("-12 [-21, -3] of 100", "steering is ahead")),
-        (False, est(0.12, -0.03, 0.21), ("12 [-3, 21] of 100", "neither is clearly ahead")),
-        (True, est(-30.0, -50.0, -10.0), ("-30 [-50, -10] tokens", "the edit is ahead")),
-        (True, est(30.0, 10.0, 50.0), ("30 [10, 50] tokens", "steering is ahead")),
+        (False, est(0.12, 0.03, 0.21), ("12.0 [3.0, 21.0] of 100", "the edit is ahead")),
+        (False, est(-0.12, -0.21, -0.03), ("-12.0 [-21.0, -3.0] of 100", "steering is ahead")),
+        (False, est(0.12, -0.03, 0.21), ("12.0 [-3.0, 21.0] of 100", "neither is clearly ahead")),
+        (True, est(-30.0, -50.0, -10.0), ("-30.0 [-50.0, -10.0] tokens", "the edit is ahead")),
+        (True, est(30.0, 10.0, 50.0), ("30.0 [10.0, 50.0] tokens", "steering is ahead")),
     ],
 )
 def test_the_lead_is_told_with_its_interval(full: InFull, less: bool, lead: Estimate, said: tuple[str, str]) -> None:
