@@ -30,3 +30,8 @@ class Stages:
         self._done = max(self._done, done)
         if self._progress is not None:
             self._progress(self._done, self.total)
+
+
+def in_steps(progress: Progress, steps: int) -> Progress:
+    """Progress that reports a stage of any length in `steps` steps, for a stage whose length is not known before."""
+    return lambda done, total: progress(steps * done // max(total, 1), steps)

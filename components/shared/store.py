@@ -36,13 +36,15 @@ from s2e_core.loading import BUNDLED, BUNDLED_MODEL, HUB_ID, SMOLLM2, split_revi
 from s2e_core.measure import Suggestion
 from s2e_core.method import capture_token_inputs, score_along
 from s2e_core.model import LoadedModel, Quantize
-from s2e_core.progress import Progress
+from s2e_core.progress import Progress, Stages, in_steps
 from s2e_core.values import OUTLIERS, Outliers
 
 from .gate_prompts import gate_texts, token_bytes
 from .limits import Limits
 from .session import OWN, Scored
 
+SUGGESTION_STEPS = 40
+"""Steps that the suggested settings count in the progress of an extraction."""
 BUNDLED_LABEL = "Bundled demo model"
 SMOLLM2_LABEL = "SmolLM2 135M Instruct"
 
@@ -183,16 +185,22 @@ class ModelStore:
         if known is not None:
             return known
         texts = gate_texts(loaded, contrast, behavior)
-        extraction = self._of_swapped(loaded, contrast, behavior, progress)
+        n_prompts = 0 if texts is None else len(texts.on) + len(texts.off)
+        steps = len(contrast.positive) + len(contrast.negative) + 2 * n_prompts
+        stages = Stages(progress, extraction=steps, suggestions=SUGGESTION_STEPS if texts else 0)
+        read = stages.of("extraction")
+        extraction = self._of_swapped(loaded, contrast, behavior, read)
         if extraction is None:
             extraction = extract_cached(
-                loaded, contrast, texts=texts, outliers=self.outliers, cache=self.cache, progress=progress
+                loaded, contrast, texts=texts, outliers=self.outliers, cache=self.cache, progress=read
             )
         suggestions: tuple[Suggestion, ...] = ()
         if texts is not None:
             suggestions = suggest_cached(
-                loaded, extraction, contrast, texts, outliers=self.outliers, cache=self.cache, progress=progress
-            )
+                loaded, extraction, contrast, texts, outliers=self.outliers, cache=self.cache,
+                progress=in_steps(stages.of("suggestions"), SUGGESTION_STEPS),
+            )  # fmt: skip
+        stages.finish()
         scored = Scored(contrast, extraction, suggestions)
         with self._lock:
             self._scored[_key(loaded, contrast, texts)] = scored

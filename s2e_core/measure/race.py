@@ -15,7 +15,7 @@ import torch
 
 from s2e_core.errors import SettingsError
 from s2e_core.model import LoadedModel
-from s2e_core.progress import Progress, Stages
+from s2e_core.progress import Progress, Stages, in_steps
 from s2e_core.values import ComponentScores, Edited, Extraction, Original, Prompted, Variant, WeightEdit
 
 from .asking import Asker, ask_here
@@ -115,7 +115,7 @@ def run_race(
         list(variants.values()),
         labels=list(variants),
         n_neutral=n_neutral,
-        progress=_share(stages, "test"),
+        progress=in_steps(stages.of("test"), TEST_STEPS),
         stop=stop,
     )
     stages.finish()
@@ -132,12 +132,6 @@ def _stages(progress: Progress | None, plan: SearchPlan, plans: SearchPlans) -> 
         finals=(1 + plan.finalists * len(GROUPS)) * len(plans.finals.questions()),
         test=TEST_STEPS,
     )
-
-
-def _share(stages: Stages, stage: str) -> Progress:
-    """Progress of a stage whose steps are planned in hundredths."""
-    show = stages.of(stage)
-    return lambda done, total: show(TEST_STEPS * done // max(total, 1), TEST_STEPS)
 
 
 def race_variants(

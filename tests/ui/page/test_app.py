@@ -96,7 +96,7 @@ def test_a_model_that_is_missing_ends_the_start_with_a_sentence() -> None:
 def test_the_examples_that_the_page_opens_with_are_counted_on_the_terminal(tmp_path: Path, capsys) -> None:
     store = store_of(options([]), tmp_path)
     read_first(store)
-    assert "reading examples 368/368" in capsys.readouterr().err
+    assert "reading examples 376/376" in capsys.readouterr().err
     behavior = store.behavior_list[0]
     assert store.cached(store.model(store.first_model), behavior.contrast, behavior) is not None
 
