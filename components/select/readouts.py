@@ -14,7 +14,7 @@ from components.shared import texts
 from components.shared.session import Origin, Session
 from s2e_core import ActivationMeans, Behavior, Component
 from s2e_core.loading import residence
-from s2e_core.measure import KL_BOUND
+from s2e_core.measure import KL_BOUND, USUAL_GAMMA
 from s2e_core.method import EditSummary, mean_firing, outlier_sentence, relative_changes, summarize
 from s2e_core.model import LoadedModel, component_name, folds_system, has_chat_template, parameter_count, remarks
 
@@ -95,7 +95,8 @@ def _suggested_words(session: Session) -> str:
     suggestion = current_suggestion(session)
     if suggestion is None:
         return ""
-    return f" Suggested: {texts.SUGGESTED_HOW.format(bound=KL_BOUND)} (here {kl_words(suggestion)})."
+    how = texts.SUGGESTED_HOW.format(bound=KL_BOUND, gamma=USUAL_GAMMA)
+    return f" Suggested: {how}; here it is {kl_words(suggestion)}."
 
 
 def _way_out(session: Session) -> str:

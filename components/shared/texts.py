@@ -76,7 +76,7 @@ SUGGESTED = "Suggested for this behaviour"
 SUGGESTED_FAMILY = "Suggested: {family} (KL {kl})"
 SUGGESTED_HOW = (
     "the strongest edit of its family whose KL from the untouched model on harmless texts is at most {bound:g} nats a "
-    "token"
+    "token and no more than that of steering with γ = {gamma:g}"
 )
 BY_HAND = "Changed by hand"
 
@@ -216,7 +216,7 @@ TOOLTIPS = {
     "written into the weights (baked), or steering that acts on what the behaviour is about alone (gated). The first "
     "choice of a family starts from its suggested settings.",
     "preset": "Settings to start from. A suggestion of a family is "
-    + SUGGESTED_HOW.format(bound=0.05)
+    + SUGGESTED_HOW.format(bound=0.05, gamma=0.5)
     + "; the others were printed in the paper for its models.",
     "gate-gamma": "How much of the steering vector the edit adds where it acts.",
     "gate-mu": "How little the edit may add on harmless texts: a higher μ keeps them as they are.",
@@ -259,7 +259,8 @@ method this is compared with: it adds $\gamma v$ to every projection's output at
 along $u$. *Baked steering* takes $a = \gamma |v|\,c$ with $c \cdot x \approx 1$ at every token: steering as weights.
 *Gated steering* fits $c$ so that $c \cdot x$ is near 1 on the behaviour's texts and near 0 on harmless ones, which
 count $\mu$ times. Either can be added to the elastic net. The *suggested* settings of a family are its strongest edit
-whose KL from the untouched model on harmless texts is at most 0.05 nats a token.
+whose KL from the untouched model on harmless texts is at most 0.05 nats a token and no more than that of
+steering with $\gamma = 0.5$.
 
 **Reading the figures.** If directions were random, $g$ would spread by $1/\sqrt d$ around zero: components beyond
 three times that are unlikely to be luck. $\lambda$ is absolute, so $|\Delta W|/|W|$ tells whether it is large for

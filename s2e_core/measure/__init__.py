@@ -24,7 +24,7 @@ from .screening import (
 from .search import find_edit
 from .search_plan import Found, SearchPlan
 from .shortlist import Screened, count_measurements, pick_shortlist, screen_shapes
-from .suggest import KL_BOUND, Suggestion, suggest, suggestions_from_json, suggestions_to_json
+from .suggest import KL_BOUND, USUAL_GAMMA, Suggestion, suggest, suggestions_from_json, suggestions_to_json
 from .sweep import add_original, sweep, sweep_results
 from .sweep_file import Sweep, load_sweep
 from .tables import (
@@ -97,6 +97,7 @@ __all__ = [
     "Suggestion",
     "Sweep",
     "Trial",
+    "USUAL_GAMMA",
     "ask_here",
     "best_within",
     "choose",

@@ -98,7 +98,7 @@ def test_the_presets_offer_the_suggestion_of_every_family_once() -> None:
         (name,) = (each for each in names if each.startswith(f"Suggested: {family} (KL "))
         chosen = presets.set_preset(dials.select_none(session), name)
         assert chosen.settings is suggested(family) and page_view(chosen)["preset"]["value"] == name
-        assert "at most 0.05 nats a token (here " in summary(chosen)
+        assert "at most 0.05 nats a token and no more than that of steering with γ = 0.5; here" in summary(chosen)
     assert names[0] == page_view(session)["preset"]["value"] == texts.SUGGESTED and names[-1] == texts.BY_HAND
     start = Session.start(session.model, session.behavior, session.scored, suggested("gated steering"))
     view = page_view(start)["preset"]
