@@ -116,10 +116,10 @@ def strongest_within(
         (figures,) = screen(loaded, [Edited(build_edit(extraction, settings))], against)
         if figures.kl.value <= bound and (best is None or strength > best[0]):
             best = strength, settings, figures
-        if 0.8 * bound <= figures.kl.value <= bound:
+        if 0.6 * bound <= figures.kl.value <= bound:
             break
         points.append((strength, figures.kl.value))
-        strength = next_strength(points, 0.9 * bound)
+        strength = next_strength(points, 0.8 * bound)
     return None if best is None else best[1:]
 
 

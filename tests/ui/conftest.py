@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator
+from importlib import import_module
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is first imported
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -11,9 +12,20 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 import pytest  # noqa: E402
 from playwright.sync_api import Browser, Page, expect  # noqa: E402
 
+from s2e_core.data import gate_texts  # noqa: E402
 from tests.ui.browser import PATIENCE, open_browser, state, watched_page  # noqa: E402
 
 expect.set_options(timeout=PATIENCE)
+
+
+@pytest.fixture(scope="package", autouse=True)
+def few_gate_texts() -> Iterator[None]:
+    """Gates are fitted on fewer prompts and suggestions measured less often: the page waits for them at every choice."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gate_texts, "MOST_PROMPTS", 6)
+        patch.setattr(gate_texts, "PROBES", 3)
+        patch.setattr(import_module("s2e_core.measure.suggest"), "PROBES", 2)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,8 @@ from components.page.look import launch_options
 from components.page.options import options, read_first, store_of
 from components.shared import texts
 from components.shared.events import MODEL, SESSION
+from components.shared.store import SUGGESTION_STEPS
+from s2e_core.data import behavior_gate_texts
 from tests.ui.running import first_session, shared_store
 
 
@@ -96,8 +98,11 @@ def test_a_model_that_is_missing_ends_the_start_with_a_sentence() -> None:
 def test_the_examples_that_the_page_opens_with_are_counted_on_the_terminal(tmp_path: Path, capsys) -> None:
     store = store_of(options([]), tmp_path)
     read_first(store)
-    assert "reading examples 376/376" in capsys.readouterr().err
     behavior = store.behavior_list[0]
+    texts = behavior_gate_texts(behavior)
+    count = len(behavior.contrast.positive) + len(behavior.contrast.negative) + SUGGESTION_STEPS
+    count += 2 * (len(texts.on) + len(texts.off))  # answered, and then read
+    assert f"reading examples {count}/{count}" in capsys.readouterr().err
     assert store.cached(store.model(store.first_model), behavior.contrast, behavior) is not None
 
 

@@ -24,6 +24,7 @@ from components.page.view import CHOICE, kept_choice, page_view, resting_view, w
 from components.select import dials, presets, readouts
 from components.select import picks as pick_handlers
 from components.select.table import ranked_table, ranking
+from components.shared import store as store_module
 from components.shared import texts
 from components.shared.brought import OwnExamples
 from components.shared.choices import Choice, chosen_contrast, extract, is_ready, opened
@@ -48,7 +49,7 @@ from s2e_core import (
     steering_directions,
     swapped,
 )
-from s2e_core.method import summarize
+from s2e_core.measure import KL_BOUND
 from tests.ui.running import first_session, shared_store
 
 STRONG = {"rho_attn": None, "rho_mlp": 0.5, "alpha": 0.2, "strength": 1.0}
@@ -297,7 +298,8 @@ def test_own_examples_become_a_session_with_progress() -> None:
     assert all(isinstance(step, str) for step in steps[:-1]) and steps[0].startswith("Reading 16 examples")
     session = steps[-1]
     assert isinstance(session, Session) and session.scored.means.n_positive == 8 and not session.edit.is_empty
-    assert summarize(session.scored.scores, session.edit).largest_change < 1
+    assert session.settings is session.scored.suggestions[0].settings
+    assert all(one.kl <= KL_BOUND for one in session.scored.suggestions)
 
 
 def test_a_file_of_examples_is_read(tmp_path: Path) -> None:
@@ -396,7 +398,8 @@ def test_own_examples_are_swapped_at_once_when_they_have_been_read() -> None:
 # ---- the operator's limits ------------------------------------------------------------------------------------------
 
 
-def test_a_visitor_reaches_only_the_models_that_the_operator_offers(tmp_path: Path) -> None:
+def test_a_visitor_reaches_only_the_models_that_the_operator_offers(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(store_module, "find_smollm2", lambda: None)
     (tmp_path / "model-a").mkdir()
     (tmp_path / "model-a" / "config.json").write_text("{}")
     (tmp_path / "notes").mkdir()
@@ -410,7 +413,8 @@ def test_a_visitor_reaches_only_the_models_that_the_operator_offers(tmp_path: Pa
         store.model("someone/something")
 
 
-def test_no_path_of_the_server_is_the_name_of_a_model() -> None:
+def test_no_path_of_the_server_is_the_name_of_a_model(monkeypatch) -> None:
+    monkeypatch.setattr(store_module, "find_smollm2", lambda: None)
     assert list(model_sources("/srv/models/private-7b", [])) == ["private-7b", BUNDLED_LABEL]
 
 
