@@ -20,7 +20,7 @@ expect.set_options(timeout=PATIENCE)
 
 @pytest.fixture(scope="package", autouse=True)
 def few_gate_texts() -> Iterator[None]:
-    """Gates are fitted on fewer prompts and suggestions measured less often: the page waits for both at every choice."""
+    """Gates are fitted on few prompts and suggestions measured twice: the page waits for both at every choice."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gate_texts, "MOST_PROMPTS", 6)
         patch.setattr(gate_texts, "PROBES", 3)
