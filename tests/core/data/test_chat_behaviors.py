@@ -24,7 +24,7 @@ from s2e_core.text import judge, opening_refusal
 from s2e_core.text.wording import stated_number
 from tests.families import saved_folder
 
-NAMES = ("refusal", "facts", "brevity", "cheerfulness", "formality")
+NAMES = ("cheerfulness", "refusal", "facts", "brevity", "formality")
 SIGNS = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
     "+": operator.add, "-": operator.sub, "×": operator.mul, "÷": operator.truediv,

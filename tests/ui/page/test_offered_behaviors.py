@@ -128,7 +128,7 @@ def test_the_box_of_behaviours_follows_the_model(address: str, page: Page) -> No
     choose(page, "#model", "other")
     expect(status).to_contain_text("The same messages answered cheerfully", timeout=PATIENCE)
     expect(box).to_have_value("Tone")
-    assert listed(page) == ["Safety", "Truthfulness", "Efficient reasoning", "Tone", "Formality", OWN_EXAMPLES]
+    assert listed(page) == ["Tone", "Safety", "Truthfulness", "Efficient reasoning", "Formality", OWN_EXAMPLES]
     choose(page, "#behavior", "Formality")
     expect(status).to_contain_text("formal or in casual English", timeout=PATIENCE)
     choose(page, "#model", BUNDLED_LABEL)
