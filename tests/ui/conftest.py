@@ -18,7 +18,7 @@ from tests.ui.browser import PATIENCE, open_browser, state, watched_page  # noqa
 expect.set_options(timeout=PATIENCE)
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def few_gate_texts() -> Iterator[None]:
     """Gates are fitted on few prompts and suggestions measured twice: the page waits for both at every choice."""
     with pytest.MonkeyPatch.context() as patch:
