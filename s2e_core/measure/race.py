@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -23,9 +24,9 @@ from .choosing import WEAKER, choose, pick_finalists, scale_trial
 from .estimates import Estimate
 from .evaluate import evaluate
 from .evaluation import Evaluation
-from .plan import Plan, Result
+from .plan import Result
 from .ranks import RankCorrelation, kl_ranks, margin_ranks
-from .search import ROUNDS, Bench, SearchPlans, screen_stage, search_folder, search_plans
+from .search import Bench, SearchPlans, run_off, screen_stage, search_folder, search_plans
 from .search_plan import SearchPlan
 from .shapes import SHARES
 from .shortlist import Screened, count_measurements, pick_shortlist
@@ -104,7 +105,8 @@ def run_race(
         shortlist = pick_shortlist(screened, plan.shortlist, by_family=True)
         development = bench.ask("development", first, (*plan.fixed_trials(), *shortlist))
         finalists = _finalists(sweep_results(development), plan, first.less_is_better)
-        finals = _run_off(bench, plans.finals, finalists, plan.floor)
+        weaker = partial(_weaken_failed, floor=plan.floor, less_is_better=first.less_is_better)
+        finals = run_off(bench, plans.finals, finalists, weaker)
     results = sweep_results(finals)
     chosen = {group: _choose(results, group, plan.floor, finals.less_is_better) for group in GROUPS}
     best = choose(results, "edit", plan.floor, finals.less_is_better)
@@ -192,16 +194,9 @@ def _finalists(measured: Sequence[Result], plan: SearchPlan, less_is_better: boo
     ]
 
 
-def _run_off(bench: Bench, plan: Plan, finalists: Sequence[Trial], floor: float) -> Sweep:
-    """The finalists of all groups, and weaker ones of every group of which none keeps the floor."""
-    trials, latest = [Trial(), *finalists], list(finalists)
-    finals = bench.ask("finals", plan, trials)
-    for _ in range(ROUNDS):
-        results = sweep_results(finals)
-        failed = {g for g in GROUPS if _choose(results, g, floor, finals.less_is_better) is None}
-        latest = [scale_trial(trial, WEAKER) for trial in latest if group_of(trial) in failed]
-        if not latest:
-            break
-        trials += latest
-        finals = bench.ask("finals", plan, trials)
-    return finals
+def _weaken_failed(
+    latest: Sequence[Trial], measured: Sequence[Result], *, floor: float, less_is_better: bool
+) -> list[Trial]:
+    """The latest finalists of every group of which none keeps the floor, a little weaker."""
+    failed = {group for group in GROUPS if _choose(measured, group, floor, less_is_better) is None}
+    return [scale_trial(trial, WEAKER) for trial in latest if group_of(trial) in failed]

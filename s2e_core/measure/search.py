@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from s2e_core.values import OUTLIERS, ActivationMeans, Extraction
 from .asking import Asker, ask_here
 from .choosing import ARMS, choose, pick_finalists, weaken_failed
 from .evaluate import stoppable
-from .plan import Plan
+from .plan import Plan, Result
 from .screen_file import load_screened, save_screened
 from .screening import open_screen, screen_texts, split_contrast
 from .search_plan import Found, SearchPlan
@@ -37,6 +38,8 @@ NEW_SEEDS = 1_000_000
 """Distance between the seeds of two stages, so that no stage draws the same random numbers again."""
 ROUNDS = 4
 """Most times that the finalists of an arm are weakened before none of them is reported to keep the floor."""
+Weaker = Callable[[Sequence[Trial], Sequence[Result]], Sequence[Trial]]
+"""From the latest finalists and all figures to weaker finalists of every arm of which none keeps the floor."""
 
 
 def find_edit(
@@ -80,7 +83,8 @@ def find_edit(
         measured = sweep_results(development)
         bars = plan.floor, plan.near, plan.finalists
         again = [t for arm in ARMS for t in pick_finalists(measured, arm, *bars, less_is_better)]
-        finals = _run_off(bench, plans.finals, _with_current(again, plan), plan.floor)
+        weaker = partial(weaken_failed, floor=plan.floor, less_is_better=less_is_better)
+        finals = run_off(bench, plans.finals, _with_current(again, plan), weaker)
         edit, steering = (choose(sweep_results(finals), arm, plan.floor, less_is_better) for arm in ARMS)
         choices = [trial for trial in (edit, steering) if trial is not None]
         held_out = bench.ask("test", plans.test, (Trial(), *choices)) if plans.test and choices else None
@@ -194,14 +198,17 @@ class Bench:
         )  # fmt: skip
 
 
-def _run_off(bench: Bench, plan: Plan, finalists: Sequence[Trial], floor: float) -> Sweep:
-    """Stage 3: the finalists, and weaker ones of every arm of which none keeps the floor."""
+def run_off(bench: Bench, plan: Plan, finalists: Sequence[Trial], weaker: Weaker) -> Sweep:
+    """The finalists, and in up to ROUNDS rounds what `weaker` makes of the latest ones by the figures so far.
+
+    No trial is asked twice: a finalist may be a weaker form of another.
+    """
     trials, latest = [Trial(), *finalists], tuple(finalists)
     finals = bench.ask("finals", plan, trials)
     for _ in range(ROUNDS):
-        known = {trial_key(trial) for trial in trials}  # a finalist may be a weaker form of another
-        weaker = weaken_failed(latest, sweep_results(finals), floor, finals.less_is_better)
-        latest = tuple({trial_key(trial): trial for trial in weaker if trial_key(trial) not in known}.values())
+        known = {trial_key(trial) for trial in trials}
+        new = {trial_key(trial): trial for trial in weaker(latest, sweep_results(finals))}
+        latest = tuple(trial for key, trial in new.items() if key not in known)
         if not latest:
             break
         trials += latest

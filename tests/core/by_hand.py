@@ -33,3 +33,19 @@ def answer_by_hand(
             break
         ids.append(token)
     return ids[len(prompt) :]
+
+
+def inputs_by_hand(loaded: LoadedModel, ids: Sequence[int]) -> list[torch.Tensor]:
+    """Inputs of every plain site for one unpadded text, all activations kept. Per site: (positions, n_inputs)."""
+    kept: dict[str, torch.Tensor] = {}
+    handles = [
+        loaded.model.get_submodule(site.name).register_forward_hook(
+            lambda module, x, y, name=site.name: kept.update({name: x[0].clone()})
+        )
+        for site in loaded.spec.sites
+    ]
+    with torch.no_grad():
+        loaded.model(input_ids=torch.tensor([list(ids)]))
+    for handle in handles:
+        handle.remove()
+    return [kept[site.name].reshape(len(ids), -1) for site in loaded.spec.sites]

@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -10,7 +11,7 @@ from s2e_core.data import behavior_gate_texts
 from s2e_core.errors import ContrastDataError
 from s2e_core.measure import Estimate, Result, SearchPlan, Trial, choose, load_sweep, sweep_results, trial_key
 from s2e_core.measure.choosing import pick_finalists, weaken_failed
-from s2e_core.measure.search import _run_off
+from s2e_core.measure.search import run_off
 from s2e_core.measure.shortlist import PROBE_GAMMAS
 from s2e_core.settings import Gate
 from tests.core.chain import EXAMPLES, MANY, chain
@@ -115,7 +116,8 @@ def test_a_finalist_that_is_weakened_to_another_is_asked_once(monkeypatch):
         return [result(trial, 0.5, 1.0 if trial.arm == "original" else 0.1) for trial in asked[-1]]
 
     monkeypatch.setattr("s2e_core.measure.search.sweep_results", figures)
-    _run_off(Bench(), None, [Trial(gamma=1.0), Trial(gamma=0.85), Trial(gamma=0.5)], 0.97)
+    weaker = partial(weaken_failed, floor=0.97, less_is_better=False)
+    run_off(Bench(), None, [Trial(gamma=1.0), Trial(gamma=0.85), Trial(gamma=0.5)], weaker)
     keys = [trial_key(trial) for trial in asked[-1]]
     assert len(keys) == len(set(keys)) and len(asked) == 5
 

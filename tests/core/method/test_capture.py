@@ -16,6 +16,7 @@ from s2e_core import (
 from s2e_core.data import contrast_set
 from s2e_core.method import capture, capture_inputs, reliability
 from s2e_core.model import example_ids
+from tests.core.by_hand import inputs_by_hand
 from tests.families import saved_folder
 
 POSITIVE = [
@@ -35,20 +36,9 @@ def means_one_by_one(loaded, examples):
     totals = [torch.zeros(site.n_inputs, dtype=torch.float64) for site in loaded.spec.sites]
     for example in examples:
         ids, start = example_ids(loaded.tokenizer, example)
-        kept = {}
-        handles = [
-            loaded.model.get_submodule(site.name).register_forward_hook(
-                lambda module, x, y, name=site.name, kept=kept: kept.update({name: x[0].clone()})
-            )
-            for site in loaded.spec.sites
-        ]
-        with torch.no_grad():
-            loaded.model(input_ids=torch.tensor([ids]))
-        for handle in handles:
-            handle.remove()
-        for total, site in zip(totals, loaded.spec.sites, strict=True):
-            rows = [kept[site.name].reshape(len(ids), -1)[position] for position in range(start - 1, len(ids) - 1)]
-            total += sum(row.double() for row in rows) / len(rows) / len(examples)
+        for total, inputs in zip(totals, inputs_by_hand(loaded, ids), strict=True):
+            rows = inputs[start - 1 : len(ids) - 1].double()
+            total += rows.sum(dim=0) / len(rows) / len(examples)
     return totals
 
 

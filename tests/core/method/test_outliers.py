@@ -13,6 +13,7 @@ from s2e_core.data import contrast_set
 from s2e_core.method import capture, capture_inputs, outlier_sentence, outliers, reliability
 from s2e_core.model import example_ids
 from s2e_core.values import OUTLIERS
+from tests.core.by_hand import inputs_by_hand
 from tests.families import saved_folder
 
 POSITIVE = [
@@ -73,20 +74,8 @@ def means_one_by_one(loaded, examples, way):
     for example in examples:
         ids, weights, n = position_weights(loaded, example, way)
         count += n
-        kept = {}
-        handles = [
-            loaded.model.get_submodule(site.name).register_forward_hook(
-                lambda module, x, y, name=site.name, kept=kept: kept.update({name: x[0].clone()})
-            )
-            for site in loaded.spec.sites
-        ]
-        with torch.no_grad():
-            loaded.model(input_ids=torch.tensor([ids]))
-        for handle in handles:
-            handle.remove()
-        for total, site in zip(totals, loaded.spec.sites, strict=True):
-            rows = kept[site.name].reshape(len(ids), -1).double()
-            total += sum(weight * rows[position] for position, weight in weights.items()) / len(examples)
+        for total, rows in zip(totals, inputs_by_hand(loaded, ids), strict=True):
+            total += sum(weight * rows[position].double() for position, weight in weights.items()) / len(examples)
     return totals, count
 
 
