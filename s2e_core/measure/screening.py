@@ -5,8 +5,9 @@ Knows texts and figures, no behaviour's scoring; which variants are screened is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import inf, isfinite
 from typing import TypeVar
 
 import torch
@@ -173,13 +174,11 @@ def screen(
 def _likelihood(loaded: LoadedModel, variant: Variant, against: Screen) -> Likelihood:
     texts = against.texts
     responses = (*texts.wanted, *texts.unwanted)
-    spans = (*responses, *texts.harmless)
-    order = sorted(range(len(spans)), key=lambda i: len(spans[i].ids))
-    nats, divergence = torch.zeros(len(responses)), torch.zeros(len(texts.harmless))
-    row_logits = span_logits(loaded, [variant], [TextRow(0, spans[i]) for i in order])
-    for i, logits in zip(order, row_logits, strict=True):
+    nats = torch.zeros(len(responses))
+    divergence = torch.zeros(len(texts.harmless))
+    for i, logits in _logits_of(loaded, variant, (*responses, *texts.harmless)):
         if i < len(responses):
-            nats[i] = token_log_probs(logits, spans[i]).mean().cpu()
+            nats[i] = token_log_probs(logits, responses[i]).mean().cpu()
         else:
             divergence[i - len(responses)] = _mean_kl(against.log_probs[i - len(responses)], logits)
     if not bool(nats.isfinite().all() and divergence.isfinite().all()):
@@ -188,6 +187,19 @@ def _likelihood(loaded: LoadedModel, variant: Variant, against: Screen) -> Likel
     wanted, unwanted = (nats - against.nats).split(len(texts.wanted))
     margins = (wanted - unwanted).tolist()
     return Likelihood(mean(margins), mean(wanted.tolist()), mean(divergence.tolist()), tuple(margins))
+
+
+def harmless_kl(loaded: LoadedModel, variant: Variant, against: Screen) -> float:
+    """The KL of `screen` alone, which needs no response; infinity if the variant's numbers are not finite."""
+    spans, log_probs = against.texts.harmless, against.log_probs
+    total = sum(float(_mean_kl(log_probs[i], logits)) for i, logits in _logits_of(loaded, variant, spans))
+    return total / len(spans) if isfinite(total) else inf
+
+
+def _logits_of(loaded: LoadedModel, variant: Variant, spans: Sequence[TextSpan]) -> Iterator[tuple[int, Tensor]]:
+    """The index of every span with its logits, the shortest spans first: similar lengths share a batch."""
+    order = sorted(range(len(spans)), key=lambda i: len(spans[i].ids))
+    return zip(order, span_logits(loaded, [variant], [TextRow(0, spans[i]) for i in order]), strict=True)
 
 
 def _mean_kl(log_p: Tensor, logits: Tensor) -> Tensor:

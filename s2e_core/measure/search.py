@@ -20,11 +20,12 @@ from s2e_core.errors import BehaviorError, SweepError
 from s2e_core.method import capture_token_inputs, extract
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress, Stages
-from s2e_core.values import OUTLIERS, ActivationMeans, Extraction
+from s2e_core.values import OUTLIERS, ActivationMeans, ContrastSet, Extraction
 
 from .asking import Asker, ask_here
 from .choosing import ARMS, choose, pick_finalists, weaken_failed
 from .evaluate import stoppable
+from .own_pairs import own_pairs
 from .plan import Plan, Result
 from .screen_file import load_screened, save_screened
 from .screening import open_screen, screen_texts, split_contrast
@@ -54,8 +55,9 @@ def find_edit(
 ) -> Found:
     """The edit, and the steering strength, with the most attribute at the floor or more of the untouched utility.
 
-    1. By likelihood, on examples that the direction was not made from and harmless texts: `n_trials` edits of all
-       families in rounds, the better half on more texts, at the levels of KL that steering has.
+    1. By likelihood, on better and worse answers of the model itself to development prompts (or, if its answers do not
+       differ, on examples that the direction was not made from) and on harmless texts: `n_trials` edits of all families
+       in rounds, the better half on more texts, at the levels of KL that steering has.
     2. Development split, `prompts` of each side, one answer each: the untouched model, the steering strengths, the
        current edit and the `shortlist` best of the screen. Here a trial may lie below the floor by one standard error
        of a share, since so few prompts cannot tell.
@@ -118,7 +120,7 @@ def _about_screen(bench: Bench, plan: SearchPlan) -> dict[str, Any]:
     """What the figures of a screen depend on."""
     contrast, extraction = plan.contrast or plan.behavior.contrast, bench.extraction
     return {
-        "version": 1,
+        "version": 2,
         "provenance": extraction.provenance.to_json(),
         "examples": contrast.content_hash,
         "texts": behavior_gate_texts(plan.behavior).content_hash,
@@ -130,7 +132,6 @@ def _about_screen(bench: Bench, plan: SearchPlan) -> dict[str, Any]:
 
 
 def _screen(bench: Bench, plan: SearchPlan) -> tuple[Screened, ...]:
-    """The direction of the screen is made without its examples, unless it comes from elsewhere anyway."""
     loaded, extraction, show = bench.loaded, bench.extraction, stoppable(bench.stop, bench.stages.of("screen"))
 
     def listen(*_: int) -> None:
@@ -140,17 +141,27 @@ def _screen(bench: Bench, plan: SearchPlan) -> tuple[Screened, ...]:
     texts = behavior_gate_texts(plan.behavior)
     if not gates:  # the reach of an edit is measured on texts, too
         extraction = replace(extraction, token_inputs=capture_token_inputs(loaded, texts, progress=listen))
-    contrast = plan.contrast or plan.behavior.contrast
-    fit, held_out = split_contrast(contrast)
-    own = extraction.provenance.contrast_hash == contrast.content_hash
-    outliers = extraction.means.outliers if isinstance(extraction.means, ActivationMeans) else OUTLIERS
-    again = extract(loaded, fit, outliers=outliers, progress=listen) if own else extraction
-    fitted = replace(again, token_inputs=extraction.token_inputs)
-    against = open_screen(loaded, screen_texts(loaded, held_out, texts.probes, progress=listen))
+    pairs, fitted = own_pairs(loaded, plan.development(), plan.seed + 3 * NEW_SEEDS, stop=bench.stop), extraction
+    if pairs is None:
+        pairs, fitted = _held_out_pairs(bench, plan, extraction, listen)
+    against = open_screen(loaded, screen_texts(loaded, pairs, texts.probes, progress=listen))
     return screen_shapes(
         loaded, extraction, fitted, against, n_shapes=plan.n_trials, most=plan.shortlist, gates=gates, seed=plan.seed,
         progress=show,
     )  # fmt: skip
+
+
+def _held_out_pairs(
+    bench: Bench, plan: SearchPlan, extraction: Extraction, progress: Progress
+) -> tuple[ContrastSet, Extraction]:
+    """A fifth of the examples, and the extraction made without them, unless it comes from elsewhere anyway."""
+    contrast = plan.contrast or plan.behavior.contrast
+    fit, held_out = split_contrast(contrast)
+    if extraction.provenance.contrast_hash != contrast.content_hash:
+        return held_out, extraction
+    outliers = extraction.means.outliers if isinstance(extraction.means, ActivationMeans) else OUTLIERS
+    again = extract(bench.loaded, fit, outliers=outliers, progress=progress)
+    return held_out, replace(again, token_inputs=extraction.token_inputs)
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ from s2e_core.settings_json import settings_from_json, settings_to_json
 from s2e_core.spec import ModelSpec
 from s2e_core.values import ContrastSet, Edited, Extraction, Steered
 
-from .screening import Likelihood, Screen, open_screen, screen, screen_texts
+from .screening import Likelihood, Screen, harmless_kl, open_screen, screen, screen_texts
 from .shapes import Shape, reach, shape_settings
 
 KL_BOUND = 0.05
@@ -75,8 +75,8 @@ def suggest(
     stages = Stages(progress, texts=len(texts.probes), probes=PROBES * len(shapes))
     pairs = ContrastSet(_few(contrast.positive), _few(contrast.negative), contrast.name)
     against = open_screen(loaded, screen_texts(loaded, pairs, texts.probes, progress=stages.of("texts")))
-    (steering,) = screen(loaded, [Steered(extraction.directions, USUAL_GAMMA)], against)
-    bound, found, probed = min(KL_BOUND, steering.kl.value), dict[str, Suggestion](), stages.of("probes")
+    steering = harmless_kl(loaded, Steered(extraction.directions, USUAL_GAMMA), against)
+    bound, found, probed = min(KL_BOUND, steering), dict[str, Suggestion](), stages.of("probes")
     for n, shape in enumerate(shapes):
         best = strongest_within(loaded, extraction, shape, against, bound)
         probed((n + 1) * PROBES, PROBES * len(shapes))
@@ -104,23 +104,27 @@ def strongest_within(
 ) -> tuple[EditSettings, Likelihood] | None:
     """The strongest settings of a shape whose measured KL is at most `bound`; None if no probe is below it.
 
-    Each probe is corrected by those before it.
+    Each probe is corrected by those before it, and needs the harmless texts alone.
     """
     strength = first_strength(extraction, shape, FIRST_REACH)
     points: list[tuple[float, float]] = []
-    best: tuple[float, EditSettings, Likelihood] | None = None
+    best: tuple[float, Edited, EditSettings] | None = None
     for _ in range(PROBES if strength else 0):
         settings = shape_settings(extraction, shape, strength)
         if settings is None:
             break
-        (figures,) = screen(loaded, [Edited(build_edit(extraction, settings))], against)
-        if figures.kl.value <= bound and (best is None or strength > best[0]):
-            best = strength, settings, figures
-        if 0.6 * bound <= figures.kl.value <= bound:
+        edited = Edited(build_edit(extraction, settings))
+        kl = harmless_kl(loaded, edited, against)
+        if kl <= bound and (best is None or strength > best[0]):
+            best = strength, edited, settings
+        if 0.6 * bound <= kl <= bound:
             break
-        points.append((strength, figures.kl.value))
+        points.append((strength, kl))
         strength = next_strength(points, 0.8 * bound)
-    return None if best is None else best[1:]
+    if best is None:
+        return None
+    _, edited, settings = best
+    return settings, screen(loaded, [edited], against)[0]
 
 
 def first_strength(extraction: Extraction, shape: Shape, wanted: float) -> float:
