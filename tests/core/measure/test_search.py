@@ -9,7 +9,7 @@ import pytest
 from s2e_core import Cancelled, EditSettings, SettingsError, extract, find_edit, load_behavior
 from s2e_core.data import behavior_gate_texts
 from s2e_core.errors import ContrastDataError
-from s2e_core.measure import Estimate, Result, SearchPlan, Trial, choose, load_sweep, sweep_results, trial_key
+from s2e_core.measure import Estimate, Result, SearchPlan, Trial, choose, load_sweep, search, sweep_results, trial_key
 from s2e_core.measure.choosing import pick_finalists, weaken_failed
 from s2e_core.measure.search import run_off
 from s2e_core.measure.shortlist import PROBE_GAMMAS
@@ -142,6 +142,21 @@ def test_what_was_screened_is_told_and_the_shortlist_comes_from_it(found):
     asked = [o.trial for o in found.development.outcomes if o.trial.arm == "edit"]
     assert {trial_key(trial) for trial in asked} <= screened and len(screened) == 2 * BUDGET["shortlist"]
     assert {each.figures.margin.count for each in found.screened} == {2}, "a fifth of ten examples a side"
+
+
+def test_the_models_own_better_and_worse_answers_are_screened_where_there_are_some(
+    llama, extraction, behavior, monkeypatch
+):
+    asked = []
+
+    def pairs(loaded, plan, seed, *, stop):
+        asked.append((plan.split, seed))
+        return EXAMPLES
+
+    monkeypatch.setattr(search, "own_pairs", pairs)
+    found = find_edit(llama, extraction, SearchPlan(behavior, floor=0.5, **BUDGET))
+    assert {each.figures.margin.count for each in found.screened} == {len(EXAMPLES.positive)}
+    assert asked == [("development", 3 * search.NEW_SEEDS)]
 
 
 def test_no_two_stages_throw_the_same_dice(found):
