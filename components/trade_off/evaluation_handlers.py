@@ -61,11 +61,12 @@ def evaluated(store: ModelStore, session: Session, request: EvaluationRequest) -
     variants: dict[str, Variant] = {EDIT: Edited(session.edit)}
     if strength is not None:
         variants[STEERING] = Steered(session.scored.directions, strength)
+    plan = Plan(behavior, "test", count, count, temperature=behavior.temperature)
     stop, began = threading.Event(), time.monotonic()
 
     def stage(progress: Progress) -> tuple[Evaluation, ...]:
         return evaluate(
-            loaded, Plan(behavior, "test", count, count), list(variants.values()), labels=list(variants),
+            loaded, plan, list(variants.values()), labels=list(variants),
             n_neutral=min(NEUTRAL, count), progress=progress, stop=stop,
         )  # fmt: skip
 

@@ -31,7 +31,7 @@ from s2e_core.values import (
     SteeringDirections,
 )
 
-VERSION = 2
+VERSION = 3
 """Version of the file and of what `extract` computes. Raise it if one of them changes: older files are then ignored."""
 _KEY = "steer2edit_extraction"
 _DAMAGED = (OSError, SafetensorError, ValueError, TypeError, AttributeError, LookupError, OverflowError, RuntimeError)

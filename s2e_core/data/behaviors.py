@@ -12,7 +12,7 @@ from typing import Any
 
 from s2e_core.bundled import BUNDLED_FOLDER
 from s2e_core.errors import BehaviorError, ContrastDataError
-from s2e_core.settings import EditSettings
+from s2e_core.settings import EditSettings, Gate
 from s2e_core.values import ContrastSet
 
 from .contrast import load_contrast_set
@@ -54,6 +54,8 @@ class Behavior:
     """Held-out prompts that measure the utility."""
     system_prompt: str = ""
     """Instruction that asks for the behaviour in words: the arm of a race that needs no edit. Empty without one."""
+    temperature: float = 1.0
+    """Sampling temperature at which the behaviour is measured; 0 is greedy."""
     measured: str = ""
     """Result of the suggested settings on held-out prompts, in a sentence; empty if it was not measured."""
 
@@ -103,11 +105,7 @@ def load_behavior(name: str, folder: Path | None = None) -> Behavior:
             positive=description["positive"],
             negative=description["negative"],
             lesson=description["lesson"],
-            settings=None
-            if settings is None
-            else EditSettings(
-                settings["rho_attn"], settings["rho_mlp"], settings["alpha"], strength=settings["strength"]
-            ),
+            settings=None if settings is None else _settings(settings),
             gamma=description["gamma"],
             examples=tuple(description["examples"]),
             max_new_tokens=description["max_new_tokens"],
@@ -116,6 +114,7 @@ def load_behavior(name: str, folder: Path | None = None) -> Behavior:
             attribute=_rows(folder / "attribute.jsonl"),
             utility=_rows(folder / "utility.jsonl"),
             system_prompt=description.get("system_prompt", ""),
+            temperature=description.get("temperature", 1.0),
             measured=description.get("measured", ""),
         )
     except KeyError as error:
@@ -132,6 +131,14 @@ def is_for_other_models(contrast: ContrastSet, model: Path | None) -> bool:
     if contrast.name not in list_behaviors(others):
         return False
     return load_behavior(contrast.name, others).contrast.content_hash == contrast.content_hash
+
+
+def _settings(entry: Mapping[str, Any]) -> EditSettings:
+    gate = entry.get("gate")
+    return EditSettings(
+        entry["rho_attn"], entry["rho_mlp"], entry["alpha"], strength=entry["strength"],
+        gate=None if gate is None else Gate(gate["gamma"], gate["mu"], gate["size"]),
+    )  # fmt: skip
 
 
 def _renamed(contrast: ContrastSet, name: str) -> ContrastSet:

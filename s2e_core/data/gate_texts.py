@@ -19,15 +19,20 @@ from .contrast import content_hash
 
 NEUTRAL = "neutral.jsonl"
 """File name of the neutral prompts beside the behaviours, for examples that bring no harmless prompts of their own."""
-MOST_PROMPTS = 24
-"""Prompts of each side that a gate is fitted on, at even distances."""
+FIRST_PROMPTS = 24
+"""Prompts of each side that a gate is fitted on whatever the model, at even distances."""
+MOST_PROMPTS = 100
+"""Prompts of each side for a small model, which keeps more token positions than the first ones have."""
 PROBES = 8
 """Harmless prompts that nothing is fitted on: what an edit changes elsewhere is measured on them."""
 
 
 @dataclass(frozen=True, eq=False)
 class GateTexts:
-    """Prompts on which an edit should act (on) and on which nothing should change (off); responses are not used."""
+    """Prompts on which an edit should act (on) and on which nothing should change (off); responses are not used.
+
+    The first FIRST_PROMPTS of a side are spread evenly over all that there are, and so are those that follow.
+    """
 
     on: tuple[Example, ...]
     off: tuple[Example, ...]
@@ -49,7 +54,7 @@ def behavior_gate_texts(behavior: Behavior, harmless: Path | None = None) -> Gat
 
     Raises ContrastDataError for a file without prompts.
     """
-    on = tuple(_spread(_prompts(behavior.attribute), MOST_PROMPTS))
+    on = _in_order(_prompts(behavior.attribute))
     if harmless is not None:
         return GateTexts(on, *_set_aside(read_harmless(harmless)), harmless.name)
     off, probes = _set_aside(_prompts(behavior.utility))
@@ -65,7 +70,7 @@ def example_gate_texts(contrast: ContrastSet, model: Path | None, harmless: Path
     negative = {example.prompt for example in contrast.negative}
     positive = list({example.prompt: example for example in contrast.positive}.values())
     own = [example for example in positive if example.prompt not in negative] or positive
-    on = tuple(Example(example.prompt, "", example.system) for example in _spread(own, MOST_PROMPTS))
+    on = tuple(Example(example.prompt, "", example.system) for example in _in_order(own))
     path = choose_behaviors_folder(model) / NEUTRAL if harmless is None else harmless
     name = "the neutral prompts of this program" if harmless is None else harmless.name
     return GateTexts(on, *_set_aside(read_harmless(path)), name)
@@ -91,13 +96,25 @@ def _prompts(rows: Sequence[Mapping[str, Any]], split: str = "development") -> t
     return tuple(Example(str(row["prompt"]), "", row.get("system")) for row in inside)
 
 
+def _in_order(prompts: Sequence[Example]) -> tuple[Example, ...]:
+    """Up to MOST_PROMPTS of the prompts: FIRST_PROMPTS at even distances, then some of the others."""
+    first = _spread(prompts, FIRST_PROMPTS)
+    return (*first, *_others(prompts, first))
+
+
 def _set_aside(prompts: Sequence[Example]) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
     """Prompts to fit on, and up to PROBES others (a quarter of few) to measure on."""
-    chosen = _spread(prompts, MOST_PROMPTS + PROBES)
+    chosen = _spread(prompts, FIRST_PROMPTS + PROBES)
     step = max(2, len(chosen) // PROBES)
     probes = chosen[step - 1 :: step][:PROBES] or chosen
     fitted = [prompt for prompt in chosen if prompt not in probes] or chosen
-    return tuple(fitted), tuple(probes)
+    return (*fitted, *_others(prompts, chosen)), tuple(probes)
+
+
+def _others(prompts: Sequence[Example], chosen: Sequence[Example]) -> list[Example]:
+    """What follows the first prompts of a side, at even distances; none of the chosen ones."""
+    rest = [prompt for prompt in prompts if prompt not in chosen]
+    return _spread(rest, max(0, MOST_PROMPTS - FIRST_PROMPTS))
 
 
 def _spread(rows: Sequence[Any], most: int) -> list[Any]:

@@ -17,6 +17,8 @@ ARMS: tuple[Arm, Arm] = ("edit", "steering")
 """Arms in which the best is chosen, each to be compared with the other."""
 WEAKER = 0.85
 """Factor on the strength at which a finalist that may lose too much is tried again."""
+BACK_OFF = (0.7, 0.5)
+"""Factors at which an edit that lost too much is tried again before the run-off."""
 STRONGER = 1.15
 """Factor at which the best finalist is tried as well: the strengths that were tried are far apart."""
 
@@ -40,6 +42,30 @@ def pick_finalists(
             if len(finalists) == 2 < most:
                 finalists.append(scale_trial(finalists[0], STRONGER))
     return tuple(finalists)
+
+
+def pick_weaker(
+    measured: Sequence[Result], floor: float, near: float, most: int, less_is_better: bool
+) -> tuple[Trial, ...]:
+    """Up to `most` edits that lost too much, weaker: they may keep the floor and still have gained enough.
+
+    For every family it is the one with the largest gain for what it lost, at each of BACK_OFF of its strength.
+    """
+    untouched = next(result for result in measured if result.trial.arm == "original").attribute.value
+    sign = -1 if less_is_better else 1
+
+    def worth(result: Result) -> float:
+        return sign * (result.attribute.value - untouched) / (floor - result.kept.value)
+
+    best = dict[str, Result]()
+    for result in measured:
+        if result.trial.settings is None or result.kept.value >= near or worth(result) <= 0:
+            continue
+        known = best.get(result.trial.settings.family)
+        if known is None or worth(result) > worth(known):
+            best[result.trial.settings.family] = result
+    ranked = sorted(best.values(), key=worth, reverse=True)
+    return tuple(scale_trial(result.trial, factor) for factor in BACK_OFF for result in ranked)[:most]
 
 
 def scale_trial(trial: Trial, factor: float) -> Trial:

@@ -26,7 +26,7 @@ from .evaluate import evaluate
 from .evaluation import Evaluation
 from .plan import Result
 from .ranks import RankCorrelation, kl_ranks, margin_ranks
-from .search import Bench, SearchPlans, run_off, screen_stage, search_folder, search_plans
+from .search import Bench, SearchPlans, ask_development, run_off, screen_stage, search_folder, search_plans
 from .search_plan import SearchPlan
 from .shapes import SHARES
 from .shortlist import Screened, count_measurements, pick_shortlist
@@ -103,7 +103,7 @@ def run_race(
         bench = Bench(loaded, extraction, folder, asker, stages, stop)
         screened = screen_stage(bench, plan)
         shortlist = pick_shortlist(screened, plan.shortlist, by_family=True)
-        development = bench.ask("development", first, (*plan.fixed_trials(), *shortlist))
+        development = ask_development(bench, plan, (*plan.fixed_trials(), *shortlist))
         finalists = _finalists(sweep_results(development), plan, first.less_is_better)
         weaker = partial(_weaken_failed, floor=plan.floor, less_is_better=first.less_is_better)
         finals = run_off(bench, plans.finals, finalists, weaker)
@@ -126,11 +126,10 @@ def run_race(
 
 
 def _stages(progress: Progress | None, plan: SearchPlan, plans: SearchPlans) -> Stages:
-    asked = len(plan.fixed_trials()) + plan.shortlist
     return Stages(
         progress,
         screen=count_measurements(plan.n_trials, plan.shortlist) if plan.n_trials else 0,
-        development=asked * len(plans.development.questions()),
+        development=plan.n_asked * len(plans.development.questions()),
         finals=(1 + plan.finalists * len(GROUPS)) * len(plans.finals.questions()),
         test=TEST_STEPS,
     )

@@ -23,7 +23,7 @@ from s2e_core.progress import Progress, Stages
 from s2e_core.values import OUTLIERS, ActivationMeans, ContrastSet, Extraction
 
 from .asking import Asker, ask_here
-from .choosing import ARMS, choose, pick_finalists, weaken_failed
+from .choosing import ARMS, choose, pick_finalists, pick_weaker, weaken_failed
 from .evaluate import stoppable
 from .own_pairs import own_pairs
 from .plan import Plan, Result
@@ -59,8 +59,9 @@ def find_edit(
        differ, on examples that the direction was not made from) and on harmless texts: `n_trials` edits of all families
        in rounds, the better half on more texts, at the levels of KL that steering has.
     2. Development split, `prompts` of each side, one answer each: the untouched model, the steering strengths, the
-       current edit and the `shortlist` best of the screen. Here a trial may lie below the floor by one standard error
-       of a share, since so few prompts cannot tell.
+       current edit and the `shortlist` best of the screen; of those that lose too much, the most promising again at
+       less strength. Here a trial may lie below the floor by one standard error of a share, since so few prompts
+       cannot tell.
     3. Whole development split, `samples` answers each with new random seeds: the `finalists` of either arm, one of them
        also a little weaker, and the current edit. The best of many trials is partly lucky, and here it must be good
        again. Per arm the best is chosen whose kept utility is above the floor by one standard error, or, if there is
@@ -76,12 +77,12 @@ def find_edit(
     """
     first = plan.development()
     plans, fixed = search_plans(first, plan.samples), plan.fixed_trials()
-    stages = plans.stages(progress, plan, len(fixed) + plan.shortlist)
+    stages = plans.stages(progress, plan, plan.n_asked)
     less_is_better = first.less_is_better
     with search_folder(path) as folder:
         bench = Bench(loaded, extraction, folder, asker, stages, stop)
         screened = screen_stage(bench, plan)
-        development = bench.ask("development", first, (*fixed, *pick_shortlist(screened, plan.shortlist)))
+        development = ask_development(bench, plan, (*fixed, *pick_shortlist(screened, plan.shortlist)))
         measured = sweep_results(development)
         bars = plan.floor, plan.near, plan.finalists
         again = [t for arm in ARMS for t in pick_finalists(measured, arm, *bars, less_is_better)]
@@ -207,6 +208,17 @@ class Bench:
             self.loaded, self.extraction, plan, trials,
             path=self.folder / f"{stage}.jsonl", asker=self.asker, progress=self.stages.of(stage), stop=self.stop,
         )  # fmt: skip
+
+
+def ask_development(bench: Bench, plan: SearchPlan, trials: Sequence[Trial]) -> Sweep:
+    """Stage 2, with the most promising of the edits that lose too much once more at less strength."""
+    first = plan.development()
+    development = bench.ask("development", first, trials)
+    bars = plan.floor, plan.near, plan.n_weaker
+    known = {trial_key(trial) for trial in trials}
+    weaker = pick_weaker(sweep_results(development), *bars, first.less_is_better)
+    new = [trial for trial in weaker if trial_key(trial) not in known]
+    return bench.ask("development", first, (*trials, *new)) if new else development
 
 
 def run_off(bench: Bench, plan: Plan, finalists: Sequence[Trial], weaker: Weaker) -> Sweep:

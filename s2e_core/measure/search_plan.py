@@ -72,7 +72,8 @@ class SearchPlan:
     """Number of trials of each arm that are measured again."""
     samples: int = 2
     """Number of answers to each prompt in the run-off and on held-out prompts."""
-    temperature: float = 1.0
+    temperature: float | None = None
+    """Sampling temperature; None takes the behaviour's own."""
     seed: int = 0
     max_new_tokens: int | None = None
     """Longest answer; None takes the behaviour's own."""
@@ -94,6 +95,16 @@ class SearchPlan:
         """The floor less one standard error of a share: on few prompts a trial below the floor may still keep it."""
         return self.floor - sqrt(self.floor * (1 - self.floor) / self.prompts)
 
+    @property
+    def n_weaker(self) -> int:
+        """Most edits that are asked again at less strength."""
+        return self.shortlist // 2
+
+    @property
+    def n_asked(self) -> int:
+        """Most trials on the development prompts."""
+        return len(self.fixed_trials()) + self.shortlist + self.n_weaker
+
     def fixed_trials(self) -> tuple[Trial, ...]:
         """What is asked in any case: the untouched model, the steering strengths, the current edit."""
         current = () if self.current is None else (Trial(self.current),)
@@ -102,6 +113,7 @@ class SearchPlan:
     def development(self) -> Plan:
         """The questions of stage 2."""
         return Plan(
-            self.behavior, n_attribute=self.prompts, n_utility=self.prompts, temperature=self.temperature,
-            seed=self.seed, max_new_tokens=self.max_new_tokens,
+            self.behavior, n_attribute=self.prompts, n_utility=self.prompts, seed=self.seed,
+            temperature=self.behavior.temperature if self.temperature is None else self.temperature,
+            max_new_tokens=self.max_new_tokens,
         )  # fmt: skip

@@ -181,10 +181,15 @@ def _better_half(measured: Iterable[_Candidate], wanted: float) -> list[_Candida
 
 
 def _last_round(alive: Iterable[_Candidate], n_levels: int, most: int) -> list[tuple[_Candidate, Sequence[int]]]:
-    """Candidates with the indices of their levels, `most` in all: the best of every family first."""
+    """Candidates with the indices of their levels, `most` in all: the best of every family first.
+
+    If these alone are too many, each is measured at fewer levels, those near TARGET.
+    """
     families = [list(members) for _, members in groupby(alive, key=lambda c: c.shape.family)]
     turns = [candidate for turn in zip_longest(*families) for candidate in turn if candidate is not None]
-    numbers = [range(min(n_levels, most - first)) for first in range(0, most, n_levels)]
+    nearest = sorted(range(n_levels), key=lambda number: (abs(number - TARGET), -number))
+    each = min(n_levels, max(1, most // max(1, len(families))))
+    numbers = [sorted(nearest[: min(each, most - first)]) for first in range(0, most, each)]
     return list(zip(turns, numbers, strict=False))
 
 

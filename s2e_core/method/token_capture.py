@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from s2e_core.data import GateTexts
+from s2e_core.data import FIRST_PROMPTS, GateTexts
 from s2e_core.errors import ContrastDataError, SettingsError
 from s2e_core.generation import BatchRow, answers, encode_prompt, rows_that_fit
 from s2e_core.model import LoadedModel
@@ -22,34 +22,33 @@ from .capture import MAX_BATCH_TOKENS, refuse_not_finite
 from .gate import solve_keys
 from .input_hooks import watch_inputs
 
-MOST_POSITIONS = 512
-"""Token positions of each side that are kept."""
-BATCH = 32
+LEAST_POSITIONS, MOST_POSITIONS = 512, 2048
+"""Token positions of each side that are kept: more of a small model, whose gates are the better for it."""
+USUAL_BYTES, MOST_BYTES = 64_000_000, 1_000_000_000
+"""Memory for more than the least number of positions, and for all; a very wide model keeps even fewer."""
+BATCH = 128
 """Prompts that are answered together: a stop waits for one batch at most."""
-MOST_BYTES = 1_000_000_000
-"""Most memory for all of them; a wide model keeps fewer positions."""
 
 
 def capture_token_inputs(loaded: LoadedModel, texts: GateTexts, *, progress: Progress | None = None) -> TokenInputs:
     """Inputs of every site on the model's own greedy answers to both kinds of prompts, with the gates solved on them.
 
-    The positions are spread evenly over all tokens of a side, prompts and answers alike; a prompt that the model cannot
+    Of a small model more prompts are answered and more positions kept: as many as fit into a bounded memory. The
+    positions are spread evenly over all tokens of a side, prompts and answers alike; a prompt that the model cannot
     answer, because it is empty or too long, is left out. `progress` counts prompts, first answered and then read.
     Raises SettingsError if a side has only such prompts, ContrastDataError if none is of the behaviour, S2EError if
     the inputs are too large for the model's number format, Cancelled if `progress` raises it.
     """
     if not texts.on:
         raise ContrastDataError("There are no prompts of the behaviour that a gate could be fitted on. Give some.")
-    prompts = _answerable(loaded, texts.on, texts.answer_tokens)
-    n_on = len(prompts)
-    prompts += _answerable(loaded, texts.off, texts.answer_tokens)
-    n_all = len(prompts)
+    sides = [_answerable(loaded, side, texts.answer_tokens) for side in (texts.on, texts.off)]
+    n_all, limit = sum(map(len, sides)), most_positions(loaded)
     stages = Stages(progress, answers=n_all, texts=n_all)
-    rows = own_answers(loaded, prompts, texts.answer_tokens, progress=stages.of("answers"))
-    limit, read = most_positions(loaded), stages.of("texts")
-    on = _inputs_at(loaded, rows[:n_on], limit)
-    read(n_on, n_all)
-    off = _inputs_at(loaded, rows[n_on:], limit)
+    rows_on, rows_off = _answered(loaded, sides, texts.answer_tokens, limit, stages.of("answers"))
+    read = stages.of("texts")
+    on = _inputs_at(loaded, rows_on, limit)
+    read(len(sides[0]), n_all)
+    off = _inputs_at(loaded, rows_off, limit)
     read(n_all, n_all)
     refuse_not_finite(loaded, on)
     refuse_not_finite(loaded, off)
@@ -57,9 +56,41 @@ def capture_token_inputs(loaded: LoadedModel, texts: GateTexts, *, progress: Pro
 
 
 def most_positions(loaded: LoadedModel) -> int:
-    """Token positions of a side that fit into MOST_BYTES as bf16, at most MOST_POSITIONS."""
+    """Token positions of a side: MOST_POSITIONS where they fit into USUAL_BYTES as bf16, else as many as do.
+
+    At least LEAST_POSITIONS, but for a model so wide that even they do not fit into MOST_BYTES.
+    """
     numbers = sum(site.n_inputs * site.runs for site in loaded.spec.sites)
-    return max(16, min(MOST_POSITIONS, MOST_BYTES // (2 * 2 * numbers)))
+    usual, most = (size // (2 * 2 * numbers) for size in (USUAL_BYTES, MOST_BYTES))
+    return max(16, min(most, max(LEAST_POSITIONS, min(usual, MOST_POSITIONS))))
+
+
+def _answered(
+    loaded: LoadedModel, sides: Sequence[list[Example]], max_new_tokens: int, wanted: int, progress: Progress
+) -> list[list[tuple[int, ...]]]:
+    """The first prompts of both sides with their answers; all of them if a side has fewer than `wanted` tokens so."""
+    n_all = sum(map(len, sides))
+    first = _answer_part(loaded, [side[:FIRST_PROMPTS] for side in sides], max_new_tokens, progress)
+    n_first = sum(map(len, first))
+    if n_first == n_all or all(sum(map(len, rows)) >= wanted for rows in first):
+        progress(n_all, n_all)
+        return first
+    more = _answer_part(
+        loaded,
+        [side[FIRST_PROMPTS:] for side in sides],
+        max_new_tokens,
+        lambda done, _total: progress(n_first + done, n_all),
+    )
+    return [[*some, *others] for some, others in zip(first, more, strict=True)]
+
+
+def _answer_part(
+    loaded: LoadedModel, sides: Sequence[list[Example]], max_new_tokens: int, progress: Progress
+) -> list[list[tuple[int, ...]]]:
+    """Both sides in the same batches; `progress` counts prompts."""
+    on, off = sides
+    rows = own_answers(loaded, [*on, *off], max_new_tokens, progress=progress)
+    return [rows[: len(on)], rows[len(on) :]]
 
 
 def own_answers(

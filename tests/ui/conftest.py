@@ -22,6 +22,7 @@ expect.set_options(timeout=PATIENCE)
 def few_gate_texts() -> Iterator[None]:
     """Gates are fitted on few prompts and suggestions measured twice: the page waits for both at every choice."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gate_texts, "FIRST_PROMPTS", 6)
         patch.setattr(gate_texts, "MOST_PROMPTS", 6)
         patch.setattr(gate_texts, "PROBES", 3)
         patch.setattr(import_module("s2e_core.measure.suggest"), "PROBES", 2)

@@ -14,7 +14,7 @@ from s2e_core.data import (
     read_harmless,
 )
 from s2e_core.data.behaviors import BUNDLED_TOKENIZER
-from s2e_core.data.gate_texts import MOST_PROMPTS, NEUTRAL, PROBES
+from s2e_core.data.gate_texts import FIRST_PROMPTS, MOST_PROMPTS, NEUTRAL, PROBES
 from s2e_core.errors import ContrastDataError
 
 KINDS = {"help", "source", "arithmetic"}
@@ -55,7 +55,8 @@ def test_the_neutral_prompts_speak_the_words_of_the_model(model, folder):
     contrast = contrast_of([("a", "yes")], [("b", "no")])
     texts = example_gate_texts(contrast, model)
     assert {one.prompt for one in (*texts.off, *texts.probes)} <= set(prompts_in(folder / NEUTRAL))
-    assert (len(texts.off), len(texts.probes)) == (MOST_PROMPTS, PROBES) and "neutral" in texts.harmless
+    assert len(texts.off) == len(prompts_in(folder / NEUTRAL)) - PROBES and len(texts.probes) == PROBES
+    assert "neutral" in texts.harmless
     assert not {one.prompt for one in texts.off} & {one.prompt for one in texts.probes}
 
 
@@ -85,7 +86,10 @@ def test_many_harmless_prompts_are_taken_at_even_distances(tmp_path):
     path.write_text("\n".join(map(str, range(320))), encoding="utf-8")
     assert [int(one.prompt) for one in read_harmless(path)] == list(range(320))
     texts = example_gate_texts(contrast_of([("a", "yes")], [("b", "no")]), None, path)
-    assert sorted(int(one.prompt) for one in (*texts.off, *texts.probes)) == list(range(0, 320, 10))
+    first, others = texts.off[:FIRST_PROMPTS], [int(one.prompt) for one in texts.off[FIRST_PROMPTS:]]
+    assert sorted(int(one.prompt) for one in (*first, *texts.probes)) == list(range(0, 320, 10))
+    assert len(texts.off) == MOST_PROMPTS and not set(others) & set(range(0, 320, 10))
+    assert max(b - a for a, b in zip(others, others[1:], strict=False)) <= 5
 
 
 @pytest.mark.parametrize(

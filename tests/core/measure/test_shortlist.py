@@ -76,8 +76,12 @@ def test_the_best_of_every_family_has_its_turn_first_at_every_level():
     alive = [candidate(shape, 1.0, 0.1) for shape in (*net, *gate)]
     turns = _last_round(alive, 4, 10)
     assert [each.shape for each, _ in turns] == [net[0], gate[0], net[1]]
-    assert [list(numbers) for _, numbers in turns] == [[0, 1, 2, 3], [0, 1, 2, 3], [0, 1]]
+    assert [list(numbers) for _, numbers in turns] == [[0, 1, 2, 3], [0, 1, 2, 3], [1, 2]]
     assert len(_last_round(alive[:1], 4, 10)) == 1
+    few = _last_round([*alive, candidate(Shape(mu=0.0), 1.0, 0.1)], 5, 8)
+    assert [(each.shape.family, list(numbers)) for each, numbers in few] == [
+        ("elastic net", [1, 2]), ("gated steering", [1, 2]), ("baked steering", [1, 2]), ("elastic net", [1, 2])
+    ], "where not every family can have all levels, each has some"  # fmt: skip
 
 
 def test_the_strength_for_a_level_belongs_to_the_kl_that_was_measured_there():
@@ -92,10 +96,10 @@ def test_edits_come_near_the_levels_of_steering(run):
     levels = [each.figures.kl.value for each in screened if each.level is None]
     assert [each.trial.gamma for each in screened if each.level is None] == list(PROBE_GAMMAS)
     edits = [each for each in screened if each.level is not None]
-    assert len(edits) == 2 * MOST and {each.level for each in edits} == set(range(len(PROBE_GAMMAS)))
+    assert len(edits) == 2 * MOST and {each.level for each in edits} <= set(range(len(PROBE_GAMMAS)))
     near = [1 / NEAR < each.figures.kl.value / levels[each.level] < NEAR for each in edits]
     assert sum(near) >= 0.75 * len(near)
-    assert len({each.family for each in edits}) == 3 and {each.family for each in edits} <= set(SHARES)
+    assert {each.family for each in edits} == set(SHARES)
 
 
 def test_the_figures_are_those_of_the_settings(run, bundled, tone, against):

@@ -126,7 +126,7 @@ def test_batches_change_nothing(llama, monkeypatch, budget):
 def test_the_positions_are_bounded_and_spread_evenly_over_a_text(llama, monkeypatch):
     texts = replace(TEXTS, on=TEXTS.on[1:2])
     everything = capture_token_inputs(llama, texts).on
-    monkeypatch.setattr(token_capture, "MOST_POSITIONS", 20)
+    monkeypatch.setattr(token_capture, "most_positions", lambda _: 20)
     for rows, some in zip(everything, capture_token_inputs(llama, texts).on, strict=True):
         assert len(rows) > 30 and len(some) == 20
         expected = rows[[n * len(rows) // 20 for n in range(20)]]
@@ -136,7 +136,7 @@ def test_the_positions_are_bounded_and_spread_evenly_over_a_text(llama, monkeypa
 def test_every_text_gives_its_share_of_the_positions(llama, monkeypatch):
     answers = own_answers(llama, TEXTS.on, TEXTS.answer_tokens)
     limit = sum(map(len, answers)) // 2
-    monkeypatch.setattr(token_capture, "MOST_POSITIONS", limit)
+    monkeypatch.setattr(token_capture, "most_positions", lambda _: limit)
     monkeypatch.setattr(token_capture, "MAX_BATCH_TOKENS", 1)  # one text at a time, the longest first
     taken = []
     run = token_capture._run
@@ -147,12 +147,34 @@ def test_every_text_gives_its_share_of_the_positions(llama, monkeypatch):
         assert abs(count - len(ids) / 2) <= 1
 
 
-def test_a_wide_model_keeps_fewer_positions(llama, monkeypatch):
+def test_a_small_model_keeps_more_positions_and_a_very_wide_one_fewer(llama, monkeypatch):
     numbers = sum(site.n_inputs * site.runs for site in llama.spec.sites)
+    assert token_capture.most_positions(llama) == token_capture.MOST_POSITIONS
+    monkeypatch.setattr(token_capture, "USUAL_BYTES", 700 * 4 * numbers)
+    assert token_capture.most_positions(llama) == 700
+    monkeypatch.setattr(token_capture, "USUAL_BYTES", 1)
+    assert token_capture.most_positions(llama) == token_capture.LEAST_POSITIONS
     monkeypatch.setattr(token_capture, "MOST_BYTES", 100 * 4 * numbers)
     assert token_capture.most_positions(llama) == 100
     monkeypatch.setattr(token_capture, "MOST_BYTES", 1)
     assert token_capture.most_positions(llama) == 16  # never too few to fit anything
+
+
+@pytest.mark.parametrize(("wanted", "n_answered"), [(1, 4), (10_000, 6)])
+def test_more_prompts_are_answered_where_the_first_ones_have_too_few_tokens(llama, monkeypatch, wanted, n_answered):
+    monkeypatch.setattr(token_capture, "FIRST_PROMPTS", 2)
+    monkeypatch.setattr(token_capture, "most_positions", lambda _: wanted)
+    many = replace(TEXTS, on=(*TEXTS.on, Example("More?", ""))[:3], off=(*TEXTS.off, Example("Less?", ""))[:3])
+    asked, shown = [], []
+
+    def answer(loaded, prompts, length, **options):
+        asked.extend(prompts)
+        return own_answers(loaded, prompts, length, **options)
+
+    monkeypatch.setattr(token_capture, "own_answers", answer)
+    capture_token_inputs(llama, many, progress=lambda *at: shown.append(at))
+    assert len(asked) == n_answered and set(asked) <= {*many.on, *many.off}
+    assert shown == sorted(shown) and shown[-1] == (12, 12)
 
 
 def test_the_texts_are_the_models_own_greedy_answers(llama, gpt2):
