@@ -6,13 +6,14 @@ Knows what can be measured, and within which limits; how a task runs is lab_run.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from components.shared import texts
 from components.shared.session import OWN, Session
 from components.shared.store import ModelStore
 from s2e_core import EditSettings, SettingsError
-from s2e_core.measure import Plan, Trial, add_original, leave_one_out, progressive, trial_key
+from s2e_core.measure import Plan, Trial, add_original, leave_one_out, progressive, search_budget, trial_key
 
 from .grid import GridRequest, trials_of
 from .lab import Grid, Lab, OwnSearch, Place, Search, Study
@@ -56,16 +57,22 @@ def why_not_find(store: ModelStore, session: Session) -> str:
 
 
 def searched(store: ModelStore, session: Session, floor: float | None, budget: float | None) -> Iterator[Lab]:
-    """Find a good edit; for own examples by likelihood alone. `floor` in percent, `budget` in settings to try."""
+    """Find a good edit; for own examples by likelihood alone.
+
+    `floor` is in percent, `budget` in settings to try; None takes what the model can afford.
+    """
     reason = why_not_find(store, session)
     if reason:
         raise SettingsError(reason)
-    n_trials = whole(budget, "settings to try", 1, store.limits.sweep_settings)
+    most = store.limits.sweep_settings
+    usual = search_budget(store.model(session.model))
+    n_trials = min(usual.n_trials, most) if budget is None else whole(budget, "settings to try", 1, most)
+    usual = replace(usual, n_trials=n_trials)
     if session.behavior == OWN:
-        yield from search_own(store, session, n_trials)
+        yield from search_own(store, session, usual)
         return
     share = _floor(floor)
-    yield from run(store, session, "trade-off", Search(share, n_trials, _edit_to_beat(session)))
+    yield from run(store, session, "trade-off", Search(share, usual, _edit_to_beat(session)))
 
 
 def _edit_to_beat(session: Session) -> EditSettings | None:

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from components.shared.session import OWN, Session
 from s2e_core import EditSettings
-from s2e_core.measure import LikelihoodFound, Plan, SearchPlan, Trial, count_measurements, trial_key
+from s2e_core.measure import LikelihoodFound, Plan, SearchBudget, Trial, count_measurements, trial_key
 
 from .measured import Measured
 
@@ -42,14 +42,14 @@ class Search:
     """To do: find a good edit."""
 
     floor: float
-    n_trials: int
+    budget: SearchBudget
     current: EditSettings | None = None
     """The edit on the page when the search began, which it has to beat; None if it is empty or from a recipe."""
 
     @property
     def measurements(self) -> int:
         """Planned measurements of the screen, which come before the first answer."""
-        return count_measurements(self.n_trials, SearchPlan.shortlist)
+        return count_measurements(self.budget.n_trials, self.budget.shortlist)
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from components.shared.work import Work
 from s2e_core import SettingsError
 from s2e_core.cache import extract_cached
 from s2e_core.data import GateTexts
-from s2e_core.measure import Fifths, LikelihoodFound, find_by_likelihood, split_fifths
+from s2e_core.measure import Fifths, LikelihoodFound, SearchBudget, find_by_likelihood, split_fifths
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress, Stages
 
@@ -28,7 +28,7 @@ READ_PERCENT, SEARCH_PERCENT = 10, 90
 """Share of the progress that the reading of the examples gets, and share of the search."""
 
 
-def search_own(store: ModelStore, session: Session, n_trials: int) -> Iterator[Lab]:
+def search_own(store: ModelStore, session: Session, budget: SearchBudget) -> Iterator[Lab]:
     """The lab as it grows, in the end with what was found. Closing the iterator stops the model.
 
     Raises ContrastDataError for fewer than ten examples a side, SettingsError if the model can answer no prompt.
@@ -37,8 +37,10 @@ def search_own(store: ModelStore, session: Session, n_trials: int) -> Iterator[L
     texts = gate_texts(loaded, examples.fit, None)
     if texts is None:
         raise SettingsError("The model can answer none of your prompts: they are empty or too long. Change them.")
-    lab = Lab(Place.of(session), "trade-off", OwnSearch(n_trials), store.work, total=READ_PERCENT + SEARCH_PERCENT)
-    work = Work(lambda progress: _find(store, loaded, examples, texts, n_trials, progress))
+    lab = Lab(
+        Place.of(session), "trade-off", OwnSearch(budget.n_trials), store.work, total=READ_PERCENT + SEARCH_PERCENT
+    )
+    work = Work(lambda progress: _find(store, loaded, examples, texts, budget, progress))
     began, shown = time.monotonic(), 0.0
     with closing(work.ticks()) as ticks:
         for done, _ in ticks:
@@ -50,7 +52,7 @@ def search_own(store: ModelStore, session: Session, n_trials: int) -> Iterator[L
 
 
 def _find(
-    store: ModelStore, loaded: LoadedModel, examples: Fifths, texts: GateTexts, n_trials: int, progress: Progress
+    store: ModelStore, loaded: LoadedModel, examples: Fifths, texts: GateTexts, budget: SearchBudget, progress: Progress
 ) -> LikelihoodFound:
     """The long part, in a thread of its own; `progress` counts percent and raises Cancelled to stop it."""
     stages = Stages(progress, read=READ_PERCENT, search=SEARCH_PERCENT)
@@ -59,7 +61,7 @@ def _find(
         progress=_in_percent(stages.of("read"), READ_PERCENT),
     )  # fmt: skip
     return find_by_likelihood(
-        loaded, extraction, examples, texts.probes, n_trials=n_trials,
+        loaded, extraction, examples, texts.probes, n_trials=budget.n_trials, shortlist=budget.shortlist,
         progress=_in_percent(stages.of("search"), SEARCH_PERCENT),
     )  # fmt: skip
 

@@ -12,7 +12,6 @@ import gradio as gr
 
 from components.shared import texts
 from components.shared.limits import Limits
-from s2e_core.measure import SearchPlan
 
 from .evaluation_panel import EvaluationPanel, evaluation_panel
 from .figure_widget import figure_widget
@@ -65,8 +64,8 @@ def trade_off_panel(limits: Limits) -> TradeOffPanel:
                 buttons=[], min_width=260, scale=2,
             )  # fmt: skip
             fields["budget"] = gr.Number(
-                min(SearchPlan.n_trials, limits.sweep_settings), label=texts.BUDGET, info=texts.BUDGET_HELP,
-                elem_id="budget", minimum=1, maximum=limits.sweep_settings, precision=0, interactive=True,
+                None, label=texts.BUDGET, info=texts.BUDGET_HELP, placeholder=texts.BUDGET_USUAL, elem_id="budget",
+                minimum=1, maximum=limits.sweep_settings, precision=0, interactive=True,
                 min_width=150, scale=1,
             )  # fmt: skip
             with gr.Row(elem_classes="bar", scale=2):

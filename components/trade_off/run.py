@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -89,7 +90,7 @@ def _asked(
     extraction = session.scored.extraction
     if isinstance(task, Search):
         plan = SearchPlan(
-            behavior, floor=task.floor, n_trials=task.n_trials, current=task.current, contrast=session.scored.contrast
+            behavior, floor=task.floor, current=task.current, contrast=session.scored.contrast, **asdict(task.budget)
         )
         return find_edit(loaded, extraction, plan, path=folder, progress=progress, stop=stop)
     return sweep(loaded, extraction, task.plan, task.trials, path=folder / "sweep.jsonl", progress=progress, stop=stop)

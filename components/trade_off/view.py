@@ -139,7 +139,7 @@ def lab_status(lab: Lab | None) -> str:
         return progress_bar(
             f"Stopped after {spent}. {count:,} settings are measured and kept; Continue goes on from here."
         )
-    screened = f"{lab.task.n_trials:,} screened by likelihood, " if isinstance(lab.task, Search) else ""
+    screened = f"{lab.task.budget.n_trials:,} screened by likelihood, " if isinstance(lab.task, Search) else ""
     return progress_bar(f"Done: {screened}{count:,} settings, {total:,} answers in {spent}.")
 
 

@@ -13,11 +13,14 @@ from typing import Any
 from s2e_core.data import Behavior, behavior_gate_texts
 from s2e_core.export import save_edit
 from s2e_core.measure import (
+    SHORT_BUDGET,
     Found,
     LikelihoodFound,
+    SearchBudget,
     SearchPlan,
     Trial,
     find_edit,
+    search_budget,
 )
 from s2e_core.method import build_edit
 from s2e_core.model import LoadedModel
@@ -114,16 +117,19 @@ def add_find(sub: argparse.ArgumentParser) -> None:
     add_extraction(sub)
     add_floor(sub)
     sub.add_argument(
-        "--trials", type=parse_count, default=60, metavar="N", help="edits to screen by likelihood (default 60)"
+        "--trials", type=parse_count, metavar="N", help=f"edits to screen by likelihood {_default('n_trials')}"
     )
     sub.add_argument(
-        "--shortlist", type=parse_positive, default=12, metavar="N", help="edits to ask prompts (default 12)"
+        "--shortlist", type=parse_positive, metavar="N", help=f"edits to ask prompts {_default('shortlist')}"
     )
     sub.add_argument(
-        "--prompts", type=parse_positive, default=40, metavar="N", help="prompts of each side to search on (default 40)"
+        "--prompts", type=parse_positive, metavar="N", help=f"prompts of each side to search on {_default('prompts')}"
     )
     sub.add_argument(
-        "--samples", type=parse_positive, default=2, metavar="N", help="answers per prompt in the final rounds"
+        "--samples",
+        type=parse_positive,
+        metavar="N",
+        help=f"answers per prompt in the final rounds {_default('samples')}",
     )
     sub.add_argument(
         "--kl", type=parse_kl, metavar="NATS", help="by likelihood alone: largest KL on harmless texts (default 0.05)"
@@ -142,6 +148,19 @@ def add_find(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--recipe", type=Path, metavar="RECIPE", help="save the chosen edit to this file")
 
 
+def _default(name: str) -> str:
+    return f"(default {getattr(SearchBudget(), name)}, or {getattr(SHORT_BUDGET, name)} for a large model on a CPU)"
+
+
+def _with_budget(options: argparse.Namespace, loaded: LoadedModel) -> argparse.Namespace:
+    """The options with what the model can afford for those that were not given."""
+    budget = search_budget(loaded)
+    usual = {"trials": budget.n_trials, "gammas": budget.gammas, "finalists": budget.finalists}
+    usual |= {name: getattr(budget, name) for name in ("shortlist", "prompts", "samples")}
+    given = {name: value for name, value in vars(options).items() if value is not None}
+    return argparse.Namespace(**{**vars(options), **usual, **given})
+
+
 @dataclass(frozen=True, eq=False)
 class _Search:
     """A search, by prompts or by likelihood alone, and the recipe of its edit."""
@@ -153,6 +172,8 @@ class _Search:
     recipe: Path | None
     edit: WeightEdit | None
     """The edit in the recipe; None if no recipe was written."""
+    n_trials: int
+    """Number of edits that were to be screened."""
 
 
 def run_search(options: argparse.Namespace) -> _Search:
@@ -161,6 +182,7 @@ def run_search(options: argparse.Namespace) -> _Search:
     check_writable(options.recipe)
     check_likelihood_options(options)
     contrast, loaded = load_chosen_contrast(options), load_chosen_model(options)
+    options = _with_budget(options, loaded)
     behavior = load_chosen_behavior(options) if options.behavior else None
     result: Found | LikelihoodFound
     if behavior is None:
@@ -175,14 +197,14 @@ def run_search(options: argparse.Namespace) -> _Search:
     if options.recipe and chosen is not None and chosen.settings is not None:
         edit = build_edit(extraction, chosen.settings)
     recipe = None if edit is None else save_edit(edit, options.recipe)
-    return _Search(loaded, contrast, behavior, result, recipe, edit)
+    return _Search(loaded, contrast, behavior, result, recipe, edit, options.trials)
 
 
 def _plan(options: argparse.Namespace, behavior: Behavior, contrast: ContrastSet) -> SearchPlan:
     return SearchPlan(
         behavior, floor=options.floor, n_trials=options.trials, shortlist=options.shortlist, contrast=contrast,
         prompts=options.prompts, samples=options.samples, temperature=options.temperature, seed=options.seed,
-        max_new_tokens=options.max_new_tokens,
+        finalists=options.finalists, gammas=options.gammas, max_new_tokens=options.max_new_tokens,
     )  # fmt: skip
 
 
@@ -218,7 +240,7 @@ def describe_search(options: argparse.Namespace) -> dict[str, Any]:
     return record | {
         "model": describe_model(search.loaded),
         "contrast": describe_contrast(search.contrast),
-        "trials": options.trials,
+        "trials": search.n_trials,
         "edit": describe_optional(describe_trial, edit),
         "steering": describe_optional(describe_trial, steering),
         "screened": [describe_screened(each) for each in result.screened],

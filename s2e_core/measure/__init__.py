@@ -1,6 +1,7 @@
 """Whether an edit is good: what is asked, how answers are judged, sweeps, the search, damage."""
 
 from .asking import Asker, ask_here
+from .budget import SHORT_BUDGET, SearchBudget, search_budget
 from .choosing import choose, keeps_safely
 from .damage import ChoiceQuestion, MultipleChoice, multiple_choice, next_token_kl, perplexity
 from .estimates import RESAMPLES, Estimate, difference
@@ -93,7 +94,10 @@ __all__ = [
     "Screen",
     "ScreenTexts",
     "Screened",
+    "SHORT_BUDGET",
+    "SearchBudget",
     "SearchPlan",
+    "search_budget",
     "Suggestion",
     "Sweep",
     "Trial",

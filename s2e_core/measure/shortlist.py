@@ -188,7 +188,8 @@ def _last_round(alive: Iterable[_Candidate], n_levels: int, most: int) -> list[t
     families = [list(members) for _, members in groupby(alive, key=lambda c: c.shape.family)]
     turns = [candidate for turn in zip_longest(*families) for candidate in turn if candidate is not None]
     nearest = sorted(range(n_levels), key=lambda number: (abs(number - TARGET), -number))
-    each = min(n_levels, max(1, most // max(1, len(families))))
+    each = max(most // max(1, len(families)), -(-most // max(1, len(turns))))
+    each = min(n_levels, max(1, each))
     numbers = [sorted(nearest[: min(each, most - first)]) for first in range(0, most, each)]
     return list(zip(turns, numbers, strict=False))
 

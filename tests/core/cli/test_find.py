@@ -62,7 +62,7 @@ def test_what_was_screened_is_in_the_object(few, capsys):
 def test_own_examples_are_searched_by_likelihood_alone(own, harmless, tmp_path, capsys):
     recipe = tmp_path / "mine.safetensors"
     options = ["--kl", "0.04", "--harmless", str(harmless), "--recipe", str(recipe)]
-    assert main(["find", "--contrast", str(own), *BUDGET, *options]) == 0
+    assert main(["find", "--contrast", str(own), *BUDGET, "--trials", "8", "--shortlist", "4", *options]) == 0
     out = capsys.readouterr().out
     assert "By likelihood alone" in out and "Best steering: steering" in out and "3 pairs" in out
     assert "a KL of at most 0.04" in out and "The edit is saved" in out

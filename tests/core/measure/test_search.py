@@ -10,7 +10,7 @@ from s2e_core import Cancelled, EditSettings, SettingsError, extract, find_edit,
 from s2e_core.data import behavior_gate_texts
 from s2e_core.errors import ContrastDataError
 from s2e_core.measure import Estimate, Result, SearchPlan, Trial, choose, load_sweep, search, sweep_results, trial_key
-from s2e_core.measure.choosing import pick_finalists, weaken_failed
+from s2e_core.measure.choosing import pick_finalists, pick_weaker, weaken_failed
 from s2e_core.measure.search import run_off
 from s2e_core.measure.shortlist import PROBE_GAMMAS
 from s2e_core.settings import Gate
@@ -81,6 +81,27 @@ def test_finalists_are_weakened_where_none_of_their_arm_keeps_the_floor():
     kept[2] = result(edit, 0.5, 0.98)
     assert [trial.arm for trial in weaken_failed(latest, kept, 0.97, False)] == ["steering", "steering"]
     assert weaken_failed(latest, kept, 0.9, False) == ()
+
+
+def test_edits_that_lost_too_much_are_asked_again_weaker_the_most_promising_of_every_family_first():
+    def edit(attribute, kept, strength, gate=None):
+        return result(
+            Trial(EditSettings(None if gate else 0.3, None, 0.5, strength=strength, gate=gate)), attribute, kept
+        )
+
+    gate = Gate(0.8, 2.0)
+    measured = [
+        result(Trial(), 0.3, 1.0), edit(0.9, 0.8, 1.0), edit(0.9, 0.9, 2.0), edit(0.2, 0.9, 3.0), edit(0.8, 0.98, 4.0),
+        edit(0.4, 0.9, 1.0, gate), *steered((0.9, 0.5)),
+    ]  # fmt: skip
+    weaker = pick_weaker(measured, 0.97, 0.96, 9, False)
+    assert [(t.settings.family, t.settings.strength, t.settings.gate and t.settings.gate.gamma) for t in weaker] == [
+        ("elastic net", 1.4, None), ("gated steering", 1.0, 0.56),
+        ("elastic net", 1.0, None), ("gated steering", 1.0, 0.4),
+    ]  # fmt: skip
+    assert len(pick_weaker(measured, 0.97, 0.96, 1, False)) == 1
+    fewer = [result(Trial(), 50, 1.0), edit(60, 0.9, 1.0), edit(40, 0.9, 2.0)]
+    assert [t.settings.strength for t in pick_weaker(fewer, 0.97, 0.96, 9, True)] == [1.4, 1.0], "fewer tokens"
 
 
 def test_finalists_are_filled_up_and_never_from_another_arm():

@@ -41,7 +41,7 @@ from components.trade_off.view import lab_status, lab_view
 from components.trade_off.wiring import loaded_best, loaded_point, steering_of
 from components.trade_off.words import advice, winner
 from s2e_core import EditSettings, SettingsError, SweepError, sweep
-from s2e_core.measure import PAPER_GAMMA, Estimate, Found, Plan, Result, Trial, load_sweep, trial_key
+from s2e_core.measure import PAPER_GAMMA, Estimate, Found, Plan, Result, SearchBudget, Trial, load_sweep, trial_key
 from s2e_core.measure.sweep_file import empty_sweep
 from tests.ui.running import store_beside
 from tests.ui.small_behaviors import PER_SPLIT, small_behaviors
@@ -241,7 +241,9 @@ def test_an_edit_that_was_weakened_for_the_final_choice_is_recommended_and_can_b
     assert best is not None and trial_key(measured.tried[best].trial) == trial_key(weak)
     assert measured.points == points and len(measured.tried) == len(points) + 3
     assert "Recommended: the edit of 276 neurons" in advice(measured)
-    lab = Lab(Place.of(session), "trade-off", Search(0.97, 3), Path(), state="done", measured=measured)
+    lab = Lab(
+        Place.of(session), "trade-off", Search(0.97, SearchBudget(n_trials=3)), Path(), state="done", measured=measured
+    )
     loaded = loaded_best(session, Bench().with_lab(lab))
     assert loaded.settings is weak.settings and current_point(loaded, lab) == best
     assert loaded_point("trade-off", loaded, picked(lab, best), Bench().with_lab(lab)) is loaded
@@ -503,10 +505,10 @@ def test_leaving_one_out_compares_with_the_whole_edit_prompt_by_prompt(store: Mo
 
 @pytest.mark.parametrize(
     ("floor", "budget", "sentence"),
-    [(97, 0, "from 1 to 200"), (97, 201, "from 1 to 200"), (0, 4, "percentage"), (97, None, "from 1 to 200")],
+    [(97, 0, "from 1 to 200"), (97, 201, "from 1 to 200"), (0, 4, "percentage")],
 )
 def test_a_search_beyond_the_limits_is_refused(
-    store: ModelStore, session: Session, floor: float, budget: float | None, sentence: str
+    store: ModelStore, session: Session, floor: float, budget: float, sentence: str
 ) -> None:
     with pytest.raises(SettingsError, match=sentence):
         next(searched(store, session, floor, budget))
