@@ -20,6 +20,7 @@ from components.choose.panel import choose_panel
 from components.choose.wiring import ChooseWiring
 from components.compare.handlers import Request, compared
 from components.compare.panel import compare_panel
+from components.compare.rolls import rolled
 from components.compare.text_columns import of_edit
 from components.examples.wiring import DataWiring
 from components.page import look
@@ -42,6 +43,7 @@ from components.take_home.wiring import wire_take_home
 from components.trade_off.panel import trade_off_panel
 from components.trade_off.wiring import wire_trade_off
 from s2e_core import S2EError
+from s2e_core.measure import is_slow
 
 
 def build(store: ModelStore) -> gr.Blocks:
@@ -49,7 +51,10 @@ def build(store: ModelStore) -> gr.Blocks:
     behavior = store.behavior_list[0]
     scored = store.scored(store.first_model, behavior.contrast, behavior)
     first = opened(store, Choice(store.first_model, behavior.name), scored)
-    *_, columns = compared(store, first, Request(behavior.examples[0], behavior.max_new_tokens))
+    request = Request(behavior.examples[0], behavior.max_new_tokens)
+    *_, columns = compared(store, first, request)
+    slow = is_slow(store.model(store.first_model))  # then the page opens without what takes many answers
+    *_, answers = [None] if slow else rolled(store, first, request)
     names = list(whole_view(store, first, "all", "stored"))  # made outside the page: its updates are components
     with gr.Blocks(title=texts.TITLE, fill_width=True, delete_cache=(3600, 86400)) as demo:
         look.header()
@@ -58,7 +63,7 @@ def build(store: ModelStore) -> gr.Blocks:
         see = see_panel(first.scored.scores.spec.n_layers)
         with gr.Row(elem_id="work"):
             dial_panel = set_panel([texts.SUGGESTED, *presets.PUBLISHED, texts.BY_HAND])
-            compare = compare_panel(behavior, of_edit(columns, first.made), store.limits)
+            compare = compare_panel(behavior, of_edit(columns, first.made), answers, store.limits)
         trade_off = trade_off_panel(store.limits)
         details, take = detail_panel(), take_home_panel(push=store.push)
         refresh = gr.Button(visible="hidden", elem_id="refresh")
@@ -139,8 +144,13 @@ def wire_compare(page: Page) -> None:
         js=started(compare.stop, "compare"), **MODEL,
     )  # fmt: skip
     compare.prompt.submit(None, js=RUN)
-    runs.failure(None, js=BROKEN)
-    wire_stop(compare.stop, {"compare": runs})
+    asks = compare.ask.click(
+        guarded(lambda session, *values: (yield from rolled(store, session, Request(*values)))),
+        [page.session, *inputs], compare.rolls, trigger_mode="once", js=started(compare.stop, "rolls"), **MODEL,
+    )  # fmt: skip
+    for one in (runs, asks):
+        one.failure(None, js=BROKEN)
+    wire_stop(compare.stop, {"compare": runs, "rolls": asks})
     compare.examples.click(lambda row: row[0], compare.examples, compare.prompt, **QUIET).success(None, js=RUN)
     compare.steered.input(None, js=RUN)
 

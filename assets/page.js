@@ -9,6 +9,8 @@
     own = false;
   };
   const texts = () => document.querySelector('#texts .texts');
+  const answers = () => document.querySelector('#rolls .rolls');
+  const outdate = () => { for (const one of [texts(), answers()]) one?.classList.add('outdated'); };
   const notes = () => texts()?.querySelectorAll('.note') || [];
 
   const edit = () => document.querySelector('#summary [data-edit]')?.dataset.edit;
@@ -50,7 +52,7 @@
   window.steer2edit = {
     ...window.steer2edit,
     changed: () => {
-      texts()?.classList.add('outdated');
+      outdate();
       clearTimeout(timer);
       timer = setTimeout(rested, RESTING_MS);
     },
@@ -80,12 +82,21 @@
 
     // A run that was stopped or failed leaves its texts as far as they came.
     broken: () => {
+      if (answers()?.getAttribute('aria-busy') === 'true') {
+        answers().setAttribute('aria-busy', 'false');
+        answers().classList.add('outdated');
+      }
       const shown = texts();
       if (shown?.getAttribute('aria-busy') !== 'true') return;
       shown.setAttribute('aria-busy', 'false');
       for (const note of notes()) note.textContent = 'stopped';
     },
   };
+
+  // What belongs to another prompt, length, temperature or seed is no answer to what stands there now.
+  document.addEventListener('input', event => {
+    if (event.target.closest?.('#prompt, #length, #temperature, #seed, #gamma')) outdate();
+  });
 
   let pressed = 0;
   document.addEventListener('keydown', event => {

@@ -38,9 +38,9 @@ class Request:
 
 def compared(store: ModelStore, session: Session, request: Request) -> Iterator[dict[str, Any]]:
     """Values of the text columns, the last one complete and with the differences marked."""
-    _check(request, store.limits)
+    check_request(request, store.limits)
     stop = threading.Event()
-    variants = _variants(session, request)
+    variants = request_variants(session, request)
     stream = compare(
         store.model(session.model),
         request.prompt,
@@ -62,7 +62,8 @@ def compared(store: ModelStore, session: Session, request: Request) -> Iterator[
     yield columns_value(_marked(titles, latest))
 
 
-def _variants(session: Session, request: Request) -> list[tuple[str, Variant]]:
+def request_variants(session: Session, request: Request) -> list[tuple[str, Variant]]:
+    """What is compared, each with its title: the original, the edit and, if it is asked for, steering."""
     variants: list[tuple[str, Variant]] = [
         (texts.ORIGINAL_COLUMN, Original()),
         (_edited_title(session), Edited(session.edit)),
@@ -99,7 +100,8 @@ def _words(text: str) -> str:
     return _plural(len(text.split()), "word")
 
 
-def _check(request: Request, limits: Limits) -> None:
+def check_request(request: Request, limits: Limits) -> None:
+    """Raises SettingsError for what cannot be asked."""
     for name in ("length", "temperature", "seed", "gamma"):
         if getattr(request, name) is None:
             raise SettingsError(f"The field {name} is empty. Type a number.")

@@ -12,6 +12,7 @@ from components.shared.limits import Limits
 from components.shared.prompt_chips import prompt_chips
 from s2e_core import Behavior
 
+from .rolls import rolls_widget
 from .text_columns import text_columns
 
 
@@ -22,6 +23,8 @@ class ComparePanel:
     stop: gr.Button
     examples: gr.Dataset
     columns: gr.HTML
+    ask: gr.Button
+    rolls: gr.HTML
     length: gr.Number
     temperature: gr.Number
     seed: gr.Number
@@ -30,8 +33,10 @@ class ComparePanel:
     follow: gr.Checkbox
 
 
-def compare_panel(behavior: Behavior, shown: dict[str, Any], limits: Limits) -> ComparePanel:
-    """`shown` is what the text columns hold before the first run."""
+def compare_panel(
+    behavior: Behavior, shown: dict[str, Any], rolled: dict[str, Any] | None, limits: Limits
+) -> ComparePanel:
+    """`shown` is what the text columns hold before the first run, `rolled` the answers before they are asked for."""
     with gr.Column(elem_id="compare", scale=7, min_width=330):
         with gr.Row(elem_classes="bar"):
             prompt = gr.Textbox(
@@ -40,12 +45,14 @@ def compare_panel(behavior: Behavior, shown: dict[str, Any], limits: Limits) -> 
                 placeholder="Type a prompt and press Enter", min_width=200,
             )  # fmt: skip
             run = gr.Button(texts.RUN, variant="primary", elem_id="run", size="sm", scale=0, min_width=72)
+            ask = gr.Button(texts.ROLLS, elem_id="ask-8", size="sm", scale=0, min_width=104)
             stop = gr.Button(texts.STOP, elem_id="stop-run", size="sm", scale=0, min_width=64, interactive=False)
         dataset = gr.Dataset(
             components=[gr.Textbox(visible=False)], **prompt_chips(behavior.examples), label=texts.EXAMPLES,
             elem_id="examples", layout="gallery", show_label=False, container=False, samples_per_page=8,
         )  # fmt: skip
         columns = text_columns(elem_id="texts", label="Texts side by side", value=shown)
+        rolls = rolls_widget(rolled)
         with gr.Row(elem_id="options", elem_classes="bar"):
             length = _number(
                 behavior.max_new_tokens, texts.LENGTH, "length", 1, limits.new_tokens, 0
@@ -55,7 +62,9 @@ def compare_panel(behavior: Behavior, shown: dict[str, Any], limits: Limits) -> 
             steered = _switch(texts.STEERED, "steered", False)
             gamma = _number(behavior.gamma, texts.GAMMA, "gamma", -5, 5, 2)
             follow = _switch(texts.FOLLOW, "follow", True)
-    return ComparePanel(prompt, run, stop, dataset, columns, length, temperature, seed, steered, gamma, follow)
+    return ComparePanel(
+        prompt, run, stop, dataset, columns, ask, rolls, length, temperature, seed, steered, gamma, follow
+    )
 
 
 def _number(value: float, label: str, elem_id: str, low: float, high: float, precision: int) -> gr.Number:

@@ -40,6 +40,8 @@ from s2e_core.measure import (
     trial_to_json,
 )
 from s2e_core.model import LoadedModel
+from s2e_core.settings import EditSettings
+from s2e_core.settings_json import settings_to_json
 
 ROOT = Path(__file__).resolve().parents[2]
 FLOOR = 0.97
@@ -72,15 +74,24 @@ def _headline(loaded: LoadedModel, behavior: Behavior, model: str, work: Path) -
 
 
 def write_measured(headlines: Iterable[Headline], folder: Path) -> None:
-    """The best steering strength becomes the suggested one, and the lesson ends with what was measured."""
+    """The best edit and steering strength become the suggested ones; the lesson ends with what was measured."""
     for headline in headlines:
         path = folder / headline.behavior.name / "behavior.json"
         described = json.loads(path.read_text(encoding="utf-8"))
         steering = headline.race.chosen[STEERING_ARM]
         if steering is not None:
             described["gamma"] = steering.gamma
+        best = headline.race.chosen.get(headline.race.best or "")
+        if best is not None and best.settings is not None:
+            described["settings"] = _suggested(best.settings)
         described["measured"] = sentence(headline)
         path.write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _suggested(settings: EditSettings) -> dict[str, Any]:
+    """The dials of an edit, as a behaviour's description has them; a search selects nothing by hand."""
+    written = settings_to_json(settings)
+    return {name: written[name] for name in ("rho_attn", "rho_mlp", "alpha", "strength", "gate") if name in written}
 
 
 def write_readme(headlines: Sequence[Headline], model: str, readme: Path) -> None:

@@ -1,7 +1,7 @@
 """Whether an edit is good: what is asked, how answers are judged, sweeps, the search, damage."""
 
 from .asking import Asker, ask_here
-from .budget import SHORT_BUDGET, SearchBudget, search_budget
+from .budget import SHORT_BUDGET, SearchBudget, is_slow, search_budget
 from .choosing import choose, keeps_safely
 from .damage import ChoiceQuestion, MultipleChoice, multiple_choice, next_token_kl, perplexity
 from .estimates import RESAMPLES, Estimate, difference
@@ -13,6 +13,7 @@ from .probing import PROBE_FIGURES, PROBE_TOKENS, SOLUTION_TOKENS, Probed, probe
 from .race import PLACEBO_ARM, PROMPT_ARM, STEERING_ARM, Race, placebo, run_race
 from .ranks import RankCorrelation, spearman
 from .ray import RayWorkers
+from .rolls import N_ROLLS, Roll, rolls, row_for, shows
 from .screening import (
     Likelihood,
     Screen,
@@ -57,6 +58,12 @@ from .trials import (
 )
 
 __all__ = [
+    "N_ROLLS",
+    "Roll",
+    "is_slow",
+    "rolls",
+    "row_for",
+    "shows",
     "Answer",
     "Arm",
     "Asker",

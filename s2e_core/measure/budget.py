@@ -33,7 +33,11 @@ class SearchBudget:
 SHORT_BUDGET = SearchBudget(n_trials=16, shortlist=6, prompts=24, finalists=2, samples=1, gammas=FEW_GAMMAS)
 
 
+def is_slow(loaded: LoadedModel) -> bool:
+    """Whether many answers take more than a moment: a model of more than SMALL parameters on a CPU."""
+    return loaded.device.type == "cpu" and parameter_count(loaded.model) > SMALL
+
+
 def search_budget(loaded: LoadedModel) -> SearchBudget:
-    """The usual numbers, or those of a short search for a model of more than SMALL parameters on a CPU."""
-    slow = loaded.device.type == "cpu" and parameter_count(loaded.model) > SMALL
-    return SHORT_BUDGET if slow else SearchBudget()
+    """The usual numbers, or those of a short search where answers are slow."""
+    return SHORT_BUDGET if is_slow(loaded) else SearchBudget()
