@@ -59,14 +59,14 @@ def why_not_find(store: ModelStore, session: Session) -> str:
 def searched(store: ModelStore, session: Session, floor: float | None, budget: float | None) -> Iterator[Lab]:
     """Find a good edit; for own examples by likelihood alone.
 
-    `floor` is in percent, `budget` in settings to try; None takes what the model can afford.
+    `floor` is in percent, `budget` in settings to try; 0 takes what the model can afford.
     """
     reason = why_not_find(store, session)
     if reason:
         raise SettingsError(reason)
     most = store.limits.sweep_settings
     usual = search_budget(store.model(session.model))
-    n_trials = min(usual.n_trials, most) if budget is None else whole(budget, "settings to try", 1, most)
+    n_trials = whole(budget, "settings to try", 0, most) or min(usual.n_trials, most)
     usual = replace(usual, n_trials=n_trials)
     if session.behavior == OWN:
         yield from search_own(store, session, usual)

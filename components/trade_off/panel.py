@@ -64,9 +64,8 @@ def trade_off_panel(limits: Limits) -> TradeOffPanel:
                 buttons=[], min_width=260, scale=2,
             )  # fmt: skip
             fields["budget"] = gr.Number(
-                None, label=texts.BUDGET, info=texts.BUDGET_HELP, placeholder=texts.BUDGET_USUAL, elem_id="budget",
-                minimum=1, maximum=limits.sweep_settings, precision=0, interactive=True,
-                min_width=150, scale=1,
+                0, label=texts.BUDGET, info=texts.BUDGET_HELP, elem_id="budget", minimum=0,
+                maximum=limits.sweep_settings, precision=0, interactive=True, min_width=150, scale=1,
             )  # fmt: skip
             with gr.Row(elem_classes="bar", scale=2):
                 fields["find"] = gr.Button(

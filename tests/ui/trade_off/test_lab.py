@@ -505,10 +505,10 @@ def test_leaving_one_out_compares_with_the_whole_edit_prompt_by_prompt(store: Mo
 
 @pytest.mark.parametrize(
     ("floor", "budget", "sentence"),
-    [(97, 0, "from 1 to 200"), (97, 201, "from 1 to 200"), (0, 4, "percentage")],
+    [(97, -1, "from 0 to 200"), (97, 201, "from 0 to 200"), (0, 4, "percentage"), (97, None, "from 0 to 200")],
 )
 def test_a_search_beyond_the_limits_is_refused(
-    store: ModelStore, session: Session, floor: float, budget: float, sentence: str
+    store: ModelStore, session: Session, floor: float, budget: float | None, sentence: str
 ) -> None:
     with pytest.raises(SettingsError, match=sentence):
         next(searched(store, session, floor, budget))
