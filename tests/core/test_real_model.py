@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from s2e_core import (
     EditSettings,
     Extraction,
     Original,
+    Steered,
     WeightEdit,
     build_edit,
     compare,
@@ -27,8 +29,11 @@ from s2e_core import (
     save_edit,
     verify_export,
 )
-from s2e_core.data import CHAT_BEHAVIORS, choose_behaviors_folder, contrast_set
+from s2e_core.data import CHAT_BEHAVIORS, behavior_gate_texts, choose_behaviors_folder, contrast_set
 from s2e_core.generation import preview_logits
+from s2e_core.measure import KL_BOUND, open_screen, screen, screen_texts, split_contrast
+from s2e_core.measure.shapes import Shape
+from s2e_core.measure.suggest import strongest_within
 from s2e_core.method import rho_for_count
 from s2e_core.model import LoadedModel, prompt_ids
 from tests.reference import token_ids
@@ -140,6 +145,28 @@ def test_the_adapter_computes_the_preview_through_peft(smollm2: LoadedModel, edi
 def test_a_recipe_gives_back_the_edit(smollm2: LoadedModel, edit: WeightEdit, tmp_path: Path) -> None:
     again = load_edit(save_edit(edit, tmp_path / "recipe.safetensors"), base=smollm2)
     assert all(map(torch.equal, (*again.left, *again.right), (*edit.left, *edit.right)))
+
+
+def test_a_gate_moves_the_tone_further_than_steering_at_the_same_divergence(smollm2: LoadedModel) -> None:
+    """The headline in small: few examples and prompts, and likelihood alone."""
+    behavior = load_behavior("cheerfulness")
+    sides = behavior.contrast.positive[:25], behavior.contrast.negative[:25]
+    fit, held_out = split_contrast(contrast_set(*sides, name="tone"))
+    texts = behavior_gate_texts(behavior)
+    few = replace(texts, on=texts.on[:8], off=texts.off[:8], probes=texts.probes[:4], answer_tokens=24)
+    extraction = extract(smollm2, fit, texts=few)
+    against = open_screen(smollm2, screen_texts(smollm2, held_out, few.probes))
+    found = strongest_within(smollm2, extraction, Shape(mu=10.0, size=100), against, KL_BOUND)
+    assert found is not None
+    settings, gate = found
+    steering = [screen(smollm2, [Steered(extraction.directions, g)], against)[0] for g in (0.2, 0.4, 0.8)]
+    allowed = [one for one in steering if one.kl.value <= KL_BOUND]
+    assert allowed, "weak steering stays below the bound"
+    assert gate.margin.value > max(one.margin.value for one in allowed) > 0
+    *_, (original, edited) = compare(
+        smollm2, behavior.examples[0], [Original(), Edited(build_edit(extraction, settings))], max_new_tokens=24
+    )
+    assert original != edited
 
 
 def _texts(loaded: LoadedModel, variants: list) -> list[str]:
