@@ -59,11 +59,11 @@ def build(store: ModelStore) -> gr.Blocks:
     with gr.Blocks(title=texts.TITLE, fill_width=True, delete_cache=(3600, 86400)) as demo:
         look.header()
         choose = choose_panel(list(store.sources), offered(store, store.first_model), store.limits, any_model=store.hub)
-        bring = import_panel()
-        see = see_panel(first.scored.scores.spec.n_layers)
         with gr.Row(elem_id="work"):
             dial_panel = set_panel([texts.SUGGESTED, *presets.PUBLISHED, texts.BY_HAND])
             compare = compare_panel(behavior, of_edit(columns, first.made), answers, store.limits)
+        see = see_panel(first.scored.scores.spec.n_layers)
+        bring = import_panel()
         trade_off = trade_off_panel(store.limits)
         details, take = detail_panel(), take_home_panel(push=store.push)
         refresh = gr.Button(visible="hidden", elem_id="refresh")

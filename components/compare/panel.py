@@ -38,7 +38,7 @@ def compare_panel(
 ) -> ComparePanel:
     """`shown` is what the text columns hold before the first run, `rolled` the answers before they are asked for."""
     with gr.Column(elem_id="compare", scale=7, min_width=330):
-        with gr.Row(elem_classes="bar"):
+        with gr.Row(elem_classes="bar", elem_id="asked"):
             prompt = gr.Textbox(
                 behavior.examples[0], label=texts.PROMPT, lines=1, max_lines=3, scale=1, elem_id="prompt",
                 interactive=True, container=False, show_label=False,
@@ -47,6 +47,7 @@ def compare_panel(
             run = gr.Button(texts.RUN, variant="primary", elem_id="run", size="sm", scale=0, min_width=72)
             ask = gr.Button(texts.ROLLS, elem_id="ask-8", size="sm", scale=0, min_width=104)
             stop = gr.Button(texts.STOP, elem_id="stop-run", size="sm", scale=0, min_width=64, interactive=False)
+            follow = _switch(texts.FOLLOW, "follow", True)
         dataset = gr.Dataset(
             components=[gr.Textbox(visible=False)], **prompt_chips(behavior.examples), label=texts.EXAMPLES,
             elem_id="examples", layout="gallery", show_label=False, container=False, samples_per_page=8,
@@ -61,7 +62,6 @@ def compare_panel(
             seed = _number(0, texts.SEED, "seed", 0, 2**31 - 1, 0)
             steered = _switch(texts.STEERED, "steered", False)
             gamma = _number(behavior.gamma, texts.GAMMA, "gamma", -5, 5, 2)
-            follow = _switch(texts.FOLLOW, "follow", True)
     return ComparePanel(
         prompt, run, stop, dataset, columns, ask, rolls, length, temperature, seed, steered, gamma, follow
     )

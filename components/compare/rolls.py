@@ -26,6 +26,8 @@ HERE = Path(__file__).parent
 USUAL_TEMPERATURE = 1.0
 """Temperature of the answers if the page's is 0, where all of them would be the same."""
 EMPTY = "(empty answer)"
+SHOWN_CHARS = 50
+"""Characters of the prompt in the line above the answers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,4 +139,4 @@ def _entry(roll: Roll, asked: Asked) -> dict[str, Any]:
 
 def _short(prompt: str) -> str:
     line = " ".join(prompt.split())
-    return line if len(line) <= 80 else f"{line[:79]}…"
+    return line if len(line) <= SHOWN_CHARS else f"{line[: SHOWN_CHARS - 1]}…"

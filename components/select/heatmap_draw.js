@@ -6,9 +6,9 @@ const find = name => element.querySelector('.s2e-map' + name);
 const root = find(''), gd = find('-plot');
 const EXISTS = 1, EDITED = 2, INCLUDED = 4, EXCLUDED = 8;
 const what = root.dataset.what;
-const PALETTES = {  // from "works against" over 0 to "writes along"; blue and orange-red stay apart for everybody
-  light: ['#123f86', '#3f82cb', '#9cc4e9', '#efeeec', '#f5b292', '#d9633a', '#96200c'],
-  dark: ['#8cc4ff', '#4a92e2', '#2c5c94', '#2b2e35', '#93462f', '#e06f45', '#ffb394'],
+const PALETTES = {  // from "works against" over 0 to "writes along"; neither end looks like praise, and everybody tells them apart
+  light: ['#6b3f00', '#b8761a', '#e8c88f', '#efeeec', '#c4b5e6', '#8257c9', '#44148c'],
+  dark: ['#ffcf8a', '#d3923a', '#7a5420', '#2b2e35', '#5b4391', '#9a78e0', '#cdb9ff'],
 };
 let v = null;              // the value on show, decoded
 let view = null;           // axis ranges on show: {x: [left, right], y: [bottom, top]}

@@ -39,15 +39,15 @@ def set_panel(presets: Sequence[str]) -> SetPanel:
             family = _choice(texts.FAMILIES, "elastic", texts.FAMILY, "family")
             preset = _choice([(name, name) for name in presets], presets[0], texts.PRESET, "preset")
         with gr.Row(elem_classes="dials"):
+            strength = _dial(texts.STRENGTH, texts.STRENGTH_HELP, "strength", 0, 3, 0.05)
+            alpha = _dial(texts.ALPHA, texts.ALPHA_HELP, "alpha", 0.01, 0.99, 0.01)
+        with gr.Row(elem_classes="dials"):
             heads_count = _dial(texts.HEADS_COUNT, texts.HEADS_COUNT_HELP, "heads-count", 0, 48, 1)
             rho_attn = _dial(texts.RHO_ATTN, texts.RHO_HELP, "rho-attn", 0.005, 1.5, 0.001)
         with gr.Row(elem_classes="dials"):
             neurons_count = _dial(texts.NEURONS_COUNT, texts.NEURONS_COUNT_HELP, "neurons-count", 0, 1000, 1)
             rho_mlp = _dial(texts.RHO_MLP, texts.RHO_HELP, "rho-mlp", 0.005, 1.5, 0.001)
         gate_gamma, gate_mu, gate_size, protect = _gate_dials()
-        with gr.Row(elem_classes="dials"):
-            strength = _dial(texts.STRENGTH, texts.STRENGTH_HELP, "strength", 0, 3, 0.05)
-            alpha = _dial(texts.ALPHA, texts.ALPHA_HELP, "alpha", 0.01, 0.99, 0.01)
         with gr.Row(elem_classes="bar"):
             heads_on = gr.Checkbox(
                 True, label=texts.EDIT_HEADS, elem_id="heads-on", container=False, scale=0, min_width=100,

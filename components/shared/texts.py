@@ -6,7 +6,7 @@ INTRO = (
     "watch what the model says, and take the edited model home. No training."
 )
 STEPS = (
-    ("Look", "Red works for the behaviour, blue against it."),
+    ("Look", "Violet works for the behaviour, ochre against it."),
     ("Change", "Move a slider or click a cell."),
     ("Compare", "Run a prompt before and after."),
     ("Take home", "Download the edited model."),
@@ -35,10 +35,10 @@ COLOR = "Colour"
 COLOR_CHOICES = (("g, alignment", "g"), ("λ, the edit", "lambda"))
 WHEN_CHOICE = ("when it acts", "when")
 LEGEND = (
-    "**g**, from −1 to 1, is how far a component's mean output points along the behaviour (red) or against it (blue). "
-    "**λ** is its edit: a positive λ amplifies a helper, a negative λ weakens an opponent, so both push towards the "
-    "behaviour. For the opposite, swap the two sides. **When** is what a component's edit adds along the direction on "
-    "the behaviour's texts (red: more there) minus what it adds on harmless texts."
+    "**g**, from −1 to 1, is how far a component's mean output points along the behaviour (violet) or against it "
+    "(ochre). **λ** is its edit: a positive λ amplifies a helper, a negative λ weakens an opponent, so both push "
+    "towards the behaviour. For the opposite, swap the two sides. **When** is what a component's edit adds along the "
+    "direction on the behaviour's texts (violet: more there) minus what it adds on harmless texts."
 )
 
 HEADS_COUNT = "Heads"
