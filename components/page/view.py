@@ -13,6 +13,7 @@ from typing import Any, Literal
 import gradio as gr
 
 from components.select import readouts
+from components.select.copying import as_command, as_python
 from components.select.dials import count_above
 from components.select.families import (
     DEFAULT_GATE,
@@ -143,6 +144,8 @@ def resting_view(
         "checkpoint": _sized(texts.CHECKPOINT, loaded, session, checkpoint),
         "adapter": _sized(texts.ADAPTER, loaded, session, "adapter"),
         "recipe": _sized(texts.RECIPE, loaded, session, "recipe"),
+        "as_python": as_python(store, session),
+        "as_command": as_command(store, session),
     }
 
 

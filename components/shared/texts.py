@@ -130,6 +130,17 @@ DTYPE_CHOICES = (("as stored", "stored"), ("float32", "float32"))
 CONTROL_VECTOR = "Control vector"
 NOT_OF_THIS_EDIT = "It is the direction that was on the page before the edit you uploaded, which brings none."
 
+COPY = "Copy as Python, as a command, cite"
+AS_PYTHON = "Python"
+AS_COMMAND = "Command"
+CITE = "Cite the method"
+CITATION = """@article{sun2026steer2edit,
+  title   = {Steer2Edit: From Activation Steering to Component-Level Editing},
+  author  = {Sun and Yan and Wang and Weng},
+  journal = {arXiv preprint arXiv:2602.09870},
+  year    = {2026}
+}"""
+
 TRADE_OFF = "Find a good edit"
 TRADE_OFF_HELP = (
     "How much of the behaviour can you have, and what does it cost? This screens settings of all families by "

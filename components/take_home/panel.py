@@ -20,6 +20,8 @@ class TakeHomePanel:
     stop: gr.Button
     dtype: gr.Radio
     report: gr.Markdown
+    as_python: gr.Code
+    as_command: gr.Code
     push: PushPanel | None
 
 
@@ -36,5 +38,18 @@ def take_home_panel(*, push: bool) -> TakeHomePanel:
             list(texts.DTYPE_CHOICES), value="stored", label=texts.DTYPE, elem_id="dtype", interactive=True
         )
         status = gr.Markdown(elem_id="export-status", elem_classes="status")
+        as_python, as_command = _copying()
         pushing = push_panel() if push else None
-    return TakeHomePanel(checkpoint, adapter, recipe, vector, stop, dtype, status, pushing)
+    return TakeHomePanel(checkpoint, adapter, recipe, vector, stop, dtype, status, as_python, as_command, pushing)
+
+
+def _copying() -> tuple[gr.Code, gr.Code]:
+    with gr.Accordion(texts.COPY, open=False, elem_id="copying"):
+        as_python = gr.Code(
+            language="python", label=texts.AS_PYTHON, interactive=False, elem_id="as-python", max_lines=14
+        )
+        as_command = gr.Code(
+            language="shell", label=texts.AS_COMMAND, interactive=False, elem_id="as-command", max_lines=4
+        )
+        gr.Code(texts.CITATION, language=None, label=texts.CITE, interactive=False, elem_id="cite", max_lines=8)
+    return as_python, as_command
