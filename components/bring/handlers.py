@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from components.shared.choices import strongest_few
+from components.shared.choices import Choice, chosen_contrast, opened, strongest_few
 from components.shared.session import Origin, Scored, Session
 from components.shared.store import ModelStore
 from components.shared.work import Work
@@ -41,7 +41,9 @@ class FromFile:
 
     imported: ImportedFile
     scored: Scored | None = None
-    """None for a finished edit."""
+    """None for a finished edit whose examples are on the page, or unknown."""
+    home: Choice | None = None
+    """The behaviour whose examples a finished edit was made from, if it is another one than that on the page."""
     where: str = ""
     """Which way round it was taken, and where the mean inputs come from, as sentences."""
 
@@ -51,6 +53,18 @@ def inspected(store: ModelStore, session: Session, path: str | None) -> Imported
     if not path:
         raise InteropError("No file has arrived. Choose one and upload it again.")
     return import_file(path, store.model(session.model))
+
+
+def home_of(store: ModelStore, session: Session, imported: ImportedFile) -> Choice | None:
+    """The behaviour that a finished edit belongs to, if it fits the model and is not the one on the page."""
+    if imported.edit is None or session.made_here(imported.edit):
+        return None
+    made_from = imported.edit.provenance.contrast_hash
+    for behavior in store.fitting(session.model):
+        for swap, contrast in ((False, behavior.contrast), (True, swapped(behavior.contrast))):
+            if contrast.content_hash == made_from:
+                return Choice(session.model, behavior.name, swap)
+    return None
 
 
 def title_of(store: ModelStore, session: Session) -> str:
@@ -69,7 +83,16 @@ def prepared(
     yield words.READING
     imported = inspected(store, session, path)
     if imported.directions is None:
-        yield FromFile(imported)
+        home = home_of(store, session, imported)
+        if home is None:
+            yield FromFile(imported)
+            return
+        scored = yield from _worked(
+            lambda progress: store.scored(
+                home.model, chosen_contrast(store, home), store.behavior(home.behavior), progress=progress
+            )
+        )
+        yield FromFile(imported, scored, home)
         return
     loaded, directions = store.model(session.model), opposite(imported.directions) if turned else imported.directions
     contrast = swapped(session.scored.contrast) if session.swapped else session.scored.contrast
@@ -85,7 +108,7 @@ def prepared(
         means, where = scored.means, f"Mean inputs of the examples of “{title_of(store, session)}”."
     yield words.SCORING
     extraction = yield from _worked(lambda progress: score_along(loaded, means, directions))
-    yield FromFile(imported, Scored(contrast, extraction), f"{TURNED if turned else ''}{where}")
+    yield FromFile(imported, Scored(contrast, extraction), where=f"{TURNED if turned else ''}{where}")
 
 
 def adopted(store: ModelStore, session: Session, given: FromFile) -> Session:
@@ -94,6 +117,8 @@ def adopted(store: ModelStore, session: Session, given: FromFile) -> Session:
     if _weights_of(imported) != store.model(session.model).fingerprint:
         raise InteropError(f"The model was changed before {imported.name} was on the page. Press {words.USE} again.")
     if imported.edit is not None:
+        if given.home is not None and scored is not None:
+            session = opened(store, given.home, scored)
         taken = session.with_recipe(imported.edit, imported.name)
         # Of other directions: what shows on the heatmaps is the edit, not the alignment of this behaviour.
         return taken if session.made_here(imported.edit) else taken.with_mode("lambda")

@@ -17,23 +17,25 @@ from components.shared.events import MODEL, QUIET, SESSION, apart, started, wire
 from components.shared.session import Session
 
 from . import words as words
-from .handlers import FromFile, adopted, inspected, prepared, title_of
+from .handlers import FromFile, adopted, home_of, inspected, prepared, title_of
 from .panel import ImportPanel
 
-KEPT = frozenset({"model", "behavior", "own", "swap", "prompt", "examples", "length", "gamma"})
-"""What of the whole view a file does not change: the visitor's choice and prompts."""
+KEPT = frozenset({"model", "behavior", "own", "prompt", "examples", "length", "gamma"})
+"""What of the whole view a file does not change: the visitor's choice and prompts, unless it brings its behaviour."""
 
 
 def wire_import(page: Page, panel: ImportPanel, names: Sequence[str]) -> None:
     """Everything in the fold. `names` are those of the whole view."""
     store, components, swap = page.store, page.named(), page.choose.swap
-    names = [name for name in names if name not in KEPT]
+    names = [name for name in names if name != "swap"]
     pending = gr.State(None)  # what was read, until the page turns to it
     parts = [panel.read, panel.use, panel.texts, panel.opposite]
 
     def look(session: Session, path: str | None) -> tuple[Any, ...]:
         imported = inspected(store, session, path)
-        said = words.read_words(imported, session, title_of(store, session))
+        home = home_of(store, session, imported)
+        title = "" if home is None else store.behavior(home.behavior).title
+        said = words.read_words(imported, session, title_of(store, session), title)
         return said, gr.update(interactive=True), *_questions(
             wants_texts=imported.directions is not None and imported.inputs is None,
             has_opposite=imported.directions is not None,
@@ -48,7 +50,11 @@ def wire_import(page: Page, panel: ImportPanel, names: Sequence[str]) -> None:
         taken = adopted(store, session, given)
         view = whole_view(store, taken, shown, dtype)
         turned = gr.skip() if taken.origin is None else gr.update(value=False, interactive=False)
-        return taken, words.used_words(given.imported), turned, *(view[name] for name in names)
+        if given.home is not None:
+            turned = gr.update(value=taken.swapped, interactive=True)
+        kept = KEPT if given.home is None else frozenset[str]()
+        shown_parts = (gr.skip() if name in kept else view[name] for name in names)
+        return taken, words.used_words(given.imported), turned, *shown_parts
 
     heard = panel.upload.upload(  # others may be before it
         lambda: _nothing(words.READING), None, parts, trigger_mode="always_last", **QUIET

@@ -30,16 +30,21 @@ TITLES = {
 }  # fmt: skip
 
 
-def read_words(imported: ImportedFile, session: Session, behavior: str) -> str:
-    """What a file is, and what using it will do. `behavior` is the title of the one on the page."""
+def read_words(imported: ImportedFile, session: Session, behavior: str, home: str = "") -> str:
+    """What a file is, and what using it will do.
+
+    `behavior` is the title of the one on the page, `home` that of the one that a finished edit was made from.
+    """
     name, sentence = html.escape(imported.name), html.escape(imported.sentence())
     return (
         f'<p role="status"><b>{TITLES[imported.kind]}</b> {name}</p><p>{sentence}</p>'
-        f"<p>{html.escape(_what_then(imported, session, behavior))}</p>"
+        f"<p>{html.escape(_what_then(imported, session, behavior, home))}</p>"
     )
 
 
-def _what_then(imported: ImportedFile, session: Session, behavior: str) -> str:
+def _what_then(imported: ImportedFile, session: Session, behavior: str, home: str) -> str:
+    if home:
+        return f"It was made from the examples of “{home}”: the page turns to that behaviour, and the dials follow."
     if imported.edit is not None and session.made_here(imported.edit):
         return "It was made from the examples on the page, so it sets the dials, too."
     if imported.edit is not None:

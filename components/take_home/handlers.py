@@ -6,12 +6,13 @@ which it is served in place and cleaned up; nothing a visitor typed becomes part
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from components.shared import texts
@@ -48,7 +49,7 @@ def exported(store: ModelStore, session: Session, kind: str, dtype: ExportDtype 
     format = formats[kind]
     if edit.is_empty:
         raise ExportError(texts.NOTHING_EDITED)
-    name, folder = f"steer2edit-{session.label}-{format}", new_folder(store)
+    name, folder = f"{file_stem(session)}-{format}", new_folder(store)
 
     def stage(progress: Progress) -> Parcel:
         try:
@@ -64,6 +65,12 @@ def exported(store: ModelStore, session: Session, kind: str, dtype: ExportDtype 
     yield work.result
 
 
+def file_stem(session: Session) -> str:
+    """What a visitor's files are called: after the model and the behaviour, in letters that every system takes."""
+    parts = ("steer2edit", session.model, session.label)
+    return "-".join(re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-")[:40] for part in parts)
+
+
 def new_folder(store: ModelStore) -> Path:
     """An empty folder of its own below the server's file cache."""
     store.work.mkdir(parents=True, exist_ok=True)
@@ -72,8 +79,8 @@ def new_folder(store: ModelStore) -> Path:
 
 def _control_vector(store: ModelStore, session: Session) -> Parcel:
     """The steering directions on the page, which no edit belongs to: not even one that is empty."""
-    label = "imported" if session.origin else session.behavior
-    path = save_control_vector(session.scored.directions, new_folder(store) / f"steer2edit-{label}.gguf")
+    named = replace(session, recipe="")  # an uploaded edit is not its direction
+    path = save_control_vector(session.scored.directions, new_folder(store) / f"{file_stem(named)}.gguf")
     foreign = f" {texts.NOT_OF_THIS_EDIT}" if session.recipe and not session.made_here(session.edit) else ""
     return Parcel(path, f"{CONTROL_VECTOR_NOTE}{foreign}")
 
@@ -90,7 +97,7 @@ def _packed(
     loaded: LoadedModel, edit: WeightEdit, folder: Path, name: str, format: ExportFormat, progress: Progress
 ) -> Parcel:
     if format == "recipe":
-        path = save_edit(edit, folder / "steer2edit.safetensors")
+        path = save_edit(edit, folder / f"{name.removesuffix('-recipe')}.safetensors")
         return Parcel(path, f"The recipe is ready: {readable_size(path.stat().st_size)}.")
     files = written(loaded, edit, folder / name, format, progress)
     found = verify_export(loaded, edit, files, progress=progress)

@@ -23,7 +23,7 @@ from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress
 
 from . import push_words as words
-from .handlers import new_folder, written
+from .handlers import file_stem, new_folder, written
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ def pushed(store: ModelStore, session: Session, form: Form, token: str | None) -
     def stage(progress: Progress) -> str:
         folder = new_folder(store)
         try:
-            files = written(loaded, edit, folder / f"steer2edit-{session.label}", form.format, progress)
+            files = written(loaded, edit, folder / file_stem(session), form.format, progress)
             verdict = _checked(loaded, edit, files, progress)
             phases.append(words.uploading)
             address = push_to_hub(files, form.repository.strip(), token, private=form.private, progress=progress)

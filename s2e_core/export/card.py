@@ -53,16 +53,20 @@ The formula is closed-form and needs no training: {formula}.
 {snippet}
 ```
 
+This is the number format in which the edit was made; in another one some greedy answers differ.
+
 {note}The licence of the base model applies.
 """
-_CHECKPOINT_SNIPPET = """from transformers import AutoModelForCausalLM, AutoTokenizer
-
-model = AutoModelForCausalLM.from_pretrained("path/to/this/folder")
-tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")"""
-_ADAPTER_SNIPPET = """from peft import PeftModel
+_CHECKPOINT_SNIPPET = """import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-base = AutoModelForCausalLM.from_pretrained({base!r}{options})
+model = AutoModelForCausalLM.from_pretrained("path/to/this/folder", dtype={dtype})
+tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")"""
+_ADAPTER_SNIPPET = """import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+base = AutoModelForCausalLM.from_pretrained({base!r}{options}, dtype={dtype})
 model = PeftModel.from_pretrained(base, "path/to/this/folder")
 tokenizer = AutoTokenizer.from_pretrained({base!r}{options})"""
 
@@ -81,7 +85,7 @@ def card_and_recipe(loaded: LoadedModel, edit: WeightEdit, kind: CardKind, size:
 def model_card(loaded: LoadedModel, edit: WeightEdit, kind: CardKind, size: float) -> str:
     """The text of README.md; `size` is the edit's `change_of_edited_matrices`."""
     experts = any(edit.spec.sites[i].experts for i in edit.edited_sites())
-    adapter = _ADAPTER_SNIPPET.format(base=base_to_load(loaded), options=_options(loaded))
+    snippet = _CHECKPOINT_SNIPPET if kind == "checkpoint" else _ADAPTER_SNIPPET
     return _CARD.format(
         front=yaml.safe_dump(_front_matter(loaded, kind), sort_keys=False, allow_unicode=True),
         title=f"{_line(loaded.model_id)}, edited with Steer2Edit",
@@ -89,7 +93,7 @@ def model_card(loaded: LoadedModel, edit: WeightEdit, kind: CardKind, size: floa
         rows="\n".join(f"| {name} | {value} |" for name, value in _rows(loaded, edit)),
         formula=_formula(edit.settings),
         recipe=RECIPE_FILE,
-        snippet=_CHECKPOINT_SNIPPET if kind == "checkpoint" else adapter,
+        snippet=snippet.format(base=base_to_load(loaded), options=_options(loaded), dtype=loaded.dtype),
         note=_EXPERTS_NOTE if experts and kind == "adapter" else "",
     )
 

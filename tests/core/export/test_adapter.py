@@ -119,7 +119,7 @@ def test_card_licence_and_recipe_lie_beside_the_factors(llama, tmp_path):
     assert files_of(out).keys() == {"README.md", "LICENSE.txt", CONFIG_FILE, WEIGHTS_FILE, RECIPE_FILE}
     front = metadata_load(out / "README.md")
     assert (front["license"], front["base_model"], front["library_name"]) == ("mit", "owner/base", "peft")
-    assert "from_pretrained('owner/base', revision='abc123')" in (out / "README.md").read_text()
+    assert "from_pretrained('owner/base', revision='abc123', dtype=torch.float32)" in (out / "README.md").read_text()
     assert json.loads((out / CONFIG_FILE).read_text())["revision"] == "abc123"
     assert load_edit(out / RECIPE_FILE, base=base).count("heads") == random_edit(base).count("heads")
 

@@ -195,7 +195,10 @@ def test_adapter_and_recipe_fit_the_model(loaded, tmp_path):
     edit = random_edit(loaded)
     folder = export_adapter(loaded, edit, tmp_path / "adapter")
     assert verify_export(loaded, edit, folder).passed
-    assert "from_pretrained('path/to/folder', gguf_file='tiny.gguf')" in (folder / "README.md").read_text()
+    assert (
+        "from_pretrained('path/to/folder', gguf_file='tiny.gguf', dtype=torch.float32)"
+        in (folder / "README.md").read_text()
+    )
     again = load_edit(save_edit(edit, tmp_path / "recipe.safetensors"), base=loaded)
     assert all(map(torch.equal, again.right, edit.right))
 

@@ -313,7 +313,9 @@ def test_of_a_repository_of_gguf_files_the_named_one_comes_with_its_card_and_lic
     assert (loaded.model_id, loaded.revision) == (f"{ID}/Q8/tiny-Q8_0.gguf", hub.repositories[ID].commit)
     assert not any("Q4_0" in request.path or "big" in request.path for request in hub.requests)
     card = model_card(loaded, random_edit(loaded), "adapter", 0.1)
-    assert f"base_model: {ID}\n" in card and f"revision='{loaded.revision}', gguf_file='Q8/tiny-Q8_0.gguf')" in card
+    assert (
+        f"base_model: {ID}\n" in card and f"revision='{loaded.revision}', gguf_file='Q8/tiny-Q8_0.gguf', dtype=" in card
+    )
     assert (loaded.source / "LICENSE").read_bytes() == b"Free"
 
 

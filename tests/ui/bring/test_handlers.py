@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from components.bring.handlers import FromFile, adopted, inspected, prepared
+from components.bring.handlers import FromFile, adopted, home_of, inspected, prepared
 from components.bring.words import read_words, used_words
 from components.page.view import opening_view, page_view, resting_view, whole_view
 from components.select import dials, readouts
 from components.shared.brought import OwnExamples
-from components.shared.choices import Choice, extract, opened
-from components.shared.session import OWN, Session
+from components.shared.choices import Choice, chosen_contrast, extract, opened
+from components.shared.session import OWN, Scored, Session
 from components.take_home.handlers import exported
 from components.trade_off.grid import GridRequest
 from components.trade_off.handlers import SweepRequest, swept
@@ -73,13 +73,34 @@ def test_a_recipe_of_the_examples_on_the_page_sets_the_dials_and_says_so(tmp_pat
     assert back.mode == "g" and "you uploaded" in readouts.summary(back)
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_recipe_of_another_behaviour_turns_the_page_to_it_and_sets_the_dials(tmp_path: Path, turned: bool) -> None:
+    store, before = shared_store(), first_session()
+    there = opened(store, Choice(before.model, "tone", turned), scored_of("tone", turned))
+    there = dials.set_count(there, "neurons", 23)
+    *_, parcel = exported(store, there, "recipe")
+    home = home_of(store, before, inspected(store, before, str(parcel.path)))
+    assert home is not None and (home.behavior, home.swap) == ("tone", turned)
+    said = read_words(inspected(store, before, str(parcel.path)), before, "Safety", "Tone")
+    assert "made from the examples of “Tone”" in said and "the dials follow" in said
+    session = used(before, parcel.path)
+    assert (session.behavior, session.swapped, session.mode) == ("tone", turned, "g")
+    assert same_edit(session.edit, there.edit) and dials.count_above(session, "neurons") == 23
+    assert opening_view(store, session)["prompt"] == store.behavior("tone").examples[0]
+
+
+def scored_of(name: str, turned: bool) -> Scored:
+    store = shared_store()
+    choice = Choice(store.first_model, name, turned)
+    return store.scored(store.first_model, chosen_contrast(store, choice), store.behavior(name))
+
+
 # ---- finished edits -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["tone.safetensors", "pack.pt"])
-def test_a_finished_edit_stands_on_the_page_until_a_dial_moves(name: str, tmp_path: Path) -> None:
+def test_a_finished_edit_stands_on_the_page_until_a_dial_moves(tmp_path: Path) -> None:
     before = first_session()
-    session = used(before, good(name, tmp_path))
+    session = used(before, good("pack.pt", tmp_path))
     assert same_edit(session.edit, tone_edit()) and session.scored is before.scored
     assert session.mode == "lambda" and session.label == "imported"
     assert "finished edit you uploaded" in readouts.summary(session) and "beyond chance" not in readouts.summary(
@@ -173,7 +194,7 @@ def test_brought_directions_start_with_their_sides_unswapped_and_keep_no_measure
 def test_the_control_vector_is_the_direction_on_the_page_and_says_what_it_is_not(tmp_path: Path) -> None:
     store = shared_store()
     *_, parcel = exported(store, dials.select_none(first_session()), "control-vector")
-    assert parcel.path.name == "steer2edit-safety.gguf" and "not the weight edit" in parcel.report
+    assert parcel.path.name == "steer2edit-bundled-demo-model-safety.gguf" and "not the weight edit" in parcel.report
     again = inspected(store, first_session(), str(parcel.path))
     assert again.kind == "steering vector"
     session = used(first_session(), good("pack.pt", tmp_path))
