@@ -61,7 +61,7 @@ def evaluated(store: ModelStore, session: Session, request: EvaluationRequest) -
     variants: dict[str, Variant] = {EDIT: Edited(session.edit)}
     if strength is not None:
         variants[STEERING] = Steered(session.scored.directions, strength)
-    plan = Plan(behavior, "test", count, count, temperature=behavior.temperature)
+    plan = Plan(behavior, "test", count, count)
     stop, began = threading.Event(), time.monotonic()
 
     def stage(progress: Progress) -> tuple[Evaluation, ...]:

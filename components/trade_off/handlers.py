@@ -127,7 +127,7 @@ def stopped(store: ModelStore, session: Session, lab: Lab) -> Lab:
 def _plan(store: ModelStore, session: Session, prompts: float | None) -> Plan:
     count = whole(prompts, "prompts", 2, store.limits.sweep_prompts)
     behavior = store.behavior(session.behavior)
-    return Plan(behavior, n_attribute=count, n_utility=count, temperature=behavior.temperature)
+    return Plan(behavior, n_attribute=count, n_utility=count)
 
 
 def _same_work(task: Search | Grid, other: Search | Grid | OwnSearch) -> bool:

@@ -48,7 +48,14 @@ FLOOR = 0.97
 BUNDLED, REAL = "bundled", "smollm2"
 PLANS: Mapping[str, Mapping[str, Any]] = {
     BUNDLED: {"n_trials": 300, "shortlist": 48, "finalists": 4, "prompts": 60, "gammas": PAPER_GAMMA},
-    REAL: {"n_trials": 16, "shortlist": 8, "finalists": 2, "prompts": 36, "gammas": (0.2, 0.4, 0.6, 0.8, 1.1)},
+    REAL: {
+        "n_trials": 16,
+        "shortlist": 8,
+        "finalists": 2,
+        "prompts": 36,
+        "samples": 4,
+        "gammas": (0.2, 0.4, 0.6, 0.8, 1.1),
+    },
 }
 """How much is tried: less on the real model, whose answers take far longer."""
 NEUTRAL = {BUNDLED: 60, REAL: 20}

@@ -119,7 +119,7 @@ def add_questions(parser: argparse.ArgumentParser, *, split: str, prompts: int |
 
 
 def add_sampling(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--temperature", type=float, metavar="T", help="0 is greedy; default: the behaviour's own")
+    parser.add_argument("--temperature", type=float, default=1.0, help="0 is greedy (default 1)")
     parser.add_argument("--seed", type=parse_seed, default=0)
     parser.add_argument("--max-new-tokens", type=parse_positive, metavar="N", help="default: the behaviour's own")
 

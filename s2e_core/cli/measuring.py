@@ -44,9 +44,8 @@ def to_steering_trials(gammas: str | Sequence[float] | None) -> tuple[Trial, ...
 
 
 def read_plan(options: argparse.Namespace, behavior: Behavior) -> Plan:
-    temperature = behavior.temperature if options.temperature is None else options.temperature
     return Plan(
-        behavior, options.split, options.prompts, options.prompts, options.samples, temperature, options.seed,
+        behavior, options.split, options.prompts, options.prompts, options.samples, options.temperature, options.seed,
         options.max_new_tokens,
     )  # fmt: skip
 

@@ -54,8 +54,8 @@ class Behavior:
     """Held-out prompts that measure the utility."""
     system_prompt: str = ""
     """Instruction that asks for the behaviour in words: the arm of a race that needs no edit. Empty without one."""
-    temperature: float = 1.0
-    """Sampling temperature at which the behaviour is measured; 0 is greedy."""
+    greedy_utility: bool = False
+    """Whether utility prompts are answered greedily: a small model's sampled answers to questions are often wrong."""
     measured: str = ""
     """Result of the suggested settings on held-out prompts, in a sentence; empty if it was not measured."""
 
@@ -114,7 +114,7 @@ def load_behavior(name: str, folder: Path | None = None) -> Behavior:
             attribute=_rows(folder / "attribute.jsonl"),
             utility=_rows(folder / "utility.jsonl"),
             system_prompt=description.get("system_prompt", ""),
-            temperature=description.get("temperature", 1.0),
+            greedy_utility=description.get("greedy_utility", False),
             measured=description.get("measured", ""),
         )
     except KeyError as error:

@@ -56,7 +56,9 @@ def ask(
     *,
     stop: threading.Event | None = None,
 ) -> Answers:
-    """The answers to `shares`, batch by batch, in the order of the shares. Raises Cancelled if `stop` is set.
+    """The answers to `shares`, batch by batch, in the order of the shares, greedy ones last.
+
+    Raises Cancelled if `stop` is set.
 
     Every step of a batch serves all its rows, whatever their variants: 120 questions to 125 settings are 15,000 rows of
     one model, not 125 models.
@@ -66,8 +68,9 @@ def ask(
     longest = max((len(ids) for row in prompts.values() for ids in row), default=0) + plan.length
     size = rows_that_fit(loaded, longest)
     stops = [] if stop is None else [stop]
-    for first in range(0, len(shares), size):
-        batch = shares[first : first + size]
+    sampled, greedy = ([s for s in shares if questions[s.question].greedy == kind] for kind in (False, True))
+    parts = ((part, n) for part in (sampled, greedy) for n in range(0, len(part), size))
+    for batch in (part[n : n + size] for part, n in parts):
         used = sorted({share.trial for share in batch})
         position = {variant: n for n, variant in enumerate(used)}
         rows = [
@@ -75,9 +78,8 @@ def ask(
             for s in batch
         ]
         batch_variants = [variants[variant] for variant in used]
-        tokens = answers(
-            loaded, batch_variants, rows, max_new_tokens=plan.length, temperature=plan.temperature, stops=stops
-        )
+        temperature = 0.0 if questions[batch[0].question].greedy else plan.temperature
+        tokens = answers(loaded, batch_variants, rows, max_new_tokens=plan.length, temperature=temperature, stops=stops)
         yield [(share, _answer(loaded, ids)) for share, ids in zip(batch, tokens, strict=True)]
 
 

@@ -30,7 +30,7 @@ class SearchBudget:
     gammas: Sequence[float] = STEERING
 
 
-SHORT_BUDGET = SearchBudget(n_trials=16, shortlist=6, prompts=24, finalists=2, samples=1, gammas=FEW_GAMMAS)
+SHORT_BUDGET = SearchBudget(n_trials=16, shortlist=6, prompts=24, finalists=2, samples=2, gammas=FEW_GAMMAS)
 
 
 def is_slow(loaded: LoadedModel) -> bool:

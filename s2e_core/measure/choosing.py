@@ -75,12 +75,13 @@ def scale_trial(trial: Trial, factor: float) -> Trial:
     return Trial(scaled(trial.settings, factor))
 
 
-def weaken_failed(
+def adjust_strengths(
     latest: Sequence[Trial], measured: Sequence[Result], floor: float, less_is_better: bool
 ) -> tuple[Trial, ...]:
-    """The latest finalists of every arm of which none keeps the floor, at WEAKER of their strength."""
-    failed = [arm for arm in ARMS if choose(measured, arm, floor, less_is_better) is None]
-    return tuple(scale_trial(trial, WEAKER) for trial in latest if trial.arm in failed)
+    """What the run-off asks next: of every arm the choice a little stronger, or without one the latest ones weaker."""
+    chosen = {arm: choose(measured, arm, floor, less_is_better) for arm in ARMS}
+    weaker = [scale_trial(trial, WEAKER) for trial in latest if trial.arm in chosen and chosen[trial.arm] is None]
+    return (*weaker, *(scale_trial(choice, STRONGER) for choice in chosen.values() if choice is not None))
 
 
 def keeps_safely(result: Result, floor: float) -> bool:

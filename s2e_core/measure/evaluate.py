@@ -43,10 +43,10 @@ def evaluate(
     is set or `progress` raises it, BehaviorError if the split has no prompts, SettingsError for two variants of one
     name.
     """
-    trials, samples = _trials(variants, labels), plan.samples
+    trials = _trials(variants, labels)
     neutral = replace(plan, n_utility=n_neutral, samples=1, temperature=0.0)
     questions = plan.questions()
-    choices = choice_questions(q.row for q in questions[: len(questions) // samples] if q.side == "attribute")
+    choices = choice_questions({q.prompt: q.row for q in questions if q.side == "attribute"}.values())
     n_neutral = sum(question.side == "utility" for question in neutral.questions())
     stages = Stages(
         progress,

@@ -31,6 +31,8 @@ class Question:
     seed: int
     prompt: int
     """Number of the prompt: samples of one prompt are averaged before any interval is computed."""
+    greedy: bool = False
+    """Whether it is answered at temperature 0, whatever that of the plan is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +71,7 @@ class Plan:
         return less_is_better(str(self.behavior.attribute[0]["kind"]))
 
     def questions(self) -> tuple[Question, ...]:
-        """All questions, attribute prompts first.
+        """All questions, attribute prompts first; one for each utility prompt if the behaviour wants them greedy.
 
         Raises BehaviorError if the split has no prompts or one that cannot be scored.
         """
@@ -80,10 +82,12 @@ class Plan:
         rows = [(side, row) for side, all_rows, count in sides for row in self._spread(side, all_rows, count)]
         for _, row in rows:
             judge(row, "word", 1)  # fails now and not after the model has answered everything
+        greedy = self.behavior.greedy_utility
         return tuple(
-            Question(row, side, self.seed + sample * len(rows) + number, number)
+            Question(row, side, self.seed + sample * len(rows) + number, number, greedy and side == "utility")
             for sample in range(self.samples)
             for number, (side, row) in enumerate(rows)
+            if not (sample and greedy and side == "utility")
         )
 
     def _spread(self, side: Side, rows: Sequence[Mapping[str, Any]], count: int | None) -> list[Mapping[str, Any]]:

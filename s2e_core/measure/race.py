@@ -20,7 +20,7 @@ from s2e_core.progress import Progress, Stages, in_steps
 from s2e_core.values import ComponentScores, Edited, Extraction, Original, Prompted, Variant, WeightEdit
 
 from .asking import Asker, ask_here
-from .choosing import WEAKER, choose, pick_finalists, scale_trial
+from .choosing import STRONGER, WEAKER, choose, pick_finalists, scale_trial
 from .estimates import Estimate
 from .evaluate import evaluate
 from .evaluation import Evaluation
@@ -105,8 +105,8 @@ def run_race(
         shortlist = pick_shortlist(screened, plan.shortlist, by_family=True)
         development = ask_development(bench, plan, (*plan.fixed_trials(), *shortlist))
         finalists = _finalists(sweep_results(development), plan, first.less_is_better)
-        weaker = partial(_weaken_failed, floor=plan.floor, less_is_better=first.less_is_better)
-        finals = run_off(bench, plans.finals, finalists, weaker)
+        adjust = partial(_adjust, floor=plan.floor, less_is_better=first.less_is_better)
+        finals = run_off(bench, plans.finals, finalists, adjust)
     results = sweep_results(finals)
     chosen = {group: _choose(results, group, plan.floor, finals.less_is_better) for group in GROUPS}
     best = choose(results, "edit", plan.floor, finals.less_is_better)
@@ -193,9 +193,8 @@ def _finalists(measured: Sequence[Result], plan: SearchPlan, less_is_better: boo
     ]
 
 
-def _weaken_failed(
-    latest: Sequence[Trial], measured: Sequence[Result], *, floor: float, less_is_better: bool
-) -> list[Trial]:
-    """The latest finalists of every group of which none keeps the floor, a little weaker."""
-    failed = {group for group in GROUPS if _choose(measured, group, floor, less_is_better) is None}
-    return [scale_trial(trial, WEAKER) for trial in latest if group_of(trial) in failed]
+def _adjust(latest: Sequence[Trial], measured: Sequence[Result], *, floor: float, less_is_better: bool) -> list[Trial]:
+    """Of every group the choice a little stronger, or without one its latest finalists a little weaker."""
+    chosen = {group: _choose(measured, group, floor, less_is_better) for group in GROUPS}
+    weaker = [scale_trial(trial, WEAKER) for trial in latest if chosen.get(group_of(trial)) is None]
+    return [*weaker, *(scale_trial(choice, STRONGER) for choice in chosen.values() if choice is not None)]

@@ -23,7 +23,7 @@ from s2e_core.progress import Progress, Stages
 from s2e_core.values import OUTLIERS, ActivationMeans, ContrastSet, Extraction
 
 from .asking import Asker, ask_here
-from .choosing import ARMS, choose, pick_finalists, pick_weaker, weaken_failed
+from .choosing import ARMS, adjust_strengths, choose, pick_finalists, pick_weaker
 from .evaluate import stoppable
 from .own_pairs import own_pairs
 from .plan import Plan, Result
@@ -38,9 +38,9 @@ from .trials import Trial, trial_key
 NEW_SEEDS = 1_000_000
 """Distance between the seeds of two stages, so that no stage draws the same random numbers again."""
 ROUNDS = 4
-"""Most times that the finalists of an arm are weakened before none of them is reported to keep the floor."""
-Weaker = Callable[[Sequence[Trial], Sequence[Result]], Sequence[Trial]]
-"""From the latest finalists and all figures to weaker finalists of every arm of which none keeps the floor."""
+"""Most times that strengths are adjusted in the run-off."""
+Adjust = Callable[[Sequence[Trial], Sequence[Result]], Sequence[Trial]]
+"""From the latest finalists and all figures to what is asked next."""
 
 
 def find_edit(
@@ -65,7 +65,8 @@ def find_edit(
     3. Whole development split, `samples` answers each with new random seeds: the `finalists` of either arm, one of them
        also a little weaker, and the current edit. The best of many trials is partly lucky, and here it must be good
        again. Per arm the best is chosen whose kept utility is above the floor by one standard error, or, if there is
-       none, at the floor at least. If none of an arm keeps the floor, its finalists are asked again at less strength.
+       none, at the floor at least. As long as it is chosen anew, an arm's choice is asked again a little stronger; if
+       none keeps the floor, its finalists at less strength.
     4. Whole test split, `samples` answers each with new random seeds: the untouched model and the two that were chosen.
        Nothing is chosen by these figures: they are what to report.
 
@@ -86,8 +87,8 @@ def find_edit(
         measured = sweep_results(development)
         bars = plan.floor, plan.near, plan.finalists
         again = [t for arm in ARMS for t in pick_finalists(measured, arm, *bars, less_is_better)]
-        weaker = partial(weaken_failed, floor=plan.floor, less_is_better=less_is_better)
-        finals = run_off(bench, plans.finals, _with_current(again, plan), weaker)
+        adjust = partial(adjust_strengths, floor=plan.floor, less_is_better=less_is_better)
+        finals = run_off(bench, plans.finals, _with_current(again, plan), adjust)
         edit, steering = (choose(sweep_results(finals), arm, plan.floor, less_is_better) for arm in ARMS)
         choices = [trial for trial in (edit, steering) if trial is not None]
         held_out = bench.ask("test", plans.test, (Trial(), *choices)) if plans.test and choices else None
@@ -221,8 +222,8 @@ def ask_development(bench: Bench, plan: SearchPlan, trials: Sequence[Trial]) -> 
     return bench.ask("development", first, (*trials, *new)) if new else development
 
 
-def run_off(bench: Bench, plan: Plan, finalists: Sequence[Trial], weaker: Weaker) -> Sweep:
-    """The finalists, and in up to ROUNDS rounds what `weaker` makes of the latest ones by the figures so far.
+def run_off(bench: Bench, plan: Plan, finalists: Sequence[Trial], adjust: Adjust) -> Sweep:
+    """The finalists, and in up to ROUNDS rounds what `adjust` makes of the latest ones by the figures so far.
 
     No trial is asked twice: a finalist may be a weaker form of another.
     """
@@ -230,7 +231,7 @@ def run_off(bench: Bench, plan: Plan, finalists: Sequence[Trial], weaker: Weaker
     finals = bench.ask("finals", plan, trials)
     for _ in range(ROUNDS):
         known = {trial_key(trial) for trial in trials}
-        new = {trial_key(trial): trial for trial in weaker(latest, sweep_results(finals))}
+        new = {trial_key(trial): trial for trial in adjust(latest, sweep_results(finals))}
         latest = tuple(trial for key, trial in new.items() if key not in known)
         if not latest:
             break

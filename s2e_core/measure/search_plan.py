@@ -72,8 +72,7 @@ class SearchPlan:
     """Number of trials of each arm that are measured again."""
     samples: int = 2
     """Number of answers to each prompt in the run-off and on held-out prompts."""
-    temperature: float | None = None
-    """Sampling temperature; None takes the behaviour's own."""
+    temperature: float = 1.0
     seed: int = 0
     max_new_tokens: int | None = None
     """Longest answer; None takes the behaviour's own."""
@@ -114,6 +113,5 @@ class SearchPlan:
         """The questions of stage 2."""
         return Plan(
             self.behavior, n_attribute=self.prompts, n_utility=self.prompts, seed=self.seed,
-            temperature=self.behavior.temperature if self.temperature is None else self.temperature,
-            max_new_tokens=self.max_new_tokens,
+            temperature=self.temperature, max_new_tokens=self.max_new_tokens,
         )  # fmt: skip

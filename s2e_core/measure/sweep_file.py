@@ -156,7 +156,16 @@ def _entry(sweep: Sweep) -> dict[str, Any]:
         "behavior", "title", "split", "samples", "temperature", "seed", "max_new_tokens", "less_is_better",
         "number_format",
     )  # fmt: skip
-    questions = [{"row": dict(q.row), "side": q.side, "seed": q.seed, "prompt": q.prompt} for q in sweep.questions]
+    questions = [
+        {
+            "row": dict(q.row),
+            "side": q.side,
+            "seed": q.seed,
+            "prompt": q.prompt,
+            **({"greedy": True} if q.greedy else {}),
+        }
+        for q in sweep.questions
+    ]
     fields = {name: getattr(sweep, name) for name in names}
     fields |= {"outliers": sweep.outliers} if sweep.outliers != "keep" else {}
     return {"version": VERSION, **fields, "provenance": sweep.provenance.to_json(), "questions": questions}

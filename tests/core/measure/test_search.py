@@ -10,7 +10,7 @@ from s2e_core import Cancelled, EditSettings, SettingsError, extract, find_edit,
 from s2e_core.data import behavior_gate_texts
 from s2e_core.errors import ContrastDataError
 from s2e_core.measure import Estimate, Result, SearchPlan, Trial, choose, load_sweep, search, sweep_results, trial_key
-from s2e_core.measure.choosing import pick_finalists, pick_weaker, weaken_failed
+from s2e_core.measure.choosing import adjust_strengths, pick_finalists, pick_weaker
 from s2e_core.measure.search import run_off
 from s2e_core.measure.shortlist import PROBE_GAMMAS
 from s2e_core.settings import Gate
@@ -76,11 +76,15 @@ def test_finalists_are_weakened_where_none_of_their_arm_keeps_the_floor():
     edit = Trial(EditSettings(0.3, None, 0.5, strength=2.0))
     latest = (Trial(gamma=1.0), Trial(gamma=0.5), edit)
     kept = [result(trial, 0.5, 0.9) for trial in latest]
-    assert [trial.gamma for trial in weaken_failed(latest, kept, 0.97, False)[:2]] == [0.85, 0.425]
-    assert weaken_failed(latest, kept, 0.97, False)[2].settings.strength == pytest.approx(1.7)
+    assert [trial.gamma for trial in adjust_strengths(latest, kept, 0.97, False)[:2]] == [0.85, 0.425]
+    assert adjust_strengths(latest, kept, 0.97, False)[2].settings.strength == pytest.approx(1.7)
     kept[2] = result(edit, 0.5, 0.98)
-    assert [trial.arm for trial in weaken_failed(latest, kept, 0.97, False)] == ["steering", "steering"]
-    assert weaken_failed(latest, kept, 0.9, False) == ()
+    *weaker, stronger = adjust_strengths(latest, kept, 0.97, False)
+    assert [trial.arm for trial in weaker] == ["steering", "steering"]
+    assert stronger.settings.strength == pytest.approx(2.3), "what keeps the floor may do so a little stronger, too"
+    assert [t.gamma or t.settings.strength for t in adjust_strengths(latest, kept, 0.9, False)] == pytest.approx(
+        [2.3, 1.15]
+    )
 
 
 def test_edits_that_lost_too_much_are_asked_again_weaker_the_most_promising_of_every_family_first():
@@ -137,8 +141,8 @@ def test_a_finalist_that_is_weakened_to_another_is_asked_once(monkeypatch):
         return [result(trial, 0.5, 1.0 if trial.arm == "original" else 0.1) for trial in asked[-1]]
 
     monkeypatch.setattr("s2e_core.measure.search.sweep_results", figures)
-    weaker = partial(weaken_failed, floor=0.97, less_is_better=False)
-    run_off(Bench(), None, [Trial(gamma=1.0), Trial(gamma=0.85), Trial(gamma=0.5)], weaker)
+    adjust = partial(adjust_strengths, floor=0.97, less_is_better=False)
+    run_off(Bench(), None, [Trial(gamma=1.0), Trial(gamma=0.85), Trial(gamma=0.5)], adjust)
     keys = [trial_key(trial) for trial in asked[-1]]
     assert len(keys) == len(set(keys)) and len(asked) == 5
 
