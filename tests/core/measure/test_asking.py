@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -52,6 +53,21 @@ def test_answers_do_not_depend_on_the_size_of_the_batches_or_on_who_else_is_aske
     answered = asked(llama, variants, PLAN, some)
     assert [share for share, _ in answered] == some
     assert {share: answer.text for share, answer in answered} == {share: expected[share] for share in some}
+
+
+def test_greedy_questions_are_answered_greedily_among_sampled_ones(llama, variants):
+    plan = Plan(replace(toy_behavior(), greedy_utility=True), seed=11, samples=2)
+    answered = dict(asked(llama, variants, plan, all_shares(plan)))
+    sampled, greedy = (Plan(toy_behavior(), seed=11, temperature=heat) for heat in (1.0, 0.0))
+    first, cold = (dict(asked(llama, variants, one, all_shares(one))) for one in (sampled, greedy))
+    n_attribute = 4
+    for share, answer in answered.items():
+        question = plan.questions()[share.question]
+        assert question.greedy == (question.side == "utility")
+        if question.greedy:
+            assert answer.text == cold[share].text
+        elif share.question < n_attribute:
+            assert answer.text == first[share].text
 
 
 def test_a_row_with_a_system_text_is_asked_with_it(llama, variants):

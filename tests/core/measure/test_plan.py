@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from s2e_core import BehaviorError, EditSettings, SettingsError
@@ -145,3 +147,12 @@ def test_without_the_untouched_model_there_is_nothing_to_compare_with():
 def test_a_model_without_any_utility_is_told_so_in_a_sentence():
     with pytest.raises(SettingsError, match="utility"):
         results(Plan(BEHAVIOR).questions(), [outcome(Trial(), NO, NO, EIGHT, OFF, OFF)])
+
+
+def test_greedy_utility_prompts_are_asked_once_whatever_the_number_of_samples():
+    behavior = replace(toy_behavior(3, 2), greedy_utility=True)
+    questions = Plan(behavior, n_attribute=None, n_utility=None, samples=3, seed=10).questions()
+    assert [(q.side, q.greedy) for q in questions] == [("attribute", False)] * 3 + [("utility", True)] * 2 + [
+        ("attribute", False)
+    ] * 6
+    assert len({q.seed for q in questions}) == len(questions) and {q.prompt for q in questions} == set(range(5))

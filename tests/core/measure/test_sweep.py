@@ -121,6 +121,18 @@ def test_a_saved_sweep_comes_back_as_it_was(llama, made, tmp_path):
     assert loaded.provenance.fingerprint == llama.fingerprint
 
 
+def test_a_file_says_which_questions_are_greedy_and_others_stay_as_they_were(llama, made, tmp_path):
+    plain, greedy = tmp_path / "plain.jsonl", tmp_path / "greedy.jsonl"
+    run(llama, made, path=plain)
+    assert '"greedy"' not in plain.read_text()
+    plan = Plan(replace(toy_behavior(), greedy_utility=True), samples=2)
+    sweep(llama, made.extraction, plan, TRIALS[:1], path=greedy)
+    questions = load_sweep(greedy, llama.spec).questions
+    assert [q.greedy for q in questions] == [q.side == "utility" for q in questions] and any(
+        q.greedy for q in questions
+    )
+
+
 def test_what_the_file_holds_is_not_asked_again(llama, made, tmp_path):
     path = tmp_path / "sweep.jsonl"
     with counting(llama) as asked:
