@@ -25,9 +25,9 @@ const marked = (parent, roll) => {   // the words that decided are marked where 
 const column = (data, all) => {
   const section = make('section', 'roll-column', all);
   const head = make('header', '', section);
-  make('h3', '', head, data.title).setAttribute('aria-level', 2);
+  make('h3', '', head, data.title).setAttribute('aria-level', 2);   // for ears: the columns stand below those of the texts
+  const row = make('div', 'roll-row', head);
   make('strong', 'told', head, data.told);
-  const row = make('div', 'roll-row', section);
   data.rolls.forEach((roll, n) => {
     const button = make('button', 'roll', row, SIGNS[roll.wanted]);
     button.type = 'button';
