@@ -51,9 +51,9 @@ PLANS: Mapping[str, Mapping[str, Any]] = {
     REAL: {
         "n_trials": 16,
         "shortlist": 8,
-        "finalists": 2,
+        "finalists": 1,
         "prompts": 36,
-        "samples": 4,
+        "samples": 3,
         "gammas": (0.2, 0.4, 0.6, 0.8, 1.1),
     },
 }
