@@ -30,7 +30,7 @@ def pick_finalists(
 
     They are the best down to `near`, which may keep more than it seems to, the same a little weaker and a little
     stronger; then the best at the floor and the best well above it, which keeps the floor more surely; then the next
-    best down to `near`.
+    best down to `near`. If none comes near, it is the one that keeps most, at half its strength.
     """
     rest, finalists = list(measured), list[Trial]()
     for bar in (near, floor, floor + (1 - floor) * 2 / 3, *[near] * most):
@@ -41,6 +41,9 @@ def pick_finalists(
                 finalists.append(scale_trial(finalists[0], WEAKER))
             if len(finalists) == 2 < most:
                 finalists.append(scale_trial(finalists[0], STRONGER))
+    if not finalists:
+        mine = [result for result in measured if result.trial.arm == arm]
+        finalists = [scale_trial(max(mine, key=lambda r: r.kept.value).trial, BACK_OFF[-1])] if mine else []
     return tuple(finalists)
 
 

@@ -72,6 +72,12 @@ def test_finalists_are_the_best_near_the_floor_a_weaker_and_a_stronger_one_and_s
     assert picked == pytest.approx([0.2, 0.2 * 0.85, 0.2 * 1.15, 0.3, 0.5])
 
 
+def test_where_nothing_comes_near_the_floor_what_keeps_most_is_a_finalist_at_half_its_strength():
+    picked = pick_finalists(steered((0.9, 0.5), (0.8, 0.8), (0.7, 0.6)), "steering", 0.97, 0.955, 5, False)
+    assert [trial.gamma for trial in picked] == [0.1]
+    assert pick_finalists(steered((0.9, 0.5)), "edit", 0.97, 0.955, 5, False) == ()
+
+
 def test_finalists_are_weakened_where_none_of_their_arm_keeps_the_floor():
     edit = Trial(EditSettings(0.3, None, 0.5, strength=2.0))
     latest = (Trial(gamma=1.0), Trial(gamma=0.5), edit)
