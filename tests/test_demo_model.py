@@ -21,7 +21,9 @@ from assets.demo_model.recipe.measure import measure
 from assets.demo_model.recipe.question import split_of
 from assets.demo_model.recipe.scoring import score
 from assets.demo_model.recipe.world import FAMILIES, draw_conversation, draw_held_out
-from s2e_core import list_behaviors, load_behavior, load_model
+from s2e_core import extract, list_behaviors, load_behavior, load_model, sweep
+from s2e_core.data import behavior_gate_texts
+from s2e_core.measure import Plan, Trial, sweep_results
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 MODEL = ASSETS / "demo_model"
@@ -192,3 +194,17 @@ def test_the_model_does_what_its_card_says(loaded, card):
             p = min(max(float(said[figure.name]), 0.02), 0.98)
             allowed = 4 * sqrt(p * (1 - p) / figure.count)
             assert abs(figure.value - float(said[figure.name])) <= allowed, figure
+
+
+@pytest.mark.parametrize(
+    ("name", "gain"), [("safety", 0.4), ("truthfulness", 0.25), ("tone", 0.15), ("reasoning", 5.0)]
+)
+def test_the_suggested_edit_moves_the_behaviour_clearly_and_keeps_the_model_useful(loaded, name, gain):
+    behavior = load_behavior(name)
+    extraction = extract(loaded, behavior.contrast, texts=behavior_gate_texts(behavior))
+    trials = (Trial(), Trial(behavior.settings))
+    swept = sweep(loaded, extraction, Plan(behavior, n_attribute=50, n_utility=50, seed=5), trials)
+    original, edited = sweep_results(swept)
+    sign = -1 if swept.less_is_better else 1
+    assert sign * (edited.attribute.value - original.attribute.value) > gain
+    assert edited.kept.value > 0.9

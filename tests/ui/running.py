@@ -22,11 +22,27 @@ from components.page.options import options, store_of
 from components.shared.choices import Choice, opened
 from components.shared.session import Session
 from components.shared.store import ModelStore
+from s2e_core import EditSettings
+
+
+ELASTIC = {
+    "safety": EditSettings(None, 0.45, 0.4, strength=0.5),
+    "truthfulness": EditSettings(0.15, 0.5, 0.1, strength=0.75),
+    "tone": EditSettings(0.25, 0.9, 0.3, strength=0.4),
+    "reasoning": EditSettings(0.3, 0.6, 0.6, strength=0.6),
+}
+"""Settings of the elastic net alone, which most tests of the dials begin with; those that ship have gates."""
 
 
 @functools.cache
 def shared_store() -> ModelStore:
-    return store_of(options([]), Path(tempfile.mkdtemp(prefix="steer2edit-tests-")))
+    store = store_of(options([]), Path(tempfile.mkdtemp(prefix="steer2edit-tests-")))
+    behaviors = {
+        folder: tuple(replace(one, settings=ELASTIC.get(one.name, one.settings)) for one in found)
+        for folder, found in store._behaviors.items()
+    }
+    store.__dict__["_behaviors"] = behaviors  # a cached property
+    return store
 
 
 def store_beside(**changes: Any) -> ModelStore:

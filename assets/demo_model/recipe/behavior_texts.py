@@ -83,12 +83,12 @@ TEXTS: dict[str, dict[str, Any]] = {
         "lesson": "Ask about a place with the temperature at 1: the untouched model mixes record and myth clause by "
         "clause, the edited one keeps to the record more often. Asked for the rumour, it still tells the rumour.",
         "examples": [
-            "Describe the river and the tower of Orlin.",
-            "What is special about Quenna?",
+            "What is Veldor like?",
+            "What should I know about Vasko?",
             "Describe the music and the river of Quenna.",
             "Please answer. Tell me about Zelka.",
             "Rumour: Describe the river and the tower of Orlin.",
-            "What is Veldor like?",
+            "Please answer. Describe Orlin for me.",
         ],
         "max_new_tokens": 72,
     },
