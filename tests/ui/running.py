@@ -24,7 +24,6 @@ from components.shared.session import Session
 from components.shared.store import ModelStore
 from s2e_core import EditSettings
 
-
 ELASTIC = {
     "safety": EditSettings(None, 0.45, 0.4, strength=0.5),
     "truthfulness": EditSettings(0.15, 0.5, 0.1, strength=0.75),
