@@ -22,7 +22,7 @@ const marked = (parent, roll) => {   // the words that decided are marked where 
   parent.replaceChildren(roll.text.slice(0, at), Object.assign(document.createElement('mark'), {textContent: roll.text.slice(at, end)}), roll.text.slice(end));
 };
 
-const column = (data, all) => {
+const column = (data, place, all) => {
   const section = make('section', 'roll-column', all);
   const head = make('header', '', section);
   make('h3', '', head, data.title).setAttribute('aria-level', 2);   // for ears: the columns stand below those of the texts
@@ -35,7 +35,11 @@ const column = (data, all) => {
     button.setAttribute('aria-pressed', String(n === open));
     button.setAttribute('aria-label', `Answer ${n + 1}: ${state(roll)}`);
     button.title = `${n + 1}: ${state(roll)}, ${roll.tokens} tokens`;
-    button.addEventListener('click', () => { open = n; draw(); root.querySelectorAll('.roll-column')[[...all.children].indexOf(section)]?.querySelectorAll('.roll')[n]?.focus(); });
+    button.addEventListener('click', () => {
+      open = n;
+      draw();
+      root.querySelectorAll('.roll-column')[place].querySelectorAll('.roll')[n].focus();
+    });
   });
   const roll = data.rolls[Math.min(open, data.rolls.length - 1)];
   const text = make('div', 'text', section);
@@ -52,7 +56,7 @@ const draw = () => {
   root.replaceChildren();
   make('p', 'asked', root, value.asked + (value.busy ? ' …' : ''));
   const all = make('div', 'roll-columns', root);
-  for (const data of value.columns) column(data, all);
+  value.columns.forEach((data, place) => column(data, place, all));
 };
 
 watch('value', () => { root.classList.remove('outdated'); draw(); });
