@@ -18,6 +18,7 @@ from typing import Any
 
 from components.trade_off.figure import trade_off_figure
 from components.trade_off.headline_answers import answer_section
+from components.trade_off.headline_likelihood import describe_likelihood_runs, likelihood_section, run_likelihood
 from components.trade_off.headline_probes import (
     N_PROBES,
     describe_probes,
@@ -127,6 +128,9 @@ def write_sections(
         append_section(readme, model, probe_section(runs, probed))
         merge_json(root / "assets" / "headline.json", "probes", model, describe_probes(runs, probed))
     if model == REAL:
+        found = [(headline.behavior, run_likelihood(loaded, headline.behavior)) for headline in headlines]
+        append_section(readme, model, likelihood_section(found))
+        merge_json(root / "assets" / "headline.json", "by likelihood", model, describe_likelihood_runs(found))
         append_section(readme, model, answer_section(loaded, runs))
 
 
