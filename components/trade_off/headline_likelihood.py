@@ -1,4 +1,4 @@
-"""The headline by likelihood: the best edit against the best steering at one bound of KL, on examples held out from both.
+"""The headline by likelihood: the best edit against the best steering at one bound of KL, on held-out examples.
 
 Knows searches by likelihood and Markdown. Answers of a small model say little about a share of utility; the likelihood
 of given responses and the divergence on harmless texts need no sampled answer.
@@ -34,8 +34,8 @@ def likelihood_section(runs: Sequence[tuple[Behavior, LikelihoodFound]]) -> list
     """The table with a sentence before it."""
     bound = runs[0][1].bound
     return [
-        f"**At equal divergence.** Rise of the margin between wanted and unwanted responses, in nats a token, on examples "
-        f"that nothing was made from or chosen by; both arms under a KL of {bound:g} nats a token from the untouched "
+        "**At equal divergence.** Rise of the margin between wanted and unwanted responses, in nats a token, on "
+        f"examples that nothing was made from or chosen by; both arms under a KL of {bound:g} nats a token from the untouched "
         "model on harmless texts, each with the largest margin there. A lead is the difference pair by pair.",
         "",
         *markdown_table(COLUMNS, [_row(behavior, found) for behavior, found in runs]),
