@@ -35,8 +35,8 @@ def likelihood_section(runs: Sequence[tuple[Behavior, LikelihoodFound]]) -> list
     bound = runs[0][1].bound
     return [
         "**At equal divergence.** Rise of the margin between wanted and unwanted responses, in nats a token, on "
-        f"examples that nothing was made from or chosen by; both arms under a KL of {bound:g} nats a token from the untouched "
-        "model on harmless texts, each with the largest margin there. A lead is the difference pair by pair.",
+        f"examples that nothing was made from or chosen by; both arms under a KL of {bound:g} nats a token from the "
+        "untouched model on harmless texts, each with the largest margin there. A lead is the difference pair by pair.",
         "",
         *markdown_table(COLUMNS, [_row(behavior, found) for behavior, found in runs]),
         "",
