@@ -22,22 +22,15 @@ from components.page.options import options, store_of
 from components.shared.choices import Choice, opened
 from components.shared.session import Session
 from components.shared.store import ModelStore
-from s2e_core import EditSettings
-
-ELASTIC = {
-    "safety": EditSettings(None, 0.45, 0.4, strength=0.5),
-    "truthfulness": EditSettings(0.15, 0.5, 0.1, strength=0.75),
-    "tone": EditSettings(0.25, 0.9, 0.3, strength=0.4),
-    "reasoning": EditSettings(0.3, 0.6, 0.6, strength=0.6),
-}
-"""Settings of the elastic net alone, which most tests of the dials begin with; those that ship have gates."""
+from s2e_core import Behavior, EditSettings
+from tests.ui.small_behaviors import ELASTIC
 
 
 @functools.cache
 def shared_store() -> ModelStore:
     store = store_of(options([]), Path(tempfile.mkdtemp(prefix="steer2edit-tests-")))
     behaviors = {
-        folder: tuple(replace(one, settings=ELASTIC.get(one.name, one.settings)) for one in found)
+        folder: tuple(replace(one, settings=_elastic(one)) for one in found)
         for folder, found in store._behaviors.items()
     }
     store.__dict__["_behaviors"] = behaviors  # a cached property
@@ -47,6 +40,13 @@ def shared_store() -> ModelStore:
 def store_beside(**changes: Any) -> ModelStore:
     """Another operator's store, on the model and the extractions that the shared one has already."""
     return replace(shared_store(), **changes)
+
+
+def _elastic(behavior: Behavior) -> EditSettings | None:
+    if behavior.name not in ELASTIC:
+        return behavior.settings
+    rho_attn, rho_mlp, alpha, strength = ELASTIC[behavior.name]
+    return EditSettings(rho_attn, rho_mlp, alpha, strength=strength)
 
 
 @functools.cache
