@@ -28,7 +28,7 @@
   // being stopped would be taken for that one, and could not be stopped any more. So a Stop that is quicker than the
   // number waits for it, and a button that begins a run waits until a Stop has arrived, and the end of the run with it:
   // gradio tells that end twice, and the second time may be after the next run has begun.
-  const RUNS = ['extract', 'run', 'ask-8', 'checkpoint', 'adapter', 'recipe', 'control-vector', 'push', 'bring-use', 'generate',
+  const RUNS = ['extract', 'run', 'ask-eight', 'checkpoint', 'adapter', 'recipe', 'control-vector', 'push', 'bring-use', 'generate',
     'measure-trust', 'find', 'sweep', 'go-on', 'progressive', 'leave-one-out', 'measure'];
   const numbers = {}, sent = {}, send = window.fetch;
   const ENDED_MS = 10_000;   // at the latest

@@ -202,7 +202,7 @@ def test_the_model_does_what_its_card_says(loaded, card):
 def test_the_suggested_edit_moves_the_behaviour_clearly_and_keeps_the_model_useful(loaded, name, gain):
     behavior = load_behavior(name)
     extraction = extract(loaded, behavior.contrast, texts=behavior_gate_texts(behavior))
-    trials = (Trial(), Trial(behavior.settings))
+    trials = (Trial(), Trial(behavior.best))
     swept = sweep(loaded, extraction, Plan(behavior, n_attribute=50, n_utility=50, seed=5), trials)
     original, edited = sweep_results(swept)
     sign = -1 if swept.less_is_better else 1

@@ -12,7 +12,7 @@ from components.shared.limits import Limits
 from components.shared.prompt_chips import prompt_chips
 from s2e_core import Behavior
 
-from .rolls import rolls_widget
+from .rolls_widget import rolls_widget
 from .text_columns import text_columns
 
 
@@ -45,7 +45,7 @@ def compare_panel(
                 placeholder="Type a prompt and press Enter", min_width=200,
             )  # fmt: skip
             run = gr.Button(texts.RUN, variant="primary", elem_id="run", size="sm", scale=0, min_width=72)
-            ask = gr.Button(texts.ROLLS, elem_id="ask-8", size="sm", scale=0, min_width=104)
+            ask = gr.Button(texts.ROLLS, elem_id="ask-eight", size="sm", scale=0, min_width=104)
             stop = gr.Button(texts.STOP, elem_id="stop-run", size="sm", scale=0, min_width=64, interactive=False)
             follow = _switch(texts.FOLLOW, "follow", True)
         dataset = gr.Dataset(

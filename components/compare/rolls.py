@@ -9,10 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
-
-import gradio as gr
 
 from components.shared import texts
 from components.shared.session import Session
@@ -22,7 +19,6 @@ from s2e_core.measure import N_ROLLS, Roll, rolls, row_for, shows
 
 from .handlers import Request, check_request, request_variants
 
-HERE = Path(__file__).parent
 USUAL_TEMPERATURE = 1.0
 """Temperature of the answers if the page's is 0, where all of them would be the same."""
 EMPTY = "(empty answer)"
@@ -60,17 +56,6 @@ class Asked:
     @property
     def is_length(self) -> bool:
         return self.row is not None and self.row["kind"] == "length"
-
-
-def rolls_widget(value: dict[str, Any] | None) -> gr.HTML:
-    return gr.HTML(
-        value,
-        elem_id="rolls",
-        label=texts.ROLLS,
-        html_template=f'<div class="rolls" role="region" aria-label="{texts.ROLLS}"></div>',
-        js_on_load=(HERE / "rolls.js").read_text(encoding="utf-8"),
-        apply_default_css=False,
-    )
 
 
 def rolled(store: ModelStore, session: Session, request: Request) -> Iterator[dict[str, Any]]:

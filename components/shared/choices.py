@@ -106,7 +106,7 @@ def opened(store: ModelStore, choice: Choice, scored: Scored) -> Session:
     """A session at the start of its dials."""
     behavior = store.named_behavior(choice.behavior)
     known = behavior is not None and store.sources.get(choice.model) == BUNDLED
-    suggested = behavior.settings if behavior is not None and known else None
+    suggested = (behavior.best or behavior.settings) if behavior is not None and known else None
     if suggested is None:
         suggested = scored.suggestions[0].settings if scored.suggestions else strongest_few(scored)
     return Session.start(choice.model, choice.behavior, scored, suggested, swapped=choice.swap)

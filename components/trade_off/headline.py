@@ -82,7 +82,7 @@ def _headline(loaded: LoadedModel, behavior: Behavior, model: str, work: Path) -
 
 
 def write_measured(headlines: Iterable[Headline], folder: Path) -> None:
-    """The best edit and steering strength become the suggested ones; the lesson ends with what was measured."""
+    """The best edit is what the page opens with; the lesson ends with what was measured."""
     for headline in headlines:
         path = folder / headline.behavior.name / "behavior.json"
         described = json.loads(path.read_text(encoding="utf-8"))
@@ -91,7 +91,7 @@ def write_measured(headlines: Iterable[Headline], folder: Path) -> None:
             described["gamma"] = steering.gamma
         best = headline.race.chosen.get(headline.race.best or "")
         if best is not None and best.settings is not None:
-            described["settings"] = _suggested(best.settings)
+            described["best"] = _suggested(best.settings)
         described["measured"] = sentence(headline)
         path.write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 

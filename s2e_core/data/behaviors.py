@@ -39,7 +39,7 @@ class Behavior:
     lesson: str
     """Advice on what to try, and what it shows."""
     settings: EditSettings | None
-    """Settings that were tuned for the bundled model; None if every model gets its own at extraction."""
+    """Settings of the paper's formula, tuned for the bundled model; None if every model gets its own at extraction."""
     gamma: float
     """Steering strength to compare with."""
     examples: tuple[str, ...]
@@ -52,6 +52,8 @@ class Behavior:
     """Held-out prompts that measure the behaviour; each row has "prompt" and "split"."""
     utility: tuple[Mapping[str, Any], ...]
     """Held-out prompts that measure the utility."""
+    best: EditSettings | None = None
+    """Settings that won the race of all families on the bundled model; None if there was none."""
     system_prompt: str = ""
     """Instruction that asks for the behaviour in words: the arm of a race that needs no edit. Empty without one."""
     greedy_utility: bool = False
@@ -113,6 +115,7 @@ def load_behavior(name: str, folder: Path | None = None) -> Behavior:
             contrast=_renamed(contrast, name),
             attribute=_rows(folder / "attribute.jsonl"),
             utility=_rows(folder / "utility.jsonl"),
+            best=None if description.get("best") is None else _settings(description["best"]),
             system_prompt=description.get("system_prompt", ""),
             greedy_utility=description.get("greedy_utility", False),
             measured=description.get("measured", ""),

@@ -27,7 +27,7 @@ SAMPLES = 4
 ANSWER_TOKENS = 64
 """Longest answer, in tokens."""
 Answers = dict[int, list[tuple[float, str]]]
-"""By the number of the prompt, the score (larger is better) and the text of each answer that is not flawed."""
+"""Score (larger is better) and text of each answer that is not flawed, by the number of the prompt."""
 
 
 def own_pairs(loaded: LoadedModel, plan: Plan, seed: int, *, stop: threading.Event | None = None) -> ContrastSet | None:

@@ -22,17 +22,13 @@ from components.page.options import options, store_of
 from components.shared.choices import Choice, opened
 from components.shared.session import Session
 from components.shared.store import ModelStore
-from s2e_core import Behavior, EditSettings
-from tests.ui.small_behaviors import ELASTIC
 
 
 @functools.cache
 def shared_store() -> ModelStore:
+    """Its behaviours open with the elastic net, with which most tests of the dials begin."""
     store = store_of(options([]), Path(tempfile.mkdtemp(prefix="steer2edit-tests-")))
-    behaviors = {
-        folder: tuple(replace(one, settings=_elastic(one)) for one in found)
-        for folder, found in store._behaviors.items()
-    }
+    behaviors = {folder: tuple(replace(one, best=None) for one in found) for folder, found in store._behaviors.items()}
     store.__dict__["_behaviors"] = behaviors  # a cached property
     return store
 
@@ -40,13 +36,6 @@ def shared_store() -> ModelStore:
 def store_beside(**changes: Any) -> ModelStore:
     """Another operator's store, on the model and the extractions that the shared one has already."""
     return replace(shared_store(), **changes)
-
-
-def _elastic(behavior: Behavior) -> EditSettings | None:
-    if behavior.name not in ELASTIC:
-        return behavior.settings
-    rho_attn, rho_mlp, alpha, strength = ELASTIC[behavior.name]
-    return EditSettings(rho_attn, rho_mlp, alpha, strength=strength)
 
 
 @functools.cache

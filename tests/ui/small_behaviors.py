@@ -7,19 +7,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from s2e_core.data import BUNDLED_BEHAVIORS
 
-ELASTIC: Mapping[str, tuple[float | None, float | None, float, float]] = {
-    "safety": (None, 0.45, 0.4, 0.5),
-    "truthfulness": (0.15, 0.5, 0.1, 0.75),
-    "tone": (0.25, 0.9, 0.3, 0.4),
-    "reasoning": (0.3, 0.6, 0.6, 0.6),
-}
-"""Settings of the elastic net alone, which most tests of the dials begin with; those that ship have gates."""
-DIALS = ("rho_attn", "rho_mlp", "alpha", "strength")
 PER_SPLIT = 4
 """Prompts of each side and split."""
 TOKENS = 12
@@ -32,7 +24,7 @@ def small_behaviors(folder: Path, names: Sequence[str] = ("safety", "reasoning")
         target.mkdir(parents=True)
         described = json.loads((source / "behavior.json").read_text(encoding="utf-8"))
         described["max_new_tokens"] = min(tokens, described["max_new_tokens"])
-        described["settings"] = dict(zip(DIALS, ELASTIC[name], strict=True))
+        described.pop("best")  # the tests of the dials begin with the elastic net
         (target / "behavior.json").write_text(json.dumps(described), encoding="utf-8")
         shutil.copyfile(source / "contrast.jsonl", target / "contrast.jsonl")
         for side in ("attribute", "utility"):

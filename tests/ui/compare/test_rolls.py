@@ -81,7 +81,7 @@ def test_a_visitor_asks_opens_an_answer_and_sees_when_it_belongs_to_another_edit
     page.locator("#strength input[type=number]").fill("0")
     page.locator("#strength input[type=number]").press("Tab")
     expect(page.locator("#rolls .rolls.outdated")).to_have_count(1, timeout=PATIENCE)
-    page.click("#ask-8")
+    page.click("#ask-eight")
     expect(page.locator("#rolls .rolls.outdated")).to_have_count(0, timeout=PATIENCE)
     expect(page.locator("#rolls .rolls[aria-busy=false]")).to_have_count(1, timeout=PATIENCE)
     told = page.locator("#rolls .told").all_inner_texts()
