@@ -365,7 +365,7 @@ CELLS = """() => {
   return {scale: map.colorscale, z: map.z.map(row => [...row]), x: numbers.x, y: numbers.y, text: numbers.text,
     ink: numbers.textfont.color};
 }"""
-CELLS_SCALE = {"light": "150,32,12", "dark": "255,179,148"}  # the strongest colour for the behaviour
+CELLS_SCALE = {"light": "68,20,140", "dark": "205,185,255"}  # the strongest colour for the behaviour
 
 
 def on_scale(scale: list[tuple[float, str]], at: float) -> list[float]:
