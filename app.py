@@ -136,6 +136,9 @@ def wire_compare(page: Page) -> None:
         for value in compared(store, session, Request(*values)):
             yield of_edit(value, session.made)
 
+    def ask(session: Session, *values: Any) -> Iterator[Any]:
+        yield from rolled(store, session, Request(*values))
+
     inputs = [compare.prompt, compare.length, compare.temperature, compare.seed, compare.steered, compare.gamma]
     # One that is asked for meanwhile follows, which the page sees to: gradio would forget it at an error, or at a Stop
     # keep it until after the next one.
@@ -145,8 +148,8 @@ def wire_compare(page: Page) -> None:
     )  # fmt: skip
     compare.prompt.submit(None, js=RUN)
     asks = compare.ask.click(
-        guarded(lambda session, *values: (yield from rolled(store, session, Request(*values)))),
-        [page.session, *inputs], compare.rolls, trigger_mode="once", js=started(compare.stop, "rolls"), **MODEL,
+        guarded(ask), [page.session, *inputs], compare.rolls, trigger_mode="once",
+        js=started(compare.stop, "rolls"), **MODEL,
     )  # fmt: skip
     for one in (runs, asks):
         one.failure(None, js=BROKEN)

@@ -15,12 +15,10 @@ from s2e_core import ModelLoadError
 from s2e_core.cache import default_cache
 from s2e_core.cli import ProgressLine, add_outliers, chosen_outliers, parse_memory
 from s2e_core.loading import BUNDLED, split_revision
+from s2e_core.measure import SMALL_MODEL
 from s2e_core.model import QUANTIZE
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-SMALL_MODEL = 20_000_000
-"""Parameters."""
 
 
 def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -131,7 +129,7 @@ def set_threads(chosen: argparse.Namespace, store: ModelStore) -> None:
     """A small model loses more to waking threads for every token than they bring, and the page needs a core too."""
     with ProgressLine("downloading", "MB", 1_000_000) as progress:
         first = store.model(store.first_model, progress=progress)
-    small = first.model.num_parameters() < SMALL_MODEL
+    small = first.model.num_parameters() <= SMALL_MODEL
     threads = chosen.threads or (1 if small else None)
     if threads is not None:
         torch.set_num_threads(threads)

@@ -75,7 +75,7 @@ def _imports(session: Session) -> Iterator[str]:
         names.add("Selection")
     if settings.strengths or settings.selection.included or settings.selection.excluded or settings.selection.only:
         names.add("Component")
-    yield f"from s2e_core import {', '.join(sorted(names, key=str.swapcase))}"
+    yield f"from s2e_core import {', '.join(sorted(names))}"
     if settings.needs_texts:
         yield f"from s2e_core.data import {'example' if own else 'behavior'}_gate_texts"
     if settings.gate is not None:

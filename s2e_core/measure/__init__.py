@@ -1,7 +1,7 @@
 """Whether an edit is good: what is asked, how answers are judged, sweeps, the search, damage."""
 
 from .asking import Asker, ask_here
-from .budget import SHORT_BUDGET, SearchBudget, is_slow, search_budget
+from .budget import SHORT_BUDGET, SMALL_MODEL, SearchBudget, is_slow, search_budget
 from .choosing import choose, keeps_safely
 from .damage import ChoiceQuestion, MultipleChoice, multiple_choice, next_token_kl, perplexity
 from .estimates import RESAMPLES, Estimate, difference
@@ -102,6 +102,7 @@ __all__ = [
     "ScreenTexts",
     "Screened",
     "SHORT_BUDGET",
+    "SMALL_MODEL",
     "SearchBudget",
     "SearchPlan",
     "search_budget",

@@ -12,7 +12,7 @@ from s2e_core.model import LoadedModel, parameter_count
 
 from .search_plan import STEERING, SearchPlan
 
-SMALL = 20_000_000
+SMALL_MODEL = 20_000_000
 """Parameters up to which a CPU answers as fast as anybody reads."""
 FEW_GAMMAS = STEERING[1::2]
 """Steering strengths of a short search: every second one."""
@@ -34,8 +34,8 @@ SHORT_BUDGET = SearchBudget(n_trials=16, shortlist=6, prompts=24, finalists=2, s
 
 
 def is_slow(loaded: LoadedModel) -> bool:
-    """Whether many answers take more than a moment: a model of more than SMALL parameters on a CPU."""
-    return loaded.device.type == "cpu" and parameter_count(loaded.model) > SMALL
+    """Whether many answers take more than a moment: a model of more than SMALL_MODEL parameters on a CPU."""
+    return loaded.device.type == "cpu" and parameter_count(loaded.model) > SMALL_MODEL
 
 
 def search_budget(loaded: LoadedModel) -> SearchBudget:

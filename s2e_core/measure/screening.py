@@ -165,35 +165,32 @@ def screen(
         raise SettingsError("A system prompt cannot be measured on texts without it. Compare answers instead.")
     figures = []
     for n, variant in enumerate(variants):
-        figures.append(_likelihood(loaded, variant, against))
+        figures.append(response_likelihood(loaded, variant, against, harmless_kl(loaded, variant, against)))
         if progress is not None:
             progress(n + 1, len(variants))
     return tuple(figures)
 
 
-def _likelihood(loaded: LoadedModel, variant: Variant, against: Screen) -> Likelihood:
+def harmless_kl(loaded: LoadedModel, variant: Variant, against: Screen) -> Estimate:
+    """The KL of `screen` alone, which needs no response; infinity if the variant's numbers are not finite."""
+    spans, log_probs = against.texts.harmless, against.log_probs
+    values = [float(_mean_kl(log_probs[i], logits)) for i, logits in _logits_of(loaded, variant, spans)]
+    return mean(values) if all(map(isfinite, values)) else Estimate(inf, 0.0, inf, len(values))
+
+
+def response_likelihood(loaded: LoadedModel, variant: Variant, against: Screen, kl: Estimate) -> Likelihood:
+    """The figures of `screen` for a variant whose KL is known already."""
     texts = against.texts
     responses = (*texts.wanted, *texts.unwanted)
     nats = torch.zeros(len(responses))
-    divergence = torch.zeros(len(texts.harmless))
-    for i, logits in _logits_of(loaded, variant, (*responses, *texts.harmless)):
-        if i < len(responses):
-            nats[i] = token_log_probs(logits, responses[i]).mean().cpu()
-        else:
-            divergence[i - len(responses)] = _mean_kl(against.log_probs[i - len(responses)], logits)
-    if not bool(nats.isfinite().all() and divergence.isfinite().all()):
-        broken = Estimate(-torch.inf, -torch.inf, torch.inf, len(texts.wanted))
-        return Likelihood(broken, broken, Estimate(torch.inf, 0.0, torch.inf, len(texts.harmless)))
+    for i, logits in _logits_of(loaded, variant, responses):
+        nats[i] = token_log_probs(logits, responses[i]).mean().cpu()
+    if not (isfinite(kl.value) and bool(nats.isfinite().all())):
+        broken = Estimate(-inf, -inf, inf, len(texts.wanted))
+        return Likelihood(broken, broken, Estimate(inf, 0.0, inf, len(texts.harmless)))
     wanted, unwanted = (nats - against.nats).split(len(texts.wanted))
     margins = (wanted - unwanted).tolist()
-    return Likelihood(mean(margins), mean(wanted.tolist()), mean(divergence.tolist()), tuple(margins))
-
-
-def harmless_kl(loaded: LoadedModel, variant: Variant, against: Screen) -> float:
-    """The KL of `screen` alone, which needs no response; infinity if the variant's numbers are not finite."""
-    spans, log_probs = against.texts.harmless, against.log_probs
-    total = sum(float(_mean_kl(log_probs[i], logits)) for i, logits in _logits_of(loaded, variant, spans))
-    return total / len(spans) if isfinite(total) else inf
+    return Likelihood(mean(margins), mean(wanted.tolist()), kl, tuple(margins))
 
 
 def _logits_of(loaded: LoadedModel, variant: Variant, spans: Sequence[TextSpan]) -> Iterator[tuple[int, Tensor]]:

@@ -20,7 +20,8 @@ from s2e_core.settings_json import settings_from_json, settings_to_json
 from s2e_core.spec import ModelSpec
 from s2e_core.values import ContrastSet, Edited, Extraction, Steered
 
-from .screening import Likelihood, Screen, harmless_kl, open_screen, screen, screen_texts
+from .estimates import Estimate
+from .screening import Likelihood, Screen, harmless_kl, open_screen, response_likelihood, screen_texts
 from .shapes import Shape, reach, shape_settings
 
 KL_BOUND = 0.05
@@ -76,7 +77,7 @@ def suggest(
     pairs = ContrastSet(_few(contrast.positive), _few(contrast.negative), contrast.name)
     against = open_screen(loaded, screen_texts(loaded, pairs, texts.probes, progress=stages.of("texts")))
     steering = harmless_kl(loaded, Steered(extraction.directions, USUAL_GAMMA), against)
-    bound, found, probed = min(KL_BOUND, steering), dict[str, Suggestion](), stages.of("probes")
+    bound, found, probed = min(KL_BOUND, steering.value), dict[str, Suggestion](), stages.of("probes")
     for n, shape in enumerate(shapes):
         best = strongest_within(loaded, extraction, shape, against, bound)
         probed((n + 1) * PROBES, PROBES * len(shapes))
@@ -108,23 +109,23 @@ def strongest_within(
     """
     strength = first_strength(extraction, shape, FIRST_REACH)
     points: list[tuple[float, float]] = []
-    best: tuple[float, Edited, EditSettings] | None = None
+    best: tuple[float, Edited, EditSettings, Estimate] | None = None
     for _ in range(PROBES if strength else 0):
         settings = shape_settings(extraction, shape, strength)
         if settings is None:
             break
         edited = Edited(build_edit(extraction, settings))
         kl = harmless_kl(loaded, edited, against)
-        if kl <= bound and (best is None or strength > best[0]):
-            best = strength, edited, settings
-        if 0.6 * bound <= kl <= bound:
+        if kl.value <= bound and (best is None or strength > best[0]):
+            best = strength, edited, settings, kl
+        if 0.6 * bound <= kl.value <= bound:
             break
-        points.append((strength, kl))
+        points.append((strength, kl.value))
         strength = next_strength(points, 0.8 * bound)
     if best is None:
         return None
-    _, edited, settings = best
-    return settings, screen(loaded, [edited], against)[0]
+    _, edited, settings, kl = best
+    return settings, response_likelihood(loaded, edited, against, kl)
 
 
 def first_strength(extraction: Extraction, shape: Shape, wanted: float) -> float:

@@ -160,6 +160,14 @@ def test_the_bundled_model_and_its_copies_get_its_own_behaviours_and_all_others_
         assert choose_behaviors_folder(folder) == CHAT_BEHAVIORS
 
 
+def test_utility_prompts_of_chat_behaviours_are_greedy_and_those_of_the_bundled_model_sampled():
+    greedy = {
+        folder: {load_behavior(name, folder).greedy_utility for name in list_behaviors(folder)}
+        for folder in (CHAT_BEHAVIORS, BUNDLED_BEHAVIORS)
+    }
+    assert greedy == {CHAT_BEHAVIORS: {True}, BUNDLED_BEHAVIORS: {False}}
+
+
 def test_descriptions_are_tidy():
     for name in NAMES:
         described = json.loads((CHAT_BEHAVIORS / name / "behavior.json").read_text(encoding="utf-8"))

@@ -13,7 +13,7 @@ def test_the_usual_budget_is_that_of_the_plan(bundled):
 
 
 def test_a_large_model_on_a_cpu_tries_less_of_everything_but_never_nothing(bundled, monkeypatch):
-    monkeypatch.setattr(budget, "SMALL", 1_000)
+    monkeypatch.setattr(budget, "SMALL_MODEL", 1_000)
     short, usual = asdict(search_budget(bundled)), asdict(SearchBudget())
     assert short == asdict(SHORT_BUDGET)
     SearchPlan(load_behavior("tone"), **short)

@@ -190,6 +190,14 @@ def test_the_models_own_better_and_worse_answers_are_screened_where_there_are_so
     assert asked == [("development", 3 * search.NEW_SEEDS)]
 
 
+def test_what_lost_too_much_is_asked_again_weaker(llama, extraction, behavior, monkeypatch):
+    weaker = Trial(EditSettings(0.3, None, 0.5, strength=0.123))
+    monkeypatch.setattr(search, "pick_weaker", lambda measured, *bars: (weaker,))
+    found = find_edit(llama, extraction, SearchPlan(behavior, floor=0.5, **BUDGET))
+    asked = [trial_key(outcome.trial) for outcome in found.development.outcomes]
+    assert asked[-1] == trial_key(weaker) and len(asked) == len(set(asked))
+
+
 def test_no_two_stages_throw_the_same_dice(found):
     seeds = [{q.seed for q in sweep.questions} for sweep in (found.development, found.finals, found.held_out)]
     assert not seeds[0] & seeds[1] and not seeds[1] & seeds[2] and not seeds[0] & seeds[2]
