@@ -5,25 +5,24 @@
 // other, and the event is not answered until something else is done. So gradio gets the number of an event once the
 // stream has spoken of it, or is closed.
 () => {
-  const send = window.fetch, SPOKEN = /"msg":\s*"(\w+)",\s*"event_id":\s*"([^"]+)"/g, LONGEST = 160;
-  const begun = new Set(), over = new Set();   // the numbers of events that any stream spoke of, and of whose end
+  const send = window.fetch, SPOKEN = /"msg":\s*"\w+",\s*"event_id":\s*"([^"]+)"/g, LONGEST = 160;
+  const begun = new Set();                     // the numbers of events that any stream spoke of
   const waiting = new Set();
   let stream = null;                           // the one that is open
 
   const look = () => {
     for (const one of waiting) if (one.due()) { waiting.delete(one); one.next(); }
   };
-  const heard = (what, number) => {
+  const heard = number => {
     begun.add(number);
-    if (what === 'process_completed') over.add(number);
     look();
   };
   const closed = one => {
     if (stream === one) stream = null;
     look();
   };
-  const told = (numbers, number) => {   // or the stream is closed that would have told it
-    const mine = stream, due = () => !mine || mine !== stream || numbers.has(number);
+  const told = number => {   // or the stream is closed that would have told it
+    const mine = stream, due = () => !mine || mine !== stream || begun.has(number);
     return new Promise(next => { waiting.add({due, next}); look(); });
   };
   const listening = one => {   // on the way to gradio, so that gradio knows of no event that is not heard of here
@@ -32,7 +31,7 @@
     return new TransformStream({
       transform: (bytes, gradio) => {
         const text = rest + decoder.decode(bytes, {stream: true});
-        for (const [, what, number] of text.matchAll(SPOKEN)) heard(what, number);
+        for (const [, number] of text.matchAll(SPOKEN)) heard(number);
         rest = text.slice(-LONGEST);   // a message may come in parts
         gradio.enqueue(bytes);
       },
@@ -52,10 +51,9 @@
   };
   const join = async (url, options) => {
     const answer = await send(url, options), number = (await answer.clone().json().catch(() => null))?.event_id;
-    if (number) await told(begun, number);
+    if (number) await told(number);
     return answer;
   };
-  window.steer2edit = {...window.steer2edit, over: number => told(over, number)};
   window.fetch = (url, options) => {
     const [, path] = /\/gradio_api\/queue\/(join|data)\b/.exec(url?.url || url) || [];
     return path === 'join' ? join(url, options) : path === 'data' ? open(url, options) : send(url, options);

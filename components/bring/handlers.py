@@ -10,10 +10,11 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import TypeVar
 
 from components.shared.choices import Choice, chosen_contrast, opened, strongest_few
-from components.shared.session import Origin, Scored, Session
+from components.shared.session import Brought, Origin, Scored, Session
 from components.shared.store import ModelStore
 from components.shared.work import Work
 from s2e_core import (
@@ -108,7 +109,8 @@ def prepared(
         means, where = scored.means, f"Mean inputs of the examples of “{title_of(store, session)}”."
     yield words.SCORING
     extraction = yield from _worked(lambda progress: score_along(loaded, means, directions))
-    yield FromFile(imported, Scored(contrast, extraction), where=f"{TURNED if turned else ''}{where}")
+    scored = store.keep_scored(Scored(contrast, extraction, key=token_urlsafe()))
+    yield FromFile(imported, scored, where=f"{TURNED if turned else ''}{where}")
 
 
 def adopted(store: ModelStore, session: Session, given: FromFile) -> Session:
@@ -119,9 +121,7 @@ def adopted(store: ModelStore, session: Session, given: FromFile) -> Session:
     if imported.edit is not None:
         if given.home is not None and scored is not None:
             session = opened(store, given.home, scored)
-        taken = session.with_recipe(imported.edit, imported.name)
-        # Of other directions: what shows on the heatmaps is the edit, not the alignment of this behaviour.
-        return taken if session.made_here(imported.edit) else taken.with_mode("lambda")
+        return session.with_brought(store.keep_edit(Brought(imported.name, token_urlsafe(), imported.edit)))
     assert scored is not None
     origin = Origin(imported.name, f"{imported.sentence()} {given.where}")
     return Session.start(session.model, session.behavior, scored, strongest_few(scored), origin=origin)

@@ -29,7 +29,7 @@ class ChoosePanel:
 
 
 def choose_panel(
-    models: Sequence[str], behaviors: Sequence[tuple[str, str]], limits: Limits, *, any_model: bool
+    models: Sequence[str], behaviors: Sequence[tuple[str, str]], limits: Limits, status: str, *, any_model: bool
 ) -> ChoosePanel:
     with gr.Row(elem_id="choose", elem_classes="bar"):
         model = gr.Dropdown(
@@ -45,6 +45,6 @@ def choose_panel(
         check = gr.Button(words.CHECK, elem_id="check-examples", size="sm", scale=0, min_width=72)
         extract = gr.Button(texts.EXTRACT, elem_id="extract", size="sm", scale=0, min_width=84)
         stop = gr.Button(texts.STOP, elem_id="stop-extract", size="sm", scale=0, min_width=64, interactive=False)
-    status = gr.Markdown(elem_id="status", elem_classes="status")
+    said = gr.Markdown(status, elem_id="status", elem_classes="status")
     data = data_panel(limits)
-    return ChoosePanel(model, behavior, swap, extract, stop, status, check, data.own, data, check_panel())
+    return ChoosePanel(model, behavior, swap, extract, stop, said, check, data.own, data, check_panel())

@@ -41,7 +41,7 @@ const draw = () => {
   root.setAttribute('aria-busy', String(Boolean(value.busy)));
   // Texts of an edit that has changed since stay marked.
   root.dataset.edit = value.edit || '';
-  const current = document.querySelector('#summary [data-edit]')?.dataset.edit;
+  const current = document.querySelector('#summary')?.dataset.edit;
   root.classList.toggle('outdated', Boolean(current) && current !== root.dataset.edit);
   value.columns.forEach((data, i) => {
     const column = root.children[i];

@@ -36,9 +36,9 @@ def text_columns(*, elem_id: str, label: str, value: dict[str, Any]) -> gr.HTML:
     )
 
 
-def of_edit(value: dict[str, Any], made: int) -> dict[str, Any]:
+def of_edit(value: dict[str, Any], made: str) -> dict[str, Any]:
     """The value with the mark of the edit that wrote it, so that the page can tell texts of an earlier edit."""
-    return {**value, "edit": str(made)}
+    return {**value, "edit": made}
 
 
 def columns_value(columns: Sequence[Column], *, busy: bool = False) -> dict[str, Any]:

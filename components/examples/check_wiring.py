@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from components.page.changes import Page
+from components.page.parts import Page
 from components.shared import data_words as words
-from components.shared.errors import guarded
-from components.shared.events import LOOK, MODEL, apart, fresh
+from components.shared.events import LOOK, MODEL, apart_custom, fresh, named, stops, wire_stop
 from components.shared.progress import progress_bar
 from components.shared.session import OWN, Session
 from s2e_core import ContrastSet
@@ -24,8 +23,7 @@ from .handlers import Look, TrustProgress, is_due, measure_trust, report_on, tru
 from .trusted import Checks, Trust
 from .view import preview_html
 
-PARTS = ("preview", "column", "report", "measure", "stop", "status", "trust")
-STOP_MEASURING = "() => document.querySelector('#stop-trust:not(:disabled)')?.click()"
+PARTS = ("preview", "column", "report", "measure", "status", "trust")
 MEASURE_DUE = (
     "() => { if (document.querySelector('#trust [data-due]')) document.querySelector('#measure-trust')?.click() }"
 )
@@ -75,7 +73,7 @@ class CheckWiring:
 
     def wire(self) -> None:
         page, panel, choose = self.page, self.panel, self.page.choose
-        shown = [page.session, *self.states, choose.model, choose.behavior, self.look]
+        shown = [page.place, *self.states, choose.model, choose.behavior, self.look]
 
         def show(*values: Any) -> tuple[Any, ...]:
             return self.view(CheckRequest(*values))
@@ -94,13 +92,13 @@ class CheckWiring:
         def grow(session: Session) -> Iterator[tuple[Any, ...]]:
             for step in measure_trust(self.store, session):
                 if isinstance(step, TrustProgress):
-                    sentence, on = words.MEASURING.format(step.done, step.total), gr.update(interactive=True)
-                    yield gr.skip(), *_named(stop=on, status=progress_bar(sentence, step.done, step.total))
+                    sentence = words.MEASURING.format(step.done, step.total)
+                    yield gr.skip(), *_named(status=progress_bar(sentence, step.done, step.total))
                 else:
                     yield (session, step), *_named()
 
-        def finish(result: tuple[Session, Trust], *values: Any) -> tuple[Any, ...]:
-            request = CheckRequest(*values)
+        def finish(session: Session, result: tuple[Session, Trust], *values: Any) -> tuple[Any, ...]:
+            request = CheckRequest(session, *values)
             return show_with(request, with_trust(request.checks, *result))
 
         def stop(*values: Any) -> tuple[Any, ...]:
@@ -109,23 +107,24 @@ class CheckWiring:
             tried_keys = checks.tried_keys | {trust_key(request.session)}
             return show_with(request, replace(checks, running=False, tried_keys=tried_keys, status=sentence))
 
-        choose.check.click(guarded(toggle), shown, [self.checks, *self.outputs], **LOOK)
-        apart(page.refresh.click)(guarded(show), shown, self.outputs, trigger_mode="always_last", **LOOK).success(
-            None, js=MEASURE_DUE
-        )
+        choose.check.click(page.asks(toggle), shown, [self.checks, *self.outputs], **LOOK)
+        apart_custom(page.place.rested)(
+            page.asks(show), shown, self.outputs, trigger_mode="always_last", **LOOK
+        ).success(None, js=MEASURE_DUE)
         # What is chosen while it measures counts: all changes of the checks come one after the other.
         changed, result = [self.checks, *self.outputs], gr.State(None)
         heard = panel.measure.click(
-            guarded(start), [page.session, self.checks], [self.checks, *self.parts], trigger_mode="once", **LOOK
+            page.asks(start), [page.place, self.checks], [self.checks, *self.parts], trigger_mode="once", **LOOK
         )
         done = heard.success(
-            guarded(grow), page.session, [result, *self.parts], trigger_mode="always_last", **MODEL
+            page.asks(grow), [page.place], [result, *self.parts], trigger_mode="always_last",
+            js=named(panel.stop, "trust"), **MODEL,
         )  # fmt: skip
-        done.success(guarded(finish), [result, *shown], changed, **LOOK)
-        done.failure(guarded(stop, after_failure=True), shown, changed, **LOOK)
-        panel.stop.click(guarded(stop), shown, changed, cancels=[heard, done], **LOOK)
+        done.success(page.asks(finish), [page.place, result, *shown[1:]], changed, **LOOK)
+        done.failure(page.asks(stop, after_failure=True), shown, changed, **LOOK)
+        wire_stop(panel.stop, trust=done)
         # Another choice needs the model; where nothing is measured it costs no request.
-        gr.on([choose.behavior.input, choose.model.input], None, js=STOP_MEASURING)
+        gr.on([choose.behavior.input, choose.model.input], None, js=stops(panel.stop))
 
     def view(self, request: CheckRequest) -> tuple[Any, ...]:
         """(what is on show from now on, one update for each of PARTS); what stands there already is not sent again."""
@@ -156,7 +155,6 @@ class CheckWiring:
             column=gr.update(visible=True),
             report=report_html(report_on(self.store, model, contrast), folded=folded),
             measure=gr.update(interactive=extracted and not checks.running),
-            stop=gr.update(interactive=checks.running),
             status=progress_bar(sentence) if sentence else "",
             trust=trust_html(trust, folded=folded) if trust else "<span data-due></span>" if due else "",
         )
@@ -164,9 +162,7 @@ class CheckWiring:
 
 def _heard() -> tuple[Any, ...]:
     """A click says at once that it was heard; the run begins when it is its turn."""
-    return _named(
-        measure=gr.update(interactive=False), stop=gr.update(interactive=True), status=progress_bar(words.WAITING)
-    )
+    return _named(measure=gr.update(interactive=False), status=progress_bar(words.WAITING))
 
 
 def _named(**updates: Any) -> tuple[Any, ...]:

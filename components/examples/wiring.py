@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from components.page.changes import Page
+from components.page.parts import Page
 from components.shared import data_words as words
 from components.shared.answers import Answers
 from components.shared.brought import CORRECTIONS, Correction
 from components.shared.choices import Choice
 from components.shared.errors import guarded
-from components.shared.events import LOOK, QUIET, SWEEP, apart, fresh
+from components.shared.events import LOOK, QUIET, SWEEP, apart, fresh, named, stops, wire_stop
 from components.shared.progress import progress_bar
 from components.shared.session import Session
 from s2e_core.responses import possible_rules
@@ -29,10 +29,9 @@ from .handlers import AnswerRequest, Look, answer_settings, generate_answers, lo
 from .trusted import Checks
 from .view import answers_line, answers_value
 
-ANSWER_PARTS = ("generate", "stop", "status", "rules", "rule", "share", "use", "table")
+ANSWER_PARTS = ("generate", "status", "rules", "rule", "share", "use", "table")
 TABLE_SECONDS = 2.0
 """How often the table follows while answers come: it is large."""
-STOP_ANSWERS = "() => document.querySelector('#stop-generate:not(:disabled)')?.click()"
 EXTRACT = """() => setTimeout(() => {
   document.querySelector('#extract')?.click();
   document.querySelector('#choose')?.scrollIntoView();
@@ -79,13 +78,13 @@ class DataWiring:
 
     def wire(self) -> None:
         panel, choose = self.panel, self.page.choose
-        state = [self.page.session, *self.check.states, self.look, *self.inputs]
+        state = [self.page.place, *self.check.states, self.look, *self.inputs]
         # One event for all: a look is asked when the last one is on the page, and so with what that changed.
         changed = [
             panel.file.change, panel.second.change, panel.positive.change, panel.negative.change,
             choose.model.input, choose.behavior.input, choose.swap.input, *(one.input for one in panel.corrections),
         ]  # fmt: skip
-        apart(*changed)(guarded(self._look), state, self.outputs, trigger_mode="always_last", **LOOK)
+        apart(*changed)(self.page.asks(self._look), state, self.outputs, trigger_mode="always_last", **LOOK)
         self._wire_answers(state)
         self.check.wire()
 
@@ -124,7 +123,7 @@ class DataWiring:
         fields = [panel.length, panel.samples, panel.temperature]
         outputs = [self.answers, *self.parts]
 
-        def grow(*values: Any) -> Iterator[tuple[Any, ...]]:
+        def grow(place: Any, *values: Any) -> Iterator[tuple[Any, ...]]:
             request = AnswerRequest.of(*values)
             settings = answer_settings(self.store, request.length, request.samples, request.temperature)
             n, sent = -1, 0.0
@@ -140,18 +139,20 @@ class DataWiring:
                 n = len(answers.by_prompt)
 
         heard = panel.generate.click(_heard, None, self.parts, trigger_mode="once", **QUIET)
-        done = heard.success(guarded(grow), [*self.inputs, *fields], outputs, **SWEEP)
-        done.success(guarded(self._look), state, self.outputs, **LOOK)
+        done = heard.success(
+            self.page.runs(grow), [self.page.place, *self.inputs, *fields], outputs,
+            js=named(panel.stop, "generate"), **SWEEP,
+        )  # fmt: skip
+        done.success(self.page.asks(self._look), state, self.outputs, **LOOK)
 
         def stopped(answers: Answers) -> tuple[Any, ...]:
             answers = stop_answers(answers)
             return answers, *self._fold(answers)
 
         failed = done.failure(guarded(stopped), self.answers, outputs, **QUIET)
-        choose.model.input(None, js=STOP_ANSWERS)  # they would be another model's
-        halted = panel.stop.click(guarded(stopped), self.answers, outputs, cancels=[heard, done], **QUIET)
-        for after in (failed, halted):
-            after.success(guarded(self._look), state, self.outputs, **LOOK)
+        choose.model.input(None, js=stops(panel.stop))  # they would be another model's
+        wire_stop(panel.stop, generate=done)
+        failed.success(self.page.asks(self._look), state, self.outputs, **LOOK)
         self._wire_sides(state)
 
     def _wire_sides(self, state: Sequence[Any]) -> None:
@@ -169,7 +170,7 @@ class DataWiring:
                 guarded(handle), [self.answers, *inputs], [self.answers, *self.parts], trigger_mode="multiple",
                 **LOOK,
             )  # fmt: skip
-            return done.success(guarded(self._look), state, self.outputs, **LOOK)
+            return done.success(self.page.asks(self._look), state, self.outputs, **LOOK)
 
         change(panel.rule.input, Answers.with_rule, [panel.rule], table=True)
         change(panel.share.input, _with_share, [panel.share], table=True)
@@ -187,7 +188,7 @@ class DataWiring:
         done = panel.table.mark(
             guarded(marked), self.answers, [self.answers, *self.parts], trigger_mode="multiple", **LOOK
         )  # fmt: skip
-        done.success(guarded(self._look), state, self.outputs, **LOOK)
+        done.success(self.page.asks(self._look), state, self.outputs, **LOOK)
 
     def _fold(self, answers: Answers) -> tuple[Any, ...]:
         """One update for each of ANSWER_PARTS; the table is the last."""
@@ -195,7 +196,6 @@ class DataWiring:
         go_on = bool(answers.by_prompt) and not answers.is_complete
         return _named(
             generate=gr.update(value=words.GO_ON if go_on else words.GENERATE, interactive=not answers.running),
-            stop=gr.update(interactive=answers.running),
             status=_status(answers),
             rules=gr.update(visible=bool(answers.by_prompt) and not answers.running),
             rule=gr.update(choices=[(words.RULES[rule], rule) for rule in rules], value=answers.rule),
@@ -242,9 +242,7 @@ def _with_share(answers: Answers, share: float | None) -> Answers:
 
 def _heard() -> tuple[Any, ...]:
     """A click says at once that it was heard; the run begins when it is its turn."""
-    return _named(
-        generate=gr.update(interactive=False), stop=gr.update(interactive=True), status=progress_bar(words.WAITING)
-    )
+    return _named(generate=gr.update(interactive=False), status=progress_bar(words.WAITING))
 
 
 def _named(**updates: Any) -> tuple[Any, ...]:

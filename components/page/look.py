@@ -8,12 +8,13 @@ from typing import Any
 
 import gradio as gr
 
-from components.select.heatmap import heatmap_routes
 from components.shared import texts
 from components.shared.limits import Limits
+from components.studio.panel import studio_css
+from components.studio.studio_widget import routes
 
 ASSETS = Path(__file__).parents[2] / "assets"
-SCRIPTS = ("stops", "stream", "controls", "page")  # the page reads numbers that controls have corrected
+SCRIPTS = ("stream", "controls", "page")  # the page reads numbers that controls have corrected
 SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 
@@ -39,9 +40,9 @@ def launch_options(limits: Limits) -> dict[str, Any]:
     """Arguments of `launch` that belong to the page, whatever the host and port."""
     return {
         "theme": _theme(),
-        "css": (ASSETS / "style.css").read_text(encoding="utf-8"),
+        "css": (ASSETS / "style.css").read_text(encoding="utf-8") + studio_css(),
         "js": _script(),
-        "app_kwargs": {"routes": heatmap_routes()},
+        "app_kwargs": {"routes": routes()},
         "max_file_size": f"{limits.file_megabytes}mb",
         "run_history": False,
         "footer_links": [],

@@ -89,11 +89,11 @@ def carried_over(store: ModelStore, model: str, name: str) -> str:
     return next((behavior.name for behavior in fitting if behavior.title == title), fitting[0].name)
 
 
-def is_ready(store: ModelStore, choice: Choice, session: Session) -> bool:
+def is_ready(store: ModelStore, choice: Choice, session: Session | None) -> bool:
     """Whether a choice is extracted at once; models from the Hub and own examples not yet read wait for the button."""
     if choice.behavior != OWN:
         return choice.model in store.sources
-    if (session.model, session.behavior) != (choice.model, OWN):
+    if session is None or (session.model, session.behavior) != (choice.model, OWN):
         return False
     try:
         contrast = chosen_contrast(store, choice)

@@ -1,17 +1,13 @@
-"""What every panel's wiring shares: the queues of events, and helpers that work around gradio's habits."""
+"""What every panel's wiring shares: the queues of events, how a run begins and stops, helpers around gradio."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-
-
-# Changes of a session come one after the other, or they would overwrite each other; so do runs of the model.
-SESSION: dict[str, Any] = {**QUIET, "concurrency_id": "session", "concurrency_limit": 1}
 
 
 MODEL: dict[str, Any] = {**QUIET, "concurrency_id": "model", "concurrency_limit": 1}
@@ -21,8 +17,8 @@ MODEL: dict[str, Any] = {**QUIET, "concurrency_id": "model", "concurrency_limit"
 SWEEP: dict[str, Any] = {**QUIET, "concurrency_id": "sweep", "concurrency_limit": 1}
 
 
-# What is said of examples changes no session, and must not wait for those that do.
-LOOK: dict[str, Any] = {**QUIET, "concurrency_id": "look", "concurrency_limit": 1}
+# What needs no model must not wait for those that do.
+LOOK: dict[str, Any] = {**QUIET, "concurrency_id": "look", "concurrency_limit": 4}
 
 
 # An upload takes the connection and not the model.
@@ -41,6 +37,11 @@ def apart(*events: Any) -> Callable[..., Any]:
     return gr.on([*events], None, js="() => {}", trigger_mode="multiple", **QUIET).success
 
 
+def apart_custom(event: Any) -> Callable[..., Any]:
+    """The same for an event of a gr.HTML's own script, which `gr.on` does not know."""
+    return event(None, js="() => {}", trigger_mode="multiple", **QUIET).success
+
+
 def ready_file(name: str) -> tuple[gr.DownloadButton, str]:
     """Where a file goes that is ready, hidden, and the `js` that fetches it: so one click of the visitor downloads.
 
@@ -50,20 +51,28 @@ def ready_file(name: str) -> tuple[gr.DownloadButton, str]:
     return file, f"() => setTimeout(() => document.querySelector('#file-{name}')?.click(), 50)"
 
 
-def started(stop: gr.Button, run: str) -> str:
-    """The `js` of a run that `stop` ends: it can be pressed from the click on, while the run waits for its turn.
+def named(stop: gr.Button, run: str) -> str:
+    """The `js` of a run that `stop` ends: it gives the run a name, which the place takes to the server as its job.
 
-    Runs also where the page's script did not load.
+    The place is the first input. One run of the same kind that is still under way is stopped: the new one replaces it.
     """
-    return f"(...values) => {{ window.steer2edit?.started('{stop.elem_id}', '{run}'); return values; }}"
+    return (
+        f"(place, ...values) => [{{...place, job: window.steer2edit?.begin?.('{stop.elem_id}', '{run}') || ''}}, "
+        "...values]"
+    )
 
 
-def wire_stop(stop: gr.Button, runs: Mapping[str, Any]) -> None:
-    """`stop` ends the runs, which have `started` of their names as `js`, and rests when all of them are over."""
+def wire_stop(stop: gr.Button, **runs: Any) -> None:
+    """`stop` ends the runs, which have `named` as `js`, and rests when all of them are over."""
     for name, run in runs.items():
         for over in (run.success, run.failure):  # a Stop counts as a failure
-            over(None, js=f"() => window.steer2edit?.ended('{stop.elem_id}', '{name}')")
-    stop.click(None, None, None, cancels=[*runs.values()], **QUIET)
+            over(None, js=f"() => window.steer2edit?.ended?.('{stop.elem_id}', '{name}')")
+    stop.click(None, js=stops(stop))
+
+
+def stops(stop: gr.Button) -> str:
+    """The `js` that ends all runs of a Stop button."""
+    return f"() => window.steer2edit?.stop?.('{stop.elem_id}')"
 
 
 def fresh(make: Callable[[], Any]) -> gr.State:
@@ -77,11 +86,11 @@ def fresh(make: Callable[[], Any]) -> gr.State:
     return state
 
 
-def spare_the_browser(demo: gr.Blocks, undrawn: gr.State) -> None:
+def spare_the_browser(demo: gr.Blocks, undrawn: Any) -> None:
     """Every event shows how it goes on a component that is not drawn; the page has progress and errors of its own.
 
     By default that is shown on the outputs, even where it is hidden: at each step of an event the browser then copies
-    all that every component holds that was ever an output of any, most of what a move of a dial would take.
+    all that every component holds that was ever an output of any.
     """
     for event in demo.fns.values():
         event.show_progress_on = [undrawn]

@@ -1,7 +1,7 @@
 """The models a server has loaded and the extractions it has finished, shared by all visitors.
 
 Made in `main()`; knows which sources the operator allows. Models are read-only and every value kept here is frozen, so
-visitors share them freely; the lock guards the two dictionaries alone.
+visitors share them freely; the lock guards the dictionaries alone.
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ from s2e_core.progress import Progress, Stages, in_steps
 from s2e_core.values import OUTLIERS, Outliers
 
 from .gate_prompts import gate_texts, token_bytes
+from .jobs import Jobs
 from .limits import Limits
-from .session import OWN, Scored
+from .session import OWN, Brought, Scored
 
 SUGGESTION_STEPS = 40
 """Steps that the suggested settings count in the progress of an extraction."""
@@ -95,8 +96,11 @@ class ModelStore:
     """Extractions on the disk, which outlast the program; None keeps them in memory alone."""
     outliers: Outliers = OUTLIERS
     """What becomes of positions whose residual norm is an outlier; "keep" is the paper's."""
+    jobs: Jobs = field(default_factory=Jobs)
+    """Runs of visitors that are to stop."""
     _models: OrderedDict[str, LoadedModel] = field(default_factory=OrderedDict)
-    _scored: OrderedDict[tuple[str, str, str], Scored] = field(default_factory=OrderedDict)
+    _scored: OrderedDict[str, Scored] = field(default_factory=OrderedDict)
+    _edits: OrderedDict[str, Brought] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _loading: threading.Lock = field(default_factory=threading.Lock)
 
@@ -201,17 +205,40 @@ class ModelStore:
                 progress=in_steps(stages.of("suggestions"), SUGGESTION_STEPS),
             )  # fmt: skip
         stages.finish()
-        scored = Scored(contrast, extraction, suggestions)
+        return self.keep_scored(Scored(contrast, extraction, suggestions, _key(loaded, contrast, texts)))
+
+    def cached(self, loaded: LoadedModel, contrast: ContrastSet, behavior: Behavior | None = None) -> Scored | None:
+        return self.kept_scored(_key(loaded, contrast, gate_texts(loaded, contrast, behavior)))
+
+    def keep_scored(self, scored: Scored) -> Scored:
+        """Keep an extraction under its key, and forget those unused longest."""
         with self._lock:
-            self._scored[_key(loaded, contrast, texts)] = scored
+            self._scored[scored.key] = scored
             while len(self._scored) > 1 and self._is_full():
                 self._scored.popitem(last=False)
         return scored
 
-    def cached(self, loaded: LoadedModel, contrast: ContrastSet, behavior: Behavior | None = None) -> Scored | None:
-        key = _key(loaded, contrast, gate_texts(loaded, contrast, behavior))
+    def kept_scored(self, key: str) -> Scored | None:
+        """An extraction by its key; None if it was never made here, or is forgotten."""
         with self._lock:
+            if key in self._scored:
+                self._scored.move_to_end(key)
             return self._scored.get(key)
+
+    def keep_edit(self, brought: Brought) -> Brought:
+        """Keep an edit from a file under its key, and forget the one unused longest."""
+        with self._lock:
+            self._edits[brought.key] = brought
+            while len(self._edits) > self.limits.scored_sets:
+                self._edits.popitem(last=False)
+        return brought
+
+    def kept_edit(self, key: str) -> Brought | None:
+        """An edit from a file by its key; None if it was never brought here, or is forgotten."""
+        with self._lock:
+            if key in self._edits:
+                self._edits.move_to_end(key)
+            return self._edits.get(key)
 
     def _is_full(self) -> bool:
         size = sum(map(token_bytes, self._scored.values()))
@@ -256,8 +283,8 @@ class ModelStore:
             del self._models[name]
 
 
-def _key(loaded: LoadedModel, contrast: ContrastSet, texts: GateTexts | None) -> tuple[str, str, str]:
-    return loaded.fingerprint, contrast.content_hash, texts.content_hash if texts else ""
+def _key(loaded: LoadedModel, contrast: ContrastSet, texts: GateTexts | None) -> str:
+    return "-".join((loaded.fingerprint, contrast.content_hash, texts.content_hash if texts else "none"))
 
 
 def _turned_means(means: ActivationMeans, contrast: ContrastSet) -> ActivationMeans:

@@ -79,7 +79,7 @@ def new_folder(store: ModelStore) -> Path:
 
 def _control_vector(store: ModelStore, session: Session) -> Parcel:
     """The steering directions on the page, which no edit belongs to: not even one that is empty."""
-    named = replace(session, recipe="")  # an uploaded edit is not its direction
+    named = replace(session, brought=None)  # an uploaded edit is not its direction
     path = save_control_vector(session.scored.directions, new_folder(store) / f"{file_stem(named)}.gguf")
     foreign = f" {texts.NOT_OF_THIS_EDIT}" if session.recipe and not session.made_here(session.edit) else ""
     return Parcel(path, f"{CONTROL_VECTOR_NOTE}{foreign}")

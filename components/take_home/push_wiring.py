@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from components.page.changes import Page
-from components.shared.errors import guarded
-from components.shared.events import PUSH, QUIET, started, wire_stop
+from components.page.parts import Page
+from components.shared.events import PUSH, QUIET, named, wire_stop
 from components.shared.session import Session
 from s2e_core.export import ExportDtype
 
@@ -32,12 +31,12 @@ def wire_push(page: Page, panel: PushPanel) -> None:
             yield "", said
 
     run = panel.push.click(
-        guarded(send),
-        [page.session, panel.repository, panel.what, panel.private, page.take.dtype, panel.token],
+        page.asks(send),
+        [page.place, panel.repository, panel.what, panel.private, page.take.dtype, panel.token],
         outputs,
         trigger_mode="once",
-        js=started(panel.stop, "push"),
+        js=named(panel.stop, "push"),
         **PUSH,
     )
     run.failure(lambda: ("", words.NOT_PUSHED), None, outputs, **QUIET)  # also after Stop
-    wire_stop(panel.stop, {"push": run})
+    wire_stop(panel.stop, push=run)

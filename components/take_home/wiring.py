@@ -5,58 +5,64 @@ Knows gradio's events. How a file is made and checked is components/take_home/ha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gradio as gr
 
-from components.page.changes import Page
+from components.page.parts import Page
 from components.page.view import resting_view
-from components.select.table import Shown
 from components.shared import texts
-from components.shared.errors import guarded
-from components.shared.events import MODEL, QUIET, SESSION, apart, ready_file, started, wire_stop
+from components.shared.events import LOOK, MODEL, QUIET, apart, apart_custom, named, ready_file, wire_stop
 from components.shared.session import Session
 from s2e_core.export import ExportDtype
 
 from .handlers import exported
 from .push_wiring import wire_push
 
+RESTING = ("report", "checkpoint", "adapter", "recipe", "as_python", "as_command")
+"""What follows when the dials rest."""
 
-def wire_take_home(page: Page, first: Session) -> None:
-    """Everything in the panel. `first` is the session a new tab starts with."""
+
+def wire_take_home(page: Page) -> None:
+    """Everything in the panel."""
     take, store, components = page.take, page.store, page.named()
-    names = list(resting_view(store, first, "all", "stored"))
-    reported = gr.State(0)  # which edit the report is about
+    reported = gr.State("")  # which edit the report is about
 
-    def rest(session: Session, shown: Shown, dtype: ExportDtype, reported: int) -> tuple[Any, ...]:
-        view = resting_view(store, session, shown, dtype, reported=reported)
-        return tuple(view[name] for name in names)
+    def rest(session: Session, dtype: ExportDtype, reported: str) -> tuple[Any, ...]:
+        view = resting_view(store, session, dtype, reported=reported)
+        return tuple(view[name] for name in RESTING)
 
-    def send(kind: str, session: Session, dtype: ExportDtype) -> Iterator[tuple[Any, Any, int]]:
-        for step in exported(store, session, kind, dtype):
+    def send(kind: str, session: Session, dtype: ExportDtype) -> Iterator[tuple[Any, Any, str]]:
+        for step in exported(store, session, "control-vector" if kind == "vector" else kind, dtype):
             report, file = (step, gr.skip()) if isinstance(step, str) else (step.report, str(step.path))
             yield report, file, session.made
 
-    apart(page.refresh.click, page.details.shown.input, take.dtype.input)(
-        guarded(rest),
-        [page.session, page.details.shown, take.dtype, reported], [components[name] for name in names],
-        trigger_mode="always_last", **SESSION,
+    for listen in (apart_custom(page.place.rested), apart(take.dtype.input)):
+        listen(
+        page.asks(rest), [page.place, take.dtype, reported], [components[name] for name in RESTING],
+        trigger_mode="always_last", **LOOK,
     )  # fmt: skip
+
+    def sending(kind: str) -> Callable[..., Iterator[Any]]:
+        def steps(session: Session, dtype: ExportDtype) -> Iterator[Any]:
+            yield from send(kind, session, dtype)
+
+        return steps
+
     sends = {}
     for button, kind in (
         (take.checkpoint, "checkpoint"), (take.adapter, "adapter"), (take.recipe, "recipe"),
-        (take.control_vector, "control-vector"),
+        (take.control_vector, "vector"),
     ):  # fmt: skip
         file, fetch = ready_file(kind)
         outputs = [take.report, file, reported]
         sent = button.click(
-            guarded(partial(send, kind)), [page.session, take.dtype], outputs, js=started(take.stop, kind), **MODEL
+            page.asks(sending(kind)), [page.place, take.dtype], outputs, js=named(take.stop, kind), **MODEL
         )
         sent.success(None, js=fetch)
         sent.failure(lambda: texts.NO_FILE, None, take.report, **QUIET)
         sends[kind] = sent
-    wire_stop(take.stop, sends)
+    wire_stop(take.stop, **sends)
     if take.push is not None:
         wire_push(page, take.push)

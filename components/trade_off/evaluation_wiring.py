@@ -11,10 +11,9 @@ from typing import Any
 
 import gradio as gr
 
-from components.page.changes import Page
+from components.page.parts import Page
 from components.shared import texts
-from components.shared.errors import guarded
-from components.shared.events import QUIET, SESSION, SWEEP, apart, fresh, ready_file
+from components.shared.events import LOOK, QUIET, SWEEP, apart_custom, fresh, named, ready_file, stops, wire_stop
 from components.shared.progress import duration, progress_bar
 from components.shared.session import Session
 from components.shared.store import ModelStore
@@ -26,7 +25,7 @@ from .evaluation_table import table_html
 from .handlers import why_not
 from .lab import Place
 
-PARTS = ("measure", "stop", "status", "table", "csv")
+PARTS = ("measure", "status", "table", "csv")
 
 
 def wire_evaluation(page: Page, panel: EvaluationPanel) -> None:
@@ -40,7 +39,7 @@ def wire_evaluation(page: Page, panel: EvaluationPanel) -> None:
         for step in evaluated(store, session, EvaluationRequest(*values)):
             if isinstance(step, Ticked):
                 # A Stop just before this run may have been answered after it began.
-                running = {"measure": gr.update(interactive=False), "stop": gr.update(interactive=True)}
+                running = {"measure": gr.update(interactive=False)}
                 yield kept, *_named(status=running_words(step), **running)
             else:
                 kept = kept.with_full(step)
@@ -59,25 +58,23 @@ def wire_evaluation(page: Page, panel: EvaluationPanel) -> None:
         return showing, *fold(store, session, kept)
 
     heard = panel.measure.click(_heard, None, parts, trigger_mode="once", **QUIET)
-    inputs = [page.session, kept, panel.prompts, panel.steered, page.compare.gamma]
-    done = heard.success(guarded(grow), inputs, [kept, *parts], **SWEEP)
-    showing = [page.session, kept, on_show], [on_show, *parts]
-    done.success(guarded(show), *showing, **SESSION)  # dials may have moved meanwhile
-    done.failure(guarded(stopped, after_failure=True), [page.session, kept], [kept, *parts], **QUIET)
+    inputs = [page.place, kept, panel.prompts, panel.steered, page.compare.gamma]
+    done = heard.success(page.asks(grow), inputs, [kept, *parts], js=named(panel.stop, "measure"), **SWEEP)
+    showing = [page.place, kept, on_show], [on_show, *parts]
+    done.success(page.asks(show), *showing, **LOOK)  # dials may have moved meanwhile
+    done.failure(page.asks(stopped, after_failure=True), [page.place, kept], [kept, *parts], **QUIET)
+    wire_stop(panel.stop, measure=done)
     # A run belongs to the model and behaviour on the page.
     choose = page.choose
     leave = [choose.behavior.input, choose.swap.input, choose.model.input, choose.extract.click]
-    gr.on(
-        [panel.stop.click, *leave], guarded(stopped), [page.session, kept], [kept, *parts], cancels=[heard, done],
-        **QUIET,
-    )  # fmt: skip
-    apart(page.refresh.click)(guarded(show), *showing, trigger_mode="always_last", **SESSION)
+    gr.on(leave, None, js=stops(panel.stop), **QUIET)
+    apart_custom(page.place.rested)(page.asks(show), *showing, trigger_mode="always_last", **LOOK)
 
     def send(session: Session, kept: Evaluated) -> str:
         return str(evaluation_file(store, kept, session))
 
     file, fetch = ready_file("in-full")
-    panel.csv.click(guarded(send), [page.session, kept], file, **QUIET).success(None, js=fetch)
+    panel.csv.click(page.asks(send), [page.place, kept], file, **QUIET).success(None, js=fetch)
 
 
 def fold(store: ModelStore, session: Session, kept: Evaluated) -> tuple[Any, ...]:
@@ -87,7 +84,6 @@ def fold(store: ModelStore, session: Session, kept: Evaluated) -> tuple[Any, ...
     said = reason or kept.said or done
     return _named(
         measure=gr.update(interactive=not reason and not kept.running),
-        stop=gr.update(interactive=kept.running),
         status=progress_bar(said) if said else "",
         table=table_html(full, earlier=full.is_earlier(session)) if full else "",
         csv=gr.update(visible=full is not None),
@@ -105,9 +101,7 @@ def running_words(step: Ticked) -> str:
 
 def _heard() -> tuple[Any, ...]:
     """A click says at once that it was heard; the run begins when it is its turn."""
-    return _named(
-        measure=gr.update(interactive=False), stop=gr.update(interactive=True), status=progress_bar(texts.WAITING)
-    )
+    return _named(measure=gr.update(interactive=False), status=progress_bar(texts.WAITING))
 
 
 def _named(**updates: Any) -> tuple[Any, ...]:

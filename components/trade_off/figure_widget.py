@@ -18,7 +18,7 @@ from typing import Any
 import gradio as gr
 import plotly.graph_objects as go
 
-from components.select.heatmap import PLOTLY_PATH
+from components.studio.studio_widget import PLOTLY_PATH
 
 HERE = Path(__file__).parent
 

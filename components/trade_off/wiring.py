@@ -13,12 +13,12 @@ from typing import Any
 
 import gradio as gr
 
-from components.page.changes import Changes, Page
+from components.page.parts import Page
 from components.shared import texts
-from components.shared.errors import guarded
-from components.shared.events import QUIET, SESSION, SWEEP, apart, fresh, ready_file
+from components.shared.events import LOOK, QUIET, SWEEP, apart, apart_custom, fresh, named, ready_file, stops, wire_stop
 from components.shared.progress import progress_bar
 from components.shared.session import Session
+from components.studio.place import place_of
 from s2e_core import SettingsError
 
 from .evaluation_wiring import wire_evaluation
@@ -37,22 +37,21 @@ STATES = (*STATUS, "find", "sweep", "progressive", "leave_one_out", "stop", "par
 Run = Callable[..., Iterator[Lab]]
 
 
-def wire_trade_off(page: Page, panel: TradeOffPanel, first: Session) -> None:
-    """Everything in the panel. `first` is the session a new tab starts with."""
-    TradeOffWiring(page, panel, first).wire()
+def wire_trade_off(page: Page, panel: TradeOffPanel) -> None:
+    """Everything in the panel."""
+    TradeOffWiring(page, panel).wire()
     wire_evaluation(page, panel.in_full)
 
 
 class TradeOffWiring:
     """The panel of a page; `bench` holds what each visitor has measured."""
 
-    def __init__(self, page: Page, panel: TradeOffPanel, first: Session) -> None:
+    def __init__(self, page: Page, panel: TradeOffPanel) -> None:
         self.page, self.panel, self.store = page, panel, page.store
         self.bench = fresh(Bench)
         self.on_show = gr.State(None)
         self.names = list(PARTS)
         self.components = {name: getattr(panel, name) for name in self.names}
-        self.changes = Changes(page, first)
         self.rates: dict[str, float] = {}
         """Answers per second, by model: what every visitor's estimate is made from."""
 
@@ -61,39 +60,41 @@ class TradeOffWiring:
         self._wire_points()
         self._wire_grid()
         self._wire_files()
-        apart(self.page.refresh.click)(
-            guarded(self._show), [self.page.session, self.bench, self.on_show],
-            [self.on_show, *self.components.values()], trigger_mode="always_last", **SESSION,
+        apart_custom(self.page.place.rested)(
+            self.page.asks(self._show), [self.page.place, self.bench, self.on_show],
+            [self.on_show, *self.components.values()], trigger_mode="always_last", **LOOK,
         )  # fmt: skip
 
     # ---- runs
 
     def _wire_runs(self) -> None:
         panel, grid = self.panel, self._grid_inputs()
-        parts: tuple[tuple[gr.Button, Study], ...] = (
-            (panel.progressive, "progressive"), (panel.leave_one_out, "leave-one-out")
+        parts: tuple[tuple[gr.Button, Study, str], ...] = (
+            (panel.progressive, "progressive", "progressive"), (panel.leave_one_out, "leave-one-out", "leave")
         )  # fmt: skip
         runs = [
-            self._run(panel.find.click, "trade-off", partial(searched, self.store), [panel.floor, panel.budget]),
-            self._run(panel.sweep.click, "trade-off", self._swept, [*grid, panel.prompts, panel.floor]),
-            self._run(panel.go_on.click, "trade-off", self._continued, [self.bench]),
+            self._run(panel.find, "trade-off", "find", partial(searched, self.store), [panel.floor, panel.budget]),
+            self._run(panel.sweep, "trade-off", "sweep", self._swept, [*grid, panel.prompts, panel.floor]),
+            self._run(panel.go_on, "trade-off", "go", self._continued, [self.bench]),
             *(
-                self._run(button.click, study, partial(self._taken_apart, study), [panel.parts_prompts, self.bench])
-                for button, study in parts
+                self._run(button, study, name, partial(self._taken_apart, study), [panel.parts_prompts, self.bench])
+                for button, study, name in parts
             ),
         ]
+        wire_stop(panel.stop, find=runs[0], sweep=runs[1], go=runs[2])
+        wire_stop(panel.parts_stop, progressive=runs[3], leave=runs[4])
         # A run belongs to the model and behaviour on the page: with another choice it stops, and can be continued.
         choose = self.page.choose
-        leave = [choose.behavior.input, choose.swap.input, choose.model.input, choose.extract.click]
-        gr.on(
-            [panel.stop.click, panel.parts_stop.click, *leave], guarded(self._stopped), [self.page.session, self.bench],
-            [self.bench, *self.components.values()], cancels=[one for pair in runs for one in pair], **QUIET,
-        )  # fmt: skip
+        for stop in (panel.stop, panel.parts_stop):
+            gr.on(
+                [choose.behavior.input, choose.swap.input, choose.model.input, choose.extract.click],
+                None, js=stops(stop), **QUIET,
+            )  # fmt: skip
 
-    def _run(self, listen: Any, study: Study, run: Run, inputs: list[Any]) -> tuple[Any, Any]:
+    def _run(self, button: gr.Button, study: Study, name: str, run: Run, inputs: list[Any]) -> Any:
         """A click says at once that it was heard, then the run begins when it is its turn."""
         outputs = [self.bench, *self.components.values()]
-        heard = listen(_heard, None, self._heard_outputs(study), trigger_mode="once", **QUIET)
+        heard = button.click(_heard, None, self._heard_outputs(study), trigger_mode="once", **QUIET)
 
         def grow(session: Session, bench: Bench, *values: Any) -> Iterator[tuple[Any, ...]]:
             shown = ""
@@ -105,18 +106,21 @@ class TradeOffWiring:
                 shown = lab.view
                 yield bench, *self._view(session, bench, names)
 
-        done = heard.success(guarded(grow), [self.page.session, self.bench, *inputs], outputs, **SWEEP)
+        stop = self.panel.stop if study == "trade-off" else self.panel.parts_stop
+        done = heard.success(
+            self.page.asks(grow), [self.page.place, self.bench, *inputs], outputs, js=named(stop, name), **SWEEP
+        )
         done.success(  # dials may have moved meanwhile
-            guarded(self._show), [self.page.session, self.bench, self.on_show],
-            [self.on_show, *self.components.values()], **SESSION,
+            self.page.asks(self._show), [self.page.place, self.bench, self.on_show],
+            [self.on_show, *self.components.values()], **LOOK,
         )  # fmt: skip
-        # After an error the panel shows what it had; a Stop has its own handler.
-        done.failure(guarded(self._stopped, after_failure=True), [self.page.session, self.bench], outputs, **QUIET)
-        return heard, done
+        # After an error and after Stop the panel shows what it had.
+        asks = self.page.asks(self._stopped, after_failure=True)
+        done.failure(asks, [self.page.place, self.bench], outputs, **QUIET)
+        return done
 
     def _heard_outputs(self, study: Study) -> list[Any]:
-        panel = self.panel
-        return [panel.status, panel.stop] if study == "trade-off" else [panel.parts_status, panel.parts_stop]
+        return [self.panel.status if study == "trade-off" else self.panel.parts_status]
 
     def _swept(self, session: Session, *values: Any) -> Iterator[Lab]:
         return swept(self.store, session, SweepRequest.of(*values))
@@ -157,12 +161,32 @@ class TradeOffWiring:
             (panel.plot, "trade-off"), (panel.curve, "progressive"), (panel.bars, "leave-one-out")
         )  # fmt: skip
         for widget, study in studies:
-            self.changes.on_event(widget.pick, partial(loaded_point, study), [self.bench])
+            self._wire_turn(widget.pick, partial(point_in, study))
         panel.plot.pick(
-            guarded(steering_of), [self.page.session, self.bench],
+            self._with_event(steering_of), [self.page.place, self.bench],
             [self.page.compare.gamma, self.page.compare.steered], trigger_mode="multiple", **QUIET,
         )  # fmt: skip
-        self.changes.on(panel.load.click, loaded_best, [self.bench])
+        self._wire_turn(panel.load.click, lambda session, bench, event: loaded_best(session, bench))
+
+    def _wire_turn(self, listen: Any, change: Callable[..., Session]) -> None:
+        """(session, bench, event) -> the session that the tab turns to."""
+
+        def turn(session: Session, bench: Bench, event: gr.EventData) -> Any:
+            changed = change(session, bench, event)
+            return gr.skip() if changed is session else place_of(changed)
+
+        listen(
+            self._with_event(turn), [self.page.place, self.bench], self.page.place, trigger_mode="multiple", **LOOK
+        )  # fmt: skip
+
+    def _with_event(self, handler: Callable[..., Any]) -> Callable[..., Any]:
+        """A handler of (session, bench, event) as gradio calls it, which gives the event by its annotation."""
+        asks = self.page.asks(handler)
+
+        def handle(place: Any, bench: Any, event: gr.EventData) -> Any:
+            return asks(place, bench, event)
+
+        return handle
 
     # ---- the grid
 
@@ -178,8 +202,10 @@ class TradeOffWiring:
             reason = why_not(self.store, session)
             return reason or estimate(GridRequest(*values), prompts, most, self.rates.get(session.model))
 
-        apart(panel.prompts.change, *(field.change for field in fields), self.page.refresh.click)(
-            guarded(estimated), [self.page.session, panel.prompts, *fields], panel.work,
+        changed = apart(panel.prompts.change, *(field.change for field in fields))
+        for listen in (changed, apart_custom(self.page.place.rested)):
+            listen(
+            self.page.asks(estimated), [self.page.place, panel.prompts, *fields], panel.work,
             trigger_mode="always_last", **QUIET,
         )  # fmt: skip
         panel.preset.input(
@@ -202,15 +228,20 @@ class TradeOffWiring:
             def send(session: Session, bench: Bench, maker: Callable[..., Path] = maker) -> str:
                 return str(maker(self.store, bench, session))
 
-            sent = button.click(guarded(send), [self.page.session, self.bench], file, **QUIET)
+            sent = button.click(self.page.asks(send), [self.page.place, self.bench], file, **QUIET)
             sent.success(None, js=fetch)
 
 
-def _heard() -> tuple[str, Any]:
-    return progress_bar(texts.WAITING), gr.update(interactive=True)
+def _heard() -> str:
+    return progress_bar(texts.WAITING)
 
 
 PRESET_FIELDS = ("rho_attn", "rho_mlp", "alpha", "strength", "gamma")
+
+
+def point_in(study: Study, session: Session, bench: Bench, event: gr.EventData) -> Session:
+    """`loaded_point` for an event of the page."""
+    return loaded_point(study, session, event._data, bench)
 
 
 def loaded_point(study: Study, session: Session, data: object, bench: Bench) -> Session:

@@ -1,1 +1,0 @@
-"""Heatmaps, dials and the table: choose components and set the edit."""

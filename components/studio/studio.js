@@ -1,0 +1,203 @@
+// The studio: the settings of the edit live here, in the tab. Every change goes through `change`, is computed at once,
+// drawn, and told to the page as one value; the server is asked for what needs a model, and keeps nothing.
+
+import {arrival, make} from './dom.js';
+import {card} from './card.js';
+import {decode, gridOf, kindOf, nameOf, layerOf} from './facts.js';
+import {dials} from './dials.js';
+import {dots} from './dots.js';
+import * as steps from './history.js';
+import {heatmap} from './maps.js';
+import {byHand, chanceLevel, elasticNet, needsTexts} from './method.js';
+import {selection} from './selection.js';
+import {keepOnly, setFamily, switchOn} from './settings.js';
+import {asker, scaled, shape, unpack} from './solved.js';
+import {summary} from './summary.js';
+import {table} from './table.js';
+import {fragment, fromFragment} from './url.js';
+import {rule} from './words.js';
+
+const RESTING_MS = 250;
+const HEIGHT = 200;
+
+export const start = async ({props, trigger, watch, server, told}) => {
+  const roots = Object.fromEntries(await Promise.all(
+    ['summary', 'dials', 'maps', 'selection', 'table-panel', 'inspector-panel'].map(async id => [id, await arrival(id)])));
+  let facts = null, place = null, history = null, edit = null, focus = -1, mode = 'g', made = 0, timer = 0, waiting = false, painting = 0;
+  const kept = new Map();   // edits that the server has solved, by their shape: the latest alone
+  const context = () => ({facts, settings: history.now.settings});
+
+  // ---- the edit ------------------------------------------------------------------------------------------------------
+
+  const asked = asker(question => server.solve(question), ({id, strength}, answer) => {
+    if (answer.error) { failed(answer.error); return; }
+    kept.clear();
+    kept.set(id, {strength, edit: unpack(facts, answer)});
+    if (shape(facts, history.now) === id) draw();
+  });
+  const solved = step => {   // null until the server has answered for the first time
+    const id = shape(facts, step), {strength} = step.settings, known = kept.get(id);
+    if (known) return known.strength === strength ? known.edit : scaled(known.edit, strength / known.strength);
+    asked({id, strength: strength || 1, place: {...value(), settings: {...step.settings, strength: strength || 1}}});
+    return null;
+  };
+  const current = () => {
+    const step = history.now, wants = step.file || needsTexts(step.settings), found = wants || mode === 'when' ? solved(step) : null;
+    waiting = !found && Boolean(wants);
+    return found || (wants ? edit : null) || elasticNet(facts, step.settings);
+  };
+  const mask = settings => needsTexts(settings) && edit ? edit.edited : elasticNet(facts, settings).edited;
+  const failed = sentence => { roots.summary.querySelector('.verdict').textContent = sentence; };
+
+  // ---- changes -------------------------------------------------------------------------------------------------------
+
+  const goTo = next => { history = next; changed(); };
+  const change = (step, dial = '') => {
+    const settings = step(history.now.settings);
+    if (settings !== history.now.settings || history.now.file) goTo(steps.go(history, {settings, file: null}, dial, performance.now()));
+  };
+  const changed = () => {
+    made++;
+    tell();
+    cancelAnimationFrame(painting);
+    painting = requestAnimationFrame(draw);   // a dial may move more often than the screen shows
+  };
+  const tell = () => {   // what every event of the page is told of the edit
+    props.value = value();
+    if (made) window.steer2edit?.outdate?.();
+    clearTimeout(timer);
+    timer = setTimeout(rested, RESTING_MS);
+  };
+  const rested = () => {
+    window.history.replaceState(null, '', fragment(shared()));
+    trigger('rested');
+    window.steer2edit?.rested?.(String(made));
+  };
+  const value = () => ({...place, settings: history.now.settings, file: history.now.file, made: String(made), job: ''});
+  /** What an address holds: the place, and what is asked. */
+  const shared = () => {
+    const read = id => document.querySelector(`#${id} :is(textarea, input)`)?.value;
+    const {model, behavior, swapped, key} = place, {settings, file} = history.now;
+    const ask = {prompt: read('prompt'), length: +read('length'), temperature: +read('temperature'), seed: +read('seed')};
+    return {model, behavior, swapped, key, settings, file, focus, mode, ask};
+  };
+
+  const pick = ({action, components}) => {
+    if (!components.length) return;
+    const on = action === 'include' || (action === 'toggle' && !components.every(i => edit.edited[i]));
+    if (components.length === 1) focus = components[0];
+    change(settings => switchOn(facts, settings, components, on, mask));
+  };
+  const setFocus = i => { focus = i; draw(); };
+
+  // ---- what is drawn -------------------------------------------------------------------------------------------------
+
+  const drawDials = dials(roots.dials, {told, context, change, act: {
+    family: name => change(settings => setFamily(facts, settings, name, steps.earlier(history))),
+  }});
+  const drawSummary = summary(roots.summary);
+  const drawTable = table(roots['table-panel'], {onSwitch: (i, on) => pick({action: on ? 'include' : 'exclude', components: [i]}), onFocus: setFocus});
+  const drawCard = card(roots['inspector-panel'], {
+    change, onToggle: () => pick({action: 'toggle', components: [focus]}),
+    onKeepOnly: () => change(settings => keepOnly(facts, settings, focus)),
+  });
+  const drawSelection = selection(roots.selection, {
+    told, context, change, setMode: name => { mode = name; draw(); }, undo: () => goTo(steps.undo(history)), redo: () => goTo(steps.redo(history)),
+  });
+  const pictures = picturesIn(roots.maps, {onPick: pick, onFocus: setFocus});
+
+  const draw = () => {
+    cancelAnimationFrame(painting);
+    if (!facts) return;
+    const {settings, file} = history.now;
+    edit = current();
+    const state = {facts, settings, file, edit, focus, mode, history, waiting, made: String(made), rule: rule(settings, edit.harmless || 'the harmless texts')};
+    for (const one of [drawSummary, drawDials, drawTable, drawCard, drawSelection]) one(state);
+    pictures.show({...edit, mode, focus, hand: file ? new Uint8Array(facts.n) : byHand(facts, settings)});
+    document.body.dataset.studio = String(made);
+  };
+
+  // ---- what the server sends: another place --------------------------------------------------------------------------
+
+  const arrived = async () => {
+    const sent = props.value;
+    if (!sent || !sent.key || sent.job === undefined || sent.made) return;   // what the tab itself has said comes back as well
+    const first = !facts, another = first || facts.key !== sent.key;
+    if (another) {
+      const answer = await server.facts(sent);
+      if (answer.error) { failed(answer.error); return; }
+      facts = decode(answer);
+      kept.clear();
+      edit = null;
+      pictures.load(facts);
+    }
+    const {settings, file} = sent;
+    place = {model: sent.model, behavior: sent.behavior, swapped: sent.swapped, key: sent.key, job: ''};
+    history = another || !history ? steps.begin({settings, file}) : steps.go(history, {settings, file});
+    if (another || focus >= facts.n) focus = sent.focus ?? strongest(facts, elasticNet(facts, settings));
+    if (sent.mode || another) mode = sent.mode || 'g';
+    if (first) tell(); else changed();   // the texts that the page comes with are those of its first edit
+    draw();
+  };
+  watch('value', arrived);
+  await arrived();
+
+  // ---- an address that names a place -----------------------------------------------------------------------------
+
+  const restore = () => {
+    const wanted = fromFragment(window.location.hash);
+    if (!wanted || window.location.hash === fragment(shared())) return;
+    props.value = {...value(), ...wanted, made: 'restored', job: ''};
+    trigger('restore');
+  };
+
+  document.addEventListener('keydown', event => {
+    const typing = event.target.closest?.('textarea, input[type=text], input[type=number], [contenteditable=true]');
+    const key = event.key.toLowerCase();
+    if (typing || !(event.ctrlKey || event.metaKey) || !['z', 'y'].includes(key) || !history) return;
+    event.preventDefault();
+    goTo(key === 'y' || event.shiftKey ? steps.redo(history) : steps.undo(history));
+  });
+  window.steer2edit = {...window.steer2edit, end: names => server.stop(names), tell};
+  restore();
+  window.addEventListener('hashchange', restore);
+  return {place: () => value(), change, facts: () => facts};
+};
+
+/** The component with the largest |lambda|, or the largest |g|: something to look at from the start. */
+const strongest = (facts, {lam}) => {
+  const values = lam.some(one => one !== 0) ? lam : facts.g;
+  let best = -1;
+  for (let i = 0; i < values.length; i++) if (best < 0 || Math.abs(values[i]) > Math.abs(values[best])) best = i;
+  return best;
+};
+
+/** The pictures of heads and neurons; of neurons, which are many, first the ranked dots and on request the map. */
+const picturesIn = (root, {onPick, onFocus}) => {
+  const options = (kind, label) => ({kind, label, height: HEIGHT, onPick, onFocus});
+  const heads = make('div', {id: 'heads'}), ranked = make('div', {id: 'neurons-ranked'}), map = make('div', {id: 'neurons', hidden: true});
+  const views = make('div', {className: 'segments', role: 'group', 'aria-label': 'How neurons are shown'},
+    ...[['ranked', 'Ranked'], ['map', 'By layer']].map(([view, text]) => {
+      const one = make('button', {type: 'button', textContent: text, 'aria-pressed': String(view === 'ranked'), onclick: () => turn(view)});
+      one.dataset.view = view;
+      return one;
+    }));
+  root.append(make('div', {className: 'picture'}, heads), make('div', {className: 'picture'}, views, ranked, map));
+  const all = [heatmap(heads, options('heads', 'Attention heads')), dots(ranked, options('neurons', 'MLP neurons')), heatmap(map, options('neurons', 'MLP neurons'))].map(one => one || {load() {}, show() {}});
+  const kinds = ['heads', 'neurons', 'neurons'];
+  const turn = view => {
+    for (const one of views.children) one.setAttribute('aria-pressed', String(one.dataset.view === view));
+    ranked.hidden = view !== 'ranked';
+    map.hidden = view === 'ranked';
+    if (latest) show(latest);
+  };
+  let latest = null;
+  const hidden = n => n === 1 ? ranked.hidden : n === 2 ? map.hidden : false;
+  const load = facts => all.forEach((picture, n) => picture.load({
+    ...gridOf(facts, kinds[n]), nameOf: i => nameOf(facts, i), layerOf: i => layerOf(facts, i), kindOf: i => kindOf(facts, i),
+    title: kinds[n] === 'heads' ? 'Attention heads' : 'MLP neurons', chance: chanceLevel(facts), g: facts.g,
+  }));
+  const show = edit => { latest = edit; all.forEach((picture, n) => { if (!hidden(n)) picture.show(edit); }); };
+  return {load, show};
+};
+export {fromFragment};

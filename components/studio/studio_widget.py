@@ -1,0 +1,71 @@
+"""The widget that holds a tab's place, and the routes of the scripts behind it. Knows the page's machinery alone.
+
+What the tab asks without running a model are functions of the server, which answer at once and outside of the queue.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import plotly
+from starlette.responses import FileResponse
+from starlette.routing import Route
+
+from components.shared.errors import sentence
+
+HERE = Path(__file__).parent
+SCRIPTS_PATH = "gradio_api/s2e/studio"
+PLOTLY_PATH = "gradio_api/s2e/plotly.min.js"
+"""Below /gradio_api, which every proxy in front of the app forwards; relative, so that a sub-path works too."""
+EVENTS = ("rested", "restore")
+"""What the widget tells the page: the dials have come to rest; an address names a place."""
+START = """
+import(new URL('%(path)s/studio.js', document.baseURI).href).then(studio =>
+  studio.start({props, trigger, watch, server, told: %(told)s, events: ['rested', 'restore']}));
+"""
+
+
+def routes() -> list[Route]:
+    """For `launch(app_kwargs={"routes": routes()})`: the scripts of the studio, and plotly.js from its package."""
+    plotly_js = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+    scripts = [Route(f"/{SCRIPTS_PATH}/{path.name}", _send(path, "no-cache")) for path in sorted(HERE.glob("*.js"))]
+    return [*scripts, Route(f"/{PLOTLY_PATH}", _send(plotly_js, "public, max-age=86400"))]
+
+
+def _send(path: Path, caching: str) -> Callable[[object], Any]:
+    async def send(_request: object) -> FileResponse:
+        return FileResponse(path, media_type="text/javascript", headers={"Cache-Control": caching})
+
+    return send
+
+
+def studio_widget(
+    place: Mapping[str, Any], told: Mapping[str, str], questions: Mapping[str, Callable[[Any], Any]]
+) -> gr.HTML:
+    """`place` is where a new tab begins, `told` what controls are for, `questions` what the tab may ask."""
+    return gr.HTML(
+        dict(place),
+        elem_id="studio",
+        visible="hidden",
+        html_template="<div></div>",
+        js_on_load=START % {"path": SCRIPTS_PATH, "told": json.dumps(dict(told), ensure_ascii=False)},
+        server_functions=[_answering(name, question) for name, question in questions.items()],
+        apply_default_css=False,
+    )
+
+
+def _answering(name: str, question: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A question as the browser asks it; what goes wrong is answered in a sentence."""
+
+    def answer(data: Any) -> Any:
+        try:
+            return question(data[0] if isinstance(data, list) and len(data) == 1 else data)
+        except Exception as error:
+            return {"error": sentence(error)}
+
+    answer.__name__ = name
+    return answer
