@@ -42,7 +42,6 @@ from components.trade_off.wiring import wire_trade_off
 from s2e_core import S2EError
 from s2e_core.measure import is_slow
 
-
 FIRST = "0"
 """What a new tab calls its first edit."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import Tensor
 
@@ -38,5 +39,17 @@ class TokenInputs:
         if self.mus:
             check_shapes("TokenInputs.keys", self.keys, self._shapes([len(self.mus)] * len(self.spec.sites)))
 
+    @cached_property
+    def means(self) -> tuple[tuple[Tensor, Tensor], ...]:
+        """Mean input on the behaviour's texts and on harmless ones, fp32; zero without rows. Per site: two (n_inputs,).
+
+        Computed once: every move of a gate's dial asks for them.
+        """
+        return tuple((_mean(on), _mean(off)) for on, off in zip(self.on, self.off, strict=True))
+
     def _shapes(self, rows: Sequence[int]) -> list[tuple[int, int]]:
         return [(n, site.n_inputs) for n, site in zip(rows, self.spec.sites, strict=True)]
+
+
+def _mean(rows: Tensor) -> Tensor:
+    return rows.float().mean(dim=0) if len(rows) else rows.new_zeros(rows.shape[1]).float()

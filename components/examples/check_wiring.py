@@ -108,7 +108,7 @@ class CheckWiring:
             return show_with(request, replace(checks, running=False, tried_keys=tried_keys, status=sentence))
 
         choose.check.click(page.asks(toggle), shown, [self.checks, *self.outputs], **LOOK)
-        apart_custom(page.place.rested)(
+        apart_custom(page.place.turned)(
             page.asks(show), shown, self.outputs, trigger_mode="always_last", **LOOK
         ).success(None, js=MEASURE_DUE)
         # What is chosen while it measures counts: all changes of the checks come one after the other.

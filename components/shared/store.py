@@ -31,7 +31,7 @@ from s2e_core import (
 )
 from s2e_core.bundled import find_smollm2
 from s2e_core.cache import ExtractionCache, extract_cached, suggest_cached
-from s2e_core.data import BUNDLED_BEHAVIORS, CHAT_BEHAVIORS, GateTexts, choose_behaviors_folder
+from s2e_core.data import BUNDLED_BEHAVIORS, CHAT_BEHAVIORS, choose_behaviors_folder
 from s2e_core.loading import BUNDLED, BUNDLED_MODEL, HUB_ID, SMOLLM2, split_revision
 from s2e_core.measure import Suggestion
 from s2e_core.method import capture_token_inputs, score_along
@@ -44,6 +44,8 @@ from .jobs import Jobs
 from .limits import Limits
 from .session import OWN, Brought, Scored
 
+MOST_KEYS = 10_000
+"""Keys that are remembered; one is soon made again."""
 SUGGESTION_STEPS = 40
 """Steps that the suggested settings count in the progress of an extraction."""
 BUNDLED_LABEL = "Bundled demo model"
@@ -100,6 +102,7 @@ class ModelStore:
     """Runs of visitors that are to stop."""
     _models: OrderedDict[str, LoadedModel] = field(default_factory=OrderedDict)
     _scored: OrderedDict[str, Scored] = field(default_factory=OrderedDict)
+    _keys: dict[tuple[str, str, str], str] = field(default_factory=dict)
     _edits: OrderedDict[str, Brought] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _loading: threading.Lock = field(default_factory=threading.Lock)
@@ -205,10 +208,21 @@ class ModelStore:
                 progress=in_steps(stages.of("suggestions"), SUGGESTION_STEPS),
             )  # fmt: skip
         stages.finish()
-        return self.keep_scored(Scored(contrast, extraction, suggestions, _key(loaded, contrast, texts)))
+        return self.keep_scored(Scored(contrast, extraction, suggestions, self._key(loaded, contrast, behavior)))
 
     def cached(self, loaded: LoadedModel, contrast: ContrastSet, behavior: Behavior | None = None) -> Scored | None:
-        return self.kept_scored(_key(loaded, contrast, gate_texts(loaded, contrast, behavior)))
+        return self.kept_scored(self._key(loaded, contrast, behavior))
+
+    def _key(self, loaded: LoadedModel, contrast: ContrastSet, behavior: Behavior | None) -> str:
+        """Names an extraction by the content of all that it rests on."""
+        about = loaded.fingerprint, contrast.content_hash, "" if behavior is None else behavior.name
+        if about not in self._keys:  # the texts of a gate are looked through for those that the model can answer
+            texts = gate_texts(loaded, contrast, behavior)
+            with self._lock:
+                if len(self._keys) >= MOST_KEYS:
+                    self._keys.clear()
+                self._keys[about] = "-".join((*about[:2], texts.content_hash if texts else "none"))
+        return self._keys[about]
 
     def keep_scored(self, scored: Scored) -> Scored:
         """Keep an extraction under its key, and forget those unused longest."""
@@ -281,10 +295,6 @@ class ModelStore:
         spare = [name for name in self._models if name != self.first_model]
         for name in spare[: max(0, len(self._models) - self.limits.models)]:
             del self._models[name]
-
-
-def _key(loaded: LoadedModel, contrast: ContrastSet, texts: GateTexts | None) -> str:
-    return "-".join((loaded.fingerprint, contrast.content_hash, texts.content_hash if texts else "none"))
 
 
 def _turned_means(means: ActivationMeans, contrast: ContrastSet) -> ActivationMeans:

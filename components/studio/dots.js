@@ -17,6 +17,7 @@ const ranked = ({cells, g}) => {
 };
 const prepare = state => {
   state.order = ranked(state.grid);
+  state.heightOf = Float32Array.from(state.order, i => state.grid.g[i]);   // by rank, which reads faster
   state.rank = new Map();
   state.cache = {};
 };
@@ -53,8 +54,7 @@ const cellOf = ({order, rank}, i) => {
 
 const legend = ({kind, grid, edit, shade, marks, drawn, frame}, table) => ({
   full: table.css(codeOf(0.67, true)), pale: shade.masked ? table.inks.hatch : table.css(codeOf(0.67, false)),
-  items: [...legendItems(kind, {compared: Boolean(edit), marks}),
-    ...(grid.chance ? [['band', `chance: random directions stay below |g| = ${grid.chance.toPrecision(2)}`, true]] : [])],
+  items: legendItems(kind, {compared: Boolean(edit), marks, chance: grid.chance}),
   note: drawn.x.length > frame.w / frame.ratio / 2
     ? `Where dots overlap, edited ones lie on top. Zoom in to see every ${one(kind)}.` : '',
 });

@@ -24,83 +24,90 @@ export const heights = (frame, {grid, order, view, folded}) => {
   return {top, zero, unit, y: g => zero - (folded ? Math.abs(g) : g) * unit};
 };
 
-/** The place across of every rank in the window, in pixels of the device; kept while frame and window stay the same. */
-const places = (frame, state) => {
-  const {order, view, cache} = state, key = [frame.x, frame.w, view.c0, view.c1].join();
-  if (cache.key === key) return cache.x;
-  const rule = ruler(order.length, view), x = new Float32Array(view.c1 - view.c0);
-  for (let n = 0; n < x.length; n++) x[n] = frame.x + rule.to(view.c0 + n + 0.5) * frame.w;
-  Object.assign(cache, {key, x});
-  return x;
+/** Per rank in the window its place across in pixels of the device, and the CSS pixel; kept while both stay the same. */
+const places = (frame, {order, view, cache}) => {
+  const key = [frame.x, frame.w, frame.ratio, view.c0, view.c1].join();
+  if (cache.key === key) return cache;
+  const rule = ruler(order.length, view), x = new Float32Array(view.c1 - view.c0), slot = new Uint32Array(x.length);
+  for (let n = 0; n < x.length; n++) {
+    const across = rule.to(view.c0 + n + 0.5) * frame.w;
+    x[n] = frame.x + across;
+    slot[n] = across / frame.ratio;
+  }
+  return Object.assign(cache, {key, x, slot});
 };
 
 /** Per pixel, sign and state the first and the last rank: four groups a pixel, as negative + 2 * edited. */
-const groups = (x, frame, {order, view, shade}) => {
-  const slots = Math.ceil(frame.w / frame.ratio), first = new Int32Array(4 * slots).fill(-1), last = new Int32Array(4 * slots);
-  const {edited} = shade, {g} = shade;
-  for (let n = 0; n < x.length; n++) {
-    const i = order[view.c0 + n], slot = ((x[n] - frame.x) / frame.ratio) | 0;
-    const k = 4 * slot + (g[i] < 0 ? 1 : 0) + (edited === null || edited[i] === 1 ? 2 : 0);
+const groups = ({x, slot}, {order, heightOf, view, shade}) => {
+  const slots = slot[slot.length - 1] + 1, first = new Int32Array(4 * slots).fill(-1), last = new Int32Array(4 * slots);
+  const edited = shade.edited || new Uint8Array(shade.value.length).fill(1);
+  for (let n = 0, r = view.c0; n < x.length; n++, r++) {
+    const k = 4 * slot[n] + (heightOf[r] < 0 ? 1 : 0) + 2 * edited[order[r]];
     if (first[k] < 0) first[k] = n;
     last[k] = n;
   }
   return {slots, first, last};
 };
 
-const radius = count => count <= 60 ? 5 : count <= 400 ? 4 : 3;
-
-/** Draws dots of a colour from a stamp. */
-const stamper = (ctx, ratio, size, table) => {
-  const stamps = new Map(), half = Math.ceil((size + 1) * ratio);
-  const stampOf = (tone, full) => {
-    const key = tone + (full ? 1000 : 0);
-    if (stamps.has(key)) return stamps.get(key);
-    const tile = document.createElement('canvas'), pen = tile.getContext('2d');
-    tile.width = tile.height = 2 * half;
-    pen.arc(half, half, size * ratio, 0, 7);
-    pen.fillStyle = tone === 0 ? table.inks.hatch : table.css(codeOf(tone / TONES, full));
-    pen.fill();
-    if (full) { pen.strokeStyle = table.inks.paper; pen.lineWidth = 0.75 * ratio; pen.stroke(); }
-    stamps.set(key, tile);
-    return tile;
-  };
-  return (tone, full, x, y) => ctx.drawImage(stampOf(tone, full), Math.round(x - half), Math.round(y - half));
-};
+const radius = count => count <= 60 ? 5 : count <= 400 ? 4 : 3.5;
 
 /** The shade of a dot; never so light that the dot is lost on the paper, and 0 (grey) only for a figure of 0. */
 const toneOf = (shade, i, full) => {
-  const x = shade.masked && !full ? 0 : clamp(shade.value[i] / shade.scale, -1, 1);
-  return x === 0 ? 0 : Math.sign(x) * Math.round((0.45 + 0.55 * Math.abs(x)) * TONES);
+  const x = shade.masked && !full ? 0 : clamp(shade.value[i] / shade.scale, -1, 1), least = full ? 0.45 : 0.6;
+  return x === 0 ? 0 : Math.sign(x) * Math.round((least + (1 - least) * Math.abs(x)) * TONES);
 };
 
-const paintDots = (ctx, frame, state, x, up, table) => {
-  const {order, view, shade, grid} = state, {ratio} = frame, size = radius(x.length), stamp = stamper(ctx, ratio, size, table);
-  const {slots, first, last} = groups(x, frame, {order, view, shade: {...shade, g: grid.g}});
-  const step = size * ratio;
+const stamps = new Map();   // discs of every shade, drawn once
+const stampOf = (color, size) => {
+  const key = color + size;
+  if (stamps.has(key)) return stamps.get(key);
+  const tile = document.createElement('canvas'), pen = tile.getContext('2d'), half = Math.ceil(size + 1);
+  tile.width = tile.height = 2 * half;
+  pen.arc(half, half, size, 0, 7);
+  pen.fillStyle = color;
+  pen.fill();
+  if (stamps.size > 500) stamps.clear();
+  stamps.set(key, tile);
+  return tile;
+};
+
+/** One dot, or for several in one pixel a strip as high as all of them. */
+const paintDots = (ctx, frame, state, at, up, table) => {
+  const {order, view, shade, heightOf} = state, {ratio} = frame, {x} = at, size = radius(x.length) * ratio;
+  const {slots, first, last} = groups(at, state);
+  const colorOf = (i, full) => {
+    const tone = toneOf(shade, i, full);
+    return tone === 0 ? table.inks.hatch : table.css(codeOf(tone / TONES, full));
+  };
   for (const full of [0, 2]) {
     for (let slot = 0; slot < slots; slot++) {
       for (const turn of [0, 1]) {
-        const k = 4 * slot + full + (turn ^ (slot & 1));   // the signs take turns at lying on top
-        if (first[k] < 0) continue;
-        const i = order[view.c0 + first[k]], tone = toneOf(shade, i, full > 0), end = up.y(grid.g[order[view.c0 + last[k]]]);
-        let y = up.y(grid.g[i]);
-        stamp(tone, full > 0, x[first[k]], y);
-        while (Math.abs(end - y) > step) { y += Math.sign(end - y) * step; stamp(tone, full > 0, x[first[k]], y); }
-        if (last[k] !== first[k]) stamp(tone, full > 0, x[last[k]], end);
+        const k = 4 * slot + full + (turn ^ (slot & 1)), n = first[k];   // the signs take turns at lying on top
+        if (n < 0) continue;
+        const color = colorOf(order[view.c0 + n], full > 0), y = up.y(heightOf[view.c0 + n]), end = up.y(heightOf[view.c0 + last[k]]);
+        if (last[k] === n) {
+          const stamp = stampOf(color, size);
+          ctx.drawImage(stamp, Math.round(x[n] - stamp.width / 2), Math.round(y - stamp.height / 2));
+        } else {
+          ctx.fillStyle = color;
+          ctx.fillRect(Math.round(frame.x + slot * ratio), Math.min(y, end) - size, Math.ceil(ratio), Math.abs(end - y) + 2 * size);
+        }
       }
     }
   }
 };
 
 /** Signs stand on the far side of their dots, and never overlap. */
-const paintHand = (ctx, frame, {order, view, shade, grid, marks, folded}, x, up, inks) => {
+const paintHand = (ctx, frame, {order, view, shade, heightOf, marks, folded}, x, up, inks) => {
   if (!shade.hand || (!marks[1] && !marks[2])) return;
-  const last = [-1e9, -1e9], away = radius(x.length) + 6;
+  const last = [-1e9, -1e9], away = radius(x.length) + 8;
   for (let n = 0; n < x.length; n++) {
-    const i = order[view.c0 + n], kind = shade.hand[i], side = grid.g[i] < 0 && !folded ? 1 : 0;
-    if (!kind || x[n] - last[side] < 8 * frame.ratio) continue;
+    const kind = shade.hand[order[view.c0 + n]];
+    if (kind === 0) continue;
+    const g = heightOf[view.c0 + n], side = g < 0 && !folded ? 1 : 0;
+    if (x[n] - last[side] < 8 * frame.ratio) continue;
     last[side] = x[n];
-    handSign(ctx, kind, x[n], up.y(grid.g[i]) + (side ? away : -away) * frame.ratio, 6, frame.ratio, inks);
+    handSign(ctx, kind, x[n], up.y(g) + (side ? away : -away) * frame.ratio, 6, frame.ratio, inks);
   }
 };
 
@@ -110,7 +117,10 @@ const valueTicks = (top, most) => {
   return Array.from({length: Math.floor(top / step) + 1}, (_, n) => [n * step, (n * step).toFixed(n ? digits : 0)]);
 };
 const rankTicks = (rule, view, width) => {
-  if (!rule.squeezed) return ticks(view.c0 + 1, view.c1, width / 48);
+  if (!rule.squeezed) {
+    const even = ticks(view.c0 + 1, view.c1, width / 48);
+    return even[0] === 2 ? [1, ...even.filter(rank => rank !== 2)] : even;   // the first place is worth a label
+  }
   const found = [];
   let before = -1e9;
   for (let power = 1; power <= view.c1; power *= 10) {
@@ -138,23 +148,23 @@ const paintGround = (ctx, frame, state, up, inks, theme) => {
   text.titles(rule.squeezed ? 'rank by |g|, closer together to the right' : 'rank by |g|', folded ? 'size |g|' : 'alignment g');
 };
 
-/** Names the band where it is empty: the strongest components stand far outside of it. */
-const paintBandName = (ctx, frame, {grid, folded, font}, up, inks) => {
-  const {ratio, x} = frame, band = grid.chance * up.unit, size = 11 * ratio;
+/** Names the band beside its right end, where no dot is: the weakest components lie inside of it. */
+const paintBandName = (ctx, frame, {grid, font}, up, inks) => {
+  const {ratio, x, w} = frame, size = 11 * ratio;
   if (!grid.chance) return;
-  ctx.font = `${size}px ${font}`; ctx.textAlign = 'left'; ctx.textBaseline = 'middle';
+  ctx.font = `${size}px ${font}`; ctx.textAlign = 'right'; ctx.textBaseline = 'middle';
   ctx.lineWidth = 3 * ratio; ctx.lineJoin = 'round'; ctx.strokeStyle = inks.paper; ctx.fillStyle = inks.soft;
-  const roomy = band > 2 * size, y = roomy ? up.zero - band / 2 : up.zero - band - size, left = x + 8 * ratio;
-  if (!roomy || folded) ctx.strokeText('chance', left, y);
-  ctx.fillText('chance', left, y);
+  const right = x + w - 6 * ratio, y = up.zero - grid.chance * up.unit - size;
+  ctx.strokeText('chance', right, y);
+  ctx.fillText('chance', right, y);
 };
 
 /** Paints everything, and gives the place of every rank: {x, up}. */
 export const paintRanked = (ctx, frame, state, table) => {
-  const {inks, theme} = table, x = places(frame, state), up = heights(frame, state);
+  const {inks, theme} = table, at = places(frame, state), up = heights(frame, state), {x} = at;
   ctx.clearRect(0, 0, frame.width, frame.height);
   paintGround(ctx, frame, state, up, inks, theme);
-  paintDots(ctx, frame, state, x, up, table);
+  paintDots(ctx, frame, state, at, up, table);
   paintHand(ctx, frame, state, x, up, inks);
   paintBandName(ctx, frame, state, up, inks);
   return {x, up};

@@ -16,6 +16,7 @@ import {ENDS, figures, fullName, one, signed} from './map_words.js';
  */
 export const host = (root, {kind, label, height, onPick, onFocus}, plan) => {
   const nodes = shell(root, {kind, label, more: plan.buttons}), {section, stage, canvas} = nodes;
+  section.style.setProperty('--left', `${plan.margin.left}px`);   // where the legend begins
   const state = {kind, grid: null, edit: null, shade: null, view: null, frame: null, drawn: null, marks: [], focus: null};
 
   const picture = {

@@ -38,7 +38,7 @@ const paintCells = (ctx, frame, {grid, shade, view}, table) => {
   const image = new ImageData(width, rows), pixels = new Uint32Array(image.data.buffer);
   for (let r = 0, p = 0; r < rows; r++) {
     const row = (view.r0 + r) * grid.widest;
-    for (let x = 0; x < width; x++, p++) if (shown[p] >= 0) pixels[p] = table.packed[cellCode(edit, grid.cells[row + shown[p]])];
+    for (let x = 0; x < width; x++, p++) if (shown[p] >= 0) pixels[p] = table.packed[cellCode(shade, grid.cells[row + shown[p]])];
   }
   scratch.width = width; scratch.height = rows;
   scratch.getContext('2d').putImageData(image, 0, 0);

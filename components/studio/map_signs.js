@@ -35,7 +35,11 @@ export const axisText = (ctx, frame, font, inks) => {
     ctx.fillText(text, px, py);
   };
   return {
-    below: (px, text) => write(text, px, y + h + 12 * ratio, 'center'),
+    below: (px, text) => {   // kept whole at both ends
+      ctx.font = `${11 * ratio}px ${font}`;
+      const half = ctx.measureText(text).width / 2;
+      write(text, Math.min(Math.max(px, half), frame.width - half), y + h + 12 * ratio, 'center');
+    },
     left: (py, text) => write(text, x - 7 * ratio, py, 'right'),
     titles: (across, down) => {
       write(across, x + w / 2, y + h + 30 * ratio, 'center', 12);

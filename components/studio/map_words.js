@@ -49,7 +49,9 @@ export const keysText = kind => `Arrow keys move, Enter or Space toggles the ${o
   + 'Enter adds the range, Delete leaves out, plus and minus zoom, 0 shows everything, Escape ends.';
 
 /** The entries of the legend after the colour scale: [class, text, whether it applies now]. */
-export const legendItems = (kind, {compared, marks, absent, outlined = false}) => [
+export const legendItems = (kind, {compared, marks, absent = false, outlined = false, chance = 0}) => [
   [outlined ? 'full s2e-map-outlined' : 'full', 'edited', compared], ['pale', 'left as it is', compared],
-  ...(absent ? [['none', `no ${one(kind)}`, true]] : []), ['in', 'added by hand', marks[1]], ['ex', 'left out by hand', marks[2]],
+  ...(absent ? [['none', `no ${one(kind)}`, true]] : []),
+  ...(chance ? [['band', `chance: random directions stay below |g| = ${chance.toPrecision(2)}`, true]] : []),
+  ['in', 'added by hand', marks[1]], ['ex', 'left out by hand', marks[2]],
 ];

@@ -23,7 +23,7 @@ const HEIGHT = 200;
 export const start = async ({props, trigger, watch, server, told}) => {
   const roots = Object.fromEntries(await Promise.all(
     ['summary', 'dials', 'maps', 'selection', 'table-panel', 'inspector-panel'].map(async id => [id, await arrival(id)])));
-  let facts = null, place = null, history = null, edit = null, focus = -1, mode = 'g', made = 0, timer = 0, waiting = false, painting = 0;
+  let facts = null, place = null, history = null, edit = null, focus = -1, mode = 'g', made = 0, timer = 0, waiting = false, painting = 0, turned = '';
   const kept = new Map();   // edits that the server has solved, by their shape: the latest alone
   const context = () => ({facts, settings: history.now.settings});
 
@@ -53,6 +53,7 @@ export const start = async ({props, trigger, watch, server, told}) => {
 
   const goTo = next => { history = next; changed(); };
   const change = (step, dial = '') => {
+    if (!history) return;   // nothing has arrived yet
     const settings = step(history.now.settings);
     if (settings !== history.now.settings || history.now.file) goTo(steps.go(history, {settings, file: null}, dial, performance.now()));
   };
@@ -70,6 +71,7 @@ export const start = async ({props, trigger, watch, server, told}) => {
   };
   const rested = () => {
     window.history.replaceState(null, '', fragment(shared()));
+    if (turned !== place.key) { turned = place.key; trigger('turned'); }
     trigger('rested');
     window.steer2edit?.rested?.(String(made));
   };

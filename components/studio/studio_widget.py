@@ -21,11 +21,11 @@ HERE = Path(__file__).parent
 SCRIPTS_PATH = "gradio_api/s2e/studio"
 PLOTLY_PATH = "gradio_api/s2e/plotly.min.js"
 """Below /gradio_api, which every proxy in front of the app forwards; relative, so that a sub-path works too."""
-EVENTS = ("rested", "restore")
-"""What the widget tells the page: the dials have come to rest; an address names a place."""
+# The events that it tells the page: the dials have come to rest; the tab has another model or other examples, which is
+# told at rest as well; an address names a place.
 START = """
 import(new URL('%(path)s/studio.js', document.baseURI).href).then(studio =>
-  studio.start({props, trigger, watch, server, told: %(told)s, events: ['rested', 'restore']}));
+  studio.start({props, trigger, watch, server, told: %(told)s, events: ['rested', 'turned', 'restore']}));
 """
 
 

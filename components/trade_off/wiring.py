@@ -203,7 +203,7 @@ class TradeOffWiring:
             return reason or estimate(GridRequest(*values), prompts, most, self.rates.get(session.model))
 
         changed = apart(panel.prompts.change, *(field.change for field in fields))
-        for listen in (changed, apart_custom(self.page.place.rested)):
+        for listen in (changed, apart_custom(self.page.place.turned)):
             listen(
             self.page.asks(estimated), [self.page.place, panel.prompts, *fields], panel.work,
             trigger_mode="always_last", **QUIET,

@@ -76,16 +76,14 @@ def mean_firing(inputs: TokenInputs, right: Sequence[Tensor]) -> tuple[tuple[Ten
 
     `right` is that of the edit. Per site: two tensors (n_components,); their sums are what the site adds along u.
     """
-    pairs = []
-    for site, on, off, a in zip(inputs.spec.sites, inputs.on, inputs.off, right, strict=True):
-        pairs.append((_by_component(site, on, a), _by_component(site, off, a)))
-    return tuple(pairs)
+    return tuple(
+        (_by_component(site, on, a), _by_component(site, off, a))
+        for site, (on, off), a in zip(inputs.spec.sites, inputs.means, right, strict=True)
+    )
 
 
-def _by_component(site: Site, rows: Tensor, a: Tensor) -> Tensor:
-    if not len(rows):
-        return torch.zeros(site.n_components)
-    return (rows.float().mean(dim=0) * a).unflatten(0, (-1, site.width)).sum(dim=1)
+def _by_component(site: Site, mean: Tensor, a: Tensor) -> Tensor:
+    return (mean * a).unflatten(0, (-1, site.width)).sum(dim=1)
 
 
 def _gate_of(inputs: TokenInputs, index: int, mu: float, mask: Tensor) -> Tensor:

@@ -7,9 +7,9 @@ from typing import Any
 
 import gradio as gr
 import torch
-
 from components.select.heatmap import heatmap
 from components.shared.grid_packing import Mode, heatmap_value, read_pick, shown_columns
+
 from s2e_core import ComponentScores, EditSettings, Extraction, Selection, SteeringDirections, WeightEdit, build_edit
 from s2e_core.spec import Kind, ModelSpec, Site
 from s2e_core.values import MeanInputs, Provenance

@@ -12,6 +12,7 @@ from typing import Any
 
 import gradio as gr
 import pytest
+from components.select.dials import set_count
 from playwright.sync_api import Page, expect
 
 import app
@@ -19,7 +20,6 @@ from components.bring.handlers import FromFile
 from components.examples.handlers import Look, trust_key
 from components.examples.trusted import Checks, Trust
 from components.page.view import DIALS, is_shown, page_view
-from components.select.dials import set_count
 from components.shared.answers import Answers
 from components.shared.brought import CORRECTIONS
 from components.shared.session import OWN, Session

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from components.shared.grid_packing import EXISTS
 
 from components.page.view import whole_view
 from components.shared.choices import Choice, opened
-from components.shared.grid_packing import EXISTS
 from components.shared.store import ModelStore, model_sources
 from s2e_core import Example
 from s2e_core.data import contrast_set

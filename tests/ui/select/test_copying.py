@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from components.select.copying import as_command, as_python
 
 from components.select import dials, families
-from components.select.copying import as_command, as_python
 from components.shared.session import Session
 from s2e_core import WeightEdit, load_edit, swapped
 from s2e_core.cli import main

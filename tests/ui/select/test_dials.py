@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import pytest
+from components.select.readouts import opening, summary
 
 from components.compare.handlers import Request, compared
 from components.select import dials
-from components.select.readouts import opening, summary
 from s2e_core import SettingsError
 from tests.ui.running import first_session, shared_store
 

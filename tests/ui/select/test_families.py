@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from components.select.readouts import inspector, summary
+from components.select.table import COLUMNS, ranked_table
 from playwright.sync_api import Page, expect
 
 from components.page.view import page_view, whole_view
 from components.select import dials, families, presets
-from components.select.readouts import inspector, summary
-from components.select.table import COLUMNS, ranked_table
 from components.shared import texts
 from components.shared.session import OWN, Session
 from s2e_core import Component, ContrastSet, EditSettings, Example, SettingsError, load_edit, save_edit, swapped

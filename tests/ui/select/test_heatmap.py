@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page
-
 from components.select.heatmap import heatmap_routes
 from components.shared.grid_packing import (  # fmt: skip
     EDITED,
@@ -26,6 +24,8 @@ from components.shared.grid_packing import (  # fmt: skip
     shown_columns,
     view_token,
 )
+from playwright.sync_api import Browser, Page
+
 from s2e_core import Component, Selection
 from s2e_core.model import component_name
 from s2e_core.spec import grid_component

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from components.select.table import COLUMNS, WHEN_COLUMNS, ranked_table, ranking
 
 from components.select import dials
-from components.select.table import COLUMNS, WHEN_COLUMNS, ranked_table, ranking
 from s2e_core import Component
 from s2e_core.method import relative_changes
 from s2e_core.spec import grid_component

@@ -18,18 +18,18 @@ from pathlib import Path
 import gradio as gr
 import pytest
 import torch
+from components.select.table import ranked_table, ranking
+from components.shared.grid_packing import view_token
 
 from components.compare.handlers import Request, compared
 from components.page.view import CHOICE, kept_choice, page_view, resting_view, whole_view
 from components.select import dials, presets, readouts
 from components.select import picks as pick_handlers
-from components.select.table import ranked_table, ranking
 from components.shared import store as store_module
 from components.shared import texts
 from components.shared.brought import OwnExamples
 from components.shared.choices import Choice, chosen_contrast, extract, is_ready, opened
 from components.shared.errors import BUG, guarded
-from components.shared.grid_packing import view_token
 from components.shared.limits import Limits
 from components.shared.session import OWN, Session
 from components.shared.store import BUNDLED_LABEL, ModelStore, model_sources

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import gradio as gr
 import pytest
+from components.select.heatmap import heatmap_routes
 from playwright.sync_api import Browser, Page, expect
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,7 +20,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import app
 from components.page.options import options, store_of
 from components.select import dials
-from components.select.heatmap import heatmap_routes
 from components.shared.errors import told
 from components.shared.session import Session
 from components.shared.store import ModelStore
