@@ -93,7 +93,10 @@ def wire_compare(page: Page) -> None:
         for value in rolled(store, session, Request(*values)):
             yield of_edit(value, session.made)
 
-    inputs = [compare.prompt, compare.length, compare.temperature, compare.seed, compare.steered, compare.gamma]
+    inputs = [
+        compare.prompt, compare.length, compare.temperature, compare.seed, compare.steered, compare.gamma,
+        compare.prompted, compare.placebo,
+    ]  # fmt: skip
     # A run that is asked for meanwhile replaces the one under way, which is stopped.
     runs = compare.run.click(
         page.asks(run), [page.place, *inputs], compare.columns, trigger_mode="multiple",
@@ -104,11 +107,18 @@ def wire_compare(page: Page) -> None:
         page.asks(ask), [page.place, *inputs], compare.rolls, trigger_mode="multiple",
         js=named(compare.stop, "rolls"), **MODEL,
     )  # fmt: skip
-    for one in (runs, asks):
+    alone = compare.alone.click(
+        page.asks(ask), [page.place, *inputs], compare.rolls, trigger_mode="multiple",
+        js=f"(...values) => ({named(compare.stop, 'rolls')})(window.steer2edit.alone(values[0]), ...values.slice(1))",
+        **MODEL,
+    )  # fmt: skip
+    for one in (runs, asks, alone):
         one.failure(None, js=BROKEN)
     wire_stop(compare.stop, compare=runs, rolls=asks)
+    wire_stop(compare.stop, rolls=alone)
     compare.examples.click(lambda row: row[0], compare.examples, compare.prompt, **QUIET).success(None, js=RUN)
-    compare.steered.input(None, js=RUN)
+    for arm in (compare.steered, compare.prompted, compare.placebo):
+        arm.input(None, js=RUN)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

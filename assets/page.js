@@ -1,7 +1,7 @@
 // What follows a change of the edit: texts are marked as out of date and follow once the dials rest; and which runs a
 // Stop button ends. The studio calls `outdate` and `rested`, the page's events `begin` and `ended`.
 () => {
-  const WAITING_MS = 600;
+  const WAITING_MS = 600, ASK_MS = 2000;
   const texts = () => document.querySelector('#texts .texts');
   const answers = () => document.querySelector('#rolls .rolls');
   const notes = () => texts()?.querySelectorAll('.note') || [];
@@ -16,13 +16,20 @@
   const wait = on => {
     clearTimeout(waiting);
     for (const note of notes()) if (note.dataset.before !== undefined) {
-      if (note.textContent === 'waiting …') note.textContent = note.dataset.before;
+      if (note.textContent.startsWith('waiting')) note.textContent = note.dataset.before;
       delete note.dataset.before;
     }
-    if (on) waiting = setTimeout(() => {
-      if (texts()?.getAttribute('aria-busy') === 'true') return;
-      for (const note of notes()) { note.dataset.before = note.textContent; note.textContent = 'waiting …'; }
-    }, WAITING_MS);
+    if (on) waiting = setTimeout(() => queued(on), WAITING_MS);
+  };
+  const queued = async name => {
+    if (texts()?.getAttribute('aria-busy') === 'true' || !name) return;
+    const before = await window.steer2edit.ahead?.(name);
+    if (texts()?.getAttribute('aria-busy') === 'true' || !under_way['stop-run']?.compare?.includes(name)) return;
+    for (const note of notes()) {
+      note.dataset.before ??= note.textContent;
+      note.textContent = before > 0 ? `waiting, ${before} before you …` : 'waiting …';
+    }
+    if (before !== null) waiting = setTimeout(() => queued(name), ASK_MS);
   };
 
   // Runs by their Stop button: {kind: [names of those under way]}.
@@ -30,7 +37,7 @@
   const mark = stop => {
     const busy = Object.values(under_way[stop]).some(names => names.length), button = document.getElementById(stop);
     if (button) button.disabled = !busy;
-    if (stop === 'stop-run') wait(busy);
+    if (stop === 'stop-run') wait(busy && under_way[stop].compare?.at(-1));
   };
   const end = names => { if (names.length) window.steer2edit.end?.(names); };
 

@@ -16,7 +16,9 @@ from components.shared.limits import Limits
 from components.shared.session import Session
 from components.shared.store import ModelStore
 from components.trade_off.words import counted
-from s2e_core import Edited, Original, SettingsError, Steered, Variant, compare
+from s2e_core import Behavior, Edited, Original, SettingsError, Steered, Variant, compare
+from s2e_core.measure import placebo
+from s2e_core.values import Prompted
 
 from .differences import changed_share, differences
 from .text_columns import Column, columns_value
@@ -34,13 +36,15 @@ class Request:
     seed: float = 0
     steered: bool = False
     gamma: float = 0.5
+    prompted: bool = False
+    placebo: bool = False
 
 
 def compared(store: ModelStore, session: Session, request: Request) -> Iterator[dict[str, Any]]:
     """Values of the text columns, the last one complete and with the differences marked."""
     check_request(request, store.limits)
     stop = threading.Event()
-    variants = request_variants(session, request)
+    variants = request_variants(store.named_behavior(session.behavior), session, request)
     stream = compare(
         store.model(session.model),
         request.prompt,
@@ -62,8 +66,11 @@ def compared(store: ModelStore, session: Session, request: Request) -> Iterator[
     yield columns_value(_marked(titles, latest))
 
 
-def request_variants(session: Session, request: Request) -> list[tuple[str, Variant]]:
-    """What is compared, each with its title: the original, the edit and, if it is asked for, steering."""
+def request_variants(behavior: Behavior | None, session: Session, request: Request) -> list[tuple[str, Variant]]:
+    """What is compared, each with its title: the original, the edit, and the arms of the race that are asked for.
+
+    Raises SettingsError for a system prompt that a behaviour does not have.
+    """
     variants: list[tuple[str, Variant]] = [
         (texts.ORIGINAL_COLUMN, Original()),
         (_edited_title(session), Edited(session.edit)),
@@ -71,6 +78,15 @@ def request_variants(session: Session, request: Request) -> list[tuple[str, Vari
     if request.steered:
         steered = Steered(session.scored.directions, float(request.gamma))
         variants.append((f"{texts.STEERED_COLUMN}, γ = {request.gamma:g}", steered))
+    if request.prompted:
+        if behavior is None or not behavior.system_prompt or session.swapped:
+            raise SettingsError(texts.NO_SYSTEM_PROMPT)
+        variants.append((texts.PROMPTED_COLUMN, Prompted(behavior.system_prompt)))
+    if request.placebo and not session.edit.is_empty:
+        edit = placebo(session.edit, session.scored.scores, int(request.seed))
+        variants.append(
+            (f"{texts.PLACEBO_COLUMN}, {counted((edit.count('heads'), edit.count('neurons')))}", Edited(edit))
+        )
     return variants
 
 

@@ -30,6 +30,9 @@ class ComparePanel:
     seed: gr.Number
     steered: gr.Checkbox
     gamma: gr.Number
+    prompted: gr.Checkbox
+    placebo: gr.Checkbox
+    alone: gr.Button
     follow: gr.Checkbox
 
 
@@ -62,8 +65,26 @@ def compare_panel(
             seed = _number(0, texts.SEED, "seed", 0, 2**31 - 1, 0)
             steered = _switch(texts.STEERED, "steered", False)
             gamma = _number(behavior.gamma, texts.GAMMA, "gamma", -5, 5, 2)
+            prompted = _switch(texts.PROMPTED, "prompted", False)
+            placebo = _switch(texts.PLACEBO, "placebo", False)
+        alone = gr.Button(visible="hidden", elem_id="ask-alone")
     return ComparePanel(
-        prompt, run, stop, dataset, columns, ask, rolls, length, temperature, seed, steered, gamma, follow
+        prompt,
+        run,
+        stop,
+        dataset,
+        columns,
+        ask,
+        rolls,
+        length,
+        temperature,
+        seed,
+        steered,
+        gamma,
+        prompted,
+        placebo,
+        alone,
+        follow,
     )
 
 
@@ -75,4 +96,4 @@ def _number(value: float, label: str, elem_id: str, low: float, high: float, pre
 
 
 def _switch(label: str, elem_id: str, value: bool) -> gr.Checkbox:
-    return gr.Checkbox(value, label=label, elem_id=elem_id, container=False, scale=0, min_width=110, interactive=True)
+    return gr.Checkbox(value, label=label, elem_id=elem_id, container=False, scale=0, min_width=80, interactive=True)

@@ -62,7 +62,8 @@ def rolled(store: ModelStore, session: Session, request: Request) -> Iterator[di
     """Values of the widget: first that the model is being asked, in the end all answers with their verdicts."""
     check_request(request, store.limits)
     asked = Asked.of(store.named_behavior(session.behavior), session, request)
-    variants, stop = request_variants(session, request), threading.Event()
+    variants = request_variants(store.named_behavior(session.behavior), session, request)
+    stop = threading.Event()
     titles = [title for title, _ in variants]
     found: Sequence[Sequence[Roll]] = [()] * len(titles)
     yield rolls_value(titles, found, asked, busy=True)

@@ -18,31 +18,36 @@ from .session import Origin, Session
 
 
 def opening(session: Session, behavior: Behavior | None, loaded: LoadedModel) -> str:
-    """Markdown: which two sides were compared, from how much text, and what to know about it."""
+    """Markdown: what is wanted, and what to know about it; what to try and what was read are folded away."""
+    told = behavior if session.origin is None else None
     sentences = [
         *(_sides(session, behavior) if session.origin is None else _brought(session.origin, behavior)),
-        model_line(loaded),
         *loaded.warnings,
         *remarks(session.scored.scores.spec),
     ]
-    # The lesson is folded away: the heatmaps, the dials and the texts fit on one screen without it.
-    told = behavior if session.origin is None else None
-    about = html.escape(_about(told, swapped=session.swapped), quote=False) if told else ""
-    return " ".join(sentences) + (f"<details><summary>What to try</summary>{about}</details>" if about else "")
+    more = [*(_about(told, swapped=session.swapped) if told else ()), *_read(session), model_line(loaded)]
+    folded = html.escape(" ".join(more), quote=False)
+    title = "What to try" if told else "What was read"
+    return " ".join(sentences) + f"<details><summary>{title}</summary>{folded}</details>"
 
 
 def _sides(session: Session, behavior: Behavior | None) -> Iterator[str]:
-    """What was compared, and what is odd about the examples."""
+    """What is wanted, and what is odd about the examples."""
     wanted, opposite = (behavior.positive, behavior.negative) if behavior else ("your examples", "their opposite")
     if session.swapped:
         wanted, opposite = opposite, wanted
-    yield f"**Wanted:** {wanted}. **Opposite:** {opposite}."
-    means = session.scored.means
-    if isinstance(means, ActivationMeans):
-        yield f"{means.n_positive:,} + {means.n_negative:,} examples, {means.n_tokens:,} tokens averaged."
-    if told := outlier_sentence(means):
+    if behavior and not session.swapped:
+        yield html.escape(behavior.summary, quote=False)
+    yield f"**Wanted:** {wanted}, rather than {opposite}."
+    if told := outlier_sentence(session.scored.means):
         yield told
     yield from session.scored.contrast.notes
+
+
+def _read(session: Session) -> Iterator[str]:
+    means = session.scored.means
+    if isinstance(means, ActivationMeans) and session.origin is None:
+        yield f"Read: {means.n_positive:,} + {means.n_negative:,} examples, {means.n_tokens:,} tokens."
 
 
 def _brought(origin: Origin, behavior: Behavior | None) -> Iterator[str]:
@@ -58,7 +63,7 @@ def model_line(loaded: LoadedModel) -> str:
     folded = has_chat_template(loaded.tokenizer) and folds_system(loaded.tokenizer)
     system = ", a system text goes into the user's turn" if folded else ""
     size = _count(parameter_count(loaded.model))
-    return f"**Model:** {size} parameters, {residence(loaded)}{system}."
+    return f"Model: {size} parameters, {residence(loaded)}{system}."
 
 
 def _count(number: int) -> str:
@@ -69,7 +74,6 @@ def _count(number: int) -> str:
     return f"{number:,}"
 
 
-def _about(behavior: Behavior, *, swapped: bool) -> str:
-    """What the behaviour is, what to try, and, for the sides that were measured, what the suggested edit reaches."""
-    told = (behavior.summary, behavior.lesson, "" if swapped else behavior.measured)
-    return " ".join(part for part in told if part)
+def _about(behavior: Behavior, *, swapped: bool) -> Iterator[str]:
+    """What to try, and, for the sides that were measured, what the suggested edit reaches."""
+    yield from (part for part in (behavior.lesson, "" if swapped else behavior.measured) if part)

@@ -2,8 +2,8 @@
 
 TITLE = "Steer2Edit"
 INTRO = (
-    "Find the attention heads and neurons that carry a behaviour, edit just those in closed form, "
-    "watch what the model says, and take the edited model home. No training."
+    "See which parts of a language model carry a behaviour, change them with a slider, compare what it says, and take "
+    "the edited model home. No training."
 )
 STEPS = (
     ("Look", "Violet works for the behaviour, ochre against it."),
@@ -95,7 +95,9 @@ EXAMPLES = "Try"
 LENGTH = "Length"
 TEMPERATURE = "Temperature"
 SEED = "Seed"
-STEERED = "Steering too (adds γv)"
+STEERED = "Steering too"
+PROMPTED = "System prompt"
+PLACEBO = "Placebo"
 GAMMA = "γ"
 FOLLOW = "Run on every change"
 ROLLS = "Ask 8 times"
@@ -105,6 +107,9 @@ ROLLS_TOKENS = "{tokens:.0f} tokens on average"
 ROLLS_UNJUDGED = "{count} different answers of {total}; nothing says how to judge them"
 ORIGINAL_COLUMN = "Original"
 EDITED_COLUMN = "Edited"
+PROMPTED_COLUMN = "System prompt"
+PLACEBO_COLUMN = "Placebo"
+NO_SYSTEM_PROMPT = "This behaviour comes without a system prompt to compare with. Untick System prompt."
 STEERED_COLUMN = "Steered"
 
 TABLE = "Components, ranked by |g|"
@@ -245,6 +250,10 @@ TOOLTIPS = {
     "steered": "A third answer, by activation steering: the method this is compared with. It adds γ times the "
     "direction while the model writes, and changes no weight.",
     "gamma": "Strength of the activation steering.",
+    "prompted": "Another answer by the untouched model that is told in words what is wanted: free, and often strong.",
+    "placebo": "Another answer by an edit of as many random components of the same size: what any edit would do.",
+    "map-tools": "What a click on a picture does, zoom, and the picture as a file.",
+    "forget": "What this browser has kept of your settings is deleted. No server has any of it.",
 }
 """Id of a component -> what it is for, shown where the pointer rests on it."""
 

@@ -91,6 +91,7 @@ export const dials = (root, {told, context, change, act}) => {
     neurons: box('neurons-on', 'Edit neurons', on => change(s => setKind(facts(), s, 'neurons', on))),
   };
   const formula = make('p', {className: 'formula'});
+  const forget = make('button', {type: 'button', className: 'quiet', textContent: 'Forget my settings', title: told.forget || '', onclick: () => act.forget()});
   root.append(
     make('div', {className: 'dials first'}, all.strength.node),
     make('div', {className: 'dials'}, all.heads.node, all.neurons.node),
@@ -100,7 +101,7 @@ export const dials = (root, {told, context, change, act}) => {
       family.node,
       make('div', {className: 'dials'}, all.rho_attn.node, all.rho_mlp.node),
       make('div', {className: 'dials'}, all.alpha.node, all.protect.node),
-      mu.node, make('div', {className: 'boxes'}, boxes.heads.node, boxes.neurons.node), formula),
+      mu.node, make('div', {className: 'boxes'}, boxes.heads.node, boxes.neurons.node, forget), formula),
   );
 
   const rhoDial = rho => rho === null ? {} : {value: rho, max: Math.max(1.5, Math.ceil(rho * 2) / 2)};

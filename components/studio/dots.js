@@ -24,7 +24,8 @@ const prepare = state => {
 
 /** The dot nearest to a place of the plot, or the rank that lies across from it if `exact`. */
 const dotAt = (state, x, y, exact) => {
-  const {order, view, frame, drawn, grid} = state, rule = ruler(order.length, view), reach = NEAR * frame.ratio / frame.w;
+  const {order, view, frame, drawn, grid} = state, rule = ruler(order.length, view);
+  const reach = NEAR * frame.ratio / frame.w;
   const rankAt = t => clamp(Math.floor(rule.from(t)), view.c0, view.c1 - 1), here = rankAt(x);
   if (exact) return [0, here];
   let best = here, least = Infinity;
@@ -36,7 +37,8 @@ const dotAt = (state, x, y, exact) => {
 };
 
 const rectOf = (state, a, b) => {
-  const {order, view, frame, drawn, grid} = state, {ratio} = frame, {c0, c1} = span(a, b), from = Math.max(view.c0, c0), to = Math.min(view.c1, c1);
+  const {order, view, frame, drawn, grid} = state, {ratio} = frame, {c0, c1} = span(a, b);
+  const from = Math.max(view.c0, c0), to = Math.min(view.c1, c1);
   if (from >= to) return null;
   if (c1 - c0 === 1) {
     const half = dotSize(state) + 2, x = drawn.x[c0 - view.c0] / ratio, y = drawn.up.y(grid.g[order[c0]]) / ratio;

@@ -8,13 +8,17 @@ import {counted} from './dom.js';
 
 const SOFT = 20;     // up to about this rank all steps are alike; then they shrink as those of a logarithm
 const FEW = 120;     // components that have room side by side keep equal steps
-const TONES = 12;    // shades of a sign; a dot of each is drawn once and stamped
+const TONES = 24;    // shades of a sign; a dot of each is drawn once and stamped
 
 /** Where a rank lies from 0 to 1 across the window, and the rank that lies there. */
 export const ruler = (count, {c0, c1}) => {
-  const squeezed = count > FEW, u = squeezed ? r => Math.log1p(r / SOFT) : r => r, inverse = squeezed ? t => SOFT * Math.expm1(t) : t => t;
+  const squeezed = count > FEW;
+  const u = squeezed ? r => Math.log1p(r / SOFT) : r => r, inverse = squeezed ? t => SOFT * Math.expm1(t) : t => t;
   const from = u(c0), size = u(c1) - from;
-  return {squeezed: squeezed && (c1 + SOFT) / (c0 + SOFT) > 3, to: r => (u(r) - from) / size, from: t => inverse(from + t * size)};
+  return {
+    squeezed: squeezed && (c1 + SOFT) / (c0 + SOFT) > 3,   // a narrow window looks even
+    to: r => (u(r) - from) / size, from: t => inverse(from + t * size),
+  };
 };
 
 /** The heights of a window: its top figure, and where a figure lies in pixels of the device. */
@@ -24,7 +28,7 @@ export const heights = (frame, {grid, order, view, folded}) => {
   return {top, zero, unit, y: g => zero - (folded ? Math.abs(g) : g) * unit};
 };
 
-/** Per rank in the window its place across in pixels of the device, and the CSS pixel; kept while both stay the same. */
+/** Per rank in the window its place in pixels of the device, and its CSS pixel; kept while the window stays. */
 const places = (frame, {order, view, cache}) => {
   const key = [frame.x, frame.w, frame.ratio, view.c0, view.c1].join();
   if (cache.key === key) return cache;
@@ -53,7 +57,7 @@ const radius = count => count <= 60 ? 5 : count <= 400 ? 4 : 3.5;
 
 /** The shade of a dot; never so light that the dot is lost on the paper, and 0 (grey) only for a figure of 0. */
 const toneOf = (shade, i, full) => {
-  const x = shade.masked && !full ? 0 : clamp(shade.value[i] / shade.scale, -1, 1), least = full ? 0.45 : 0.6;
+  const x = shade.masked && !full ? 0 : clamp(shade.value[i] / shade.scale, -1, 1), least = full ? 0.62 : 0.5;
   return x === 0 ? 0 : Math.sign(x) * Math.round((least + (1 - least) * Math.abs(x)) * TONES);
 };
 
@@ -84,13 +88,15 @@ const paintDots = (ctx, frame, state, at, up, table) => {
       for (const turn of [0, 1]) {
         const k = 4 * slot + full + (turn ^ (slot & 1)), n = first[k];   // the signs take turns at lying on top
         if (n < 0) continue;
-        const color = colorOf(order[view.c0 + n], full > 0), y = up.y(heightOf[view.c0 + n]), end = up.y(heightOf[view.c0 + last[k]]);
+        const color = colorOf(order[view.c0 + n], full > 0);
+        const y = up.y(heightOf[view.c0 + n]), end = up.y(heightOf[view.c0 + last[k]]);
         if (last[k] === n) {
           const stamp = stampOf(color, size);
           ctx.drawImage(stamp, Math.round(x[n] - stamp.width / 2), Math.round(y - stamp.height / 2));
         } else {
           ctx.fillStyle = color;
-          ctx.fillRect(Math.round(frame.x + slot * ratio), Math.min(y, end) - size, Math.ceil(ratio), Math.abs(end - y) + 2 * size);
+          const left = Math.round(frame.x + (slot - 1) * ratio), top = Math.min(y, end) - size;
+          ctx.fillRect(left, top, 3 * Math.ceil(ratio), Math.abs(end - y) + 2 * size);
         }
       }
     }
@@ -112,7 +118,8 @@ const paintHand = (ctx, frame, {order, view, shade, heightOf, marks, folded}, x,
 };
 
 const valueTicks = (top, most) => {
-  const least = top / most, power = 10 ** Math.floor(Math.log10(least)), step = [1, 2, 5, 10].map(n => n * power).find(n => n >= least);
+  const least = top / most, power = 10 ** Math.floor(Math.log10(least));
+  const step = [1, 2, 5, 10].map(n => n * power).find(n => n >= least);
   const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
   return Array.from({length: Math.floor(top / step) + 1}, (_, n) => [n * step, (n * step).toFixed(n ? digits : 0)]);
 };
@@ -134,18 +141,23 @@ const rankTicks = (rule, view, width) => {
 
 const paintGround = (ctx, frame, state, up, inks, theme) => {
   const {grid, folded, view, order, font} = state, {ratio, x, y, w, h} = frame, text = axisText(ctx, frame, font, inks);
-  const line = (at, color) => { ctx.fillStyle = color; ctx.fillRect(x, Math.round(at), w, Math.max(1, Math.round(ratio))); };
+  const line = (at, color) => {
+    ctx.fillStyle = color;
+    ctx.fillRect(x, Math.round(at), w, Math.max(1, Math.round(ratio)));
+  };
   const band = Math.min(grid.chance * up.unit, folded ? h : h / 2);
   ctx.fillStyle = theme === 'dark' ? 'rgba(255,255,255,0.09)' : 'rgba(24,24,27,0.07)';
   ctx.fillRect(x, Math.round(up.zero - band), w, Math.round(folded ? band : 2 * band));
+  const mark = (at, label, color) => { line(at, color); text.left(at, label); };
   for (const [value, label] of valueTicks(up.top, folded ? 5 : 3)) {
-    line(up.zero - value * up.unit, value ? inks.grid : inks.faint);
-    text.left(up.zero - value * up.unit, value && !folded ? `+${label}` : label);
-    if (value && !folded) { line(up.zero + value * up.unit, inks.grid); text.left(up.zero + value * up.unit, `−${label}`); }
+    const away = value * up.unit;
+    mark(up.zero - away, value && !folded ? `+${label}` : label, value ? inks.grid : inks.faint);
+    if (value && !folded) mark(up.zero + away, `−${label}`, inks.grid);
   }
   const rule = ruler(order.length, view);
   for (const rank of rankTicks(rule, view, w / ratio)) text.below(x + rule.to(rank - 0.5) * w, counted(rank));
-  text.titles(rule.squeezed ? 'rank by |g|, closer together to the right' : 'rank by |g|', folded ? 'size |g|' : 'alignment g');
+  const across = rule.squeezed ? 'rank by |g|, closer together to the right' : 'rank by |g|';
+  text.titles(across, folded ? 'size |g|' : 'alignment g');
 };
 
 /** Names the band beside its right end, where no dot is: the weakest components lie inside of it. */

@@ -6,8 +6,14 @@ const PALETTES = {  // from "against" over 0 to "for"; neither end looks like pr
   dark: ['#ffcf8a', '#d3923a', '#7a5420', '#2b2e35', '#5b4391', '#9a78e0', '#cdb9ff'],
 };
 const INKS = {
-  light: {paper: '#ffffff', text: '#27272a', soft: '#52525b', line: '#18181b', grid: '#e4e4e7', hatch: '#c4c4cc', faint: '#b0b0b8'},
-  dark: {paper: '#12161c', text: '#e8e8ea', soft: '#b4b4bb', line: '#ffffff', grid: '#2a2f37', hatch: '#52525b', faint: '#6a6e78'},
+  light: {
+    paper: '#ffffff', text: '#27272a', soft: '#52525b', line: '#18181b', grid: '#e4e4e7',
+    hatch: '#c4c4cc', faint: '#b0b0b8',
+  },
+  dark: {
+    paper: '#12161c', text: '#e8e8ea', soft: '#b4b4bb', line: '#ffffff', grid: '#2a2f37',
+    hatch: '#52525b', faint: '#6a6e78',
+  },
 };
 const PALE = 0.5;       // how much paper is mixed into the colour of a component that is not edited
 const LEVELS = 127;     // shades on either side of 0

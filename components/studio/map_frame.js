@@ -48,5 +48,6 @@ export const ticks = (low, high, most) => {
 export const frameOf = (width, height, ratio, margin) => {
   const px = n => Math.round(n * ratio), w = px(width), h = px(height);
   const x = px(margin.left), y = px(margin.top);
-  return {ratio, width: w, height: h, x, y, w: Math.max(1, w - x - px(margin.right)), h: Math.max(1, h - y - px(margin.bottom))};
+  const inner = {w: Math.max(1, w - x - px(margin.right)), h: Math.max(1, h - y - px(margin.bottom))};
+  return {ratio, width: w, height: h, x, y, ...inner};
 };

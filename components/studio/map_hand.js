@@ -6,10 +6,12 @@
 import {following, holds, isWhole, moved, span, whole} from './map_frame.js';
 import {clamp} from './map_colors.js';
 import {overlays} from './map_overlays.js';
-import {rangeWords} from './map_words.js';
+import {doneWords, rangeWords} from './map_words.js';
 
-const STEPS = {ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1], PageUp: [-8, 0], PageDown: [8, 0],
-  Home: [0, -1e9], End: [0, 1e9]};
+const STEPS = {
+  ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1], PageUp: [-8, 0], PageDown: [8, 0],
+  Home: [0, -1e9], End: [0, 1e9],
+};
 const FAR = 6;   // pixels after which a press is a drag
 
 export const hand = (nodes, picture, {kind, onPick, onFocus, actions}) => {
@@ -21,22 +23,25 @@ export const hand = (nodes, picture, {kind, onPick, onFocus, actions}) => {
   let keyRange = false;   // Shift with arrows has marked anchor to cursor
   let rangeDoes = 'include';
 
-  // ---- what is shown above the picture ---------------------------------------------------------------------------------
+  // ---- what is shown above the picture ---------------------------------------------------------------------------
 
   const inside = (a, b) => {   // the components of a range
     const {r0, r1, c0, c1} = span(a, b), found = [];
-    for (let r = r0; r < r1; r++) for (let c = c0; c < c1; c++) { const i = picture.id([r, c]); if (i >= 0) found.push(i); }
+    for (let r = r0; r < r1; r++) {
+      for (let c = c0; c < c1; c++) { const i = picture.id([r, c]); if (i >= 0) found.push(i); }
+    }
     return found;
   };
   const dragging = () => Boolean(start && start.moved);
   const place = () => {
     if (!picture.ready()) return float({});
     const marking = anchor && cursor && (keyRange || dragging()), zooming = dragging() && tool === 'zoom';
-    const card = !cursor || zooming ? null
-      : marking ? {name: rangeWords(rangeDoes, inside(anchor, cursor).length, kind), lines: []} : picture.tell(cursor);
+    const counting = () => ({name: rangeWords(rangeDoes, inside(anchor, cursor).length, kind), lines: []});
+    const single = cell => cell ? picture.rect(cell, cell) : null;
     float({
-      cursor: cursor && !dragging() ? picture.rect(cursor, cursor) : null, range: marking ? picture.rect(anchor, cursor) : null,
-      ring: picture.focus() ? picture.rect(picture.focus(), picture.focus()) : null, card, action: zooming ? 'zoom' : rangeDoes,
+      cursor: dragging() ? null : single(cursor), range: marking ? picture.rect(anchor, cursor) : null,
+      ring: single(picture.focus()), action: zooming ? 'zoom' : rangeDoes,
+      card: !cursor || zooming ? null : marking ? counting() : picture.tell(cursor),
     });
   };
   const say = () => {
@@ -44,7 +49,7 @@ export const hand = (nodes, picture, {kind, onPick, onFocus, actions}) => {
     live.textContent = name + (lines.length ? `: ${lines.map(line => line.join(' ')).join(', ')}` : '');
   };
 
-  // ---- picks -------------------------------------------------------------------------------------------------------------
+  // ---- picks -------------------------------------------------------------------------------------------------------
 
   const pick = (action, a, b) => {
     const components = inside(a, b);
@@ -59,10 +64,10 @@ export const hand = (nodes, picture, {kind, onPick, onFocus, actions}) => {
   };
   const pickRange = (action, a, b) => {
     const {length} = pick(action, a, b);
-    if (length) live.textContent = `${action === 'exclude' ? 'Left out' : 'Added'}: ${rangeWords(action, length, kind).replace(/^\D+/, '')}`;
+    if (length) live.textContent = doneWords(action, length, kind);
   };
 
-  // ---- pointer -----------------------------------------------------------------------------------------------------------
+  // ---- pointer -----------------------------------------------------------------------------------------------------
 
   const drag = event => {
     if (!start) return;
@@ -107,22 +112,26 @@ export const hand = (nodes, picture, {kind, onPick, onFocus, actions}) => {
     if (!cell) return;
     keyRange = false;
     delete section.dataset.keys;
-    start = {cell, exact: picture.at(event, true), x: event.clientX, y: event.clientY, touch: event.pointerType === 'touch',
-      shift: event.shiftKey, moved: false};
+    start = {
+      cell, exact: picture.at(event, true), x: event.clientX, y: event.clientY, shift: event.shiftKey, moved: false,
+      touch: event.pointerType === 'touch',
+    };
     stage.focus({preventScroll: true});
     addEventListener('pointermove', drag, true);
     addEventListener('pointerup', release, true);
     addEventListener('pointercancel', release, true);
   });
   stage.addEventListener('wheel', event => {   // sideways through a picture that is zoomed in
-    const {view} = picture, by = event.shiftKey ? event.deltaY : event.deltaX;
-    if (!picture.ready() || isWhole(view, picture.size()) || Math.abs(by) <= (event.shiftKey ? 0 : Math.abs(event.deltaY))) return;
+    if (!picture.ready() || isWhole(picture.view, picture.size())) return;
+    const {view} = picture, by = event.shiftKey ? event.deltaX || event.deltaY : event.deltaX;
+    if (by === 0 || (!event.shiftKey && Math.abs(by) < Math.abs(event.deltaY))) return;
     event.preventDefault();
     cursor = null;
-    picture.look(moved(view, picture.size(), 0, Math.sign(by) * Math.ceil(Math.abs(by) / 600 * (view.c1 - view.c0))));
+    const columns = Math.ceil(Math.abs(by) / 600 * (view.c1 - view.c0));
+    picture.look(moved(view, picture.size(), 0, Math.sign(by) * columns));
   }, {passive: false});
 
-  // ---- keys --------------------------------------------------------------------------------------------------------------
+  // ---- keys --------------------------------------------------------------------------------------------------------
 
   const step = ([down, right], shift) => {
     const from = cursor || anchor || [picture.view.r0, picture.view.c0], [rows, columns] = picture.size();
@@ -160,7 +169,7 @@ export const hand = (nodes, picture, {kind, onPick, onFocus, actions}) => {
   });
   stage.addEventListener('blur', () => { keyRange = false; if (!start) { cursor = null; place(); } });
 
-  // ---- tools and zoom ----------------------------------------------------------------------------------------------------
+  // ---- tools and zoom ----------------------------------------------------------------------------------------------
 
   /** What zooming is about: the cursor, else the last cell, else the page's component, else the middle. */
   const heart = () => [cursor, anchor, picture.focus()].find(cell => cell && holds(picture.view, cell))
@@ -174,7 +183,9 @@ export const hand = (nodes, picture, {kind, onPick, onFocus, actions}) => {
     if (!button || !picture.ready()) return;
     if (button.dataset.do) return ACTIONS[button.dataset.do](button);
     tool = section.dataset.tool = button.dataset.tool;
-    for (const other of section.querySelectorAll('[data-tool]')) if (other.matches('button')) other.setAttribute('aria-pressed', String(other === button));
+    for (const other of section.querySelectorAll('button[data-tool]')) {
+      other.setAttribute('aria-pressed', String(other === button));
+    }
   });
 
   return {place, forget: () => { cursor = anchor = start = null; keyRange = false; live.textContent = ''; }};

@@ -11,13 +11,15 @@ import {savePng} from './map_signs.js';
 import {ENDS, figures, fullName, one, signed} from './map_words.js';
 
 /**
- * A plan has {margin, buttons, prepare(state), size(state), height(state), paint(ctx, frame, state, table), at(state, x, y,
- * exact), rect(state, a, b), id(state, cell), cell(state, i), zooms(state, way, cell), legend(state), actions(state, draw)}.
+ * A plan has {margin, buttons, prepare(state), size(state), height(state), paint(ctx, frame, state, table),
+ * at(state, x, y, exact), rect(state, a, b), id(state, cell), cell(state, i), zooms(state, way, cell),
+ * legend(state, table), actions(state, draw)}.
  */
 export const host = (root, {kind, label, height, onPick, onFocus}, plan) => {
   const nodes = shell(root, {kind, label, more: plan.buttons}), {section, stage, canvas} = nodes;
   section.style.setProperty('--left', `${plan.margin.left}px`);   // where the legend begins
-  const state = {kind, grid: null, edit: null, shade: null, view: null, frame: null, drawn: null, marks: [], focus: null};
+  const nothing = {edit: null, drawn: null, marks: [], focus: null};
+  const state = {kind, grid: null, shade: null, view: null, frame: null, ...nothing};
 
   const picture = {
     get view() { return state.view; },
@@ -45,7 +47,7 @@ export const host = (root, {kind, label, height, onPick, onFocus}, plan) => {
   });
   const frameFor = (width, ratio) => frameOf(width, height || plan.height(state), ratio, plan.margin);
   const draw = () => {
-    if (!state.grid || !stage.clientWidth) return;
+    if (!state.grid || !stage.clientWidth || !state.grid.widest) return;
     const began = performance.now(), table = tableOf(themeOf()), {view} = state;
     const frame = state.frame = frameFor(stage.clientWidth, devicePixelRatio || 1);
     state.font = getComputedStyle(section).fontFamily;
@@ -58,17 +60,19 @@ export const host = (root, {kind, label, height, onPick, onFocus}, plan) => {
     section.dataset.milliseconds = (performance.now() - began).toFixed(2);
   };
   const save = () => {   // always on white, and wide enough for the title
-    const frame = frameFor(Math.max(900, stage.clientWidth), 2), table = tableOf('light'), {low, high, ends} = scaleWords();
+    const frame = frameFor(Math.max(900, stage.clientWidth), 2), table = tableOf('light');
+    const {low, high, ends} = scaleWords();
     savePng({
       paint: ctx => plan.paint(ctx, frame, state, table), frame, table, font: state.font, title: state.grid.title,
       caption: state.grid.caption, ends: [`${ends[0]} ${low}`, `${high} ${ends[1]}`], name: `steer2edit-${kind}`,
     });
   };
-  const hands = hand(nodes, picture, {kind, onPick, onFocus, actions: {png: save, ...plan.actions(state, () => draw())}});
+  const actions = {png: save, ...plan.actions(state, () => draw())};
+  const hands = hand(nodes, picture, {kind, onPick, onFocus, actions});
   const watch = watcher(stage, () => draw());
 
   const load = grid => {
-    Object.assign(state, {grid: {...grid, absent: grid.cells.includes(-1)}, edit: null, drawn: null, marks: [], focus: null});
+    Object.assign(state, nothing, {grid: {...grid, absent: grid.cells.includes(-1)}});
     state.shade = shading(state.grid, null);
     plan.prepare(state);
     state.view = whole(plan.size(state));
@@ -80,7 +84,8 @@ export const host = (root, {kind, label, height, onPick, onFocus}, plan) => {
   const show = edit => {
     if (!state.grid) return;
     const before = String(state.focus), {grid} = state;
-    Object.assign(state, {edit, shade: shading(grid, edit), marks: marksOf(grid, edit), focus: plan.cell(state, edit.focus)});
+    Object.assign(state, {edit, shade: shading(grid, edit), marks: marksOf(grid, edit)});
+    state.focus = plan.cell(state, edit.focus);
     const {focus, view} = state;
     if (focus && String(focus) !== before && !holds(view, focus)) state.view = following(view, plan.size(state), focus);
     draw();

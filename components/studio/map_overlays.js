@@ -9,7 +9,8 @@ const put = (node, rect, least = 0) => {
   node.hidden = !rect;
   if (!rect) return;
   const w = Math.max(rect.w, least), h = Math.max(rect.h, least);
-  Object.assign(node.style, {left: `${rect.x + (rect.w - w) / 2}px`, top: `${rect.y + (rect.h - h) / 2}px`, width: `${w}px`, height: `${h}px`});
+  const left = rect.x + (rect.w - w) / 2, top = rect.y + (rect.h - h) / 2;
+  Object.assign(node.style, {left: `${left}px`, top: `${top}px`, width: `${w}px`, height: `${h}px`});
 };
 
 const fillCard = (tip, {name, lines}) => {

@@ -9,12 +9,13 @@ import {axisText, handSign} from './map_signs.js';
 
 const scratch = document.createElement('canvas');
 
-/** The column that each pixel of each row shows: the strongest edited cell, else the strongest; -1 where there is none. */
+/** The column that each pixel of a row shows: the strongest edited cell, else the strongest; -1 where there is none. */
 const choose = (grid, shade, view, width) => {
   const n = view.c1 - view.c0, rows = view.r1 - view.r0, {cells, widest} = grid;
   const shown = new Int32Array(rows * width).fill(-1), best = new Float32Array(width), pixel = new Uint32Array(n);
   for (let c = 0; c < n; c++) pixel[c] = Math.floor((c + 0.5) * width / n);
-  const {value} = shade, edited = shade.edited || new Uint8Array(value.length), bonus = 2 * shade.scale;   // edited cells win
+  const {value} = shade, edited = shade.edited || new Uint8Array(value.length);
+  const bonus = 2 * shade.scale;   // puts every edited cell above all others
   for (let r = 0; r < rows; r++) {
     const row = (view.r0 + r) * widest + view.c0, out = r * width;
     best.fill(-1);
@@ -34,11 +35,14 @@ const cellCode = (shade, i) => {
 };
 
 const paintCells = (ctx, frame, {grid, shade, view}, table) => {
-  const n = view.c1 - view.c0, rows = view.r1 - view.r0, width = Math.min(n, frame.w), shown = choose(grid, shade, view, width);
+  const rows = view.r1 - view.r0, width = Math.min(view.c1 - view.c0, frame.w);
+  const shown = choose(grid, shade, view, width);
   const image = new ImageData(width, rows), pixels = new Uint32Array(image.data.buffer);
   for (let r = 0, p = 0; r < rows; r++) {
     const row = (view.r0 + r) * grid.widest;
-    for (let x = 0; x < width; x++, p++) if (shown[p] >= 0) pixels[p] = table.packed[cellCode(shade, grid.cells[row + shown[p]])];
+    for (let x = 0; x < width; x++, p++) {
+      if (shown[p] >= 0) pixels[p] = table.packed[cellCode(shade, grid.cells[row + shown[p]])];
+    }
   }
   scratch.width = width; scratch.height = rows;
   scratch.getContext('2d').putImageData(image, 0, 0);
@@ -58,7 +62,9 @@ export const edges = (frame, view) => ({
 const clearGaps = (ctx, frame, view, at) => {
   const gap = Math.round((at.w >= 14 && at.h >= 10 ? 2 : at.h >= 8 ? 1 : 0) * frame.ratio), before = gap >> 1;
   if (gap) for (let r = view.r0 + 1; r < view.r1; r++) ctx.clearRect(frame.x, at.y(r) - before, frame.w, gap);
-  if (gap && at.w >= 14) for (let c = view.c0 + 1; c < view.c1; c++) ctx.clearRect(at.x(c) - before, frame.y, gap, frame.h);
+  if (gap && at.w >= 14) {
+    for (let c = view.c0 + 1; c < view.c1; c++) ctx.clearRect(at.x(c) - before, frame.y, gap, frame.h);
+  }
 };
 
 /** Neighbours in a row for which `kindOf` gives the same non-zero number, as {row, from, to, kind}; ends included. */
@@ -93,7 +99,10 @@ const paintAbsent = (ctx, frame, {grid, view}, at, inks) => {
 
 const eachCell = (grid, view, visit) => {
   for (let row = view.r0; row < view.r1; row++) {
-    for (let c = view.c0; c < view.c1; c++) { const i = grid.cells[row * grid.widest + c]; if (i >= 0) visit(i, row, c); }
+    for (let c = view.c0; c < view.c1; c++) {
+      const i = grid.cells[row * grid.widest + c];
+      if (i >= 0) visit(i, row, c);
+    }
   }
 };
 /** Whether cells of this size are outlined where edited. */
@@ -115,14 +124,16 @@ const paintNumbers = (ctx, frame, {grid, shade, view, font}, at, table) => {
     if (shade.masked && !shade.edited[i]) return;
     ctx.fillStyle = table.inkOn(cellCode(shade, i));
     const aside = shade.hand && shade.hand[i] && at.w < 60 ? 4 * frame.ratio : 0;   // makes room for the sign
-    ctx.fillText(short(shade.value[i]), (at.x(c) + at.x(c + 1)) / 2 - aside, (at.y(row) + at.y(row + 1)) / 2 + 0.5 * frame.ratio);
+    const x = (at.x(c) + at.x(c + 1)) / 2 - aside, y = (at.y(row) + at.y(row + 1)) / 2 + 0.5 * frame.ratio;
+    ctx.fillText(short(shade.value[i]), x, y);
   });
 };
 
 /** A sign in every cell, or one for a run of cells too narrow for it; signs never overlap. */
 const paintHand = (ctx, frame, {grid, shade, view, marks}, at, inks) => {
   if (!marks[1] && !marks[2]) return;
-  const size = clamp(Math.min(at.w, at.h) * 0.3, 5, 8), corner = at.w >= 44 && at.h >= 20, {ratio} = frame, last = [0, -1e9];
+  const size = clamp(Math.min(at.w, at.h) * 0.3, 5, 8), corner = at.w >= 44 && at.h >= 20, {ratio} = frame;
+  const last = [0, -1e9];   // row and place of the sign before
   const sign = (run, x, y) => {
     if (last[0] === run.row && x - last[1] < (size + 1) * ratio) return;
     last[0] = run.row; last[1] = x;
@@ -149,7 +160,9 @@ const paintAxes = (ctx, frame, {grid, view, kind, font}, at, inks) => {
   for (const c of ticks(view.c0, view.c1 - 1, frame.w / frame.ratio / (grid.widest > 999 ? 48 : 30))) {
     text.below((at.x(c) + at.x(c + 1)) / 2, counted(c));
   }
-  for (const r of ticks(view.r0, view.r1 - 1, frame.h / frame.ratio / 14)) text.left((at.y(r) + at.y(r + 1)) / 2, String(r));
+  for (const r of ticks(view.r0, view.r1 - 1, frame.h / frame.ratio / 14)) {
+    text.left((at.y(r) + at.y(r + 1)) / 2, String(r));
+  }
   text.titles(one(kind), 'layer');
 };
 

@@ -4,7 +4,7 @@
 const drawSign = (ctx, kind, middle, half, ratio, inks) => {
   const [low, high] = [middle - half, middle + half];
   ctx.lineCap = 'round';
-  for (const [color, width] of [[inks.paper, kind === 1 ? 3 : 4], [inks.line, 2]]) {   // the paper around it sets it off
+  for (const [color, width] of [[inks.paper, kind === 1 ? 3 : 4], [inks.line, 2]]) {   // paper around it sets it off
     ctx.beginPath();
     if (kind === 1) ctx.arc(middle, middle, half, 0, 7);
     else { ctx.moveTo(low, low); ctx.lineTo(high, high); ctx.moveTo(low, high); ctx.lineTo(high, low); }
@@ -13,7 +13,7 @@ const drawSign = (ctx, kind, middle, half, ratio, inks) => {
   }
 };
 const stamps = new Map();
-/** A disc for what was added (kind 1), a cross for what was left out (kind 2). Stamped, since there may be thousands. */
+/** A disc for what was added (kind 1), a cross for what was left out (kind 2); stamped, for there may be thousands. */
 export const handSign = (ctx, kind, x, y, size, ratio, inks) => {
   const key = [kind, size, ratio, inks.line].join();
   let stamp = stamps.get(key);
@@ -31,7 +31,8 @@ export const handSign = (ctx, kind, x, y, size, ratio, inks) => {
 export const axisText = (ctx, frame, font, inks) => {
   const {ratio, x, y, w, h} = frame;
   const write = (text, px, py, align, size = 11) => {
-    ctx.font = `${size * ratio}px ${font}`; ctx.textAlign = align; ctx.textBaseline = 'middle'; ctx.fillStyle = inks.soft;
+    ctx.font = `${size * ratio}px ${font}`;
+    Object.assign(ctx, {textAlign: align, textBaseline: 'middle', fillStyle: inks.soft});
     ctx.fillText(text, px, py);
   };
   return {
@@ -54,8 +55,10 @@ export const axisText = (ctx, frame, font, inks) => {
 const SHEET = {pad: 18, top: 62};
 /** Saves a picture on white, with its title, its caption and its colour scale. `paint` draws onto a given context. */
 export const savePng = ({paint, frame, title, caption, ends, table, font, name}) => {
-  const {ratio} = frame, canvas = document.createElement('canvas'), ctx = canvas.getContext('2d'), plot = document.createElement('canvas');
-  canvas.width = frame.width + 2 * SHEET.pad * ratio; canvas.height = frame.height + (SHEET.top + SHEET.pad) * ratio;
+  const {ratio} = frame, canvas = document.createElement('canvas'), plot = document.createElement('canvas');
+  const ctx = canvas.getContext('2d');
+  canvas.width = frame.width + 2 * SHEET.pad * ratio;
+  canvas.height = frame.height + (SHEET.top + SHEET.pad) * ratio;
   plot.width = frame.width; plot.height = frame.height;
   paint(plot.getContext('2d'));
   ctx.fillStyle = table.inks.paper; ctx.fillRect(0, 0, canvas.width, canvas.height);

@@ -41,12 +41,20 @@ const VERBS = {toggle: 'Flip', include: 'Add', exclude: 'Leave out'};
 /** What a range that is being marked would do. */
 export const rangeWords = (action, count, kind) => `${VERBS[action]} ${plural(count, one(kind))}`;
 
-/** Told in the legend while the picture has fewer pixels than components. */
-export const crowdWords = (kind, perPixel) => `Each pixel stands for about ${counted(Math.max(2, Math.round(perPixel)))} `
-  + `${kind} and shows the strongest edited one, or the strongest if none is edited. Zoom in to see every ${one(kind)}.`;
+/** Spoken after a range was picked. */
+export const doneWords = (action, count, kind) =>
+  `${action === 'exclude' ? 'Left out' : 'Added'}: ${plural(count, one(kind))}`;
 
-export const keysText = kind => `Arrow keys move, Enter or Space toggles the ${one(kind)}, Shift with arrows marks a range, `
-  + 'Enter adds the range, Delete leaves out, plus and minus zoom, 0 shows everything, Escape ends.';
+/** Told in the legend while the picture has fewer pixels than components. */
+export const crowdWords = (kind, perPixel) => [
+  `Each pixel stands for about ${counted(Math.max(2, Math.round(perPixel)))} ${kind} and shows the strongest edited`,
+  `one, or the strongest if none is edited. Zoom in to see every ${one(kind)}.`,
+].join(' ');
+
+export const keysText = kind => [
+  `Arrow keys move, Enter or Space toggles the ${one(kind)}, Shift with arrows marks a range, Enter adds the range,`,
+  'Delete leaves out, plus and minus zoom, 0 shows everything, Escape ends.',
+].join(' ');
 
 /** The entries of the legend after the colour scale: [class, text, whether it applies now]. */
 export const legendItems = (kind, {compared, marks, absent = false, outlined = false, chance = 0}) => [

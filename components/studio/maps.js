@@ -34,7 +34,7 @@ const cellOf = ({grid}, i) => {
   return at < 0 ? null : [Math.floor(at / grid.widest), at % grid.widest];
 };
 
-/** Rows are zoomed once cells are wider than high, so that wide layers come apart without losing sight of the others. */
+/** Rows are zoomed once cells are wider than high, so that wide layers come apart while all layers stay in sight. */
 const zooms = ({grid, view, frame}, way, cell) => {
   const at = edges(frame, view), size = [grid.layers, grid.widest];
   if (way === 'out') return zoomed(view, size, 4, cell);
@@ -42,10 +42,10 @@ const zooms = ({grid, view, frame}, way, cell) => {
 };
 
 const legend = ({kind, grid, edit, shade, marks, view, frame, drawn}, table) => {
-  const crowd = (view.c1 - view.c0) / drawn.width;
+  const crowd = (view.c1 - view.c0) / drawn.width, outlined = outlines(edges(frame, view));
   return {
     full: table.css(codeOf(0.67, true)), pale: table.css(codeOf(shade.masked ? 0 : 0.67, false)),
-    items: legendItems(kind, {compared: Boolean(edit), marks, absent: grid.absent, outlined: outlines(edges(frame, view))}),
+    items: legendItems(kind, {compared: Boolean(edit), marks, absent: grid.absent, outlined}),
     note: crowd > 1 ? crowdWords(kind, crowd) : '',
   };
 };

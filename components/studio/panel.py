@@ -30,12 +30,13 @@ def dials_place() -> None:
 
 
 def pictures_place() -> None:
-    _empty("maps", "selection")
+    _empty("see", inner=("maps", "inspector-panel"))
+    _empty("selection")
     gr.Markdown(texts.LEGEND, elem_classes="status legend")
 
 
 def details_place() -> None:
-    _empty("details", inner=("table-panel", "inspector-panel"))
+    _empty("details", inner=("table-panel",))
 
 
 def _empty(*names: str, inner: tuple[str, ...] = ()) -> None:

@@ -28,4 +28,5 @@ def questions(store: ModelStore) -> Mapping[str, Callable[[Any], Any]]:
         "facts": lambda place: facts(session_of(store, place), store.limits.table_rows),
         "solve": lambda place: solved(session_of(store, place)),
         "stop": stop,
+        "ahead": lambda name: store.jobs.ahead(str(name)[:100]),
     }

@@ -22,12 +22,16 @@ export const selection = (root, {told, context, change, setMode, undo, redo}) =>
     const end = facts().n_layers - 1, read = (input, empty) => input.value === '' ? empty : Math.min(end, Math.max(0, Math.round(+input.value)));
     change(settings => setLayers(facts(), settings, read(first.input, 0), read(last.input, end)), 'layers');
   };
+  const tools = make('button', {type: 'button', id: 'map-tools', textContent: 'Tools', title: told['map-tools'] || '', 'aria-pressed': 'false', onclick: () => {
+    const on = document.querySelector('#maps').classList.toggle('with-tools');
+    tools.setAttribute('aria-pressed', String(on));
+  }});
   const back = button('undo', 'Undo', undo), forth = button('redo', 'Redo', redo);
   root.append(modes,
     button('above', 'All above threshold', () => change(selectRule)), button('none', 'None', () => change(selectNone)),
     button('heads-only', 'Heads only', () => change(settings => onlyKind(facts(), settings, 'heads'))),
     button('neurons-only', 'Neurons only', () => change(settings => onlyKind(facts(), settings, 'neurons'))),
-    first.node, last.node, back, forth);
+    first.node, last.node, tools, back, forth);
   return ({settings, mode, history}) => {
     for (const one of modes.children) {
       one.setAttribute('aria-pressed', String(one.dataset.mode === mode));

@@ -14,6 +14,7 @@ import {keepOnly, setFamily, switchOn} from './settings.js';
 import {asker, scaled, shape, unpack} from './solved.js';
 import {summary} from './summary.js';
 import {table} from './table.js';
+import {forget, recalled, remember} from './memory.js';
 import {fragment, fromFragment} from './url.js';
 import {rule} from './words.js';
 
@@ -70,8 +71,13 @@ export const start = async ({props, trigger, watch, server, told}) => {
     timer = setTimeout(rested, RESTING_MS);
   };
   const rested = () => {
-    window.history.replaceState(null, '', fragment(shared()));
-    if (turned !== place.key) { turned = place.key; trigger('turned'); }
+    timer = 0;
+    const another = turned !== place.key, address = fragment(shared());
+    // Another behaviour is another page to go back from; a moved dial is not.
+    if (another && turned && window.location.hash !== address) window.history.pushState(null, '', address);
+    else window.history.replaceState(null, '', address);
+    remember(place, history.now, facts);
+    if (another) { turned = place.key; trigger('turned'); }
     trigger('rested');
     window.steer2edit?.rested?.(String(made));
   };
@@ -96,12 +102,14 @@ export const start = async ({props, trigger, watch, server, told}) => {
 
   const drawDials = dials(roots.dials, {told, context, change, act: {
     family: name => change(settings => setFamily(facts, settings, name, steps.earlier(history))),
+    forget: () => { forget(); facts.presets = facts.presets.filter(preset => preset.kind !== 'mine'); draw(); },
   }});
   const drawSummary = summary(roots.summary);
   const drawTable = table(roots['table-panel'], {onSwitch: (i, on) => pick({action: on ? 'include' : 'exclude', components: [i]}), onFocus: setFocus});
   const drawCard = card(roots['inspector-panel'], {
     change, onToggle: () => pick({action: 'toggle', components: [focus]}),
     onKeepOnly: () => change(settings => keepOnly(facts, settings, focus)),
+    onAlone: () => document.querySelector('#ask-alone')?.click(),
   });
   const drawSelection = selection(roots.selection, {
     told, context, change, setMode: name => { mode = name; draw(); }, undo: () => goTo(steps.undo(history)), redo: () => goTo(steps.redo(history)),
@@ -129,6 +137,7 @@ export const start = async ({props, trigger, watch, server, told}) => {
       const answer = await server.facts(sent);
       if (answer.error) { failed(answer.error); return; }
       facts = decode(answer);
+      facts.presets.push(...recalled(sent, facts));
       kept.clear();
       edit = null;
       pictures.load(facts);
@@ -160,7 +169,12 @@ export const start = async ({props, trigger, watch, server, told}) => {
     event.preventDefault();
     goTo(key === 'y' || event.shiftKey ? steps.redo(history) : steps.undo(history));
   });
-  window.steer2edit = {...window.steer2edit, end: names => server.stop(names), tell};
+  window.steer2edit = {
+    ...window.steer2edit, end: names => server.stop(names), ahead: name => server.ahead(name), tell, place: value,
+    isAtRest: () => !timer && document.body.dataset.studio === String(made),   // drawn, and told to the page
+    // The same place with one component alone: what it does by itself.
+    alone: told => focus < 0 ? told : {...told, file: null, settings: keepOnly(facts, history.now.settings, focus)},
+  };
   restore();
   window.addEventListener('hashchange', restore);
   return {place: () => value(), change, facts: () => facts};

@@ -89,8 +89,8 @@ class Evaluated:
 
 def edit_key(session: Session) -> str:
     """The same for two edits that follow from the same settings; an edit from a file is a case of its own."""
-    if session.recipe:
-        return f"{session.recipe} {session.made}"
+    if session.brought is not None:
+        return session.brought.key
     return json.dumps(settings_to_json(session.settings), sort_keys=True)
 
 

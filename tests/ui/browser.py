@@ -25,10 +25,12 @@ FLAGS = (
 )  # fmt: skip
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 EVENTS = """
-    // Which events the page has sent to its server and not yet heard the end of.
+    // Events and questions that the page has sent to its server and not yet heard the end of; one more as long as the
+    // tab's edit is not at rest, since an event follows.
     const begun = new Set(), over = new Set(), ask = window.fetch;
     let sending = 0;
-    window.underWay = () => sending + [...begun].filter(id => !over.has(id)).length;
+    const moves = () => window.steer2edit?.isAtRest?.() === false;
+    window.underWay = () => sending + [...begun].filter(id => !over.has(id)).length + Number(moves());
 
     function listening() {  // on the way to the page, which leaves a stream on which all is over
         const decoder = new TextDecoder();
@@ -46,11 +48,11 @@ EVENTS = """
 
     window.fetch = async (...request) => {
         const address = String(request[0]?.url ?? request[0]);
-        if (/\\/(queue\\/join|run\\/)/.test(address)) {
+        if (/\\/(queue\\/join|run\\/|component_server)/.test(address)) {
             sending++;
             try {
                 const answer = await ask(...request);
-                const {event_id: id} = await answer.clone().json();
+                const id = (await answer.clone().json())?.event_id;
                 if (id) begun.add(id);
                 return answer;
             } finally { sending--; }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 import time
 from dataclasses import replace
@@ -12,11 +13,12 @@ import torch
 
 from components.bring.handlers import FromFile, adopted, home_of, inspected, prepared
 from components.bring.words import read_words, used_words
-from components.page.view import opening_view, page_view, resting_view, whole_view
-from components.select import dials, readouts
+from components.page.view import opening_view, resting_view
 from components.shared.brought import OwnExamples
 from components.shared.choices import Choice, chosen_contrast, extract, opened
 from components.shared.session import OWN, Scored, Session
+from components.studio.facts import facts, solved
+from components.studio.place import place_of, session_of
 from components.take_home.handlers import exported
 from components.trade_off.grid import GridRequest
 from components.trade_off.handlers import SweepRequest, swept
@@ -25,6 +27,7 @@ from s2e_core import ContrastDataError, InteropError, S2EError, component_scores
 from s2e_core.interop import ImportedFile
 from s2e_core.loading.load import fingerprint
 from s2e_core.values import MeanInputs
+from tests.ui.edits import with_count, with_nothing_edited, with_strength
 from tests.ui.foreign_files import BAD, GOOD, bad, good, tone, tone_edit
 from tests.ui.running import first_session, shared_store, store_beside
 from tests.ui.small_behaviors import PER_SPLIT, small_behaviors
@@ -65,27 +68,28 @@ def test_what_a_finished_edit_leaves_on_the_page_is_named_even_where_that_came_f
 
 
 def test_a_recipe_of_the_examples_on_the_page_sets_the_dials_and_says_so(tmp_path: Path) -> None:
-    session = dials.set_count(first_session(), "neurons", 17)
+    session = with_count(first_session(), "neurons", 17)
     *_, parcel = exported(shared_store(), session, "recipe")
     assert "sets the dials" in read_words(inspected(shared_store(), session, str(parcel.path)), session, "Safety")
     back = used(first_session(), parcel.path)
-    assert same_edit(back.edit, session.edit) and dials.count_above(back, "neurons") == 17
-    assert back.mode == "g" and "you uploaded" in readouts.summary(back)
+    assert same_edit(back.edit, session.edit) and back.settings == session.settings
+    file = place_of(back)["file"]
+    assert file == {"name": parcel.path.name, "key": file["key"], "here": True}
 
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_a_recipe_of_another_behaviour_turns_the_page_to_it_and_sets_the_dials(tmp_path: Path, turned: bool) -> None:
     store, before = shared_store(), first_session()
     there = opened(store, Choice(before.model, "tone", turned), scored_of("tone", turned))
-    there = dials.set_count(there, "neurons", 23)
+    there = with_count(there, "neurons", 23)
     *_, parcel = exported(store, there, "recipe")
     home = home_of(store, before, inspected(store, before, str(parcel.path)))
     assert home is not None and (home.behavior, home.swap) == ("tone", turned)
     said = read_words(inspected(store, before, str(parcel.path)), before, "Safety", "Tone")
     assert "made from the examples of “Tone”" in said and "the dials follow" in said
     session = used(before, parcel.path)
-    assert (session.behavior, session.swapped, session.mode) == ("tone", turned, "g")
-    assert same_edit(session.edit, there.edit) and dials.count_above(session, "neurons") == 23
+    assert (session.behavior, session.swapped) == ("tone", turned) and place_of(session)["file"]["here"]
+    assert same_edit(session.edit, there.edit) and session.settings == there.settings
     assert opening_view(store, session)["prompt"] == store.behavior("tone").examples[0]
 
 
@@ -102,13 +106,14 @@ def test_a_finished_edit_stands_on_the_page_until_a_dial_moves(tmp_path: Path) -
     before = first_session()
     session = used(before, good("pack.pt", tmp_path))
     assert same_edit(session.edit, tone_edit()) and session.scored is before.scored
-    assert session.mode == "lambda" and session.label == "imported"
-    assert "finished edit you uploaded" in readouts.summary(session) and "beyond chance" not in readouts.summary(
-        session
-    )
-    assert page_view(session)["preset"]["value"] == "Changed by hand"
-    moved = dials.set_strength(session, 0.5)
-    assert not moved.recipe and moved.undo().edit is session.edit and session.undo().edit is not session.edit
+    assert session.label == "imported" and session.settings is before.settings
+    place = place_of(session)
+    assert place["file"]["name"] == "pack.pt" and not place["file"]["here"]
+    assert session_of(shared_store(), place).edit is session.edit, "the tab names it, undo finds it again"
+    shown = solved(session)
+    assert len(base64.b64decode(shown["at"])) == 4 * (tone_edit().count("heads") + tone_edit().count("neurons"))
+    moved = with_strength(session, 0.5)
+    assert not moved.recipe and not same_edit(moved.edit, session.edit) and place_of(moved)["file"] is None
 
 
 @pytest.mark.parametrize("kind", ["checkpoint", "adapter", "recipe"])
@@ -128,13 +133,14 @@ def test_directions_become_scores_dials_and_steering(tmp_path: Path) -> None:
     session = used(first_session(), good("directions.pt", tmp_path))
     for one, other in zip(session.scored.scores.g, tone().scores.g, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
-    assert not session.edit.is_empty and dials.set_count(session, "heads", 3).edit.count("heads") == 3
+    assert not session.edit.is_empty and with_count(session, "heads", 3).edit.count("heads") == 3
     assert session.edit.provenance.contrast_name == "directions.pt" and session.label == "imported"
     status = opening_view(shared_store(), session)["status"]
     assert "**From your file** `directions.pt`**:** Directions of the authors' code" in status
     assert "The mean inputs are the file's own." in status and "Wanted" not in status and "What to try" not in status
-    assert "beyond chance" in readouts.summary(session)
-    assert set(whole_view(shared_store(), session, "all", "stored")) >= {"heads", "neurons", "table"}
+    place = place_of(session)
+    assert place["file"] is None and place["key"] == session.scored.key == facts(session, 100)["key"]
+    assert session_of(shared_store(), place).scored is session.scored, "the tab's next event finds it again"
 
 
 @pytest.mark.parametrize("name", ["vector.safetensors", "vector.npy", "vector.npz", "vector.pt", "vector.gguf"])
@@ -193,14 +199,14 @@ def test_brought_directions_start_with_their_sides_unswapped_and_keep_no_measure
 
 def test_the_control_vector_is_the_direction_on_the_page_and_says_what_it_is_not(tmp_path: Path) -> None:
     store = shared_store()
-    *_, parcel = exported(store, dials.select_none(first_session()), "control-vector")
+    *_, parcel = exported(store, with_nothing_edited(first_session()), "control-vector")
     assert parcel.path.name == "steer2edit-bundled-demo-model-safety.gguf" and "not the weight edit" in parcel.report
     again = inspected(store, first_session(), str(parcel.path))
     assert again.kind == "steering vector"
     session = used(first_session(), good("pack.pt", tmp_path))
     *_, parcel = exported(store, session, "control-vector")
     assert "before the edit you uploaded, which brings none" in parcel.report
-    assert resting_view(store, session, "all", "stored").keys() >= {"checkpoint", "adapter", "recipe"}
+    assert resting_view(store, session, "stored").keys() >= {"checkpoint", "adapter", "recipe"}
 
 
 # ---- refusals -------------------------------------------------------------------------------------------------------
@@ -208,7 +214,7 @@ def test_the_control_vector_is_the_direction_on_the_page_and_says_what_it_is_not
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_file_gets_one_sentence_and_changes_nothing(name: str, tmp_path: Path) -> None:
-    store, session = shared_store(), dials.set_count(first_session(), "heads", 3)
+    store, session = shared_store(), with_count(first_session(), "heads", 3)
     loaded, path = store.model(session.model), str(bad(name, tmp_path))
     before, weights = dict(vars(session)), fingerprint(loaded.model, loaded.spec)
     for attempt in (

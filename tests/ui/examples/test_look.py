@@ -13,7 +13,7 @@ import pytest
 from components.examples.handlers import Look, look_at_examples, report_on
 from components.examples.view import preview_html
 from components.examples.wiring import correction_updates
-from components.page.view import whole_view
+from components.page.view import opening_view
 from components.shared import data_words as words
 from components.shared.brought import CORRECTIONS, Correction, OwnExamples, column_names, own_prompts, own_reading
 from components.shared.choices import Choice, chosen_contrast, extract
@@ -224,7 +224,7 @@ def test_the_prompts_to_try_are_a_few_of_the_visitors_own() -> None:
     *_, session = extract(store, Choice(BUNDLED_LABEL, OWN, own=OwnExamples(wanted, "Same? | Sad.\nOther? | Sad.")))
     assert isinstance(session, Session)
     assert own_prompts(session.scored.contrast, store.limits) == ("Same?", "Other?", "One?", "Two?")
-    assert whole_view(store, session, "all", "stored")["prompt"] == "Same?"
+    assert opening_view(store, session)["prompt"] == "Same?"
     nothing_to_ask = contrast_set([Example("", "Glad.")], [Example(" ", "Sad.")], name="own")
     assert own_prompts(nothing_to_ask, store.limits) == ()
     only_long = contrast_set([Example("word " * 60, "Glad.")], [Example(long * 9, "Sad.")], name="own")

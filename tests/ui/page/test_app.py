@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 
 import gradio as gr
 import pytest
+from gradio.block_function import BlockFunction
 from starlette.testclient import TestClient
 
 import app
 from components.page.look import launch_options
 from components.page.options import options, read_first, store_of
 from components.shared import texts
-from components.shared.events import MODEL, SESSION
+from components.shared.events import LOOK, MODEL, PUSH, SWEEP
+from components.shared.session import Session
 from components.shared.store import SUGGESTION_STEPS
 from s2e_core.data import behavior_gate_texts
 from tests.ui.running import first_session, shared_store
+
+STUDIO = Path(app.__file__).parent / "components" / "studio"
 
 
 @pytest.fixture(scope="module")
@@ -33,24 +38,26 @@ def test_the_page_names_no_path_of_the_server(demo: gr.Blocks) -> None:
 
 def test_every_word_for_the_resting_pointer_belongs_to_a_component(demo: gr.Blocks) -> None:
     ids = {block.elem_id for block in demo.blocks.values()}
+    scripts = "".join(path.read_text(encoding="utf-8") for path in STUDIO.glob("*.js"))
+    ids |= set(re.findall(r"'([a-z]+(?:-[a-z]+)*)'", scripts))
     assert set(texts.TOOLTIPS) <= ids
     script = launch_options(shared_store().limits)["js"]
     assert all(told in script for told in texts.TOOLTIPS.values())
 
 
 def test_every_event_is_private_and_runs_in_its_own_queue(demo: gr.Blocks) -> None:
-    named = {"session": SESSION["concurrency_limit"], "model": MODEL["concurrency_limit"]}
-    assert set(named.values()) == {1}
+    named = {queue["concurrency_id"]: queue["concurrency_limit"] for queue in (MODEL, SWEEP, LOOK, PUSH)}
+    assert {name for name, most in named.items() if most == 1} == {"model", "sweep", "push"}
     for event in demo.fns.values():
         starts_the_state = event.outputs and all(isinstance(c, gr.State) for c in event.outputs) and not event.inputs
         assert event.fn is None or event.api_visibility == "private" or starts_the_state, event.name
         if event.concurrency_id in named:
-            assert event.queue is not False
+            assert event.queue is not False and event.concurrency_limit == named[event.concurrency_id]
 
 
 def test_how_an_event_goes_is_shown_on_nothing_that_the_browser_draws(demo: gr.Blocks) -> None:
     config = demo.get_config_file()
-    undrawn = {component["id"] for component in config["components"] if component["type"] == "state"}
+    undrawn = {one["id"] for one in config["components"] if one["props"].get("visible") == "hidden"}
     shown = {id for event in config["dependencies"] for id in event["show_progress_on"]}
     assert len(config["dependencies"]) > 20 and len(shown) == 1 and shown <= undrawn
 
@@ -60,7 +67,7 @@ def test_direct_calls_of_the_handlers_are_closed(demo: gr.Blocks) -> None:
 
     client = TestClient(App.create_app(demo))
     answers = [client.post(f"/gradio_api/run/{event.api_name}", json={"data": []}) for event in demo.fns.values()
-               if event.fn is not None and event.concurrency_id in ("session", "model")]  # fmt: skip
+               if event.fn is not None and event.concurrency_id in ("look", "model")]  # fmt: skip
     assert answers and {answer.status_code for answer in answers} <= {404}
 
 
@@ -115,28 +122,27 @@ def test_ctrl_c_ends_the_start_with_a_word(monkeypatch: pytest.MonkeyPatch) -> N
         app.main([])
 
 
-def events_of(demo: gr.Blocks, elem_id: str, event: str) -> list:
-    ids = [block._id for block in demo.blocks.values() if getattr(block, "elem_id", None) == elem_id]
-    return [fn for fn in demo.fns.values() if any(target in ids and name == event for target, name in fn.targets)]
+def asked_by(demo: gr.Blocks, button: str) -> list[BlockFunction]:
+    """What the server is asked at a click on a button."""
+    [found] = [block._id for block in demo.blocks.values() if getattr(block, "elem_id", None) == button]
+    return [event for event in demo.fns.values() if event.fn is not None and (found, "click") in event.targets]
 
 
-def test_a_dial_never_sets_itself_and_sends_only_what_it_changes(demo: gr.Blocks) -> None:
-    outputs = {
-        name: {block.elem_id for block in events_of(demo, name, "input")[0].outputs if not isinstance(block, gr.State)}
-        for name in ("heads-count", "rho-mlp", "alpha", "strength", "own-strength")
-    }
-    for name, sent in outputs.items():
-        assert name not in sent and {"heads", "neurons", "summary", "inspector", "undo", "redo"} <= sent
-    assert "rho-attn" in outputs["heads-count"] and "neurons-count" in outputs["rho-mlp"]
-    assert {"heads-count", "neurons-count"} <= outputs["alpha"]
-    assert not {"first-layer", "last-layer", "alpha", "heads-count"} & outputs["strength"]
+def test_no_dial_is_the_servers_and_the_place_is_all_that_it_is_told_of_an_edit(demo: gr.Blocks) -> None:
+    dials = {"strength", "heads-count", "neurons-count", "rho-attn", "rho-mlp", "alpha", "gate-gamma", "own-strength"}
+    assert not dials & {block.elem_id for block in demo.blocks.values()}
+    asks = [event for button in ("run", "recipe", "extract", "bring-use") for event in asked_by(demo, button)]
+    assert len(asks) == 4 and all(event.inputs[0].elem_id == "studio" for event in asks)
 
 
-def test_a_refused_move_puts_the_dial_and_the_page_back(demo: gr.Blocks) -> None:
-    [moved] = events_of(demo, "alpha", "input")
-    back = [fn for fn in demo.fns.values() if fn.trigger_after == moved._id and fn.trigger_only_on_failure]
-    assert [{"alpha", "heads-count", "summary"} <= {block.elem_id for block in fn.outputs} for fn in back] == [True]
-    session = first_session()
-    kept, *values = back[0].fn(session)
-    sent = dict(zip([block.elem_id for block in back[0].outputs[1:]], values, strict=True))
-    assert kept is session and sent["alpha"]["value"] == pytest.approx(session.settings.alpha)
+def test_no_visitors_edit_is_kept_as_a_state_of_the_server(demo: gr.Blocks) -> None:
+    states = [block.value for block in demo.blocks.values() if isinstance(block, gr.State)]
+    begun = [value() if callable(value) else value for value in states]
+    assert begun and not any(isinstance(value, Session) for value in begun)
+
+
+def test_a_stream_that_a_stop_button_ends_tells_the_server_its_name(demo: gr.Blocks) -> None:
+    stopped = {"run": "stop-run", "ask-eight": "stop-run", "extract": "stop-extract", "recipe": "stop-export"}
+    for button, stop in stopped.items():
+        [run] = asked_by(demo, button)
+        assert run.js and f"begin?.('{stop}'" in run.js, button

@@ -15,9 +15,9 @@ from playwright.sync_api import Page, expect
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from components.page.options import options, store_of
-from components.select import readouts
 from components.shared.brought import OwnExamples
 from components.shared.choices import Choice, extract
+from components.shared.opening import model_line
 from components.shared.session import OWN, Session
 from components.shared.store import BUNDLED_LABEL, ModelStore
 from s2e_core import ModelLoadError
@@ -119,7 +119,7 @@ def test_a_server_may_spread_its_models_or_run_them_in_fewer_bits(folder: Path, 
     arguments = ["--model", str(folder), "--device", "auto", "--dtype", "float32", "--max-memory", "cpu=0.0002"]
     spread = store_of(options(arguments), tmp_path)
     loaded = spread.model(spread.first_model)
-    assert readouts.model_line(loaded) == "**Model:** 133,568 parameters, float32 on cpu and the disk."
+    assert model_line(loaded) == "**Model:** 133,568 parameters, float32 on cpu and the disk."
     assert any("stay on the disk" in warning for warning in loaded.warnings)
     assert store_of(options(["--quantize", "int4"]), tmp_path).quantize == "int4"
     with pytest.raises(SystemExit):
@@ -134,7 +134,7 @@ def test_a_server_may_run_quantised_files_whose_originals_are_scored_and_exporte
     assert store.first_model == "small"
     loaded = store.model("small")
     assert (loaded.model_id, loaded.source) == ("first", folder)
-    assert "quantised (bitsandbytes)" in readouts.model_line(loaded)
+    assert "quantised (bitsandbytes)" in model_line(loaded)
     assert store.model(BUNDLED_LABEL).full_precision is None  # they are the first model's alone
 
 
@@ -183,9 +183,9 @@ def test_the_operator_gives_a_revision_of_the_first_model(hub: HubServer, folder
 
 def test_the_page_says_what_runs_and_where_a_system_text_goes(store: ModelStore) -> None:
     loaded = store.model("first")
-    assert readouts.model_line(loaded) == "**Model:** 133,568 parameters, float32 on cpu."
+    assert model_line(loaded) == "**Model:** 133,568 parameters, float32 on cpu."
     loaded.tokenizer.chat_template = "{{ messages[-1].content }}"
-    assert "user's turn" in readouts.model_line(loaded)
+    assert "user's turn" in model_line(loaded)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from components.examples.panel import as_sent
-from components.page.view import whole_view
+from components.page.view import opening_view
 from components.shared.choices import Choice, carried_over, offered, opened
 from components.shared.session import OWN
 from components.shared.store import BUNDLED, BUNDLED_LABEL, ModelStore, model_sources
@@ -76,7 +76,7 @@ def test_a_page_that_starts_with_another_model_starts_with_a_behaviour_that_fits
     choice = Choice(started.first_model, "formality")
     few = contrast_set([Example("a", "bad")], [Example("a", "cold")], name="few")  # the choice names its behaviour
     session = opened(started, choice, started.scored(started.first_model, few))
-    shown = whole_view(started, session, "all", "stored")["behavior"]
+    shown = opening_view(started, session)["behavior"]
     assert shown["value"] == "formality" and [name for _, name in shown["choices"]] == [*CHAT, OWN]
 
 
@@ -84,7 +84,7 @@ def test_a_page_that_starts_with_another_model_starts_with_a_behaviour_that_fits
 def test_no_behaviour_asks_for_longer_answers_than_a_visitor_may(store: ModelStore, name: str) -> None:
     few = contrast_set([Example("a", "bad")], [Example("a", "cold")], name="few")
     session = opened(store, Choice("other", name), store.scored("other", few))
-    assert whole_view(store, session, "all", "stored")["length"] <= store.limits.new_tokens
+    assert opening_view(store, session)["length"] <= store.limits.new_tokens
 
 
 def test_an_operators_own_behaviours_are_offered_for_every_model(tmp_path: Path) -> None:

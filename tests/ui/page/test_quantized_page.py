@@ -9,7 +9,7 @@ import pytest
 import app
 from components.compare.handlers import Request, compared
 from components.page.options import options, store_of
-from components.page.view import whole_view
+from components.page.view import resting_view
 from components.shared.choices import Choice, opened
 from components.shared.session import Session
 from components.shared.store import ModelStore
@@ -37,7 +37,7 @@ def session(store: ModelStore) -> Session:
 
 def test_the_page_opens_and_the_export_that_is_not_possible_has_no_size(store: ModelStore, session: Session) -> None:
     assert app.build(store).fns
-    view = whole_view(store, session, "all", "stored")
+    view = resting_view(store, session, "stored")
     assert view["checkpoint"]["value"] == "Edited checkpoint" and view["checkpoint"]["interactive"]
     assert view["adapter"]["value"].startswith("LoRA adapter · ") and view["recipe"]["value"].startswith("Recipe · ")
 

@@ -8,11 +8,18 @@ from dataclasses import replace
 import torch
 
 from components.compare.handlers import Request, compared
-from components.select import dials
 from components.shared.choices import Choice, opened
 from components.shared.session import Session
+from components.studio.place import place_of, session_of
+from s2e_core.method import rho_for_count
+from s2e_core.settings_json import settings_to_json
 from tests.ui.running import first_session, shared_store
-from tests.ui.shared.test_handlers import strong_session, texts_of
+
+
+def strong_session() -> Session:
+    """An edit large enough to be heard in every text."""
+    session = first_session()
+    return session.with_settings(replace(session.settings, rho_attn=None, rho_mlp=0.5, alpha=0.2, strength=1.0))
 
 
 def other_session() -> Session:
@@ -22,13 +29,20 @@ def other_session() -> Session:
     session = opened(
         store, Choice(store.first_model, behavior.name), store.scored(store.first_model, behavior.contrast, behavior)
     )
-    return dials.set_strength(dials.set_count(dials.set_count(session, "heads", 10), "neurons", 40), 1.5)
+    return counted(session, heads=10, neurons=40, strength=1.5)
+
+
+def counted(session: Session, heads: int, neurons: int, strength: float) -> Session:
+    """The session with the strongest heads and neurons, so many of each."""
+    scores, alpha = session.scored.scores, session.settings.alpha
+    rho = [rho_for_count(scores, "heads", heads, alpha), rho_for_count(scores, "neurons", neurons, alpha)]
+    return session.with_settings(replace(session.settings, rho_attn=rho[0], rho_mlp=rho[1], strength=strength))
 
 
 def said(session: Session, seed: int) -> list[str]:
     prompt = shared_store().behavior_list[0].examples[0]
     *_, last = compared(shared_store(), session, Request(prompt, 24, temperature=0.7, seed=seed))
-    return texts_of(last)
+    return ["".join(text for text, mark in column["segments"] if mark != "gone") for column in last["columns"]]
 
 
 def test_texts_of_two_visitors_at_once_are_those_of_each_alone() -> None:
@@ -50,12 +64,17 @@ def test_texts_of_two_visitors_at_once_are_those_of_each_alone() -> None:
     assert alone[0] != alone[1]
 
 
-def test_one_visitors_dials_leave_the_others_edit_alone() -> None:
-    mine, theirs = strong_session(), first_session()
+def test_one_visitors_settings_leave_the_others_edit_alone() -> None:
+    theirs = first_session()
     before = [strength.clone() for strength in theirs.edit.strength]
-    dials.set_count(replace(mine, past=()), "neurons", 3)
-    dials.select_none(mine)
+    place = place_of(theirs)
+    place["settings"]["strength"] = 2.0
+    place["settings"]["only"] = []
+    mine = session_of(shared_store(), place)
+    assert mine.edit.is_empty and mine.settings.strength == 2.0
     assert all(torch.equal(a, b) for a, b in zip(theirs.edit.strength, before, strict=True))
+    again = session_of(shared_store(), place_of(theirs))
+    assert settings_to_json(again.settings) == settings_to_json(theirs.settings)
 
 
 def test_no_visitor_changes_a_weight_of_the_shared_model() -> None:

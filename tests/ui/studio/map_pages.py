@@ -45,7 +45,8 @@ PAGE = """<!doctype html><html lang="en"><title>Pictures</title><link rel="icon"
       const edited = g.map((x, i) => hand[i] ? hand[i] === 1 : Math.abs(x) > studio.tau);
       const lam = g.map((x, i) => edited[i] ? 10 * x : 0);
       return {mode: studio.mode, lam, change: lam.map(x => Math.abs(x) / 100), edited: Uint8Array.from(edited), hand,
-        on: studio.firing ? lam.map(x => 2 * x) : null, off: studio.firing ? lam.map(x => x / 2) : null, focus: studio.focus};
+        on: studio.firing ? lam.map(x => 2 * x) : null, off: studio.firing ? lam.map(x => x / 2) : null,
+        focus: studio.focus};
     };
     studio.show = () => { studio.edit = studio.next(); studio.picture.show(studio.edit); };
     studio.picture = {heatmap, dots}[which](document.querySelector('#root'), {
@@ -112,7 +113,9 @@ class MadeUp:
     names: tuple[str, ...]
     layer_of: NDArray[np.int32]
 
-    def sent(self, kind: str, *, tau: float, chance: float = 0.03, height: int | None = None, **more: Any) -> dict[str, Any]:
+    def sent(
+        self, kind: str, *, tau: float, chance: float = 0.03, height: int | None = None, **more: Any
+    ) -> dict[str, Any]:
         """What the page needs to begin, as JSON."""
         grid = self.grids[kind]
         title = {"heads": "Attention heads", "neurons": "MLP neurons"}[kind]

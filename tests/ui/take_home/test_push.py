@@ -12,17 +12,16 @@ from pathlib import Path
 
 import gradio as gr
 import pytest
-from components.select.heatmap import heatmap_routes
 from playwright.sync_api import Browser, Page, expect
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import app
 from components.page.options import options, store_of
-from components.select import dials
 from components.shared.errors import told
 from components.shared.session import Session
 from components.shared.store import ModelStore
+from components.studio.studio_widget import routes
 from components.take_home import push_handlers
 from components.take_home.push_handlers import Form, pushed
 from s2e_core import ExportError, load_edit, load_model
@@ -30,6 +29,7 @@ from s2e_core.export.recipe import recipe_bytes
 from s2e_core.verify import second_model as reloading
 from tests.hub_server import HubServer, Repository, running_hub, use_hub_to_write
 from tests.ui.browser import served, watched_page
+from tests.ui.edits import with_nothing_edited
 from tests.ui.running import first_session, shared_store, store_beside
 
 ID = "somebody/edited"
@@ -112,7 +112,7 @@ def test_a_token_that_is_none_is_said_before_anything_is_written(
 
 
 def test_an_empty_edit_is_not_pushed(hub: HubServer) -> None:
-    assert "Nothing is edited" in refused(Form(ID), session=dials.select_none(first_session()))
+    assert "Nothing is edited" in refused(Form(ID), session=with_nothing_edited(first_session()))
     assert not hub.requests
 
 
@@ -255,11 +255,11 @@ def test_a_visitor_pushes_and_the_token_stays_with_nobody(
     store = store_beside(work=tmp_path / "work", push=True)
     demo = app.build(store)
     sent: list[bytes] = []
-    routes = {"routes": heatmap_routes(), "middleware": [Middleware(Recorder, sent=sent)]}
+    recorded = {"routes": routes(), "middleware": [Middleware(Recorder, sent=sent)]}
 
     with (
         caplog.at_level(logging.DEBUG),
-        served(demo, app_kwargs=routes) as address,
+        served(demo, app_kwargs=recorded) as address,
         watched_page(browser) as page,
         watched_page(browser) as other,
     ):

@@ -14,17 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from components.select import dials
 from components.shared import texts
 from components.shared.choices import Choice, opened
-from components.shared.session import Session
+from components.shared.session import Brought, Session
 from components.shared.store import ModelStore
-from components.trade_off.evaluated import Evaluated, InFull, in_full
+from components.trade_off.evaluated import Evaluated, InFull, edit_key, in_full
 from components.trade_off.evaluation_handlers import EvaluationRequest, Ticked, evaluated, evaluation_file
 from components.trade_off.evaluation_table import figure_words, lead_words, table_html
 from components.trade_off.evaluation_wiring import PARTS, fold
 from s2e_core import Edited, SettingsError, Steered, SweepError, evaluate
 from s2e_core.measure import HOW, Estimate, Plan
+from tests.ui.edits import with_nothing_edited, with_strength
 from tests.ui.running import store_beside
 from tests.ui.small_behaviors import PER_SPLIT, small_behaviors
 
@@ -128,15 +128,25 @@ def test_the_lead_is_told_with_its_interval(full: InFull, less: bool, lead: Esti
     assert all(one in words for one in said) and "40 prompts" in words
 
 
-def test_figures_of_an_earlier_edit_say_so_and_undo_takes_it_back(
+def test_figures_of_an_earlier_edit_say_so_until_its_settings_are_back(
     store: ModelStore, session: Session, full: InFull
 ) -> None:
     kept = Evaluated().with_full(full)
-    moved = dials.set_strength(session, 1.5)
+    moved = replace(with_strength(session, 1.5), made="2")
+    back = replace(moved.with_settings(session.settings), made="3")
     table = PARTS.index("table")
     assert texts.EARLIER_EDIT in fold(store, moved, kept)[table]
     assert texts.EARLIER_EDIT not in fold(store, session, kept)[table]
-    assert texts.EARLIER_EDIT not in fold(store, moved.undo(), kept)[table]
+    assert texts.EARLIER_EDIT not in fold(store, back, kept)[table]
+
+
+def test_figures_of_an_uploaded_edit_are_of_that_file_alone(store: ModelStore, session: Session, full: InFull) -> None:
+    first, second = (session.with_brought(Brought("pack.pt", key, session.edit)) for key in ("first", "second"))
+    kept = Evaluated().with_full(replace(full, edit=edit_key(first)))
+    table = PARTS.index("table")
+    for other in (session, second):
+        assert texts.EARLIER_EDIT in fold(store, other, kept)[table]
+    assert texts.EARLIER_EDIT not in fold(store, replace(first, made="7"), kept)[table], "undone, it is the same edit"
 
 
 def test_each_behaviour_has_its_own_figures(store: ModelStore, session: Session, full: InFull) -> None:
@@ -173,7 +183,7 @@ def test_a_field_that_cannot_be_is_a_sentence(
 
 def test_an_empty_edit_and_swapped_sides_are_sentences(store: ModelStore, session: Session) -> None:
     with pytest.raises(SettingsError, match="Nothing is edited yet"):
-        next(evaluated(store, dials.select_none(session), EvaluationRequest(2, True, GAMMA)))
+        next(evaluated(store, with_nothing_edited(session), EvaluationRequest(2, True, GAMMA)))
     swapped = session_of(store, "truthfulness", swap=True)
     with pytest.raises(SettingsError, match="swapped"):
         next(evaluated(store, swapped, EvaluationRequest(2, True, GAMMA)))

@@ -20,12 +20,11 @@ import gradio as gr
 import pytest
 import torch
 
-from components.page.view import page_view
-from components.select import dials, presets
-from components.shared import texts
 from components.shared.choices import Choice, opened
-from components.shared.session import OWN, Session
+from components.shared.session import OWN, Brought, Session
 from components.shared.store import ModelStore
+from components.studio.place import place_of
+from components.studio.place import session_of as of_place
 from components.trade_off.figure import DARK, leave_one_out_figure, progressive_figure, trade_off_figure
 from components.trade_off.figure_widget import read_point
 from components.trade_off.files import csv_file, report_file, sweep_download
@@ -43,6 +42,7 @@ from components.trade_off.words import advice, winner
 from s2e_core import EditSettings, SettingsError, SweepError, sweep
 from s2e_core.measure import PAPER_GAMMA, Estimate, Found, Plan, Result, SearchBudget, Trial, load_sweep, trial_key
 from s2e_core.measure.sweep_file import empty_sweep
+from tests.ui.edits import with_count, with_nothing_edited, with_strength
 from tests.ui.running import store_beside
 from tests.ui.small_behaviors import PER_SPLIT, small_behaviors
 
@@ -339,7 +339,7 @@ def test_the_edit_on_the_page_enters_the_search_unless_it_is_empty_or_a_files(
     assert finals is not None and finals.point(Trial(session.settings)) is not None
     assert finals.page is not None and finals.about.outcomes == ()
     foreign = replace(session.edit, provenance=replace(session.edit.provenance, contrast_hash="other"))
-    for other in (dials.select_none(session), session.with_recipe(foreign, "pack.pt")):
+    for other in (with_nothing_edited(session), session.with_brought(Brought("pack.pt", "key", foreign))):
         task = next(searched(store, other, 97, 3)).task
         assert isinstance(task, Search) and task.current is None
 
@@ -480,7 +480,7 @@ def test_a_search_recommends_and_checks_on_held_out_prompts(store: ModelStore, s
 
 
 def test_more_and_more_components_end_at_the_whole_edit(store: ModelStore, session: Session) -> None:
-    small = dials.set_count(dials.set_count(session, "heads", 2), "neurons", 3)
+    small = with_count(with_count(session, "heads", 2), "neurons", 3)
     lab = last(run_study(store, small, "progressive", 2))
     sizes = [sum(p.size) for p in measured_of(lab).points if p.size]
     assert sizes == [1, 2, 4, 5]
@@ -490,7 +490,7 @@ def test_more_and_more_components_end_at_the_whole_edit(store: ModelStore, sessi
 
 
 def test_leaving_one_out_compares_with_the_whole_edit_prompt_by_prompt(store: ModelStore, session: Session) -> None:
-    small = dials.set_count(dials.set_count(session, "heads", 1), "neurons", 2)
+    small = with_count(with_count(session, "heads", 1), "neurons", 2)
     lab = last(run_study(store, small, "leave-one-out", 3))
     points = measured_of(lab).points
     whole = points[1].result.attribute.value
@@ -538,9 +538,9 @@ def test_what_cannot_be_measured_is_said_in_a_sentence(store: ModelStore, sessio
 
 def test_an_empty_edit_and_a_recipe_have_no_components_to_leave_out(store: ModelStore, session: Session) -> None:
     with pytest.raises(SettingsError, match="Nothing is edited"):
-        next(run_study(store, dials.select_none(session), "progressive", 2))
+        next(run_study(store, with_nothing_edited(session), "progressive", 2))
     with pytest.raises(SettingsError, match="uploaded"):
-        next(run_study(store, session.with_recipe(session.edit, "mine"), "progressive", 2))
+        next(run_study(store, session.with_brought(Brought("mine", "key", session.edit)), "progressive", 2))
 
 
 # ---- on the page ----------------------------------------------------------------------------------------------------
@@ -550,14 +550,15 @@ def picked(lab: Lab, n: object) -> dict:
     return {"view": lab.view, "n": n}
 
 
-def test_a_picked_point_becomes_the_edit_of_the_page_and_undo_takes_it_back(session: Session, grid: Lab) -> None:
+def test_a_picked_point_becomes_the_edit_of_the_page(store: ModelStore, session: Session, grid: Lab) -> None:
     bench = Bench().with_lab(grid)
     settings = measured_of(grid).points[3].trial.settings
     loaded = loaded_point("trade-off", session, picked(grid, 3), bench)
     assert loaded.settings is settings and current_point(loaded, grid) == 3
-    assert loaded.undo().settings is session.settings
+    back = of_place(store, json.loads(json.dumps(place_of(loaded))))
+    assert current_point(back, grid) == 3, "as the tab sends it back"
     again = loaded_point("trade-off", loaded, picked(grid, 3), bench)
-    assert again is loaded, "picked twice is one step"
+    assert again is loaded, "picked twice changes nothing"
 
 
 def test_a_picked_steering_strength_goes_to_the_comparison(session: Session, grid: Lab) -> None:
@@ -582,7 +583,6 @@ def test_the_recommended_edit_is_loaded_and_its_absence_is_a_sentence(
     measured = by_hand(store)
     loaded = loaded_best(session, Bench().with_lab(grid.changed(measured=measured)))
     assert loaded.settings is measured.points[4].trial.settings
-    assert loaded.undo().settings is session.settings
     with pytest.raises(SettingsError, match="Find a good edit"):
         loaded_best(session, Bench())
 
@@ -593,7 +593,7 @@ def test_another_behaviour_shows_nothing_of_this_one_and_coming_back_shows_it_ag
     bench, other = Bench().with_lab(grid), session_of(store, 1)
     assert lab_view(store, other, bench)["plot"] is None and lab_view(store, other, bench)["advice"] == ""
     assert lab_view(store, session, bench)["plot"] is not None
-    moved = dials.set_strength(session, 0.9)
+    moved = with_strength(session, 0.9)
     assert lab_view(store, moved, bench)["plot"]["view"] == grid.view, "a dial that moves leaves the points"
 
 
@@ -603,16 +603,6 @@ def test_a_stopped_run_offers_to_go_on(store: ModelStore, session: Session, grid
     assert view["go_on"]["visible"] and view["find"]["interactive"] and "Continue" in view["status"]
     running = lab_view(store, session, Bench().with_lab(grid.changed(state="running")))
     assert running["stop"]["interactive"] and not running["find"]["interactive"] and "<progress" in running["status"]
-
-
-def test_the_box_of_presets_says_when_the_dials_were_changed_by_hand(session: Session) -> None:
-    assert page_view(session)["preset"]["value"] == texts.SUGGESTED
-    moved = dials.set_strength(session, 1.23)
-    assert page_view(moved)["preset"]["value"] == texts.BY_HAND
-    assert page_view(moved.undo())["preset"]["value"] == texts.SUGGESTED
-    name = next(iter(presets.PUBLISHED))
-    assert page_view(presets.set_preset(moved, name))["preset"]["value"] == name
-    assert presets.set_preset(moved, texts.BY_HAND) is moved
 
 
 # ---- files ----------------------------------------------------------------------------------------------------------
