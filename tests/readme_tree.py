@@ -6,6 +6,7 @@ python -m tests.readme_tree   # rewrites the tree in README.md
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +30,8 @@ def tree() -> str:
 
 def phrase(path: Path) -> str:
     """The first sentence of a file's header, without its full stop. Raises ValueError if the file has no header."""
-    header = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    text = path.read_text(encoding="utf-8")
+    header = _comment(text) if path.suffix == ".js" else ast.get_docstring(ast.parse(text))
     if not header:
         raise ValueError(f"{path.relative_to(ROOT)} has no header.")
     paragraph = " ".join(header.split("\n\n")[0].split())
@@ -38,14 +40,21 @@ def phrase(path: Path) -> str:
 
 def _folder(folder: Path, depth: int) -> Iterator[str]:
     yield _line(f"{folder.name}/", depth, phrase(folder / "__init__.py"))
-    files = sorted((f for f in folder.glob("*.py") if f.stem != "__init__"), key=_order)
+    found = [f for kind in ("*.py", "*.js") for f in folder.glob(kind)]
+    files = sorted((f for f in found if f.stem != "__init__"), key=_order)
     yield from (_line(file.name, depth + 1, phrase(file)) for file in files)
     for inner in sorted(f for f in folder.iterdir() if (f / "__init__.py").is_file()):
         yield from _folder(inner, depth + 1)
 
 
-def _order(path: Path) -> tuple[int, str]:
-    return (FIRST.index(path.stem) if path.stem in FIRST else len(FIRST), path.stem)
+def _comment(text: str) -> str:
+    """The lines of `//` that a script opens with."""
+    lines = itertools.takewhile(lambda line: line.startswith("//"), text.splitlines())
+    return "\n".join(line.removeprefix("//").strip() for line in lines)
+
+
+def _order(path: Path) -> tuple[int, str, str]:
+    return (FIRST.index(path.stem) if path.stem in FIRST else len(FIRST), path.stem, path.suffix)
 
 
 def _line(name: str, depth: int, text: str) -> str:

@@ -20,11 +20,11 @@ CORE = sorted((ROOT / "s2e_core").rglob("*.py"))
 COMPONENTS = sorted((ROOT / "components").rglob("*.py"))
 PAGE_LIBRARIES = {"gradio", "plotly", "pandas", "starlette", "fastapi"}
 NAMED_FOR_GRADIO = re.compile(
-    r"(.*panel|.*wiring|events|changes|.*view|errors|look|heatmap|.*_widget|text_columns|answer_table)\.py"
+    r"(.*panel|.*wiring|events|.*view|errors|look|.*_widget|text_columns|answer_table)\.py"
 )
 """Files whose name says that they build, wire or draw the page: only these may import gradio."""
 KNOWS = {
-    "plotly": {"heatmap.py", "figure_widget.py", "figure.py", "report.py"},
+    "plotly": {"studio_widget.py", "figure_widget.py", "figure.py", "report.py"},
     "pandas": {"table.py"},
 }
 """The files of the page that may import these libraries."""

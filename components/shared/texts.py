@@ -29,11 +29,6 @@ OWN_NEGATIVE = "Its opposite"
 OWN_EXAMPLE = "How was your day? | It was wonderful, thank you!"
 OWN_OPPOSITE = "How was your day? | It was dreadful, leave me alone."
 
-HEADS_MAP = "Attention heads"
-NEURONS_MAP = "MLP neurons"
-COLOR = "Colour"
-COLOR_CHOICES = (("g, alignment", "g"), ("λ, the edit", "lambda"))
-WHEN_CHOICE = ("when it acts", "when")
 LEGEND = (
     "**g**, from −1 to 1, is how far a component's mean output points along the behaviour (violet) or against it "
     "(ochre). **λ** is its edit: a positive λ amplifies a helper, a negative λ weakens an opponent, so both push "
@@ -41,37 +36,7 @@ LEGEND = (
     "direction on the behaviour's texts (violet: more there) minus what it adds on harmless texts."
 )
 
-HEADS_COUNT = "Heads"
-HEADS_COUNT_HELP = "strongest first"
-NEURONS_COUNT = "Neurons"
-NEURONS_COUNT_HELP = "strongest first"
-STRENGTH = "Strength"
-STRENGTH_HELP = "1 as published"
-RHO_ATTN = "ρ heads"
-RHO_MLP = "ρ neurons"
-RHO_HELP = "lower is more"
 ALPHA = "α"
-ALPHA_HELP = "higher edits fewer"
-EDIT_HEADS = "Edit heads"
-EDIT_NEURONS = "Edit neurons"
-PRESET = "Settings"
-FAMILY = "Family"
-FAMILIES = (
-    ("Elastic net (paper)", "elastic"), ("Baked steering", "baked"), ("Gated steering", "gated"),
-    ("Elastic net + gated steering", "sum"),
-)  # fmt: skip
-GATE_GAMMA = "γ, how much"
-GATE_GAMMA_HELP = "1: the whole vector"
-GATE_MU = "μ, how strict"
-GATE_MU_HELP = "protects the rest"
-GATE_SIZE = "Gate size"
-GATE_SIZE_HELP = "far right: all"
-PROTECT = "Protect"
-PROTECT_HELP = "input directions"
-NO_TEXTS = (
-    "A gate is fitted on texts, and these directions come without any. Use the elastic net, or extract from examples."
-)
-NO_GATE = "This edit has no gate. Choose a family with one first."
 SUGGESTED = "Suggested for this behaviour"
 SUGGESTED_FAMILY = "Suggested: {family} (KL {kl})"
 SUGGESTED_HOW = (
@@ -80,14 +45,6 @@ SUGGESTED_HOW = (
 )
 BY_HAND = "Changed by hand"
 
-ABOVE = "All above threshold"
-NONE = "None"
-HEADS_ONLY = "Heads only"
-NEURONS_ONLY = "Neurons only"
-UNDO = "Undo"
-REDO = "Redo"
-FIRST_LAYER = "From layer"
-LAST_LAYER = "to layer"
 
 PROMPT = "Prompt"
 RUN = "Run"
@@ -112,14 +69,6 @@ PLACEBO_COLUMN = "Placebo"
 NO_SYSTEM_PROMPT = "This behaviour comes without a system prompt to compare with. Untick System prompt."
 STEERED_COLUMN = "Steered"
 
-TABLE = "Components, ranked by |g|"
-TABLE_HELP = "Click a row to inspect its component, tick or untick *edited* to include or exclude it."
-TABLE_CHOICES = (("All", "all"), ("Heads", "heads"), ("Neurons", "neurons"))
-INSPECTOR = "One component"
-COMPONENT_STRENGTH = "Its own strength"
-COMPONENT_STRENGTH_HELP = "multiplies the λ of this component alone"
-SWITCH = "Include / exclude"
-KEEP_ONLY = "Edit only this one"
 
 TAKE_HOME = "Take it home"
 TAKE_HOME_HELP = (

@@ -23,7 +23,7 @@ export const hand = (nodes, picture, {kind, onPick, onFocus, actions}) => {
   let keyRange = false;   // Shift with arrows has marked anchor to cursor
   let rangeDoes = 'include';
 
-  // ---- what is shown above the picture ---------------------------------------------------------------------------
+  // ---- what is shown above the picture ------------------------------------------------------------------------------
 
   const inside = (a, b) => {   // the components of a range
     const {r0, r1, c0, c1} = span(a, b), found = [];
@@ -49,7 +49,7 @@ export const hand = (nodes, picture, {kind, onPick, onFocus, actions}) => {
     live.textContent = name + (lines.length ? `: ${lines.map(line => line.join(' ')).join(', ')}` : '');
   };
 
-  // ---- picks -------------------------------------------------------------------------------------------------------
+  // ---- picks --------------------------------------------------------------------------------------------------------
 
   const pick = (action, a, b) => {
     const components = inside(a, b);
@@ -67,7 +67,7 @@ export const hand = (nodes, picture, {kind, onPick, onFocus, actions}) => {
     if (length) live.textContent = doneWords(action, length, kind);
   };
 
-  // ---- pointer -----------------------------------------------------------------------------------------------------
+  // ---- pointer ------------------------------------------------------------------------------------------------------
 
   const drag = event => {
     if (!start) return;
@@ -131,7 +131,7 @@ export const hand = (nodes, picture, {kind, onPick, onFocus, actions}) => {
     picture.look(moved(view, picture.size(), 0, Math.sign(by) * columns));
   }, {passive: false});
 
-  // ---- keys --------------------------------------------------------------------------------------------------------
+  // ---- keys ---------------------------------------------------------------------------------------------------------
 
   const step = ([down, right], shift) => {
     const from = cursor || anchor || [picture.view.r0, picture.view.c0], [rows, columns] = picture.size();
@@ -169,7 +169,7 @@ export const hand = (nodes, picture, {kind, onPick, onFocus, actions}) => {
   });
   stage.addEventListener('blur', () => { keyRange = false; if (!start) { cursor = null; place(); } });
 
-  // ---- tools and zoom ----------------------------------------------------------------------------------------------
+  // ---- tools and zoom -----------------------------------------------------------------------------------------------
 
   /** What zooming is about: the cursor, else the last cell, else the page's component, else the middle. */
   const heart = () => [cursor, anchor, picture.focus()].find(cell => cell && holds(picture.view, cell))

@@ -85,9 +85,9 @@ export const start = async ({props, trigger, watch, server, told}) => {
   /** What an address holds: the place, and what is asked. */
   const shared = () => {
     const read = id => document.querySelector(`#${id} :is(textarea, input)`)?.value;
-    const {model, behavior, swapped, key} = place, {settings, file} = history.now;
+    const {model, behavior, swapped, key, origin} = place, {settings, file} = history.now;
     const ask = {prompt: read('prompt'), length: +read('length'), temperature: +read('temperature'), seed: +read('seed')};
-    return {model, behavior, swapped, key, settings, file, focus, mode, ask};
+    return {model, behavior, swapped, key, origin, settings, file, focus, mode, ask};
   };
 
   const pick = ({action, components}) => {
@@ -143,7 +143,8 @@ export const start = async ({props, trigger, watch, server, told}) => {
       pictures.load(facts);
     }
     const {settings, file} = sent;
-    place = {model: sent.model, behavior: sent.behavior, swapped: sent.swapped, key: sent.key, job: ''};
+    const {model, behavior, swapped, key, origin = null} = sent;
+    place = {model, behavior, swapped, key, origin, job: ''};
     history = another || !history ? steps.begin({settings, file}) : steps.go(history, {settings, file});
     if (another || focus >= facts.n) focus = sent.focus ?? strongest(facts, elasticNet(facts, settings));
     if (sent.mode || another) mode = sent.mode || 'g';

@@ -63,7 +63,7 @@ def _answering(name: str, question: Callable[[Any], Any]) -> Callable[[Any], Any
 
     def answer(data: Any) -> Any:
         try:
-            return question(data[0] if isinstance(data, list) and len(data) == 1 else data)
+            return question(data)
         except Exception as error:
             return {"error": sentence(error)}
 

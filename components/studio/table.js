@@ -32,7 +32,8 @@ export const table = (root, {onSwitch, onFocus}) => {
       if (latest) draw(latest);
     },
   })));
-  root.append(make('div', {className: 'bar'}, make('h2', {textContent: 'Components, ranked by |g|'}), choice),
+  const csv = make('button', {type: 'button', textContent: 'All as CSV', onclick: () => document.querySelector('#components-csv')?.click()});
+  root.append(make('div', {className: 'bar'}, make('h2', {textContent: 'Components, ranked by |g|'}), csv, choice),
     make('p', {className: 'status', textContent: 'Click a row to look at its component; tick it to edit it.'}),
     make('div', {className: 'scroll', tabIndex: 0, role: 'region', 'aria-label': 'Components, ranked by |g|'},
       make('table', {id: 'table'}, make('thead', {}, head), body)));

@@ -20,6 +20,7 @@ class TakeHomePanel:
     stop: gr.Button
     dtype: gr.Radio
     report: gr.Markdown
+    components_csv: gr.Button
     as_python: gr.Code
     as_command: gr.Code
     push: PushPanel | None
@@ -38,9 +39,12 @@ def take_home_panel(*, push: bool) -> TakeHomePanel:
             list(texts.DTYPE_CHOICES), value="stored", label=texts.DTYPE, elem_id="dtype", interactive=True
         )
         status = gr.Markdown(elem_id="export-status", elem_classes="status")
+        components_csv = gr.Button(visible="hidden", elem_id="components-csv")  # pressed beside the table
         as_python, as_command = _copying()
         pushing = push_panel() if push else None
-    return TakeHomePanel(checkpoint, adapter, recipe, vector, stop, dtype, status, as_python, as_command, pushing)
+    return TakeHomePanel(
+        checkpoint, adapter, recipe, vector, stop, dtype, status, components_csv, as_python, as_command, pushing
+    )
 
 
 def _copying() -> tuple[gr.Code, gr.Code]:

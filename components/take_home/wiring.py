@@ -17,9 +17,12 @@ from components.shared.events import LOOK, MODEL, QUIET, apart, apart_custom, na
 from components.shared.session import Session
 from s2e_core.export import ExportDtype
 
-from .handlers import exported
+from .handlers import exported, file_stem, new_folder
 from .push_wiring import wire_push
+from .table import ranked_table
 
+ALL_ROWS = 1_000_000
+"""More than a model has components, but for the largest mixtures of experts."""
 RESTING = ("report", "checkpoint", "adapter", "recipe", "as_python", "as_command")
 """What follows when the dials rest."""
 
@@ -64,5 +67,19 @@ def wire_take_home(page: Page) -> None:
         sent.failure(lambda: texts.NO_FILE, None, take.report, **QUIET)
         sends[kind] = sent
     wire_stop(take.stop, **sends)
+    _wire_csv(page)
     if take.push is not None:
         wire_push(page, take.push)
+
+
+def _wire_csv(page: Page) -> None:
+    """The figures of all components as a table."""
+    file, fetch = ready_file("components")
+
+    def send(session: Session) -> str:
+        path = new_folder(page.store) / f"{file_stem(session)}-components.csv"
+        ranked_table(session, "all", ALL_ROWS).to_csv(path, index=False)
+        return str(path)
+
+    sent = page.take.components_csv.click(page.asks(send), page.place, file, **LOOK)
+    sent.success(None, js=fetch)

@@ -72,7 +72,7 @@ def test_a_recipe_of_the_examples_on_the_page_sets_the_dials_and_says_so(tmp_pat
     *_, parcel = exported(shared_store(), session, "recipe")
     assert "sets the dials" in read_words(inspected(shared_store(), session, str(parcel.path)), session, "Safety")
     back = used(first_session(), parcel.path)
-    assert same_edit(back.edit, session.edit) and back.settings == session.settings
+    assert same_edit(back.edit, session.edit) and place_of(back)["settings"] == place_of(session)["settings"]
     file = place_of(back)["file"]
     assert file == {"name": parcel.path.name, "key": file["key"], "here": True}
 
@@ -89,7 +89,7 @@ def test_a_recipe_of_another_behaviour_turns_the_page_to_it_and_sets_the_dials(t
     assert "made from the examples of “Tone”" in said and "the dials follow" in said
     session = used(before, parcel.path)
     assert (session.behavior, session.swapped) == ("tone", turned) and place_of(session)["file"]["here"]
-    assert same_edit(session.edit, there.edit) and session.settings == there.settings
+    assert same_edit(session.edit, there.edit) and place_of(session)["settings"] == place_of(there)["settings"]
     assert opening_view(store, session)["prompt"] == store.behavior("tone").examples[0]
 
 

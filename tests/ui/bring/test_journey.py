@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.ui.browser import PATIENCE, settled
 from tests.ui.foreign_files import BAD, bad, good, tone_edit
-from tests.ui.page.test_journey import PATIENCE, arrive, figures, rest
 from tests.ui.running import running_app, shared_store
+from tests.ui.studio_page import arrive, figures, place, rest, set_count
 
 CHANGES_NOTHING = ("cut_vector.safetensors", "payload.pt", "bomb.npz", "foreign.safetensors", "nan.npy", "notes.pt")
 
@@ -45,7 +46,19 @@ def test_each_kind_is_shown_then_used_and_everything_downstream_follows(visitor:
     assert figures(visitor) == own and visitor.locator("#bring-texts").count() == 0
     visitor.click("#bring-use")
     expect(visitor.locator("#summary .verdict")).to_contain_text("finished edit you uploaded", timeout=PATIENCE)
-    assert figures(visitor) == (tone_edit().count("heads"), tone_edit().count("neurons"))
+    brought = tone_edit().count("heads"), tone_edit().count("neurons")
+    assert figures(visitor) == brought
+    rest(visitor)
+    expect(visitor.locator("#summary .figure")).to_have_count(3)  # its scores are unknown, and what is chance with them
+    expect(visitor.locator("#color [data-mode=lambda]")).to_have_attribute("aria-pressed", "true")
+    expect(visitor.locator("#preset select")).to_have_value("Changed by hand")
+    set_count(visitor, "heads", 3)
+    assert place(visitor)["file"] is None
+    expect(visitor.locator("#summary .verdict")).not_to_contain_text("you uploaded")
+    visitor.click("#undo")
+    expect(visitor.locator("#summary .verdict")).to_contain_text("finished edit you uploaded", timeout=PATIENCE)
+    settled(visitor)
+    assert figures(visitor) == brought
     rest(visitor)
     bring(visitor, good("vector.gguf", tmp_path))
     expect(read).to_contain_text("unless you give texts of your own", timeout=PATIENCE)

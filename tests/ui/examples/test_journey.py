@@ -22,7 +22,7 @@ from components.shared import data_words as words
 from s2e_core.progress import Progress
 from s2e_core.responses import OwnResponse, own_responses
 from tests.ui.browser import PHONE, settled, watched_page
-from tests.ui.page.test_journey import PATIENCE, arrive, figures, rest
+from tests.ui.studio_page import arrive, figures, rest
 from tests.ui.running import running_app, shared_store
 
 GLAD = ("I am so glad about {}.", "I love {}, it is a delight.", "It was wonderful, I could sing about {}.")

@@ -39,7 +39,7 @@ def test_the_page_names_no_path_of_the_server(demo: gr.Blocks) -> None:
 def test_every_word_for_the_resting_pointer_belongs_to_a_component(demo: gr.Blocks) -> None:
     ids = {block.elem_id for block in demo.blocks.values()}
     scripts = "".join(path.read_text(encoding="utf-8") for path in STUDIO.glob("*.js"))
-    ids |= set(re.findall(r"'([a-z]+(?:-[a-z]+)*)'", scripts))
+    ids |= {one or other for one, other in re.findall(r"'([a-z]+(?:-[a-z]+)*)'|told\.([a-z]+)", scripts)}
     assert set(texts.TOOLTIPS) <= ids
     script = launch_options(shared_store().limits)["js"]
     assert all(told in script for told in texts.TOOLTIPS.values())

@@ -20,9 +20,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import app
 from components.compare.handlers import compared
+from components.shared.session import OWN
 from s2e_core.model import prompt_ids
 from tests.ui.browser import PATIENCE, PHONE, settled, watched_page
 from tests.ui.running import running_app, shared_store
+from tests.ui.studio_page import arrive, choose_behavior, figures, place, rest, said, set_count, set_slider
 
 
 @pytest.fixture(scope="module")
@@ -37,71 +39,6 @@ def visitor(page: Page, address: str) -> Page:
     return arrive(page, address)
 
 
-def arrive(page: Page, address: str) -> Page:
-    page.set_default_timeout(PATIENCE)
-    page.goto(address)
-    page.wait_for_selector("#heads [data-draws]")
-    page.wait_for_selector("#neurons [data-draws]")
-    expect(page.locator("#summary .figure")).to_have_count(4, timeout=PATIENCE)
-    rest(page)
-    return page
-
-
-def rest(page: Page) -> None:
-    """Until the table and the texts have followed the last change."""
-    settled(page)  # the page marks its texts as outdated just after the figures
-    page.wait_for_function(
-        "() => document.querySelector('#texts .texts') && !document.querySelector('#texts .texts.outdated')"
-        " && document.querySelector('#texts .texts').getAttribute('aria-busy') === 'false'",
-        timeout=PATIENCE,
-    )
-    settled(page)
-
-
-def figures(page: Page) -> tuple[int, int]:
-    """Edited heads and neurons, as the page says."""
-    heads, neurons = page.locator("#summary .figure b").all_inner_texts()[:2]
-    return int(heads.replace(",", "")), int(neurons.replace(",", ""))
-
-
-def set_slider(page: Page, name: str, value: float) -> float:
-    """Move a slider as a drag does and return the milliseconds until the figures followed."""
-    return page.evaluate(
-        """async ([name, value]) => {
-            const slider = document.querySelector(`#${name} input[type=range]`);
-            const summary = document.querySelector('#summary');
-            const before = summary.innerHTML, start = performance.now();
-            slider.value = value;
-            slider.dispatchEvent(new Event('input', {bubbles: true}));
-            while (summary.innerHTML === before && performance.now() - start < 20000)
-                await new Promise(next => setTimeout(next, 2));
-            return performance.now() - start;
-        }""",
-        [name, value],
-    )
-
-
-def set_count(page: Page, kind: str, count: int) -> float:
-    """Move a plain slider and return the milliseconds until the page says that so many are edited."""
-    return page.evaluate(
-        """async ([kind, count]) => {
-            const slider = document.querySelector(`#${kind}-count input[type=range]`), start = performance.now();
-            slider.value = count;
-            slider.dispatchEvent(new Event('input', {bubbles: true}));
-            const figure = () => document.querySelectorAll('#summary b')[kind === 'heads' ? 0 : 1].innerText;
-            while (figure() !== String(count) && performance.now() - start < 20000)
-                await new Promise(next => setTimeout(next, 2));
-            return performance.now() - start;
-        }""",
-        [kind, count],
-    )
-
-
-def said(page: Page) -> list[str]:
-    """The texts of the columns, without the words that are only marked as left out."""
-    return [text.text_content() or "" for text in page.locator("#texts .text").all()]
-
-
 def edit_strongly(page: Page) -> None:
     for name, value in (("alpha", 0.2), ("rho-mlp", 0.4), ("strength", 1.05)):
         set_slider(page, name, value)
@@ -112,14 +49,15 @@ def test_the_page_opens_with_real_scores_a_real_edit_and_the_first_texts(visitor
     heads, neurons = figures(visitor)
     assert heads + neurons > 0
     assert all(said(visitor)) and len(said(visitor)) == 2
-    assert visitor.locator("#table [role=row]").count() > 5
+    assert visitor.locator("#table tbody tr").count() > 5
     assert "Wanted" in visitor.inner_text("#status")
 
 
-def test_heatmaps_dials_and_texts_fit_on_one_screen(browser: Browser, address: str) -> None:
+def test_pictures_dials_and_texts_fit_on_one_screen(browser: Browser, address: str) -> None:
     with watched_page(browser, viewport={"width": 1280, "height": 900}) as page:
         arrive(page, address)
-        for name in ("heads", "neurons", "heads-count", "alpha", "prompt", "texts", "run"):
+        pictures = ("heads canvas", "neurons-ranked canvas")
+        for name in (*pictures, "strength", "heads-count", "neurons-count", "summary", "prompt", "texts", "run"):
             box = page.locator(f"#{name}").bounding_box()
             assert box is not None and box["y"] >= 0 and box["y"] + box["height"] <= 900, name
 
@@ -132,32 +70,59 @@ def test_a_phone_never_scrolls_sideways(browser: Browser, address: str) -> None:
 
 def test_a_click_on_a_head_edits_it_and_undo_takes_it_back(visitor: Page) -> None:
     before = figures(visitor)
-    area = visitor.locator("#heads .nsewdrag").first.bounding_box()
+    head = visitor.locator("#summary .figure b").first
+    area = visitor.locator("#heads .s2e-map-area").bounding_box()
     assert area is not None
     visitor.mouse.click(area["x"] + area["width"] * 0.44, area["y"] + area["height"] * 0.42)
-    expect(visitor.locator("#inspector h4")).to_have_text(re.compile(r"Head \d+ of layer \d+"), timeout=PATIENCE)
-    visitor.wait_for_function("before => document.querySelector('#summary b').innerText !== before", arg=str(before[0]))
+    expect(visitor.locator("#inspector h3")).to_have_text(re.compile(r"Head \d+ of layer \d+"))
+    expect(head).not_to_have_text(str(before[0]))
     assert abs(figures(visitor)[0] - before[0]) == 1
-    visitor.locator("body").press("Control+z")
-    expect(visitor.locator("#summary b").first).to_have_text(str(before[0]), timeout=PATIENCE)
-    visitor.locator("body").press("Control+Shift+z")
-    visitor.wait_for_function("before => document.querySelector('#summary b').innerText !== before", arg=str(before[0]))
+    after = figures(visitor)
+    visitor.keyboard.press("Control+z")
+    expect(head).to_have_text(str(before[0]))
+    visitor.keyboard.press("Control+Shift+z")
+    expect(head).to_have_text(str(after[0]))
     rest(visitor)
+    assert figures(visitor) == after
 
 
-def test_sliders_move_each_other_and_the_page_follows_fast(visitor: Page) -> None:
+def test_dials_move_each_other_and_the_page_follows_fast(visitor: Page) -> None:
     times = [set_count(visitor, "neurons", count) for count in (30, 60, 90, 120, 45)]
-    assert figures(visitor)[1] == 45
-    rho = float(visitor.input_value("#rho-mlp input[type=number]"))
-    assert rho > 0
-    rest(visitor)
-    set_slider(visitor, "rho-mlp", round(rho * 0.8, 3))
-    visitor.wait_for_function("Number(document.querySelectorAll('#summary b')[1].innerText) > 45")
-    expect(visitor.locator("#neurons-count input[type=number]")).to_have_value(
-        str(figures(visitor)[1]), timeout=PATIENCE
-    )
+    rho = visitor.locator("#rho-mlp input[type=number]")
+    before = float(rho.input_value())
+    assert before > 0
+    set_slider(visitor, "rho-mlp", round(before * 0.8, 3))
+    assert figures(visitor)[1] > 45
+    expect(visitor.locator("#neurons-count input[type=number]")).to_have_value(str(figures(visitor)[1]))
+    set_slider(visitor, "alpha", 0.9)
+    assert float(rho.input_value()) == round(before * 0.8, 3), "one dial of the paper's leaves the other alone"
     print("milliseconds from slider to figures:", [round(t) for t in times])
-    assert sorted(times)[len(times) // 2] < 10_000  # a machine with much other work; on a free one it is below 100
+    assert sorted(times)[len(times) // 2] < 1_000  # a machine with much other work; on a free one it is below 20
+    rest(visitor)
+
+
+def test_a_dial_that_moves_asks_the_server_for_nothing_until_it_rests(visitor: Page) -> None:
+    posts: list[str] = []
+    visitor.on("request", lambda request: request.method == "POST" and posts.append(request.url))
+    drawn = visitor.evaluate(
+        """async () => {
+            const start = performance.now(), drawn = new Set();
+            for (let n = 0; performance.now() - start < 1000; n++) {
+                for (const [dial, value] of [['strength', 0.5 + n % 20 / 20], ['heads-count', n % 30 + 1]]) {
+                    const slider = document.querySelector(`#${dial} input[type=range]`);
+                    slider.value = value;
+                    slider.dispatchEvent(new Event('input', {bubbles: true}));
+                }
+                await new Promise(next => setTimeout(next, 20));
+                drawn.add(document.querySelector('#summary .figure b').innerText);
+            }
+            return drawn.size;
+        }"""
+    )
+    assert not posts, posts
+    assert drawn > 5, "the figures follow meanwhile"
+    settled(visitor)
+    assert posts, "the page is told once the dial rests"
     rest(visitor)
 
 
@@ -176,24 +141,23 @@ def test_a_drag_never_loses_its_last_value(visitor: Page) -> None:
     )
     expect(visitor.locator("#summary b").first).to_have_text("17", timeout=PATIENCE)
     rest(visitor)
+    assert "17 heads" in visitor.inner_text("#texts h3 >> nth=1")
     assert figures(visitor)[0] == 17 and visitor.input_value("#heads-count input[type=number]") == "17"
 
 
 def test_a_tick_in_the_table_takes_a_component_out(visitor: Page) -> None:
     set_count(visitor, "neurons", 60)
     rest(visitor)
-    visitor.get_by_label("Neurons", exact=True).last.check()
-    rest(visitor)
+    visitor.click("#shown button:has-text('Neurons')")
     before = figures(visitor)[1]
-    visitor.locator('#table [data-testid="cell-0-0"] input').click()
+    visitor.locator("#table tbody tr").first.locator("input").uncheck()
     expect(visitor.locator("#summary b").nth(1)).to_have_text(str(before - 1), timeout=PATIENCE)
     rest(visitor)
 
 
 def test_another_behaviour_brings_its_own_prompt_and_scores(visitor: Page) -> None:
     prompt, status = visitor.input_value("#prompt textarea"), visitor.inner_text("#status")
-    visitor.click("#behavior input")
-    visitor.get_by_role("option").nth(1).click()
+    choose_behavior(visitor, 1)
     visitor.wait_for_function("before => document.querySelector('#prompt textarea').value !== before", arg=prompt)
     assert visitor.inner_text("#status") != status
     rest(visitor)
@@ -202,8 +166,7 @@ def test_another_behaviour_brings_its_own_prompt_and_scores(visitor: Page) -> No
 def test_quick_choices_end_at_the_last_one(visitor: Page) -> None:
     last = shared_store().behavior_list[2]
     for number in (1, 2):
-        visitor.click("#behavior input")
-        visitor.get_by_role("option").nth(number).click()
+        choose_behavior(visitor, number)
     expect(visitor.locator("#status")).to_contain_text(f"Wanted: {last.positive}", timeout=PATIENCE)
     rest(visitor)
     expect(visitor.locator("#status")).to_contain_text(f"Wanted: {last.positive}", timeout=PATIENCE)
@@ -212,8 +175,7 @@ def test_quick_choices_end_at_the_last_one(visitor: Page) -> None:
 
 def test_own_examples_are_extracted_and_bad_ones_leave_the_page_as_it_was(visitor: Page) -> None:
     before = figures(visitor)
-    visitor.click("#behavior input")
-    visitor.get_by_role("option").last.click()
+    choose_behavior(visitor, -1)
     expect(visitor.locator("#status")).to_contain_text("then press Extract", timeout=PATIENCE)
     visitor.fill("#own-positive textarea", "How was it? | It was wonderful.")
     visitor.click("#extract")
@@ -230,6 +192,11 @@ def test_own_examples_are_extracted_and_bad_ones_leave_the_page_as_it_was(visito
     visitor.click("#extract")
     expect(visitor.locator("#status")).to_contain_text("9 + 9 examples", timeout=PATIENCE)
     rest(visitor)
+    read = place(visitor)
+    assert read["behavior"] == OWN
+    visitor.reload()
+    wait_for_place(visitor, read)
+    expect(visitor.locator("#status")).to_contain_text("9 + 9 examples", timeout=PATIENCE)
 
 
 def test_texts_of_an_edit_that_has_changed_meanwhile_stay_marked_as_outdated(
@@ -253,7 +220,7 @@ def test_texts_of_an_edit_that_has_changed_meanwhile_stay_marked_as_outdated(
     visitor.wait_for_selector("#texts .texts.outdated[aria-busy=false]")
     visitor.click("#run")
     rest(visitor)
-    visitor.locator('#table [data-testid="cell-2-1"]').click()  # looking at a component changes no edit
+    visitor.locator("#table tbody tr").nth(2).locator("td").nth(1).click()  # looking at a component changes no edit
     settled(visitor)
     rest(visitor)  # nothing runs by itself here, so the mark goes only where the texts are those of the edit
 
@@ -299,7 +266,7 @@ def test_a_run_that_waits_for_its_turn_says_so_and_can_be_stopped(
             expect(other.locator("#texts .note").first).to_have_text("writing …", timeout=PATIENCE)
             visitor.click("#run")
             expect(stop).to_be_enabled(timeout=PATIENCE)
-            expect(visitor.locator("#texts .note").first).to_have_text("waiting …", timeout=PATIENCE)
+            expect(visitor.locator("#texts .note").first).to_contain_text("waiting", timeout=PATIENCE)
             stop.click()
             expect(stop).to_be_disabled(timeout=PATIENCE)
         rest(other)
@@ -375,6 +342,7 @@ def test_a_recipe_goes_home_and_comes_back(visitor: Page, tmp_path: Path) -> Non
     set_count(visitor, "neurons", 23)
     set_count(visitor, "heads", 5)
     rest(visitor)
+    settings = place(visitor)["settings"]
     with visitor.expect_download(timeout=2 * PATIENCE) as started:
         visitor.click("#recipe")
     path = tmp_path / "recipe.safetensors"
@@ -387,8 +355,13 @@ def test_a_recipe_goes_home_and_comes_back(visitor: Page, tmp_path: Path) -> Non
     expect(visitor.locator("#summary .verdict")).to_contain_text("Nothing is edited")
     visitor.click("#bring-use")
     expect(visitor.locator("#summary .verdict")).to_contain_text("finished edit you uploaded", timeout=PATIENCE)
-    assert figures(visitor) == (5, 23)
+    assert figures(visitor) == (5, 23) and place(visitor)["settings"] == settings
     rest(visitor)
+    brought = place(visitor)
+    visitor.reload()
+    wait_for_place(visitor, brought)
+    expect(visitor.locator("#summary .verdict")).to_contain_text("finished edit you uploaded", timeout=PATIENCE)
+    assert figures(visitor) == (5, 23)
 
 
 def test_two_tabs_hold_different_edits(browser: Browser, address: str) -> None:
@@ -399,3 +372,86 @@ def test_two_tabs_hold_different_edits(browser: Browser, address: str) -> None:
         set_slider(one, "strength", 0.9)
         assert (figures(one)[1], figures(two)[1]) == (11, 77)
         rest(one), rest(two)
+
+
+ASKED = {"prompt": "textarea", "length": "input", "temperature": "input", "seed": "input"}
+OF_THE_EDIT = ("model", "behavior", "swapped", "key", "settings", "file")
+
+
+def wait_for_place(page: Page, wanted: dict[str, Any]) -> None:
+    """Until a page that was opened by an address is at rest, and at the wanted place."""
+    page.wait_for_function("() => window.steer2edit?.isAtRest?.()")
+    rest(page)
+    found = place(page)
+    assert {name: found[name] for name in OF_THE_EDIT} == {name: wanted[name] for name in OF_THE_EDIT}
+
+
+def asked(page: Page) -> dict[str, str]:
+    return {name: page.input_value(f"#{name} {field}") for name, field in ASKED.items()}
+
+
+def looked_at(page: Page) -> tuple[str, str | None]:
+    """The component whose figures are on show, and what colour means."""
+    pressed = page.locator("#color button[aria-pressed=true]")
+    return page.inner_text("#inspector h3"), pressed.get_attribute("data-mode")
+
+
+def edit_by_hand(page: Page) -> None:
+    """Another behaviour with other settings, one component left out, one added, and two layers of six."""
+    choose_behavior(page, 1)
+    expect(page.locator("#status")).to_contain_text(f"Wanted: {shared_store().behavior_list[1].positive}")
+    rest(page)
+    set_slider(page, "alpha", 0.35)
+    set_count(page, "heads", 7)
+    set_count(page, "neurons", 31)
+    set_slider(page, "strength", 0.85)
+    rows = page.locator("#table tbody tr")
+    rows.nth(0).locator("input").uncheck()
+    page.fill("#first-layer input", "1")
+    page.fill("#last-layer input", "3")
+    page.press("#last-layer input", "Tab")
+    outside = page.locator("#table tbody tr:not(:has(input:checked))").nth(3)
+    outside.locator("input").check()
+    set_slider(page, "own-strength", 1.5)
+    rows.nth(5).locator("td").nth(1).click()
+    page.click("#color button[data-mode=lambda]")
+
+
+def test_an_address_restores_all_of_a_place_in_another_browser(browser: Browser, visitor: Page) -> None:
+    edit_by_hand(visitor)
+    rest(visitor)
+    visitor.fill("#prompt textarea", "Who are you, “friend” – and why?")
+    for name, value in {"length": "17", "temperature": "0.7", "seed": "1234"}.items():
+        visitor.fill(f"#{name} input", value)
+    visitor.press("#seed input", "Tab")
+    visitor.click("#run")
+    rest(visitor)
+    settings = place(visitor)["settings"]
+    assert settings["layers"] == [1, 3] and settings["included"] and settings["excluded"] and settings["strengths"]
+    with watched_page(browser) as other:
+        other.goto(visitor.url)
+        wait_for_place(other, place(visitor))
+        assert asked(other) == asked(visitor) and looked_at(other) == looked_at(visitor)
+        assert figures(other) == figures(visitor) and said(other) == said(visitor)
+        assert other.input_value("#behavior input") == visitor.input_value("#behavior input")
+        assert other.url == visitor.url
+
+
+def test_a_reload_keeps_the_edit(visitor: Page) -> None:
+    set_count(visitor, "heads", 5)
+    visitor.click("#neurons-only")
+    visitor.click("#undo")
+    rest(visitor)
+    before, texts = place(visitor), said(visitor)
+    assert figures(visitor)[0] == 5
+    visitor.reload()
+    wait_for_place(visitor, before)
+    assert figures(visitor)[0] == 5 and said(visitor) == texts
+
+
+def test_an_address_that_was_cut_off_opens_the_page_as_it_is_for_everybody(visitor: Page, address: str) -> None:
+    first, hash = place(visitor), visitor.url.partition("#")[2]
+    for broken in (hash[: len(hash) // 2], "s1=e30", "s1=bnVsbA", "s9=" + hash[3:], "s1=%%%"):
+        visitor.goto("about:blank")
+        visitor.goto(f"{address}#{broken}")
+        wait_for_place(visitor, first)

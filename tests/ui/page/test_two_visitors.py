@@ -11,8 +11,8 @@ from components.compare.handlers import Request, compared
 from components.shared.choices import Choice, opened
 from components.shared.session import Session
 from components.studio.place import place_of, session_of
-from s2e_core.method import rho_for_count
 from s2e_core.settings_json import settings_to_json
+from tests.ui.edits import with_count, with_strength
 from tests.ui.running import first_session, shared_store
 
 
@@ -29,14 +29,7 @@ def other_session() -> Session:
     session = opened(
         store, Choice(store.first_model, behavior.name), store.scored(store.first_model, behavior.contrast, behavior)
     )
-    return counted(session, heads=10, neurons=40, strength=1.5)
-
-
-def counted(session: Session, heads: int, neurons: int, strength: float) -> Session:
-    """The session with the strongest heads and neurons, so many of each."""
-    scores, alpha = session.scored.scores, session.settings.alpha
-    rho = [rho_for_count(scores, "heads", heads, alpha), rho_for_count(scores, "neurons", neurons, alpha)]
-    return session.with_settings(replace(session.settings, rho_attn=rho[0], rho_mlp=rho[1], strength=strength))
+    return with_strength(with_count(with_count(session, "heads", 10), "neurons", 40), 1.5)
 
 
 def said(session: Session, seed: int) -> list[str]:

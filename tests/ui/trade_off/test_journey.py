@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.ui.browser import PHONE, settled, watched_page
-from tests.ui.page.test_journey import PATIENCE, arrive, rest
+from tests.ui.studio_page import arrive, rest
 from tests.ui.running import running_app, store_beside
 from tests.ui.small_behaviors import PER_SPLIT, small_behaviors
 
