@@ -24,7 +24,7 @@
   const queued = async name => {
     if (texts()?.getAttribute('aria-busy') === 'true' || !name) return;
     const before = await window.steer2edit.ahead?.(name);
-    if (texts()?.getAttribute('aria-busy') === 'true' || !under_way['stop-run']?.compare?.includes(name)) return;
+    if (texts()?.getAttribute('aria-busy') === 'true' || !live(under_way['stop-run']?.compare).includes(name)) return;
     for (const note of notes()) {
       note.dataset.before ??= note.textContent;
       note.textContent = before > 0 ? `waiting, ${before} before you …` : 'waiting …';
@@ -32,14 +32,20 @@
     if (before !== null) waiting = setTimeout(() => queued(name), ASK_MS);
   };
 
-  // Runs by their Stop button: {kind: [names of those under way]}.
-  const under_way = {}, random = () => crypto.getRandomValues(new Uint32Array(4)).join('-');
+  // Runs by their Stop button: {kind: [names of those under way, in their order]}. A run that was stopped may still wait
+  // for its turn, to hear there that it is over; for the visitor it is over at once.
+  const under_way = {}, stopped = new Set(), live = (names = []) => names.filter(name => !stopped.has(name));
+  const random = () => crypto.getRandomValues(new Uint32Array(4)).join('-');
   const mark = stop => {
-    const busy = Object.values(under_way[stop]).some(names => names.length), button = document.getElementById(stop);
+    const busy = Object.values(under_way[stop]).some(names => live(names).length), button = document.getElementById(stop);
     if (button) button.disabled = !busy;
-    if (stop === 'stop-run') wait(busy && under_way[stop].compare?.at(-1));
+    if (stop === 'stop-run') wait(live(under_way[stop].compare).at(-1));
   };
-  const end = names => { if (names.length) window.steer2edit.end?.(names); };
+  const end = names => {
+    const ends = live(names);
+    for (const name of ends) stopped.add(name);
+    if (ends.length) window.steer2edit.end?.(ends);
+  };
 
   window.steer2edit = {
     ...window.steer2edit, outdate,
@@ -57,10 +63,13 @@
       return name;
     },
     ended: (stop, kind) => {
-      (under_way[stop]?.[kind] || []).shift();
+      stopped.delete((under_way[stop]?.[kind] || []).shift());
       if (under_way[stop]) mark(stop);
     },
-    stop: stop => end(Object.values(under_way[stop] || {}).flat()),
+    stop: stop => {
+      end(Object.values(under_way[stop] || {}).flat());
+      if (under_way[stop]) mark(stop);
+    },
     // A run that was stopped or failed leaves its texts as far as they came.
     broken: () => {
       for (const one of [texts(), answers()]) {

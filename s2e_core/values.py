@@ -235,9 +235,11 @@ class Original:
 
 @dataclass(frozen=True, eq=False)
 class Edited:
-    """Run the model as if the edit were in its weights."""
+    """Run the model as if the edit were in its weights, and any further edits on top of it."""
 
     edit: WeightEdit
+    also: tuple[WeightEdit, ...] = ()
+    """Edits of other behaviours: the changes of a weight are added up, so that its rank grows with every direction."""
 
 
 @dataclass(frozen=True, eq=False)

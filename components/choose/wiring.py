@@ -19,9 +19,9 @@ from components.shared.session import OWN, Session
 from components.studio.place import session_of
 from s2e_core import S2EError
 
-TURNED = ("place", "status", "prompt", "examples", "length", "gamma")
+TURNED = ("place", "status", "prompt", "examples", "length", "gamma", "swap")
 """What follows a choice; the choice itself is on the page already, and may have moved on."""
-RESTORED = (*TURNED, "model", "behavior", "swap", "own", *ASKED)
+RESTORED = (*TURNED, "model", "behavior", "own", *ASKED)
 
 
 class ChooseWiring:
@@ -85,7 +85,8 @@ class ChooseWiring:
             if isinstance(step, str):
                 yield self._only(status=step)
             else:
-                view = opening_view(self.store, step)
+                # Directions out of a file have switched off what swaps the sides; the visitor's choice stays.
+                view = {**opening_view(self.store, step), "swap": gr.update(interactive=True)}
                 yield tuple(view[part] for part in TURNED)
 
     def _extract_ready(self, place: Any, *values: Any) -> Iterator[tuple[Any, ...]]:

@@ -73,7 +73,7 @@ def request_variants(behavior: Behavior | None, session: Session, request: Reque
     """
     variants: list[tuple[str, Variant]] = [
         (texts.ORIGINAL_COLUMN, Original()),
-        (_edited_title(session), Edited(session.edit)),
+        (_edited_title(session), session.variant),
     ]
     if request.steered:
         steered = Steered(session.scored.directions, float(request.gamma))
@@ -91,7 +91,8 @@ def request_variants(behavior: Behavior | None, session: Session, request: Reque
 
 
 def _edited_title(session: Session) -> str:
-    return f"{texts.EDITED_COLUMN}, {counted((session.edit.count('heads'), session.edit.count('neurons')))}"
+    on_top = "" if session.under is None else f", on top of {session.under.title}"
+    return f"{texts.EDITED_COLUMN}, {counted((session.edit.count('heads'), session.edit.count('neurons')))}{on_top}"
 
 
 def _plural(count: int, word: str) -> str:

@@ -54,7 +54,7 @@ def restored_view(store: ModelStore, session: Session, place: Mapping[str, Any])
     asked = place.get("ask")
     asked = asked if isinstance(asked, Mapping) else {}
     view = opening_view(store, session)
-    kept = {name: place[name] for name in ("focus", "mode") if name in place}
+    kept = {name: place[name] for name in ("focus", "mode", "under") if name in place}
     numbers = {name: asked[name] for name in ASKED[1:] if isinstance(asked.get(name), int | float)}
     words = {"prompt": asked["prompt"]} if isinstance(asked.get("prompt"), str) else {}
     unset = {name: gr.skip() for name in ("temperature", "seed")}

@@ -13,6 +13,7 @@ from s2e_core import (
     ActivationMeans,
     ComponentScores,
     ContrastSet,
+    Edited,
     EditSettings,
     Extraction,
     SteeringDirections,
@@ -79,6 +80,15 @@ class Brought:
 
 
 @dataclass(frozen=True, eq=False)
+class Under:
+    """An edit of another behaviour, on top of which that of the page lies."""
+
+    title: str
+    """Of its behaviour."""
+    edit: WeightEdit
+
+
+@dataclass(frozen=True, eq=False)
 class Session:
     """One visitor's place in the chain from contrast set to edit."""
 
@@ -95,6 +105,8 @@ class Session:
     """The edit of an uploaded file; None if the edit follows from the settings."""
     origin: Origin | None = None
     """Of directions out of a file; the behaviour's name then stands for the prompts alone."""
+    under: Under | None = None
+    """What lies under the edit in comparisons; downloads and measurements are of the edit alone."""
     made: str = ""
     """Tells this edit from every other of the same tab."""
 
@@ -110,6 +122,11 @@ class Session:
     def edit(self) -> WeightEdit:
         """The edit on the page."""
         return build_edit(self.scored.extraction, self.settings) if self.brought is None else self.brought.edit
+
+    @property
+    def variant(self) -> Edited:
+        """What runs as the edited model."""
+        return Edited(self.edit, () if self.under is None else (self.under.edit,))
 
     @property
     def recipe(self) -> str:

@@ -130,7 +130,7 @@ export const dials = (root, {told, context, change, act}) => {
   };
   const showPresets = (settings, file) => {
     const names = facts().presets.map(({name}) => name), now = file ? null : presetOf(facts(), settings);
-    preset.set([...names, BY_HAND].map(name => [name, name]), now ? now.name : BY_HAND);
+    preset.set((now ? names : [...names, BY_HAND]).map(name => [name, name]), now ? now.name : BY_HAND);   // nobody chooses it
   };
   return ({settings, file, rule}) => {
     const kind = familyOf(settings);

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from components.shared.choices import Choice, chosen_contrast, opened, strongest_few
-from components.shared.session import OWN, Brought, Origin, Scored, Session
+from components.shared.session import OWN, Brought, Origin, Scored, Session, Under
 from components.shared.store import ModelStore
 from s2e_core import EditSettings, SettingsError
 from s2e_core.settings_json import settings_from_json, settings_to_json
@@ -57,14 +57,15 @@ def session_of(store: ModelStore, place: object) -> Session:
         origin, file = _origin(place.get("origin")), place.get("file")
         session = _start(store, choice, key, origin)
         settings = read_settings(place["settings"], session.scored.extraction.spec)
-        brought = None if file is None else _brought(store, _word(file["key"]))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        brought = None if file is None else _brought(store, session.model, _word(file["key"]))
+        under = _under(store, session.model, place.get("under"))
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise SettingsError(UNREADABLE) from error
-    return replace(session, settings=settings, brought=brought, made=made)
+    return replace(session, settings=settings, brought=brought, made=made, under=under)
 
 
 def read_settings(data: Mapping[str, Any], spec: ModelSpec) -> EditSettings:
-    """Settings that a tab sends. Raises KeyError, TypeError or ValueError for what no dial can have made."""
+    """Settings that a tab sends. Raises LookupError, TypeError or ValueError for what no dial can have made."""
     settings = settings_from_json(data, spec)
     if not all(map(math.isfinite, (settings.alpha, settings.strength))):
         raise ValueError("a number is not finite")
@@ -73,28 +74,48 @@ def read_settings(data: Mapping[str, Any], spec: ModelSpec) -> EditSettings:
 
 def _start(store: ModelStore, choice: Choice, key: str, origin: Origin | None) -> Session:
     if origin is not None:
-        scored = _kept(store, key)
+        store.named_behavior(choice.behavior)  # an unknown name is refused
+        scored = _kept(store, choice.model, key)
         return Session.start(choice.model, choice.behavior, scored, strongest_few(scored), origin=origin)
     if choice.behavior == OWN:
-        store.model(choice.model)  # a name that visitors may not choose is refused
-        return opened(store, choice, _kept(store, key))
+        return opened(store, choice, _kept(store, choice.model, key))
     contrast = chosen_contrast(store, choice)
     store.model(choice.model)
     return opened(store, choice, store.scored(choice.model, contrast, store.behavior(choice.behavior)))
 
 
-def _kept(store: ModelStore, key: str) -> Scored:
-    scored = store.kept_scored(key)
+def _kept(store: ModelStore, model: str, key: str) -> Scored:
+    """An extraction of a model; a model that visitors may not choose is refused."""
+    scored, weights = store.kept_scored(key), store.model(model).fingerprint
     if scored is None:
         raise SettingsError(GONE)
+    if scored.directions.provenance.fingerprint != weights:
+        raise ValueError("the extraction is of another model")
     return scored
 
 
-def _brought(store: ModelStore, key: str) -> Brought:
+def _brought(store: ModelStore, model: str, key: str) -> Brought:
     brought = store.kept_edit(key)
     if brought is None:
         raise SettingsError(FILE_GONE)
+    if brought.edit.provenance.fingerprint != store.model(model).fingerprint:
+        raise ValueError("the edit is of another model")
     return brought
+
+
+def _under(store: ModelStore, model: str, data: object) -> Under | None:
+    """The edit under that of the page: a place of its own, made as strong as the visitor wants it there."""
+    if not isinstance(data, Mapping):
+        return None
+    kept = session_of(store, {**data, "under": None})
+    strength = float(data["weight"])
+    if not math.isfinite(strength) or strength < 0 or kept.model != model:
+        raise ValueError("a strength is negative or no number, or the edit is of another model")
+    behavior = store.named_behavior(kept.behavior)
+    edit = kept.edit
+    right = tuple(strength * vector for vector in edit.right)
+    scaled = replace(edit, right=right, strength=tuple(strength * lam for lam in edit.strength))
+    return Under(behavior.title if behavior else kept.label, scaled)
 
 
 def _origin(data: object) -> Origin | None:

@@ -5,6 +5,7 @@ import {KINDS, kindOf, numberOf, pairOf} from './facts.js';
 import {countAbove, elasticNet, hasNet, rhoForCount, rhoOf} from './method.js';
 
 const DEFAULT_COUNT = 10;   // of a kind that is switched on and has no rho to go back to
+const USUAL_ALPHA = 0.05;
 export const DEFAULT_GATE = {gamma: 1.5, mu: 10, size: 100};
 export const SIZE_STEPS = 1000;   // the dial of a gate's size ends here, and its end stands for all components
 export const LEAST_SIZE = 10;
@@ -27,12 +28,18 @@ export const canonical = s => JSON.stringify([
 /** Also ends a restriction to hand-picked components: a dial that moves must show an effect. */
 export const setRho = (settings, kind, rho) => ({...withRho(settings, kind, rho), only: null});
 
+/** At alpha = 0 there is no threshold, and every component of a kind passes. */
+const withThreshold = settings => settings.alpha > 0 ? settings : {...settings, alpha: USUAL_ALPHA};
+
 /** Exactly the `count` strongest of a kind pass; 0 switches the kind off. */
-export const setCount = (facts, settings, kind, count) =>
-  setRho(settings, kind, count >= 1 ? rhoForCount(facts, kind, Math.floor(count), settings.alpha || 0.05) : null);
+export const setCount = (facts, settings, kind, count) => {
+  if (count < 1) return setRho(settings, kind, null);
+  const next = withThreshold(settings);
+  return setRho(next, kind, rhoForCount(facts, kind, Math.floor(count), next.alpha));
+};
 
 const usualRho = (facts, settings, kind) =>
-  rhoOf(facts.suggested, kind) ?? rhoForCount(facts, kind, DEFAULT_COUNT, Math.max(settings.alpha, 0.05));
+  rhoOf(facts.suggested, kind) ?? rhoForCount(facts, kind, DEFAULT_COUNT, Math.max(settings.alpha, USUAL_ALPHA));
 
 /** Switch all heads or all neurons on or off; on returns to the suggested rho. */
 export const setKind = (facts, settings, kind, on) =>
@@ -60,10 +67,11 @@ const gateOfKind = (facts, settings, kind) => {
 
 export const ofComponent = (settings, pair) => settings.strengths.find(entry => key(entry) === key(pair))?.[2] ?? 1;
 
-/** A further multiplier of one component. */
-export const setOfComponent = (settings, pair, factor) => ({
-  ...settings, strengths: sorted([...settings.strengths.filter(entry => key(entry) !== key(pair)), [...pair, factor]]),
-});
+/** A further multiplier of one component; 1 needs no entry. */
+export const setOfComponent = (settings, pair, factor) => {
+  const others = settings.strengths.filter(entry => key(entry) !== key(pair));
+  return {...settings, strengths: factor === 1 ? others : sorted([...others, [...pair, factor]])};
+};
 
 // ---- the hand ----------------------------------------------------------------------------------------------------------
 
@@ -72,7 +80,9 @@ const withKindsOn = (facts, settings, numbers) => {
   if (settings.gate) return settings;   // a gate takes what is included whatever the kind
   let next = settings;
   for (const kind of new Set(numbers.map(i => kindOf(facts, i)))) {
-    if (rhoOf(next, kind) === null) next = withRho(next, kind, rhoForCount(facts, kind, 0, next.alpha || 0.05));
+    if (rhoOf(next, kind) !== null) continue;
+    next = withThreshold(next);
+    next = withRho(next, kind, rhoForCount(facts, kind, 0, next.alpha));
   }
   return next;
 };

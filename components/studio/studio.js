@@ -14,6 +14,7 @@ import {keepOnly, setFamily, switchOn} from './settings.js';
 import {asker, scaled, shape, unpack} from './solved.js';
 import {summary} from './summary.js';
 import {table} from './table.js';
+import {under} from './under.js';
 import {forget, recalled, remember} from './memory.js';
 import {fragment, fromFragment} from './url.js';
 import {rule} from './words.js';
@@ -24,7 +25,7 @@ const HEIGHT = 200;
 export const start = async ({props, trigger, watch, server, told}) => {
   const roots = Object.fromEntries(await Promise.all(
     ['summary', 'dials', 'maps', 'selection', 'table-panel', 'inspector-panel'].map(async id => [id, await arrival(id)])));
-  let facts = null, place = null, history = null, edit = null, focus = -1, mode = 'g', made = 0, timer = 0, waiting = false, painting = 0, turned = '';
+  let facts = null, place = null, history = null, edit = null, focus = -1, mode = 'g', made = 0, timer = 0, waiting = false, painting = 0, turned = '', below = null;
   const kept = new Map();   // edits that the server has solved, by their shape: the latest alone
   const context = () => ({facts, settings: history.now.settings});
 
@@ -81,13 +82,13 @@ export const start = async ({props, trigger, watch, server, told}) => {
     trigger('rested');
     window.steer2edit?.rested?.(String(made));
   };
-  const value = () => ({...place, settings: history.now.settings, file: history.now.file, made: String(made), job: ''});
+  const value = () => ({...place, settings: history.now.settings, file: history.now.file, under: below, made: String(made), job: ''});
   /** What an address holds: the place, and what is asked. */
   const shared = () => {
     const read = id => document.querySelector(`#${id} :is(textarea, input)`)?.value;
     const {model, behavior, swapped, key, origin} = place, {settings, file} = history.now;
     const ask = {prompt: read('prompt'), length: +read('length'), temperature: +read('temperature'), seed: +read('seed')};
-    return {model, behavior, swapped, key, origin, settings, file, focus, mode, ask};
+    return {model, behavior, swapped, key, origin, settings, file, under: below, focus, mode, ask};
   };
 
   const pick = ({action, components}) => {
@@ -114,6 +115,10 @@ export const start = async ({props, trigger, watch, server, told}) => {
   const drawSelection = selection(roots.selection, {
     told, context, change, setMode: name => { mode = name; draw(); }, undo: () => goTo(steps.undo(history)), redo: () => goTo(steps.redo(history)),
   });
+  const drawUnder = under(roots.dials.querySelector('#advanced'), {
+    read: () => below, weigh: weight => { below = {...below, weight}; changed(); }, drop: () => { below = null; changed(); },
+    keep: () => { below = {...value(), under: null, weight: 1, title: document.querySelector('#behavior input')?.value || place.behavior}; changed(); },
+  });
   const pictures = picturesIn(roots.maps, {onPick: pick, onFocus: setFocus});
 
   const draw = () => {
@@ -122,7 +127,7 @@ export const start = async ({props, trigger, watch, server, told}) => {
     const {settings, file} = history.now;
     edit = current();
     const state = {facts, settings, file, edit, focus, mode, history, waiting, made: String(made), rule: rule(settings, edit.harmless || 'the harmless texts')};
-    for (const one of [drawSummary, drawDials, drawTable, drawCard, drawSelection]) one(state);
+    for (const one of [drawSummary, drawDials, drawTable, drawCard, drawSelection, drawUnder]) one(state);
     pictures.show({...edit, mode, focus, hand: file ? new Uint8Array(facts.n) : byHand(facts, settings)});
     document.body.dataset.studio = String(made);
   };
@@ -140,11 +145,13 @@ export const start = async ({props, trigger, watch, server, told}) => {
       facts.presets.push(...recalled(sent, facts));
       kept.clear();
       edit = null;
-      pictures.load(facts);
+      pictures.load(facts, `${sent.model} · ${sent.origin ? sent.origin.name : sent.behavior} · alignment g`);
     }
     const {settings, file} = sent;
     const {model, behavior, swapped, key, origin = null} = sent;
     place = {model, behavior, swapped, key, origin, job: ''};
+    if (sent.under !== undefined) below = sent.under;
+    if (below && below.model !== model) below = null;   // it is an edit of another model
     history = another || !history ? steps.begin({settings, file}) : steps.go(history, {settings, file});
     if (another || focus >= facts.n) focus = sent.focus ?? strongest(facts, elasticNet(facts, settings));
     if (sent.mode || another) mode = sent.mode || 'g';
@@ -200,7 +207,7 @@ const picturesIn = (root, {onPick, onFocus}) => {
       return one;
     }));
   root.append(make('div', {className: 'picture'}, heads), make('div', {className: 'picture'}, views, ranked, map));
-  const all = [heatmap(heads, options('heads', 'Attention heads')), dots(ranked, options('neurons', 'MLP neurons')), heatmap(map, options('neurons', 'MLP neurons'))].map(one => one || {load() {}, show() {}});
+  const all = [heatmap(heads, options('heads', 'Attention heads')), dots(ranked, options('neurons', 'MLP neurons')), heatmap(map, options('neurons', 'MLP neurons'))];
   const kinds = ['heads', 'neurons', 'neurons'];
   const turn = view => {
     for (const one of views.children) one.setAttribute('aria-pressed', String(one.dataset.view === view));
@@ -210,9 +217,9 @@ const picturesIn = (root, {onPick, onFocus}) => {
   };
   let latest = null;
   const hidden = n => n === 1 ? ranked.hidden : n === 2 ? map.hidden : false;
-  const load = facts => all.forEach((picture, n) => picture.load({
+  const load = (facts, caption) => all.forEach((picture, n) => picture.load({
     ...gridOf(facts, kinds[n]), nameOf: i => nameOf(facts, i), layerOf: i => layerOf(facts, i), kindOf: i => kindOf(facts, i),
-    title: kinds[n] === 'heads' ? 'Attention heads' : 'MLP neurons', chance: chanceLevel(facts), g: facts.g,
+    title: kinds[n] === 'heads' ? 'Attention heads' : 'MLP neurons', chance: chanceLevel(facts), g: facts.g, caption,
   }));
   const show = edit => { latest = edit; all.forEach((picture, n) => { if (!hidden(n)) picture.show(edit); }); };
   return {load, show};

@@ -2,6 +2,7 @@
 // leads; numbers of components are written as ranges. Knows nothing of what the values mean.
 
 const VERSION = 1;
+const MOST_COMPONENTS = 1_000_000;   // of one list: a forged address must not fill the memory
 
 const text = value => new TextEncoder().encode(JSON.stringify(value));
 const base64 = bytes => btoa(Array.from(bytes, byte => String.fromCharCode(byte)).join(''))
@@ -17,7 +18,11 @@ export const runs = pairs => {
   }
   return found;
 };
-export const unruns = found => found.flatMap(([site, first, count]) => Array.from({length: count}, (_, i) => [site, first + i]));
+export const unruns = found => {
+  if (!found.every(run => run.every(Number.isInteger) && run[2] > 0)) throw new TypeError('not a run');
+  if (found.reduce((sum, run) => sum + run[2], 0) > MOST_COMPONENTS) throw new RangeError('too many components');
+  return found.flatMap(([site, first, count]) => Array.from({length: count}, (_, i) => [site, first + i]));
+};
 
 const LISTS = ['only', 'included', 'excluded'];
 const packed = settings => ({...settings, ...Object.fromEntries(LISTS.map(name => [name, settings[name] && runs(settings[name])]))});
@@ -32,7 +37,7 @@ export const fromFragment = hash => {
   if (!found || +found[1] !== VERSION) return null;
   try {
     const place = JSON.parse(new TextDecoder().decode(unbase64(found[2])));
-    return {...place, settings: unpacked(place.settings)};
+    return place.settings instanceof Object ? {...place, settings: unpacked(place.settings)} : null;
   } catch {
     return null;
   }

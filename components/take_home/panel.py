@@ -39,7 +39,7 @@ def take_home_panel(*, push: bool) -> TakeHomePanel:
             list(texts.DTYPE_CHOICES), value="stored", label=texts.DTYPE, elem_id="dtype", interactive=True
         )
         status = gr.Markdown(elem_id="export-status", elem_classes="status")
-        components_csv = gr.Button(visible="hidden", elem_id="components-csv")  # pressed beside the table
+        components_csv = gr.Button(visible="hidden", elem_id="components-csv")
         as_python, as_command = _copying()
         pushing = push_panel() if push else None
     return TakeHomePanel(

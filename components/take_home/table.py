@@ -13,17 +13,14 @@ import torch
 
 from components.shared.session import Session
 from s2e_core import Component, ComponentScores
-from s2e_core.method import edited_mask, relative_changes
+from s2e_core.method import edited_mask, mean_firing, relative_changes
 from s2e_core.model import component_name
 from s2e_core.spec import KINDS
-
-from .readouts import firing
 
 Shown = Literal["all", "heads", "neurons"]
 COLUMNS = ("edited", "kind", "layer", "index", "g", "λ", "|ΔW| / |W|", "mean contribution")
 WHEN_COLUMNS = ("adds on the behaviour", "adds on harmless")
 """More columns, if there are texts to say it of."""
-DATATYPES = ("bool", "str", *("number",) * 8)
 
 
 def ranking(scores: ComponentScores, shown: Shown, rows: int) -> list[Component]:
@@ -45,7 +42,8 @@ def ranking(scores: ComponentScores, shown: Shown, rows: int) -> list[Component]
 def ranked_table(session: Session, shown: Shown, rows: int) -> pd.DataFrame:
     """One row per component of the ranking, figures rounded for reading."""
     scores, edit = session.scored.scores, session.edit
-    changes, acts = relative_changes(scores, edit), firing(session)
+    inputs = session.scored.extraction.token_inputs
+    changes, acts = relative_changes(scores, edit), None if inputs is None else mean_firing(inputs, edit.right)
     # An edit from a file need not follow from the dials.
     selected = edit.strength if session.recipe else edited_mask(session.scored.extraction, session.settings)
     records = []

@@ -1,7 +1,7 @@
 """Hooks that run the untouched model as if it were edited or steered, with one variant per batch row.
 
-An edit turns the output y of a projection into y + (a . x) u, with a = the lambda_i k_i side by side; steering turns it
-into y + gamma v. In fused experts, each token gets the change of its batch row. Weights are never written, so any
+An edit turns the output y of a projection into y + (a . x) u, with a = the lambda_i k_i side by side, and further edits
+add theirs; steering turns it into y + gamma v. In fused experts, each token gets the change of its batch row. Weights are never written, so any
 number of people can use different edits of one model.
 """
 
@@ -56,17 +56,20 @@ def preview_logits(loaded: LoadedModel, variant: Variant, input_ids: Tensor) -> 
 
 @dataclass(frozen=True, eq=False)
 class _Factors:
-    """Change of one site's output, per variant (V) or per batch row (B instead of V)."""
+    """Change of one site's output, per variant (V) or per batch row (B instead of V).
+
+    A variant has R edits, most often one; where others have more, its further ones are zero.
+    """
 
     left: Tensor
-    """Unit direction u of the edit: (V, d)"""
+    """Unit direction u of every edit: (R, V, d)"""
     right: Tensor
-    """Vector a of the edit, the lambda_i k_i side by side: (V, n_inputs)"""
+    """Vector a of every edit, the lambda_i k_i side by side: (R, V, n_inputs)"""
     offset: Tensor
     """Steering vector gamma v: (V, d)"""
 
     def select(self, rows: Sequence[int]) -> _Factors:
-        return _Factors(self.left[rows], self.right[rows], self.offset[rows])
+        return _Factors(self.left[:, rows], self.right[:, rows], self.offset[rows])
 
     def to(self, device: torch.device) -> _Factors:
         return _Factors(self.left.to(device), self.right.to(device), self.offset.to(device))
@@ -81,11 +84,13 @@ class _SiteHook:
 
     def __call__(self, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
         factors = self.factors = self.factors.to(output.device)  # layers may be on different devices
-        n_rows = len(factors.left)
+        n_rows = len(factors.offset)
         x = inputs[0].reshape(n_rows, -1, inputs[0].shape[-1])  # some MLPs see (B * T, n_inputs)
         y = output.reshape(n_rows, -1, output.shape[-1])
-        product = torch.einsum("btn,bn->bt", x.float(), factors.right)  # a . x
-        result = torch.addcmul(y.float(), product.unsqueeze(2), factors.left.unsqueeze(1))
+        result = y.float()
+        for left, right in zip(factors.left, factors.right, strict=True):
+            product = torch.einsum("btn,bn->bt", x.float(), right)  # a . x
+            result = torch.addcmul(result, product.unsqueeze(2), left.unsqueeze(1))
         if self.has_offset:
             result += factors.offset.unsqueeze(1)
         return result.to(output.dtype).reshape(output.shape)
@@ -96,17 +101,18 @@ class _ExpertsHook:
 
     def __init__(self, factors: _Factors, rows: Sequence[int], site: Site) -> None:
         self.factors, self.rows, self.experts = factors, torch.tensor(list(rows)), site.experts
-        self.has_edit, self.has_offset = factors.right.any(dim=1), bool(factors.offset.any())
+        self.has_edit, self.has_offset = factors.right.any(dim=2), bool(factors.offset.any())
 
     def __call__(self, call: Call, output: Tensor) -> Tensor:
         factors = self.factors = self.factors.to(output.device)
         variant = self.rows.repeat_interleave(call.n_tokens // len(self.rows)).to(output.device)  # (B * T,)
-        right = factors.right.unflatten(1, (self.experts, -1))  # (V, experts, n)
         result = output.reshape(-1, output.shape[-1]).to(torch.float32, copy=True)  # (rows, d)
-        for part in call.parts(self.has_edit.to(output.device)[variant]):
-            v = variant[part.tokens]
-            product = (part.inputs.float() @ right[:, part.expert].T).gather(1, v.unsqueeze(1))  # (n, 1): a_e . x
-            result.index_add_(0, part.rows, product * factors.left[v])
+        for left, flat, has_edit in zip(factors.left, factors.right, self.has_edit.to(output.device), strict=True):
+            right = flat.unflatten(1, (self.experts, -1))  # (V, experts, n)
+            for part in call.parts(has_edit[variant]):
+                v = variant[part.tokens]
+                product = (part.inputs.float() @ right[:, part.expert].T).gather(1, v.unsqueeze(1))  # (n, 1): a_e . x
+                result.index_add_(0, part.rows, product * left[v])
         if self.has_offset:
             result[: len(call.receivers)] += factors.offset[variant[call.receivers]]
         return result.to(output.dtype).reshape(output.shape)
@@ -114,12 +120,14 @@ class _ExpertsHook:
 
 def _site_factors(spec: ModelSpec, variants: Sequence[Variant], site: int) -> _Factors | None:
     """Factors of one site under all variants; None if no variant changes it."""
-    left = torch.zeros(len(variants), spec.d_model)
-    right = torch.zeros(len(variants), spec.sites[site].n_inputs)
-    offset = torch.zeros_like(left)
+    rank = max((1 + len(variant.also) for variant in variants if isinstance(variant, Edited)), default=1)
+    left = torch.zeros(rank, len(variants), spec.d_model)
+    right = torch.zeros(rank, len(variants), spec.sites[site].n_inputs)
+    offset = torch.zeros(len(variants), spec.d_model)
     for v, variant in enumerate(variants):
         if isinstance(variant, Edited):
-            left[v], right[v] = variant.edit.left[site], variant.edit.right[site]
+            for r, edit in enumerate((variant.edit, *variant.also)):
+                left[r, v], right[r, v] = edit.left[site], edit.right[site]
         elif isinstance(variant, Steered):
             offset[v] = _steering_offset(variant, site)
     if not (right.any() or offset.any()):
@@ -133,13 +141,14 @@ def _steering_offset(variant: Steered, site: int) -> Tensor:
 
 
 def _check_model(spec: ModelSpec, variant: Variant) -> None:
+    others: list[ModelSpec] = []
     if isinstance(variant, Edited):
-        other = variant.edit.spec
+        others = [edit.spec for edit in (variant.edit, *variant.also)]
     elif isinstance(variant, Steered):
-        other = variant.directions.spec
-    else:
-        return
-    if not other.same_sites(spec):
+        others = [variant.directions.spec]
+    for other in others:
+        if other.same_sites(spec):
+            continue
         raise S2EError(
             f"This edit was made for a {other.model_type} model of {other.n_layers} layers; the loaded model "
             f"({spec.model_type}, {spec.n_layers} layers) has other heads and neurons. Load the edit's own base model."

@@ -80,7 +80,7 @@ def open_advanced(page: Page) -> None:
 def choose_behavior(page: Page, number: int) -> None:
     """Choose from the box of behaviours; -1 is the last choice, own examples."""
     page.click("#behavior input")
-    page.get_by_role("option").nth(number).click()
+    page.locator("[role=option]").nth(number).click()
 
 
 def said(page: Page) -> list[str]:

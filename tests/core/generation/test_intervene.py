@@ -1,6 +1,7 @@
 """Rows of one batch as variants of one model: equal to separately edited models, and the model untouched."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from s2e_core.generation import apply_variants, preview_logits
 from s2e_core.method import fit_gate
 from s2e_core.settings import Gate
 from tests.core.chain import EXAMPLES, GATED, TEXTS, chain
+from tests.core.edits import random_edit
 from tests.families import VOCABULARY, in_memory, tiny_model
 from tests.plain_weights import add_to_weight
 
@@ -49,6 +51,27 @@ def test_every_row_of_a_mixed_batch_is_what_it_is_alone(family, request):
     for row, variant in zip(together, rows, strict=True):
         alone = preview_logits(loaded, variants[variant], IDS)[0]
         torch.testing.assert_close(row, alone, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "mixtral"])
+def test_edits_on_top_of_each_other_are_both_in_the_weights(family):
+    """Two directions: no single rank-1 edit is their sum."""
+    loaded = in_memory(tiny_model(family, vocab_size=VOCABULARY))
+    first, second = random_edit(loaded), random_edit(loaded, 0.3)
+    both = Edited(first, (replace(second, left=tuple(u.roll(1) for u in second.left)),))
+    model = copy.deepcopy(loaded.model)
+    for edit in (first, *both.also):
+        for i, site in enumerate(loaded.spec.sites):
+            add_to_weight(model, site, edit.left[i], edit.right[i])
+    with torch.no_grad():
+        expected = model(input_ids=IDS).logits
+    torch.testing.assert_close(preview_logits(loaded, both, IDS), expected, rtol=1e-4, atol=1e-4)
+    alone = preview_logits(loaded, Edited(first), IDS)
+    assert (expected - alone).abs().max() > 1e-2
+    with loaded.lock, torch.inference_mode(), apply_variants(loaded, [Edited(first), both, Original()], [0, 1, 2]):
+        mixed = loaded.model(input_ids=IDS.expand(3, -1)).logits
+    torch.testing.assert_close(mixed[0], alone[0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(mixed[1], expected[0], rtol=1e-4, atol=1e-4)
 
 
 def test_the_original_variant_is_the_model_bit_by_bit(llama):

@@ -21,9 +21,9 @@ from components.examples.handlers import Look, look_at_examples
 from components.shared import data_words as words
 from s2e_core.progress import Progress
 from s2e_core.responses import OwnResponse, own_responses
-from tests.ui.browser import PHONE, settled, watched_page
-from tests.ui.studio_page import arrive, figures, rest
+from tests.ui.browser import PATIENCE, PHONE, settled, watched_page
 from tests.ui.running import running_app, shared_store
+from tests.ui.studio_page import arrive, figures, rest
 
 GLAD = ("I am so glad about {}.", "I love {}, it is a delight.", "It was wonderful, I could sing about {}.")
 SAD = ("I could cry about {}.", "I hate {}, it is sad.", "It was dreadful, leave me alone with {}.")

@@ -289,7 +289,9 @@ def test_a_number_stays_within_its_bounds_and_no_field_is_left_empty(visitor: Pa
         expect(length).to_have_value(kept)
     visitor.fill("#first-layer input", "99")
     expect(visitor.locator("#first-layer input")).to_have_value("5")
+    visitor.press("#first-layer input", "Tab")
     rest(visitor)
+    assert place(visitor)["settings"]["layers"] == [5, 5]
     assert not visitor.locator(".toast-body").count()
 
 

@@ -5,6 +5,7 @@ They run in Chromium, in an empty page that gets them without a server. Knows co
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,8 +32,9 @@ class Modules:
         self._page.evaluate("sent => { window.facts = window.modules.facts.decode(sent); }", facts)
 
     def call(self, body: str, value: Any = None) -> Any:
-        """What a function of (m, facts, value) gives: m are the modules by name, `body` is its body."""
-        return self._page.evaluate(f"value => ((m, facts, value) => {{ {body} }})(modules, window.facts, value)", value)
+        """What a function of (m, facts, value) gives, as JSON: m are the modules by name, `body` is its body."""
+        call = f"((m, facts, value) => {{ {body} }})(modules, window.facts, value)"
+        return json.loads(self._page.evaluate(f"value => JSON.stringify({call}) ?? 'null'", value))
 
 
 @contextmanager

@@ -48,18 +48,18 @@ def heads_alone_spec() -> ModelSpec:
     return ModelSpec("made up", 2, 16, tuple(Site(layer, "heads", f"{layer}.o", 5, HEAD_WIDTH) for layer in range(2)))
 
 
-def made_up(spec: ModelSpec, seed: int = 0) -> Extraction:
-    """Mostly chance and a few components that matter; some tie, some are exactly 0, some have no weight."""
+def made_up(spec: ModelSpec, seed: int = 0, *, ties: bool = True) -> Extraction:
+    """Mostly chance and a few components that matter; with `ties` some tie, some are exactly 0, some have no weight."""
     draw = torch.Generator().manual_seed(seed)
     g, keys, norms, contributions = [], [], [], []
     for site in spec.sites:
         chance = torch.randn(site.n_components, generator=draw) * (0.05 + 0.1 * site.layer / spec.n_layers)
         rare = torch.rand(site.n_components, generator=draw) < 0.15
         values = (chance * torch.where(rare, 4.0, 1.0)).clamp(-1, 1)
-        values[-1] = -values[0]  # a tie of |g|, across signs
         key = normalize(torch.randn(site.n_components, site.width, generator=draw), dim=1)
         norm = torch.rand(site.n_components, generator=draw) * 3 + 0.1
-        if site.n_components > 3:  # nothing is read along v, or there is no weight at all
+        if ties and site.n_components > 3:  # nothing is read along v, or there is no weight at all
+            values[-1] = -values[0]
             values[1] = values[2] = 0
             key[1] = key[2] = 0
             norm[2] = 0

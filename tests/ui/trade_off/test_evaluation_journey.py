@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.ui.browser import PHONE, settled, watched_page
-from tests.ui.studio_page import arrive, rest
+from tests.ui.browser import PATIENCE, PHONE, settled, watched_page
 from tests.ui.running import running_app, shared_store, store_beside
 from tests.ui.small_behaviors import PER_SPLIT, small_behaviors
+from tests.ui.studio_page import arrive, rest
 from tests.ui.trade_off.test_journey import LONG, download
 
 

@@ -15,10 +15,13 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.ui.browser import PHONE, settled, watched_page
-from tests.ui.studio_page import arrive, rest
+from components.shared import texts
+from components.studio.presets import PUBLISHED
+from s2e_core.settings_json import settings_to_json
+from tests.ui.browser import PATIENCE, PHONE, settled, watched_page
 from tests.ui.running import running_app, store_beside
 from tests.ui.small_behaviors import PER_SPLIT, small_behaviors
+from tests.ui.studio_page import arrive, place, rest, set_slider
 
 LONG = 3 * PATIENCE
 
@@ -113,7 +116,7 @@ def test_points_load_by_mouse_and_by_keyboard_and_the_files_are_what_they_say(
     visitor.locator("#trade-off-plot").scroll_into_view_if_needed()
     visitor.mouse.click(*place_of(visitor, 3))
     expect(visitor.locator("#rho-mlp input[type=number]")).to_have_value("0.7", timeout=PATIENCE)
-    expect(visitor.locator("#preset input")).to_have_value("Changed by hand", timeout=PATIENCE)
+    expect(visitor.locator("#preset select")).to_have_value("Changed by hand", timeout=PATIENCE)
     expect(visitor.locator("#trade-off-plot tr.current")).to_have_attribute("data-n", "3", timeout=PATIENCE)
 
     visitor.locator("#trade-off-plot tbody button").first.focus()
@@ -139,6 +142,21 @@ def test_points_load_by_mouse_and_by_keyboard_and_the_files_are_what_they_say(
         reader.wait_for_selector(".plot .scatterlayer .point")
         assert "How each number was made" in reader.inner_text("body")
         assert reader.locator("table").first.locator("tbody tr").count() == 4
+
+
+def test_the_box_of_settings_names_the_preset_or_says_that_dials_were_moved(visitor: Page) -> None:
+    box, suggested, name = visitor.locator("#preset select"), texts.SUGGESTED, next(iter(PUBLISHED))
+    expect(box).to_have_value(suggested)
+    expect(box.locator("option", has_text="Changed by hand")).to_have_count(0)  # it is nothing to choose
+    set_slider(visitor, "strength", 1.2)
+    expect(box).to_have_value("Changed by hand")
+    visitor.click("#undo")
+    expect(box).to_have_value(suggested)
+    box.select_option(f"As published for {name}")
+    settled(visitor)
+    expect(box).to_have_value(f"As published for {name}")
+    assert place(visitor)["settings"] == settings_to_json(PUBLISHED[name])
+    rest(visitor)
 
 
 def test_stop_keeps_the_points_and_continue_goes_on(visitor: Page) -> None:
