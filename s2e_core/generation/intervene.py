@@ -1,8 +1,8 @@
 """Hooks that run the untouched model as if it were edited or steered, with one variant per batch row.
 
 An edit turns the output y of a projection into y + (a . x) u, with a = the lambda_i k_i side by side, and further edits
-add theirs; steering turns it into y + gamma v. In fused experts, each token gets the change of its batch row. Weights are never written, so any
-number of people can use different edits of one model.
+add theirs; steering turns it into y + gamma v. In fused experts, each token gets the change of its batch row. Weights
+are never written, so any number of people can use different edits of one model.
 """
 
 from __future__ import annotations

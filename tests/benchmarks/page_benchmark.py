@@ -1,4 +1,4 @@
-"""Times the page in an installed Chromium: how soon it is there, and how fast a heatmap follows a slider; by hand:
+"""Times the page in an installed Chromium: how soon it is there, and how fast its pictures follow a slider; by hand:
 
     .venv/bin/python tests/benchmarks/page_benchmark.py [--model FOLDER] [--moves 12]
 
@@ -35,9 +35,9 @@ LIKE_LLAMA_2_7B = {
     **{"num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 32, "intermediate_size": 11008},
     **{"hidden_size": 64, "head_dim": 2, "max_position_embeddings": 4096},
 }
-MOVE = """async value => {
+MOVE = """async ([value, picture]) => {
     const slider = document.querySelector('#neurons-count input[type=range]'), start = performance.now();
-    const draws = () => Number(document.querySelector('#neurons [data-draws]').dataset.draws), before = draws();
+    const draws = () => Number(document.querySelector(`#${picture} [data-draws]`).dataset.draws), before = draws();
     slider.value = value;
     slider.dispatchEvent(new Event('input', {bubbles: true}));
     while (draws() === before && performance.now() - start < 20000) await new Promise(next => setTimeout(next, 1));
@@ -67,23 +67,25 @@ def started(model: str, *options: str) -> Iterator[tuple[str, float]]:
         app.wait()
 
 
-def milliseconds(page: Page, moves: int) -> Iterator[float]:
-    """From each move of the slider of neurons to the next drawing of their heatmap."""
+def milliseconds(page: Page, moves: int, picture: str) -> Iterator[float]:
+    """From each move of the slider of neurons to the next drawing of their picture."""
     for move in range(moves):
-        page.wait_for_timeout(1500)  # the table and the texts follow once the dials rest
-        yield page.evaluate(MOVE, 40 + 25 * (move % 5))
+        page.wait_for_timeout(1500)  # the texts follow once the dials rest
+        yield page.evaluate(MOVE, [40 + 25 * (move % 5), picture])
 
 
 def measure(name: str, model: str, moves: int, *options: str) -> None:
     with started(model, *options) as (address, seconds), open_browser() as browser, watched_page(browser) as page:
         page.goto(address)
-        page.wait_for_selector("#neurons [data-draws]")
-        page.wait_for_timeout(5000)
-        page.evaluate(MOVE, 30)  # the first drawing after the page was opened is no usual one
-        times = list(milliseconds(page, moves))
-    median = statistics.median(times)
-    print(f"{name}: page after {seconds:.1f} s; slider to heatmap: {median:.0f} ms, median of {moves}, load {load()}")
-    print(f"  {', '.join(f'{one:.0f}' for one in times)}")
+        page.wait_for_selector("#neurons-ranked [data-draws]")
+        print(f"{name}: page after {seconds:.1f} s")
+        for picture, view in (("neurons-ranked", "ranked"), ("neurons", "map")):
+            page.locator(f"#maps button[data-view={view}]").click()
+            page.wait_for_timeout(5000)
+            page.evaluate(MOVE, [30, picture])  # the first drawing after the page was opened is no usual one
+            times = list(milliseconds(page, moves, picture))
+            print(f"  slider to {view}: {statistics.median(times):.0f} ms, median of {moves}, load {load()}")
+            print(f"    {', '.join(f'{one:.0f}' for one in times)}")
 
 
 def cut(examples: Path) -> None:
