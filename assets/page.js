@@ -62,9 +62,13 @@
       mark(stop);
       return name;
     },
+    // A run is over; tells whether another of its kind is under way.
     ended: (stop, kind) => {
-      stopped.delete((under_way[stop]?.[kind] || []).shift());
-      if (under_way[stop]) mark(stop);
+      const runs = under_way[stop]?.[kind];
+      if (!runs) return false;
+      stopped.delete(runs.shift());
+      mark(stop);
+      return live(runs).length > 0;
     },
     stop: stop => {
       end(Object.values(under_way[stop] || {}).flat());

@@ -14,13 +14,21 @@ from components.page.parts import Page
 from components.page.view import ASKED, CHOICE, kept_choice, kept_status, opening_view, restored_view
 from components.shared.choices import Choice, carried_over, extract, is_ready, offered
 from components.shared.errors import guarded
-from components.shared.events import MODEL, QUIET, apart, named, wire_stop
+from components.shared.events import MODEL, QUIET, apart, ended, named, stops
 from components.shared.session import OWN, Session
 from components.studio.place import session_of
 from s2e_core import S2EError
 
 TURNED = ("place", "status", "prompt", "examples", "length", "gamma", "swap")
 """What follows a choice; the choice itself is on the page already, and may have moved on."""
+CHOSEN = "choice"
+"""What the tab calls all runs of this panel."""
+NOT_CHOSEN = (
+    "(place, behavior) => [{...place, job: "
+    f"window.steer2edit?.ended?.('stop-extract', '{CHOSEN}') ? 'replaced' : ''"
+    "}, behavior]"
+)
+"""The `js` of what follows a failure: a run that is over, and whether another one is under way."""
 RESTORED = (*TURNED, "model", "behavior", "own", *ASKED)
 
 
@@ -49,28 +57,26 @@ class ChooseWiring:
             [choose.model, choose.behavior], choose.behavior, trigger_mode="always_last", **QUIET,
         )  # fmt: skip
         inputs = [page.place, *self.inputs]
-        runs = {
-            "extract": choose.extract.click(
-                page.runs(self._extract), inputs, self.turned, trigger_mode="once", js=named(choose.stop, "extract"),
-                **MODEL,
-            )
-        }  # fmt: skip
-        listens = {"behavior": turned.success, "swap": apart(choose.swap.input), "model": changed.success}
-        for name, listen in listens.items():
-            runs[name] = listen(
-                page.runs(self._extract_ready), inputs, self.turned, trigger_mode="always_last",
-                js=named(choose.stop, name), **MODEL,
-            )  # fmt: skip
-        runs["restore"] = page.place.restore(
-            page.runs(self._restore), page.place, self.restored, trigger_mode="always_last", **MODEL
-        )
-        runs["restore"].failure(None, js="() => window.steer2edit?.tell?.()")  # the place that the tab still has
-        for run in runs.values():
+        # The latest choice counts: it ends whichever run of another is under way.
+        begins = {"trigger_mode": "multiple", "js": named(choose.stop, CHOSEN), **MODEL}
+        restored = page.place.restore(page.runs(self._restore), page.place, self.restored, **begins)
+        runs = [
+            choose.extract.click(
+                page.runs(self._extract), inputs, self.turned, **{**begins, "trigger_mode": "once"}
+            ),
+            restored,
+        ]  # fmt: skip
+        for listen in (turned.success, apart(choose.swap.input), changed.success):
+            runs.append(listen(page.runs(self._extract_ready), inputs, self.turned, **begins))
+        for run in runs:
+            run.success(None, js=ended(choose.stop, CHOSEN))
             # After an error and after Stop the page still shows the place it had, and says so.
             run.failure(
-                guarded(self._kept, after_failure=True), [page.place, choose.behavior], self.choice, **QUIET
+                guarded(self._kept, after_failure=True), [page.place, choose.behavior], self.choice, js=NOT_CHOSEN,
+                **QUIET,
             )  # fmt: skip
-        wire_stop(choose.stop, **runs)
+        restored.failure(None, js="() => window.steer2edit?.tell?.()")  # the place that the tab still has
+        choose.stop.click(None, js=stops(choose.stop))
 
     def _known(self, place: Any) -> Session | None:
         """The session of the tab; None if what it rests on is no longer kept."""
@@ -103,16 +109,19 @@ class ChooseWiring:
     def _restore(self, place: Any) -> Iterator[tuple[Any, ...]]:
         """A place from an address, exactly as it was; what has to be read again is read."""
         names = list(dict.fromkeys(RESTORED))
+        place = place if isinstance(place, Mapping) else {}
         choice = Choice(str(place.get("model")), str(place.get("behavior")), bool(place.get("swapped")))
         if choice.behavior != OWN and not place.get("origin"):
             for step in extract(self.store, choice):
                 if isinstance(step, str):
                     yield tuple(step if name == "status" else gr.skip() for name in names)
         session = session_of(self.store, place)
-        view = restored_view(self.store, session, place if isinstance(place, Mapping) else {})
+        view = restored_view(self.store, session, place)
         yield tuple(view[name] for name in names)
 
     def _kept(self, place: Any, behavior: str) -> tuple[Any, ...]:
+        if place.get("job"):  # another choice has replaced this one, and says what is on the page
+            return tuple(gr.skip() for _ in CHOICE)
         session = self._known(place)
         return kept_choice(self.store, session, behavior) if session else tuple(gr.skip() for _ in CHOICE)
 

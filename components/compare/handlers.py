@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +20,13 @@ from s2e_core import Behavior, Edited, Original, SettingsError, Steered, Variant
 from s2e_core.measure import placebo
 from s2e_core.values import Prompted
 
-from .differences import changed_share, differences
+from .differences import Segment, changed_share, differences
 from .text_columns import Column, columns_value
 
 UPDATE_SECONDS = 0.05
+EMPTY = "(empty answer)"
+SHOWN_CHARS = 50
+"""Characters of the prompt in the line above the answers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,16 +57,16 @@ def compared(store: ModelStore, session: Session, request: Request) -> Iterator[
         seed=int(request.seed),
         stop=stop,
     )
-    titles = [title for title, _ in variants]
+    titles, asked = [title for title, _ in variants], asked_words(request)
     shown, latest = 0.0, tuple("" for _ in titles)
     try:
         for latest in stream:
             if time.monotonic() - shown > UPDATE_SECONDS:
                 shown = time.monotonic()
-                yield columns_value(_growing(titles, latest), busy=True)
+                yield columns_value(_growing(titles, latest), asked=asked, busy=True)
     finally:
         stop.set()  # also where the visitor pressed Stop: the model ends within a token
-    yield columns_value(_marked(titles, latest))
+    yield columns_value(_marked(titles, latest), asked=asked)
 
 
 def request_variants(behavior: Behavior | None, session: Session, request: Request) -> list[tuple[str, Variant]]:
@@ -90,6 +93,18 @@ def request_variants(behavior: Behavior | None, session: Session, request: Reque
     return variants
 
 
+def asked_words(request: Request) -> str:
+    """Which question the texts answer, and how they were drawn."""
+    dice = f"temperature {request.temperature:g}, seed {int(request.seed)}" if request.temperature else "temperature 0"
+    return texts.ASKED.format(prompt=short(request.prompt), dice=dice)
+
+
+def short(prompt: str) -> str:
+    """A prompt in one line, cut where it is long."""
+    line = " ".join(prompt.split())
+    return line if len(line) <= SHOWN_CHARS else f"{line[: SHOWN_CHARS - 1]}…"
+
+
 def _edited_title(session: Session) -> str:
     on_top = "" if session.under is None else f", on top of {session.under.title}"
     return f"{texts.EDITED_COLUMN}, {counted((session.edit.count('heads'), session.edit.count('neurons')))}{on_top}"
@@ -105,9 +120,9 @@ def _growing(titles: list[str], latest: tuple[str, ...]) -> list[Column]:
 
 def _marked(titles: list[str], latest: tuple[str, ...]) -> list[Column]:
     original = latest[0]
-    columns = [Column(titles[0], _words(original), [(original, "")])]
+    columns = [Column(titles[0], _words(original), [(original or EMPTY, "")])]
     for title, text in zip(titles[1:], latest[1:], strict=True):
-        segments = differences(original, text)
+        segments: Sequence[Segment] = differences(original, text) if text else [(EMPTY, "")]
         note = "same text" if text == original else f"{_words(text)}, {changed_share(original, text):.0%} differ"
         columns.append(Column(title, note, segments))
     return columns

@@ -17,13 +17,10 @@ from components.shared.store import ModelStore
 from s2e_core import Behavior, BehaviorError
 from s2e_core.measure import N_ROLLS, Roll, rolls, row_for, shows
 
-from .handlers import Request, check_request, request_variants
+from .handlers import EMPTY, Request, check_request, request_variants, short
 
 USUAL_TEMPERATURE = 1.0
 """Temperature of the answers if the page's is 0, where all of them would be the same."""
-EMPTY = "(empty answer)"
-SHOWN_CHARS = 50
-"""Characters of the prompt in the line above the answers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +85,7 @@ def rolls_value(
     return {
         "busy": busy,
         "asked": texts.ROLLS_ASKED.format(
-            count=N_ROLLS, prompt=_short(request.prompt), temperature=request.temperature, seed=int(request.seed)
+            count=N_ROLLS, prompt=short(request.prompt), temperature=request.temperature, seed=int(request.seed)
         ),
         "columns": [
             {
@@ -121,8 +118,3 @@ def _entry(roll: Roll, asked: Asked) -> dict[str, Any]:
         "flaw": (verdict.flaw or "") if verdict is not None else "",
         "tokens": roll.n_tokens,
     }
-
-
-def _short(prompt: str) -> str:
-    line = " ".join(prompt.split())
-    return line if len(line) <= SHOWN_CHARS else f"{line[: SHOWN_CHARS - 1]}…"

@@ -1,6 +1,8 @@
-// Draws {busy, edit, columns: [{title, note, segments: [[text, mark]]}]} as columns of text; the marks are "", "new", "gone". All text enters the page
+// Draws {busy, edit, asked, columns: [{title, note, segments: [[text, mark]]}]} as columns of text; the marks are "", "new", "gone". All text enters the page
 // through textContent; the elements of a column are kept while it streams, so that its scroll position stays.
 const root = element.querySelector('.texts');
+const asked = Object.assign(document.createElement('p'), {className: 'asked'});   // which prompt, temperature and dice
+root.before(asked);
 
 const make = (tag, className, parent) => {
   const node = document.createElement(tag);
@@ -43,6 +45,7 @@ const draw = () => {
   root.dataset.edit = value.edit || '';
   const current = document.querySelector('#summary')?.dataset.edit;
   root.classList.toggle('outdated', Boolean(current) && current !== root.dataset.edit);
+  asked.textContent = value.asked || '';
   value.columns.forEach((data, i) => {
     const column = root.children[i];
     column.querySelector('h3').textContent = data.title;

@@ -41,10 +41,11 @@ def of_edit(value: dict[str, Any], made: str) -> dict[str, Any]:
     return {**value, "edit": made}
 
 
-def columns_value(columns: Sequence[Column], *, busy: bool = False) -> dict[str, Any]:
-    """The widget's value; `busy` while texts still grow."""
+def columns_value(columns: Sequence[Column], *, asked: str = "", busy: bool = False) -> dict[str, Any]:
+    """The widget's value: `asked` says what the texts belong to; `busy` while they still grow."""
     return {
         "busy": busy,
+        "asked": asked,
         "columns": [
             {"title": column.title, "note": column.note, "segments": [list(segment) for segment in column.segments]}
             for column in columns

@@ -66,8 +66,13 @@ def wire_stop(stop: gr.Button, **runs: Any) -> None:
     """`stop` ends the runs, which have `named` as `js`, and rests when all of them are over."""
     for name, run in runs.items():
         for over in (run.success, run.failure):  # a Stop counts as a failure
-            over(None, js=f"() => window.steer2edit?.ended?.('{stop.elem_id}', '{name}')")
+            over(None, js=ended(stop, name))
     stop.click(None, js=stops(stop))
+
+
+def ended(stop: gr.Button, run: str) -> str:
+    """The `js` that follows a run that `stop` could have ended."""
+    return f"() => window.steer2edit?.ended?.('{stop.elem_id}', '{run}')"
 
 
 def stops(stop: gr.Button) -> str:

@@ -6,7 +6,6 @@ looked up anew, with the rules for what visitors may choose, and a wrong value i
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -23,6 +22,8 @@ GONE = (
     "still here: press Extract to read the examples again."
 )
 FILE_GONE = "The file behind this edit is no longer kept on this server. Bring it again to go on."
+LARGEST, SMALLEST = 1e6, 1e-9
+"""Multiplier and rho that are still read; beyond them an edit would overflow."""
 UNREADABLE = "This page's address or its settings cannot be read. Choose a behaviour to start from."
 
 
@@ -67,8 +68,12 @@ def session_of(store: ModelStore, place: object) -> Session:
 def read_settings(data: Mapping[str, Any], spec: ModelSpec) -> EditSettings:
     """Settings that a tab sends. Raises LookupError, TypeError or ValueError for what no dial can have made."""
     settings = settings_from_json(data, spec)
-    if not all(map(math.isfinite, (settings.alpha, settings.strength))):
-        raise ValueError("a number is not finite")
+    factors = [settings.strength, *settings.strengths.values()]
+    if settings.gate is not None:
+        factors += [settings.gate.gamma, settings.gate.mu]
+    rhos = [rho for rho in (settings.rho_attn, settings.rho_mlp) if rho is not None]
+    if max(factors) > LARGEST or min(rhos, default=1.0) < SMALLEST:
+        raise ValueError("a strength is beyond what float32 holds")
     return settings
 
 
@@ -109,8 +114,8 @@ def _under(store: ModelStore, model: str, data: object) -> Under | None:
         return None
     kept = session_of(store, {**data, "under": None})
     strength = float(data["weight"])
-    if not math.isfinite(strength) or strength < 0 or kept.model != model:
-        raise ValueError("a strength is negative or no number, or the edit is of another model")
+    if not 0 <= strength <= LARGEST or kept.model != model:
+        raise ValueError("the strength is beyond its range, or the edit is of another model")
     behavior = store.named_behavior(kept.behavior)
     edit = kept.edit
     right = tuple(strength * vector for vector in edit.right)

@@ -14,7 +14,8 @@ const sparse = (n, at, values) => {
 export const unpack = (facts, sent) => {
   const at = whole(sent.at), edited = new Uint8Array(facts.n);
   for (const i of whole(sent.edited)) edited[i] = 1;
-  const [lam, change, on, off] = ['lam', 'change', 'on', 'off'].map(name => sent[name] ? sparse(facts.n, at, floats(sent[name])) : null);
+  const read = name => name in sent ? sparse(facts.n, at, floats(sent[name])) : null;   // an empty text is an empty edit
+  const [lam, change, on, off] = ['lam', 'change', 'on', 'off'].map(read);
   return {lam, change, on, off, edited, harmless: sent.harmless};
 };
 

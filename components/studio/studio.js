@@ -20,12 +20,13 @@ import {fragment, fromFragment} from './url.js';
 import {rule} from './words.js';
 
 const RESTING_MS = 250;
+const ASKED = '#prompt, #length, #temperature, #seed';
 const HEIGHT = 200;
 
 export const start = async ({props, trigger, watch, server, told}) => {
   const roots = Object.fromEntries(await Promise.all(
     ['summary', 'dials', 'maps', 'selection', 'table-panel', 'inspector-panel'].map(async id => [id, await arrival(id)])));
-  let facts = null, place = null, history = null, edit = null, focus = -1, mode = 'g', made = 0, timer = 0, waiting = false, painting = 0, turned = '', below = null;
+  let facts = null, place = null, history = null, edit = null, focus = -1, mode = 'g', made = 0, timer = 0, noting = 0, restoring = false, waiting = false, painting = 0, turned = '', below = null;
   const kept = new Map();   // edits that the server has solved, by their shape: the latest alone
   const context = () => ({facts, settings: history.now.settings});
 
@@ -60,6 +61,7 @@ export const start = async ({props, trigger, watch, server, told}) => {
     if (settings !== history.now.settings || history.now.file) goTo(steps.go(history, {settings, file: null}, dial, performance.now()));
   };
   const changed = () => {
+    restoring = false;
     made++;
     tell();
     cancelAnimationFrame(painting);
@@ -73,6 +75,7 @@ export const start = async ({props, trigger, watch, server, told}) => {
   };
   const rested = () => {
     timer = 0;
+    if (restoring) return;   // and is told of the place that is on its way
     const another = turned !== place.key, address = fragment(shared());
     // Another behaviour is another page to go back from; a moved dial is not.
     if (another && turned && window.location.hash !== address) window.history.pushState(null, '', address);
@@ -83,6 +86,16 @@ export const start = async ({props, trigger, watch, server, told}) => {
     window.steer2edit?.rested?.(String(made));
   };
   const value = () => ({...place, settings: history.now.settings, file: history.now.file, under: below, made: String(made), job: ''});
+  // What is looked at and what is asked changes no edit, and the address holds it too.
+  const note = () => {
+    clearTimeout(noting);
+    noting = setTimeout(() => {
+      noting = 0;
+      if (history && !timer && !restoring) window.history.replaceState(null, '', fragment(shared()));
+    }, RESTING_MS);
+  };
+  for (const event of ['input', 'change']) document.addEventListener(event, ({target}) => { if (target.closest?.(ASKED)) note(); });
+  document.addEventListener('click', ({target}) => { if (target.closest?.('#run, #ask-eight')) note(); });   // after an example
   /** What an address holds: the place, and what is asked. */
   const shared = () => {
     const read = id => document.querySelector(`#${id} :is(textarea, input)`)?.value;
@@ -97,7 +110,7 @@ export const start = async ({props, trigger, watch, server, told}) => {
     if (components.length === 1) focus = components[0];
     change(settings => switchOn(facts, settings, components, on, mask));
   };
-  const setFocus = i => { focus = i; draw(); };
+  const setFocus = i => { focus = i; draw(); note(); };
 
   // ---- what is drawn -------------------------------------------------------------------------------------------------
 
@@ -113,7 +126,7 @@ export const start = async ({props, trigger, watch, server, told}) => {
     onAlone: () => document.querySelector('#ask-alone')?.click(),
   });
   const drawSelection = selection(roots.selection, {
-    told, context, change, setMode: name => { mode = name; draw(); }, undo: () => goTo(steps.undo(history)), redo: () => goTo(steps.redo(history)),
+    told, context, change, setMode: name => { mode = name; draw(); note(); }, undo: () => goTo(steps.undo(history)), redo: () => goTo(steps.redo(history)),
   });
   const drawUnder = under(roots.dials.querySelector('#advanced'), {
     read: () => below, weigh: weight => { below = {...below, weight}; changed(); }, drop: () => { below = null; changed(); },
@@ -167,6 +180,7 @@ export const start = async ({props, trigger, watch, server, told}) => {
     const wanted = fromFragment(window.location.hash);
     if (!wanted || window.location.hash === fragment(shared())) return;
     props.value = {...value(), ...wanted, made: 'restored', job: ''};
+    restoring = true;   // meanwhile the address stays: a reload restores the same
     trigger('restore');
   };
 
@@ -178,8 +192,9 @@ export const start = async ({props, trigger, watch, server, told}) => {
     goTo(key === 'y' || event.shiftKey ? steps.redo(history) : steps.undo(history));
   });
   window.steer2edit = {
-    ...window.steer2edit, end: names => server.stop(names), ahead: name => server.ahead(name), tell, place: value,
-    isAtRest: () => !timer && document.body.dataset.studio === String(made),   // drawn, and told to the page
+    ...window.steer2edit, end: names => server.stop(names), ahead: name => server.ahead(name), place: value,
+    tell: () => { restoring = false; tell(); },
+    isAtRest: () => !timer && !noting && document.body.dataset.studio === String(made),   // drawn, and told to the page
     // The same place with one component alone: what it does by itself.
     alone: told => focus < 0 ? told : {...told, file: null, settings: keepOnly(facts, history.now.settings, focus)},
   };

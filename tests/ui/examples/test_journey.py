@@ -23,7 +23,7 @@ from s2e_core.progress import Progress
 from s2e_core.responses import OwnResponse, own_responses
 from tests.ui.browser import PATIENCE, PHONE, settled, watched_page
 from tests.ui.running import running_app, shared_store
-from tests.ui.studio_page import arrive, figures, rest
+from tests.ui.studio_page import arrive, choose_behavior, figures, rest
 
 GLAD = ("I am so glad about {}.", "I love {}, it is a delight.", "It was wonderful, I could sing about {}.")
 SAD = ("I could cry about {}.", "I hate {}, it is sad.", "It was dreadful, leave me alone with {}.")
@@ -42,8 +42,7 @@ def visitor(page: Page, address: str) -> Page:
 
 
 def with_own(page: Page) -> Page:
-    page.click("#behavior input")
-    page.get_by_role("option").last.click()
+    choose_behavior(page, -1)
     expect(page.locator("#own")).to_be_visible(timeout=PATIENCE)
     return page
 
@@ -77,7 +76,7 @@ def test_a_file_is_shown_corrected_checked_and_extracted(visitor: Page, tmp_path
     visitor.get_by_role("option", name="“rating”").click()
     preview(visitor, "Which side is meant by")
     visitor.click("#positive-labels input")
-    visitor.get_by_role("option").first.click()
+    visitor.locator("[role=option]").first.click()
     preview(visitor, "12 + 12 examples")
     expect(visitor.locator("#own-preview")).not_to_contain_text("Which side")
     visitor.keyboard.press("Escape")

@@ -20,6 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import app
 from components.compare.handlers import compared
+from components.shared.choices import extract
 from components.shared.session import OWN
 from s2e_core.model import prompt_ids
 from tests.ui.browser import PATIENCE, PHONE, settled, watched_page
@@ -451,9 +452,52 @@ def test_a_reload_keeps_the_edit(visitor: Page) -> None:
     assert figures(visitor)[0] == 5 and said(visitor) == texts
 
 
-def test_an_address_that_was_cut_off_opens_the_page_as_it_is_for_everybody(visitor: Page, address: str) -> None:
-    first, hash = place(visitor), visitor.url.partition("#")[2]
-    for broken in (hash[: len(hash) // 2], "s1=e30", "s1=bnVsbA", "s9=" + hash[3:], "s1=%%%"):
-        visitor.goto("about:blank")
-        visitor.goto(f"{address}#{broken}")
+def test_the_address_stays_while_its_place_is_restored(visitor: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    choose_behavior(visitor, 1)
+    rest(visitor)
+    set_count(visitor, "heads", 4)
+    rest(visitor)
+    before, address, go_on = place(visitor), visitor.url, threading.Event()
+
+    def held(*values: Any) -> Iterator[Any]:
+        while not go_on.wait(0.05):
+            yield "Reading examples and prompts: 1 of 100"
+        yield from extract(*values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("components.choose.wiring.extract", held)
+        visitor.reload()
+        expect(visitor.locator("#status")).to_contain_text("1 of 100")
+        visitor.wait_for_timeout(600)  # longer than dials rest
+        assert visitor.url == address
+        visitor.reload()
+        expect(visitor.locator("#status")).to_contain_text("1 of 100")
+        go_on.set()
+        wait_for_place(visitor, before)
+
+
+def test_back_returns_to_the_behaviour_before_with_its_edit(visitor: Page) -> None:
+    set_count(visitor, "heads", 6)
+    rest(visitor)
+    before = place(visitor)
+    choose_behavior(visitor, 2)
+    expect(visitor.locator("#status")).to_contain_text(f"Wanted: {shared_store().behavior_list[2].positive}")
+    rest(visitor)
+    after = place(visitor)
+    visitor.go_back()
+    wait_for_place(visitor, before)
+    assert visitor.input_value("#behavior input") == shared_store().behavior_list[0].title
+    visitor.go_forward()
+    wait_for_place(visitor, after)
+
+
+def test_an_address_that_cannot_be_read_leaves_the_page_as_it_is_for_everybody(visitor: Page, address: str) -> None:
+    first, read = place(visitor), visitor.url.partition("#")[2]
+    for broken in (read[: len(read) // 2], "s1=bnVsbA", "s9=" + read[3:], "s1=%%%"):
+        visitor.evaluate("hash => { window.location.hash = hash; }", broken)
         wait_for_place(visitor, first)
+    assert not visitor.locator(".toast-body").count()
+    fresh = visitor.context.new_page()
+    fresh.goto(f"{address}#s1=e30")  # {}
+    expect(fresh.locator(".toast-body")).to_contain_text("cannot be read")
+    wait_for_place(fresh, first)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import subprocess
 import sys
@@ -18,26 +17,23 @@ from pathlib import Path
 import gradio as gr
 import pytest
 import torch
-from components.select.table import ranked_table, ranking
-from components.shared.grid_packing import view_token
 
 from components.compare.handlers import Request, compared
-from components.page.view import CHOICE, kept_choice, page_view, resting_view, whole_view
-from components.select import dials, presets, readouts
-from components.select import picks as pick_handlers
+from components.page.view import ASKED, CHOICE, kept_choice, opening_view, resting_view, restored_view
 from components.shared import store as store_module
 from components.shared import texts
 from components.shared.brought import OwnExamples
 from components.shared.choices import Choice, chosen_contrast, extract, is_ready, opened
 from components.shared.errors import BUG, guarded
 from components.shared.limits import Limits
+from components.shared.opening import opening
 from components.shared.session import OWN, Session
 from components.shared.store import BUNDLED_LABEL, ModelStore, model_sources
 from components.shared.work import Work
+from components.studio.place import place_of
 from components.take_home.handlers import Parcel, exported
 from s2e_core import (
     Cancelled,
-    Component,
     ContrastDataError,
     Edited,
     ExportError,
@@ -50,6 +46,7 @@ from s2e_core import (
     swapped,
 )
 from s2e_core.measure import KL_BOUND
+from tests.ui.edits import with_nothing_edited, with_strength
 from tests.ui.running import first_session, shared_store
 
 STRONG = {"rho_attn": None, "rho_mlp": 0.5, "alpha": 0.2, "strength": 1.0}
@@ -65,198 +62,7 @@ def texts_of(value: dict) -> list[str]:
     return ["".join(text for text, mark in column["segments"] if mark != "gone") for column in value["columns"]]
 
 
-# ---- dials ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["heads", "neurons"])
-@pytest.mark.parametrize("count", [1, 4, 30])
-def test_a_count_edits_exactly_so_many_and_moves_the_papers_dial(kind, count: int) -> None:
-    session = dials.set_count(first_session(), kind, count)
-    assert session.edit.count(kind) == dials.count_above(session, kind) == count
-    rho = session.settings.rho(kind)
-    assert rho is not None
-    view = page_view(session)
-    assert view["rho_attn" if kind == "heads" else "rho_mlp"]["value"] == pytest.approx(rho, abs=1e-4)
-    assert view[f"{kind}_count"]["value"] == count and view[f"{kind}_on"]["value"] is True
-
-
-def test_the_papers_dial_moves_the_count() -> None:
-    session = dials.set_rho(first_session(), "neurons", 0.9)
-    tau = 0.9 * session.settings.alpha
-    g = torch.cat([session.scored.scores.g[i] for i in session.edit.spec.of_kind("neurons")])
-    above = int((g.abs() > tau).sum())
-    assert page_view(session)["neurons_count"]["value"] == above == session.edit.count("neurons")
-
-
-def test_a_count_of_zero_switches_a_kind_off_and_the_switch_brings_it_back() -> None:
-    off = dials.set_count(first_session(), "neurons", 0)
-    assert off.settings.rho_mlp is None and off.edit.count("neurons") == 0
-    assert page_view(off)["neurons_on"]["value"] is False
-    on = dials.set_kind(off, "neurons", True)
-    assert on.settings.rho_mlp == first_session().suggested.rho_mlp or on.edit.count("neurons") == dials.DEFAULT_COUNT
-
-
-def test_heads_only_and_neurons_only_leave_one_kind() -> None:
-    heads = dials.only_kind(first_session(), "heads")
-    assert heads.edit.count("neurons") == 0 and heads.edit.count("heads") > 0
-    neurons = dials.only_kind(heads, "neurons")
-    assert neurons.edit.count("heads") == 0 and neurons.edit.count("neurons") > 0
-
-
-def test_strength_multiplies_every_lambda() -> None:
-    one, two = (dials.set_strength(first_session(), strength) for strength in (1.0, 2.0))
-    for a, b in zip(one.edit.strength, two.edit.strength, strict=True):
-        assert torch.allclose(2 * a, b)
-    assert dials.set_strength(first_session(), 0.0).edit.is_empty
-
-
-def test_the_strength_of_one_component_touches_no_other() -> None:
-    session = first_session()
-    assert session.focus is not None
-    halved = dials.set_component_strength(session, 0.5)
-    site, index = session.focus
-    expected = session.edit.strength[site].clone()
-    expected[index] *= 0.5
-    assert torch.allclose(halved.edit.strength[site], expected)
-    assert page_view(halved)["own_strength"]["value"] == 0.5
-
-
-def test_published_settings_are_those_of_the_paper() -> None:
-    session = presets.set_preset(first_session(), "Gemma-2-2B IT, truthfulness")
-    settings = session.settings
-    assert (settings.rho_attn, settings.rho_mlp, settings.alpha, settings.strength) == (0.3, None, 0.9, 1.0)
-    assert presets.set_preset(session, "Suggested").settings is session.suggested
-
-
-def test_a_layer_range_restricts_the_edit_in_either_order() -> None:
-    session = dials.set_layers(first_session(), 4, 2)
-    sites = session.edit.edited_sites()
-    assert sites and {session.edit.spec.sites[i].layer for i in sites} <= {2, 3, 4}
-    last = session.edit.spec.n_layers - 1
-    assert dials.set_layers(session, 0, last).settings.selection.layers is None
-
-
-def test_select_none_then_all_returns_to_the_threshold() -> None:
-    none = dials.select_none(first_session())
-    assert none.edit.is_empty and page_view(none)["summary"].count("Nothing is edited") == 1
-    assert dials.select_all(none).edit.count("neurons") == first_session().edit.count("neurons")
-
-
-def test_edit_only_this_one_leaves_one_component() -> None:
-    session = dials.keep_focus(first_session())
-    assert session.edit.count("heads") + session.edit.count("neurons") == 1
-    assert session.focus is not None and session.edit.strength[session.focus.site][session.focus.index] != 0
-
-
-def test_an_impossible_setting_is_a_sentence() -> None:
-    with pytest.raises(SettingsError, match="rho_mlp"):
-        dials.set_rho(first_session(), "neurons", -1.0)
-    with pytest.raises(SettingsError, match="alpha"):
-        dials.set_count(dials.set_alpha(first_session(), 0.0), "heads", 3)
-
-
-# ---- clicks ---------------------------------------------------------------------------------------------------------
-
-
-def pick(session: Session, kind: str, cells: list[list[int]], seq: int = 1, action: str = "toggle") -> dict:
-    return {"seq": seq, "action": action, "cells": cells, "view": view_token(kind, session.columns[kind])}
-
-
-def test_a_click_includes_a_head_and_a_second_click_takes_it_back() -> None:
-    session = dials.only_kind(first_session(), "neurons")
-    once = pick_handlers.picked(session, "heads", pick(session, "heads", [[2, 3]]))
-    assert once.edit.count("heads") == 1 and once.edit.count("neurons") == session.edit.count("neurons")
-    assert once.focus is not None and once.picks["heads"] == 1
-    assert "Head 3 of layer 2" in page_view(once)["inspector"]
-    twice = pick_handlers.picked(once, "heads", pick(once, "heads", [[2, 3]], seq=2))
-    assert twice.edit.count("heads") == 0 and twice.picks["heads"] == 2
-    assert twice.undo().edit.count("heads") == 1
-
-
-def test_a_click_on_an_edited_neuron_excludes_it() -> None:
-    session = dials.set_count(first_session(), "neurons", 6)
-    top = ranking(session.scored.scores, "neurons", 1)[0]
-    layer = session.edit.spec.sites[top.site].layer
-    changed = pick_handlers.picked(session, "neurons", pick(session, "neurons", [[layer, top.index]]))
-    assert changed.edit.count("neurons") == 5 and top in changed.settings.selection.excluded
-
-
-def test_a_box_adds_what_is_missing_before_it_ever_removes() -> None:
-    session = dials.set_count(first_session(), "heads", 2)
-    box = {"seq": 4, "action": "toggle", "box": [[0, 0], [1, 3]], "view": view_token("heads", session.columns["heads"])}
-    added = pick_handlers.picked(session, "heads", box)
-    inside = [Component(i, j) for i in added.edit.spec.of_kind("heads")[:2] for j in range(4)]
-    assert all(dials.is_on(added, component) for component in inside)
-    removed = pick_handlers.picked(added, "heads", box)
-    assert not any(dials.is_on(removed, component) for component in inside)
-
-
-@pytest.mark.parametrize("data", [None, 7, {}, {"seq": 1}, {"seq": 1, "action": "toggle", "cells": [[99, 0]]}, []])
-def test_a_forged_click_changes_nothing(data: object) -> None:
-    session = first_session()
-    assert pick_handlers.picked(session, "heads", data) is session
-    assert pick_handlers.ticked(session, "all", 50, data) is session
-    assert pick_handlers.inspected(session, "all", 50, data) is session
-
-
-def test_a_tick_in_the_table_includes_and_excludes_its_row() -> None:
-    session = dials.set_count(first_session(), "neurons", 3)
-    off = pick_handlers.ticked(session, "neurons", 50, {"index": [1, 0], "value": "false"})
-    assert off.edit.count("neurons") == 2
-    on = pick_handlers.ticked(off, "neurons", 50, {"index": [10, 0], "value": "true"})
-    assert on.edit.count("neurons") == 3
-    row = ranking(session.scored.scores, "heads", 50)[4]
-    assert pick_handlers.inspected(session, "heads", 50, {"index": [4, 2]}).focus == row
-
-
-def test_a_row_is_known_by_what_it_says_whatever_table_is_on_show() -> None:
-    session = first_session()
-    table, components = ranked_table(session, "heads", 50), ranking(session.scored.scores, "heads", 50)
-    for row in (0, 7, 20):
-        values = [str(value) for value in table.iloc[row]]
-        found = pick_handlers.inspected(session, "all", 50, {"index": [3, 2], "row_value": values})
-        assert found.focus == components[row]
-    for forged in (["true"], ["true", "head", "x", "0"], ["true", "tail", 0, 0], ["true", "head", 0, 9999], [0] * 9):
-        assert pick_handlers.inspected(session, "all", 50, {"index": [0, 2], "row_value": forged}) is session
-
-
-def test_a_cleared_layer_field_stands_for_the_end_of_the_range() -> None:
-    session = first_session()
-    assert pick_handlers.layers(session, None, 2).settings.selection.layers == (0, 2)
-    last = session.edit.spec.n_layers - 1
-    assert pick_handlers.layers(session, 3, None).settings.selection.layers == (3, last)
-
-
-# ---- figures --------------------------------------------------------------------------------------------------------
-
-
-def test_the_chance_line_counts_what_random_directions_would_hardly_reach() -> None:
-    session = first_session()
-    level = 3 / math.sqrt(session.edit.spec.d_model)
-    pairs = list(zip(session.edit.strength, session.scored.scores.g, strict=True))
-    beyond = sum(int(((strength != 0) & (g.abs() > level)).sum()) for strength, g in pairs)
-    assert readouts.chance_level(session) == pytest.approx(level)
-    assert readouts.beyond_chance(session) == (beyond, session.edit.count("heads") + session.edit.count("neurons"))
-
-
-def test_a_large_edit_is_called_large_and_a_small_one_is_not() -> None:
-    small, large = (dials.set_strength(dials.set_rho(first_session(), "neurons", 0.2), s) for s in (0.01, 3.0))
-    assert "A large edit" in readouts.summary(large) and "A large edit" not in readouts.summary(small)
-
-
-def test_a_large_edit_that_is_suggested_is_no_alarm() -> None:
-    store = shared_store()
-    behavior = store.behavior("truthfulness")
-    scored = store.scored(store.first_model, behavior.contrast, behavior)
-    suggested = opened(store, Choice(store.first_model, behavior.name), scored)
-    assert "A large edit, and chosen so" in readouts.summary(suggested)
-    assert "verdict warning" not in readouts.summary(suggested)
-    assert "verdict warning" in readouts.summary(dials.set_strength(suggested, suggested.settings.strength + 0.05))
-
-
-def test_the_summary_says_threshold_and_gain() -> None:
-    session = dials.set_rho(dials.set_alpha(first_session(), 0.5), "neurons", 0.8)
-    assert "|g| &gt; 0.400, gain 2.50" in readouts.summary(session)
+# ---- what is shown ---------------------------------------------------------------------------------------------------
 
 
 def test_the_view_of_a_session_is_complete_for_every_behaviour() -> None:
@@ -264,11 +70,45 @@ def test_the_view_of_a_session_is_complete_for_every_behaviour() -> None:
     for behavior in store.behavior_list:
         choice = Choice(store.first_model, behavior.name)
         session = opened(store, choice, store.scored(store.first_model, behavior.contrast, behavior))
-        view = whole_view(store, session, "neurons", "stored")
-        assert (view["model"], view["behavior"]["value"], view["swap"]) == (session.model, behavior.name, False)
-        assert view["own"]["visible"] is False and set(view["table"]["kind"]) == {"neuron"}
+        view = opening_view(store, session)
+        assert (view["model"], view["behavior"]["value"], view["swap"]["value"]) == (
+            session.model,
+            behavior.name,
+            False,
+        )
+        assert view["own"]["visible"] is False and view["place"] == place_of(session)
         assert behavior.positive in view["status"] and view["prompt"] == behavior.examples[0]
+        assert (view["length"], view["gamma"]) == (behavior.max_new_tokens, behavior.gamma)
         assert not session.edit.is_empty, behavior.name
+
+
+def test_a_place_from_an_address_is_shown_with_what_was_asked_there() -> None:
+    store, session = shared_store(), first_session()
+    asked = {"prompt": "Who is Zelka?", "length": 17, "temperature": 0.7, "seed": 5}
+    place = {**place_of(session), "focus": 3, "mode": "lambda", "ask": asked}
+    view = restored_view(store, session, place)
+    assert {name: view[name] for name in ASKED} == asked
+    assert (view["place"]["focus"], view["place"]["mode"]) == (3, "lambda")
+    assert {**view["place"], "focus": 0, "mode": ""} == {**place_of(session), "focus": 0, "mode": ""}
+
+
+@pytest.mark.parametrize("asked", [None, 7, [], {}, {"prompt": 3, "length": "long", "temperature": None, "seed": []}])
+def test_what_no_page_can_have_asked_is_left_out_of_a_place_from_an_address(asked: object) -> None:
+    store, session = shared_store(), first_session()
+    view, usual = restored_view(store, session, {**place_of(session), "ask": asked}), opening_view(store, session)
+    assert (view["prompt"], view["length"]) == (usual["prompt"], usual["length"])
+    assert view["temperature"] == view["seed"] == gr.skip() and "focus" not in view["place"]
+
+
+def test_the_opening_says_how_many_positions_were_left_out() -> None:
+    session, store = first_session(), shared_store()
+    loaded, behavior = store.model(session.model), store.behavior(session.behavior)
+    assert "median" not in opening(session, behavior, loaded)
+    extraction = session.scored.extraction
+    means = replace(extraction.means, outliers="leave out", n_outliers=12)
+    scored = replace(session.scored, extraction=replace(extraction, means=means))
+    text = opening(replace(session, scored=scored), behavior, loaded)
+    assert "12 of " in text and "times the median of the example and were left out" in text
 
 
 def test_own_examples_that_came_to_nothing_still_wait_for_the_button() -> None:
@@ -277,7 +117,7 @@ def test_own_examples_that_came_to_nothing_still_wait_for_the_button() -> None:
     assert status.index(texts.GIVE_EXAMPLES) < status.index("the page shows Safety") < status.index("**Wanted:**")
     assert others == [gr.skip()] * 4  # the examples stay to be corrected
     status, model, *_ = kept_choice(store, session, "tone")
-    assert status.startswith("**Wanted:**") and model == session.model
+    assert "the page shows" not in status and "**Wanted:**" in status and model == session.model
     own = replace(session, behavior=OWN)
     assert kept_choice(store, own, OWN)[0].startswith("**Wanted:** your examples")
 
@@ -372,7 +212,7 @@ def test_two_visitors_who_ask_for_the_same_extraction_get_equal_scores() -> None
 def test_a_choice_that_came_to_nothing_leaves_the_page_naming_the_session_it_has() -> None:
     session = first_session()
     kept = dict(zip(CHOICE, kept_choice(shared_store(), session, "tone"), strict=True))
-    assert (kept["model"], kept["behavior"]["value"], kept["swap"]) == (session.model, session.behavior, False)
+    assert (kept["model"], kept["behavior"]["value"], kept["swap"]["value"]) == (session.model, session.behavior, False)
     assert kept["own"]["visible"] is False and "Wanted" in kept["status"]
     open_ = dict(zip(CHOICE, kept_choice(shared_store(), session, OWN), strict=True))
     assert "Wanted" in open_["status"] and open_["own"] == open_["behavior"] == gr.skip()
@@ -436,7 +276,7 @@ def test_the_edited_text_differs_from_the_original_and_is_marked() -> None:
 
 def test_an_empty_edit_says_the_same_as_the_original() -> None:
     prompt = shared_store().behavior_list[0].examples[0]
-    *_, last = compared(shared_store(), dials.select_none(first_session()), Request(prompt, 40))
+    *_, last = compared(shared_store(), with_nothing_edited(first_session()), Request(prompt, 40))
     original, edited = texts_of(last)
     assert original == edited != "" and last["columns"][1]["note"] == "same text"
 
@@ -490,6 +330,18 @@ def test_a_request_beyond_the_limits_is_refused_with_a_sentence(request_: Reques
         list(compared(shared_store(), first_session(), request_))
 
 
+@pytest.mark.parametrize("field", ["length", "temperature", "seed", "gamma"])
+def test_an_empty_number_field_gets_a_sentence(field: str) -> None:
+    values = {"length": 8, "temperature": 0.0, "seed": 0, "gamma": 0.5} | {field: None}
+    with pytest.raises(SettingsError, match=field):
+        next(compared(shared_store(), first_session(), Request("Hello", **values)))
+
+
+def test_half_a_character_pair_in_a_prompt_gets_a_sentence() -> None:
+    with pytest.raises(SettingsError, match="unpaired surrogate"):
+        next(compared(shared_store(), first_session(), Request("\ud800", 8)))
+
+
 def test_every_limit_is_told_to_the_visitor() -> None:
     sentence = Limits(prompt_chars=1234, new_tokens=77, examples=555, file_megabytes=9).sentence()
     assert all(figure in sentence for figure in ("1,234", "77", "555", "9 MB"))
@@ -517,7 +369,7 @@ def test_an_export_is_one_uncompressed_archive_of_one_folder_and_says_that_it_wa
 
 def test_the_sizes_on_the_buttons_are_those_of_the_files() -> None:
     session = strong_session()
-    labels = resting_view(shared_store(), session, "all", "stored")
+    labels = resting_view(shared_store(), session, "stored")
     for kind in ("checkpoint", "adapter", "recipe"):
         size = parcel(session, kind).path.stat().st_size
         shown = labels[kind]["value"].split(" · ")[1]
@@ -526,19 +378,17 @@ def test_the_sizes_on_the_buttons_are_those_of_the_files() -> None:
 
 
 def test_a_report_goes_when_the_edit_it_is_about_has_changed() -> None:
-    session = first_session()
-    moved = dials.set_strength(session, 0.9)
-    reports = [
-        resting_view(shared_store(), now, "all", "stored", reported=session.made)["report"] for now in (session, moved)
-    ]
+    session = replace(first_session(), made="3")
+    moved = replace(with_strength(session, 0.9), made="4")
+    reports = [resting_view(shared_store(), now, "stored", reported="3")["report"] for now in (session, moved)]
     assert reports == [gr.skip(), ""]
 
 
 def test_an_empty_edit_cannot_be_taken_home() -> None:
-    none = dials.select_none(first_session())
+    none = with_nothing_edited(first_session())
     with pytest.raises(ExportError, match="Nothing is edited"):
         list(exported(shared_store(), none, "checkpoint"))
-    assert resting_view(shared_store(), none, "all", "stored")["checkpoint"]["interactive"] is False
+    assert resting_view(shared_store(), none, "stored")["checkpoint"]["interactive"] is False
 
 
 # ---- what goes wrong ------------------------------------------------------------------------------------------------
@@ -568,6 +418,7 @@ def test_a_bug_is_logged_and_its_words_stay_off_the_page(caplog: pytest.LogCaptu
 LEFT = """
 import sys, time, torch
 from components.shared.work import Work
+from components.studio.place import place_of
 
 def stage(progress):
     try:

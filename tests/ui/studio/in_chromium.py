@@ -36,6 +36,10 @@ class Modules:
         call = f"((m, facts, value) => {{ {body} }})(modules, window.facts, value)"
         return json.loads(self._page.evaluate(f"value => JSON.stringify({call}) ?? 'null'", value))
 
+    def awaited(self, promise: str) -> Any:
+        """What a promise of the page comes to."""
+        return self._page.evaluate(promise)
+
 
 @contextmanager
 def modules(browser: Browser) -> Iterator[Modules]:

@@ -18,6 +18,7 @@ import torch
 from playwright.sync_api import Browser
 
 from components.studio.facts import facts
+from components.take_home.table import ranking
 from s2e_core import Component, EditSettings, Extraction, Selection, build_edit
 from s2e_core.method import edited_mask, relative_changes, rho_for_count, summarize
 from s2e_core.model import component_name
@@ -215,3 +216,15 @@ def test_the_pictures_show_g_where_the_grid_of_the_core_has_it(js: Modules, name
         cells = np.array(grid["cells"], int).reshape(grid["layers"], grid["widest"])
         g = torch.cat(scores.g).numpy()
         np.testing.assert_array_equal(np.where(cells < 0, np.nan, g[cells]), scores.grid(kind).numpy())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_table_of_the_page_and_the_one_to_take_home_have_one_order(js: Modules, name: str) -> None:
+    scores = MODELS[name].scores
+    js.load(facts(session_on(MODELS[name]), 100))
+    for shown in ("all", *KINDS):
+        for most in (7, 10_000):
+            rows = js.call(
+                "return m.table.ranking(facts, ...value).map(i => m.facts.pairOf(facts, i));", [shown, most]
+            )  # fmt: skip
+            assert [Component(*pair) for pair in rows] == ranking(scores, shown, most)

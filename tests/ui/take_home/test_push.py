@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import os
@@ -28,14 +29,14 @@ from s2e_core import ExportError, load_edit, load_model
 from s2e_core.export.recipe import recipe_bytes
 from s2e_core.verify import second_model as reloading
 from tests.hub_server import HubServer, Repository, running_hub, use_hub_to_write
-from tests.ui.browser import served, watched_page
+from tests.ui.browser import PATIENCE, served, watched_page
 from tests.ui.edits import with_nothing_edited
 from tests.ui.running import first_session, shared_store, store_beside
 
 ID = "somebody/edited"
 TOKEN = "hf_ThisMustNeverBeShown"
-PATIENCE = 60_000
-"""Milliseconds."""
+ASKED = '"temperature"'
+"""Part of what every address holds."""
 
 
 @pytest.fixture(scope="module")
@@ -240,6 +241,12 @@ class Recorder:
         await self.inner(scope, receive, recorded)
 
 
+def text_of_address(url: str) -> str:
+    """The place in an address, as JSON."""
+    letters = url.partition("#s1=")[2]
+    return base64.urlsafe_b64decode(letters + "=" * (-len(letters) % 4)).decode()
+
+
 def fill_in(page: Page, repository: str, token: str) -> None:
     page.locator("#push-repository input, #push-repository textarea").first.fill(repository)
     page.locator("#push-token input").fill(token)
@@ -280,7 +287,9 @@ def test_a_visitor_pushes_and_the_token_stays_with_nobody(
         expect(field).to_have_value("")
         assert page.locator("#push-private input").is_checked() and hub.repositories[ID].private
         page.wait_for_timeout(500)
-        in_browser = page.content() + json.dumps(page.evaluate("({...localStorage, ...sessionStorage})"))
+        kept_in_tab = page.evaluate("({...localStorage, ...sessionStorage, place: window.steer2edit.place()})")
+        in_browser = page.content() + json.dumps(kept_in_tab) + text_of_address(page.url)
+        assert ASKED in text_of_address(page.url), "or the token could be there unseen"
         in_server = holding({"queue": vars(demo._queue), "sessions": vars(demo.app.state_holder)}, TOKEN)
         assert other.locator("#push-token").count() == 0 or TOKEN not in other.content()
     assert not in_server and TOKEN not in in_browser

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.ui.browser import PATIENCE, PHONE, settled, watched_page
 from tests.ui.running import running_app, shared_store, store_beside
 from tests.ui.small_behaviors import PER_SPLIT, small_behaviors
-from tests.ui.studio_page import arrive, rest
+from tests.ui.studio_page import arrive, choose_behavior, rest
 from tests.ui.trade_off.test_journey import LONG, download
 
 
@@ -80,8 +80,7 @@ def test_another_behaviour_shows_no_figures_of_this_one(visitor: Page) -> None:
     measure(visitor, 2, steered=False)
     is_done(visitor)
     assert len(headings(visitor)) == 3
-    visitor.click("#behavior input")
-    visitor.get_by_role("option").nth(1).click()
+    choose_behavior(visitor, 1)
     expect(visitor.locator("#measure-table table")).to_have_count(0, timeout=PATIENCE)
     expect(visitor.locator("#measure-csv")).to_be_hidden(timeout=PATIENCE)
     rest(visitor)

@@ -21,7 +21,7 @@ from s2e_core.settings_json import settings_to_json
 from tests.ui.browser import PATIENCE, PHONE, settled, watched_page
 from tests.ui.running import running_app, store_beside
 from tests.ui.small_behaviors import PER_SPLIT, small_behaviors
-from tests.ui.studio_page import arrive, place, rest, set_slider
+from tests.ui.studio_page import arrive, choose_behavior, place, rest, set_slider
 
 LONG = 3 * PATIENCE
 
@@ -176,12 +176,10 @@ def test_stop_keeps_the_points_and_continue_goes_on(visitor: Page) -> None:
 def test_another_behaviour_has_its_own_points(visitor: Page) -> None:
     sweep(visitor)
     is_done(visitor)
-    visitor.click("#behavior input")
-    visitor.get_by_role("option").nth(1).click()
+    choose_behavior(visitor, 1)
     expect(visitor.locator("#trade-off-plot .s2e-figure")).to_be_hidden(timeout=PATIENCE)
     rest(visitor)
-    visitor.click("#behavior input")
-    visitor.get_by_role("option").nth(0).click()
+    choose_behavior(visitor, 0)
     expect(visitor.locator("#trade-off-plot .s2e-figure")).to_be_visible(timeout=PATIENCE)
     rest(visitor)
     assert points(visitor) == 4

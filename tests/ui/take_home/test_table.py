@@ -1,14 +1,17 @@
-"""The ranked table says what the scores and the edit say, and a row keeps its component while dials move."""
+"""The table to take home says what the scores and the edit say, in an order that no dial changes."""
 
 from __future__ import annotations
 
-import pytest
-from components.select.table import COLUMNS, WHEN_COLUMNS, ranked_table, ranking
+from dataclasses import replace
 
-from components.select import dials
-from s2e_core import Component
+import pytest
+
+from components.shared.session import Brought
+from components.take_home.table import COLUMNS, WHEN_COLUMNS, ranked_table, ranking
+from s2e_core import Component, Selection
 from s2e_core.method import relative_changes
 from s2e_core.spec import grid_component
+from tests.ui.edits import with_count, with_nothing_edited
 from tests.ui.running import first_session
 
 
@@ -42,9 +45,10 @@ def test_every_figure_of_a_row_belongs_to_its_component() -> None:
 
 
 def test_the_tick_says_what_is_edited_also_after_a_change_by_hand() -> None:
-    session = dials.set_count(first_session(), "neurons", 5)
+    session = with_count(first_session(), "neurons", 5)
     ranked = ranking(session.scored.scores, "neurons", 20)
-    changed = dials.switch(dials.switch(session, [ranked[0]], False), [ranked[12]], True)
+    by_hand = Selection(excluded=frozenset({ranked[0]}), included=frozenset({ranked[12]}))
+    changed = session.with_settings(replace(session.settings, selection=by_hand))
     assert list(ranked_table(session, "neurons", 20)["edited"]) == [True] * 5 + [False] * 15
     expected = [False] + [True] * 4 + [False] * 7 + [True] + [False] * 7
     assert list(ranked_table(changed, "neurons", 20)["edited"]) == expected
@@ -52,6 +56,15 @@ def test_the_tick_says_what_is_edited_also_after_a_change_by_hand() -> None:
 
 
 def test_nothing_edited_reads_as_zero_and_never_as_minus_zero() -> None:
-    table = ranked_table(dials.select_none(first_session()), "all", 100)
+    table = ranked_table(with_nothing_edited(first_session()), "all", 100)
     assert not table["edited"].any()
     assert all(str(value) == "0.0" for value in table["λ"])
+
+
+def test_an_edit_from_a_file_is_told_as_it_is() -> None:
+    session = first_session()
+    edit = with_count(session, "neurons", 3).edit
+    foreign = replace(edit, provenance=replace(edit.provenance, contrast_hash="another"))
+    table = ranked_table(session.with_brought(Brought("pack.pt", "key", foreign)), "all", 10_000)
+    assert table["edited"].sum() == edit.count("heads") + 3
+    assert list(table["edited"]) == [change != 0 for change in table["|ΔW| / |W|"]]

@@ -5,38 +5,43 @@ from __future__ import annotations
 import shlex
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 import torch
-from components.select.copying import as_command, as_python
 
-from components.select import dials, families
 from components.shared.session import Session
-from s2e_core import WeightEdit, load_edit, swapped
+from components.take_home.copying import as_command, as_python
+from s2e_core import Component, Selection, WeightEdit, load_edit, swapped
 from s2e_core.cli import main
+from s2e_core.settings import Gate
+from tests.ui.edits import with_count
 from tests.ui.running import first_session, shared_store, store_beside
 
 
 def gated(session: Session) -> Session:
-    return families.set_size(families.set_gamma(families.set_family(session, "gated"), 0.7), 60)
+    settings = replace(session.settings, rho_attn=None, rho_mlp=None, strength=1.0, gate=Gate(0.7, 10.0, 60))
+    return session.with_settings(settings)
+
+
+def summed(session: Session) -> Session:
+    return session.with_settings(replace(session.settings, gate=Gate(1.5, 10.0, 100), protect=2))
 
 
 def by_hand(session: Session) -> Session:
-    session = dials.set_layers(dials.set_count(dials.set_count(session, "heads", 6), "neurons", 40), 1, 4)
-    focus = session.focus
-    assert focus is not None
-    return dials.set_component_strength(dials.toggle(session, [focus, replace_index(focus, 2)]), 1.5)
-
-
-def replace_index(component, index):
-    return component._replace(index=index)
+    session = with_count(with_count(session, "heads", 6), "neurons", 40)
+    one, other = Component(2, 1), Component(2, 3)
+    selection = Selection(included=frozenset({one}), excluded=frozenset({other}), layers=(1, 4))
+    return session.with_settings(
+        replace(session.settings, selection=selection, strengths=MappingProxyType({one: 1.5}))
+    )  # fmt: skip
 
 
 EDITS = {
     "opening": lambda session: session,
-    "counts": lambda session: dials.set_count(dials.set_count(session, "heads", 5), "neurons", 30),
+    "counts": lambda session: with_count(with_count(session, "heads", 5), "neurons", 30),
     "gated": gated,
-    "sum": lambda session: families.set_protect(families.set_family(session, "sum"), 2),
+    "sum": summed,
     "by hand": by_hand,
 }
 
