@@ -112,10 +112,10 @@ def wire_compare(page: Page) -> None:
         js=f"(...values) => ({named(compare.stop, 'rolls')})(window.steer2edit.alone(values[0]), ...values.slice(1))",
         **MODEL,
     )  # fmt: skip
-    for one in (runs, asks, alone):
-        one.failure(None, js=BROKEN)
     wire_stop(compare.stop, compare=runs, rolls=asks)
     wire_stop(compare.stop, rolls=alone)
+    for one in (runs, asks, alone):
+        one.failure(None, js=BROKEN)  # once it is known which runs are over
     compare.examples.click(lambda row: row[0], compare.examples, compare.prompt, **QUIET).success(None, js=RUN)
     for arm in (compare.steered, compare.prompted, compare.placebo):
         arm.input(None, js=RUN)

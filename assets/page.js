@@ -62,13 +62,13 @@
       mark(stop);
       return name;
     },
-    // A run is over; tells whether another of its kind is under way.
+    // A run is over; tells whether another that this button stops is under way.
     ended: (stop, kind) => {
-      const runs = under_way[stop]?.[kind];
+      const runs = under_way[stop];
       if (!runs) return false;
-      stopped.delete(runs.shift());
+      stopped.delete((runs[kind] || []).shift());
       mark(stop);
-      return live(runs).length > 0;
+      return live(Object.values(runs).flat()).length > 0;
     },
     stop: stop => {
       end(Object.values(under_way[stop] || {}).flat());
@@ -76,8 +76,9 @@
     },
     // A run that was stopped or failed leaves its texts as far as they came.
     broken: () => {
-      for (const one of [texts(), answers()]) {
-        if (one?.getAttribute('aria-busy') !== 'true') continue;
+      const runs = under_way['stop-run'] || {};
+      for (const [one, kind] of [[texts(), 'compare'], [answers(), 'rolls']]) {
+        if (one?.getAttribute('aria-busy') !== 'true' || live(runs[kind]).length) continue;   // the next one has begun
         one.setAttribute('aria-busy', 'false');
         one.classList.add('outdated');
         if (one === texts()) for (const note of notes()) note.textContent = 'stopped';

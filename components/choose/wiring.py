@@ -21,14 +21,6 @@ from s2e_core import S2EError
 
 TURNED = ("place", "status", "prompt", "examples", "length", "gamma", "swap")
 """What follows a choice; the choice itself is on the page already, and may have moved on."""
-CHOSEN = "choice"
-"""What the tab calls all runs of this panel."""
-NOT_CHOSEN = (
-    "(place, behavior) => [{...place, job: "
-    f"window.steer2edit?.ended?.('stop-extract', '{CHOSEN}') ? 'replaced' : ''"
-    "}, behavior]"
-)
-"""The `js` of what follows a failure: a run that is over, and whether another one is under way."""
 RESTORED = (*TURNED, "model", "behavior", "own", *ASKED)
 
 
@@ -57,25 +49,36 @@ class ChooseWiring:
             [choose.model, choose.behavior], choose.behavior, trigger_mode="always_last", **QUIET,
         )  # fmt: skip
         inputs = [page.place, *self.inputs]
-        # The latest choice counts: it ends whichever run of another is under way.
-        begins = {"trigger_mode": "multiple", "js": named(choose.stop, CHOSEN), **MODEL}
-        restored = page.place.restore(page.runs(self._restore), page.place, self.restored, **begins)
-        runs = [
-            choose.extract.click(
-                page.runs(self._extract), inputs, self.turned, **{**begins, "trigger_mode": "once"}
-            ),
-            restored,
-        ]  # fmt: skip
-        for listen in (turned.success, apart(choose.swap.input), changed.success):
-            runs.append(listen(page.runs(self._extract_ready), inputs, self.turned, **begins))
-        for run in runs:
-            run.success(None, js=ended(choose.stop, CHOSEN))
+        runs = {
+            "extract": [
+                choose.extract.click(
+                    page.runs(self._extract), inputs, self.turned, trigger_mode="once",
+                    js=named(choose.stop, "extract"), **MODEL,
+                )
+            ],
+            # The latest choice counts: it ends the run of the one before.
+            "choice": [
+                listen(
+                    page.runs(self._extract_ready), inputs, self.turned, trigger_mode="multiple",
+                    js=named(choose.stop, "choice"), **MODEL,
+                )
+                for listen in (turned.success, apart(choose.swap.input), changed.success)
+            ],
+            "restore": [
+                page.place.restore(
+                    page.runs(self._restore), page.place, self.restored, trigger_mode="multiple",
+                    js=named(choose.stop, "restore"), **MODEL,
+                )
+            ],
+        }  # fmt: skip
+        for name, run in ((name, run) for name, several in runs.items() for run in several):
+            run.success(None, js=ended(choose.stop, name))
             # After an error and after Stop the page still shows the place it had, and says so.
             run.failure(
-                guarded(self._kept, after_failure=True), [page.place, choose.behavior], self.choice, js=NOT_CHOSEN,
-                **QUIET,
+                guarded(self._kept, after_failure=True), [page.place, choose.behavior], self.choice,
+                js=_over(choose.stop, name), trigger_mode="multiple", **QUIET,
             )  # fmt: skip
-        restored.failure(None, js="() => window.steer2edit?.tell?.()")  # the place that the tab still has
+        runs["restore"][0].failure(None, js="() => window.steer2edit?.tell?.()")  # the place that the tab still has
         choose.stop.click(None, js=stops(choose.stop))
 
     def _known(self, place: Any) -> Session | None:
@@ -127,3 +130,8 @@ class ChooseWiring:
 
     def _only(self, **parts: Any) -> tuple[Any, ...]:
         return tuple(parts.get(name, gr.skip()) for name in TURNED)
+
+
+def _over(stop: gr.Button, run: str) -> str:
+    """The `js` of what follows a failure: the run is over, and the place says whether another one has replaced it."""
+    return f"(place, behavior) => [{{...place, job: ({ended(stop, run)})() ? 'replaced' : ''}}, behavior]"

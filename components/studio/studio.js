@@ -26,7 +26,7 @@ const HEIGHT = 200;
 export const start = async ({props, trigger, watch, server, told}) => {
   const roots = Object.fromEntries(await Promise.all(
     ['summary', 'dials', 'maps', 'selection', 'table-panel', 'inspector-panel'].map(async id => [id, await arrival(id)])));
-  let facts = null, place = null, history = null, edit = null, focus = -1, mode = 'g', made = 0, timer = 0, noting = 0, restoring = false, waiting = false, painting = 0, turned = '', below = null;
+  let facts = null, place = null, history = null, edit = null, focus = -1, mode = 'g', made = 0, timer = 0, noting = 0, restoring = false, arriving = 0, waiting = false, painting = 0, turned = '', below = null;
   const kept = new Map();   // edits that the server has solved, by their shape: the latest alone
   const context = () => ({facts, settings: history.now.settings});
 
@@ -151,8 +151,10 @@ export const start = async ({props, trigger, watch, server, told}) => {
     const sent = props.value;
     if (!sent || !sent.key || sent.job === undefined || sent.made) return;   // what the tab itself has said comes back as well
     const first = !facts, another = first || facts.key !== sent.key;
+    const turn = ++arriving;
     if (another) {
       const answer = await server.facts(sent);
+      if (turn !== arriving) return;   // a later place was quicker
       if (answer.error) { failed(answer.error); return; }
       facts = decode(answer);
       facts.presets.push(...recalled(sent, facts));

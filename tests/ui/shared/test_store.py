@@ -47,7 +47,7 @@ def test_own_examples_are_fitted_on_their_own_prompts_and_neutral_ones() -> None
 
 def test_a_behaviour_without_utility_prompts_is_treated_as_own_examples() -> None:
     store = shared_store()
-    behavior = replace(store.behavior_list[0], utility=())
+    behavior = replace(store.behavior_list[0], name="bare", utility=())
     few = own_examples("How are you?", "Who are you?")
     inputs = store.scored(store.first_model, few, behavior).extraction.token_inputs
     assert inputs is not None and "neutral" in inputs.harmless
