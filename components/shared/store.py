@@ -102,7 +102,7 @@ class ModelStore:
     """Runs of visitors that are to stop."""
     _models: OrderedDict[str, LoadedModel] = field(default_factory=OrderedDict)
     _scored: OrderedDict[str, Scored] = field(default_factory=OrderedDict)
-    _keys: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    _keys: dict[tuple[str, str, Behavior | None], str] = field(default_factory=dict)
     _edits: OrderedDict[str, Brought] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _loading: threading.Lock = field(default_factory=threading.Lock)
@@ -215,7 +215,7 @@ class ModelStore:
 
     def _key(self, loaded: LoadedModel, contrast: ContrastSet, behavior: Behavior | None) -> str:
         """Names an extraction by the content of all that it rests on."""
-        about = loaded.fingerprint, contrast.content_hash, "" if behavior is None else behavior.name
+        about = loaded.fingerprint, contrast.content_hash, behavior
         if about not in self._keys:  # the texts of a gate are looked through for those that the model can answer
             texts = gate_texts(loaded, contrast, behavior)
             with self._lock:

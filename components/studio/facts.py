@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -58,12 +59,28 @@ def solved(session: Session) -> dict[str, Any]:
     if extraction.token_inputs is not None:
         on, off = zip(*mean_firing(extraction.token_inputs, edit.right), strict=True)
         sides |= {"on": on, "off": off}
+    brought = {} if session.brought is None else {"settings": settings_to_json(edit.settings)}
     return {
+        **brought,
         "at": _whole(at),
-        "edited": _whole(torch.cat([one != 0 for one in mask]).nonzero().squeeze(1)),
+        "edited": _chosen(mask),
+        "ruled": _chosen(mask if session.brought else _ruled(session, mask)),
         "harmless": edit.provenance.harmless,
         **{name: _text(torch.cat(list(side))[at].numpy().astype("<f4")) for name, side in sides.items()},
     }
+
+
+def _ruled(session: Session, mask: Sequence[Tensor]) -> Sequence[Tensor]:
+    """What the settings select before anything is added or left out by hand: from there the tab goes on by itself."""
+    settings = session.settings
+    if not settings.selection.included and not settings.selection.excluded:
+        return mask
+    bare = replace(settings.selection, included=frozenset(), excluded=frozenset())
+    return edited_mask(session.scored.extraction, replace(settings, selection=bare))
+
+
+def _chosen(mask: Sequence[Tensor]) -> str:
+    return _whole(torch.cat([one != 0 for one in mask]).nonzero().squeeze(1))
 
 
 def _sites(spec: ModelSpec) -> list[dict[str, Any]]:

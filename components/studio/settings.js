@@ -128,7 +128,7 @@ export const setFamily = (facts, settings, family, past) => {
   const {rho_attn, rho_mlp, alpha, strength} = {...net, ...plain};
   return {
     ...settings, rho_attn, rho_mlp, alpha, strength, gate: latestGate(facts, family, known),
-    protect: family === 'elastic' ? 0 : settings.protect,
+    protect: family === 'elastic' ? 0 : settings.protect || 0,
   };
 };
 

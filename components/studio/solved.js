@@ -12,11 +12,14 @@ const sparse = (n, at, values) => {
 
 /** The answer of the server as an edit over all components. */
 export const unpack = (facts, sent) => {
-  const at = whole(sent.at), edited = new Uint8Array(facts.n);
-  for (const i of whole(sent.edited)) edited[i] = 1;
+  const at = whole(sent.at), [edited, ruled] = [sent.edited, sent.ruled].map(numbers => {
+    const mask = new Uint8Array(facts.n);
+    for (const i of whole(numbers)) mask[i] = 1;
+    return mask;
+  });
   const read = name => name in sent ? sparse(facts.n, at, floats(sent[name])) : null;   // an empty text is an empty edit
   const [lam, change, on, off] = ['lam', 'change', 'on', 'off'].map(read);
-  return {lam, change, on, off, edited, harmless: sent.harmless};
+  return {lam, change, on, off, edited, ruled, harmless: sent.harmless, settings: sent.settings || null};
 };
 
 /** Every edit is proportional to the strength: what was solved at another one needs no server to be shown. */

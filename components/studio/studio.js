@@ -3,7 +3,7 @@
 
 import {arrival, make} from './dom.js';
 import {card} from './card.js';
-import {decode, gridOf, kindOf, nameOf, layerOf} from './facts.js';
+import {decode, gridOf, kindOf, layerOf, nameOf, numberOf} from './facts.js';
 import {dials} from './dials.js';
 import {dots} from './dots.js';
 import * as steps from './history.js';
@@ -39,9 +39,10 @@ export const start = async ({props, trigger, watch, server, told}) => {
     if (shape(facts, history.now) === id) draw();
   });
   const solved = step => {   // null until the server has answered for the first time
-    const id = shape(facts, step), {strength} = step.settings, known = kept.get(id);
+    const id = shape(facts, step), strength = step.file ? 1 : step.settings.strength, known = kept.get(id);
     if (known) return known.strength === strength ? known.edit : scaled(known.edit, strength / known.strength);
-    asked({id, strength: strength || 1, place: {...value(), settings: {...step.settings, strength: strength || 1}}});
+    const settings = step.file ? step.settings : {...step.settings, strength: strength || 1};
+    asked({id, strength: strength || 1, place: {...value(), settings}});
     return null;
   };
   const current = () => {
@@ -49,14 +50,22 @@ export const start = async ({props, trigger, watch, server, told}) => {
     waiting = !found && Boolean(wants);
     return found || (wants ? edit : null) || elasticNet(facts, step.settings);
   };
-  const mask = settings => needsTexts(settings) && edit ? edit.edited : elasticNet(facts, settings).edited;
+  // What settings select; those of a gate go out from what the server said of its rule.
+  const mask = settings => {
+    if (!needsTexts(settings) || !edit?.ruled) return elasticNet(facts, settings).edited;
+    const found = edit.ruled.slice();
+    for (const pair of settings.included) found[numberOf(facts, pair)] = 1;
+    for (const pair of settings.excluded) found[numberOf(facts, pair)] = 0;
+    return found;
+  };
   const failed = sentence => { roots.summary.querySelector('.verdict').textContent = sentence; };
 
   // ---- changes -------------------------------------------------------------------------------------------------------
 
+  const early = [];   // what a quick visitor did before the first place had arrived
   const goTo = next => { history = next; changed(); };
   const change = (step, dial = '') => {
-    if (!history) return;   // nothing has arrived yet
+    if (!history) { early.push([step, dial]); return; }   // the scores are still on their way
     const settings = step(history.now.settings);
     if (settings !== history.now.settings || history.now.file) goTo(steps.go(history, {settings, file: null}, dial, performance.now()));
   };
@@ -106,7 +115,8 @@ export const start = async ({props, trigger, watch, server, told}) => {
 
   const pick = ({action, components}) => {
     if (!components.length) return;
-    const on = action === 'include' || (action === 'toggle' && !components.every(i => edit.edited[i]));
+    const now = history.now.file ? edit.edited : mask(history.now.settings);   // quicker than the server's next answer
+    const on = action === 'include' || (action === 'toggle' && !components.every(i => now[i]));
     if (components.length === 1) focus = components[0];
     change(settings => switchOn(facts, settings, components, on, mask));
   };
@@ -126,7 +136,7 @@ export const start = async ({props, trigger, watch, server, told}) => {
     onAlone: () => document.querySelector('#ask-alone')?.click(),
   });
   const drawSelection = selection(roots.selection, {
-    told, context, change, setMode: name => { mode = name; draw(); note(); }, undo: () => goTo(steps.undo(history)), redo: () => goTo(steps.redo(history)),
+    told, context, change, setMode: name => { mode = name; draw(); note(); }, undo: () => history && goTo(steps.undo(history)), redo: () => history && goTo(steps.redo(history)),
   });
   const drawUnder = under(roots.dials.querySelector('#advanced'), {
     read: () => below, weigh: weight => { below = {...below, weight}; changed(); }, drop: () => { below = null; changed(); },
@@ -139,7 +149,7 @@ export const start = async ({props, trigger, watch, server, told}) => {
     if (!facts) return;
     const {settings, file} = history.now;
     edit = current();
-    const state = {facts, settings, file, edit, focus, mode, history, waiting, made: String(made), rule: rule(settings, edit.harmless || 'the harmless texts')};
+    const state = {facts, settings, file, edit, focus, mode, history, waiting, made: String(made), rule: rule(edit.settings || settings, edit.harmless || 'the harmless texts')};
     for (const one of [drawSummary, drawDials, drawTable, drawCard, drawSelection, drawUnder]) one(state);
     pictures.show({...edit, mode, focus, hand: file ? new Uint8Array(facts.n) : byHand(facts, settings)});
     document.body.dataset.studio = String(made);
@@ -172,6 +182,7 @@ export const start = async ({props, trigger, watch, server, told}) => {
     if (sent.mode || another) mode = sent.mode || 'g';
     if (first) tell(); else changed();   // the texts that the page comes with are those of its first edit
     draw();
+    for (const [step, dial] of early.splice(0)) change(step, dial);
   };
   watch('value', arrived);
   await arrived();

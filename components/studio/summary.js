@@ -11,7 +11,7 @@ export const summary = root => {
     root.setAttribute('aria-busy', String(waiting));
     row.replaceChildren(...figures(facts, edit, file).map(({number, label, told}) =>
       make('div', {className: 'figure', title: told || ''}, make('b', {textContent: number}), make('span', {textContent: label}))));
-    const {level, sentence} = verdict(facts, settings, edit, file);
+    const {level, sentence} = verdict(facts, edit.settings || settings, edit, file);
     line.className = `verdict ${level}`;
     line.textContent = waiting ? 'Fitting the edit on texts …' : sentence;
   };

@@ -24,7 +24,9 @@ from s2e_core import ModelLoadError
 from s2e_core.loading import transfer
 from tests.families import saved_folder
 from tests.hub_server import HubServer, Repository, running_hub, use_hub
+from tests.ui.browser import settled
 from tests.ui.running import running_app
+from tests.ui.studio_page import place
 
 ID = "somebody/tiny"
 PATIENCE = 60_000
@@ -119,7 +121,7 @@ def test_a_server_may_spread_its_models_or_run_them_in_fewer_bits(folder: Path, 
     arguments = ["--model", str(folder), "--device", "auto", "--dtype", "float32", "--max-memory", "cpu=0.0002"]
     spread = store_of(options(arguments), tmp_path)
     loaded = spread.model(spread.first_model)
-    assert model_line(loaded) == "**Model:** 133,568 parameters, float32 on cpu and the disk."
+    assert model_line(loaded) == "Model: 133,568 parameters, float32 on cpu and the disk."
     assert any("stay on the disk" in warning for warning in loaded.warnings)
     assert store_of(options(["--quantize", "int4"]), tmp_path).quantize == "int4"
     with pytest.raises(SystemExit):
@@ -183,7 +185,7 @@ def test_the_operator_gives_a_revision_of_the_first_model(hub: HubServer, folder
 
 def test_the_page_says_what_runs_and_where_a_system_text_goes(store: ModelStore) -> None:
     loaded = store.model("first")
-    assert model_line(loaded) == "**Model:** 133,568 parameters, float32 on cpu."
+    assert model_line(loaded) == "Model: 133,568 parameters, float32 on cpu."
     loaded.tokenizer.chat_template = "{{ messages[-1].content }}"
     assert "user's turn" in model_line(loaded)
 
@@ -203,6 +205,7 @@ def test_a_visitor_types_an_id_watches_stops_and_goes_on(
     page.set_default_timeout(PATIENCE)
     page.goto(address)
     expect(status).to_contain_text("parameters, float32 on cpu", timeout=PATIENCE)
+    settled(page)
     hub.seconds_a_block = 0.25
     ask_for(page, ID)
     expect(status).to_contain_text("Downloading the model: 0.", timeout=PATIENCE)
@@ -213,7 +216,8 @@ def test_a_visitor_types_an_id_watches_stops_and_goes_on(
     hub.seconds_a_block = 0
     ask_for(page, ID)
     expect(status).to_contain_text("133,568 parameters", timeout=PATIENCE)
-    assert store.is_loaded(ID)
+    settled(page)
+    assert store.is_loaded(ID) and place(page)["model"] == ID
 
 
 def test_a_click_quicker_than_the_page_keeps_what_it_made(
@@ -234,6 +238,8 @@ def test_a_click_quicker_than_the_page_keeps_what_it_made(
         }"""
     )
     expect(status).to_contain_text("133,568 parameters", timeout=PATIENCE)
+    settled(page)
+    assert place(page)["model"] == ID and "133,568 parameters" in status.inner_text()
 
 
 def ask_for(page: Page, name: str) -> None:

@@ -79,7 +79,8 @@ def test_every_handler_refuses_a_place_that_is_none_in_a_sentence(demo: gr.Block
 
 def test_an_address_that_names_nothing_is_refused_in_a_sentence(demo: gr.Blocks) -> None:
     (restore,) = (event for event in demo.fns.values() if any(name == "restore" for _, name in event.targets))
-    for place in (None, 7, [], {}, {"behavior": "nonsense"}):
+    places: tuple[Any, ...] = (None, 7, [], {}, {"behavior": "nonsense"})
+    for place in places:
         with pytest.raises(gr.Error) as error:
             list(restore.fn(place))
         assert error.value.message not in (BUG, "")

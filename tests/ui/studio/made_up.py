@@ -51,7 +51,7 @@ def heads_alone_spec() -> ModelSpec:
 def made_up(spec: ModelSpec, seed: int = 0, *, ties: bool = True) -> Extraction:
     """Mostly chance and a few components that matter; with `ties` some tie, some are exactly 0, some have no weight."""
     draw = torch.Generator().manual_seed(seed)
-    g, keys, norms, contributions = [], [], [], []
+    columns: tuple[list[Tensor], ...] = ([], [], [], [])
     for site in spec.sites:
         chance = torch.randn(site.n_components, generator=draw) * (0.05 + 0.1 * site.layer / spec.n_layers)
         rare = torch.rand(site.n_components, generator=draw) < 0.15
@@ -63,9 +63,10 @@ def made_up(spec: ModelSpec, seed: int = 0, *, ties: bool = True) -> Extraction:
             values[1] = values[2] = 0
             key[1] = key[2] = 0
             norm[2] = 0
-        for column, value in zip((g, keys, norms, contributions), (values, key, norm, values * norm), strict=True):
+        for column, value in zip(columns, (values, key, norm, values * norm), strict=True):
             column.append(value)
-    scores = ComponentScores(spec, tuple(g), tuple(keys), tuple(norms), tuple(contributions), HERE)
+    g, keys, norms, contributions = (tuple(column) for column in columns)
+    scores = ComponentScores(spec, g, keys, norms, contributions, HERE)
     unit = tuple(normalize(torch.randn(spec.d_model, generator=draw), dim=0) for _ in spec.sites)
     directions = SteeringDirections(spec, unit, torch.ones(len(spec.sites)), HERE)
     return Extraction(MeanInputs(spec, _zeros(spec), None, HERE), directions, scores)

@@ -18,7 +18,7 @@ import torch
 from playwright.sync_api import Browser
 
 from components.studio.facts import facts
-from components.take_home.table import ranking
+from components.take_home.table import Shown, ranking
 from s2e_core import Component, EditSettings, Extraction, Selection, build_edit
 from s2e_core.method import edited_mask, relative_changes, rho_for_count, summarize
 from s2e_core.model import component_name
@@ -222,7 +222,8 @@ def test_the_pictures_show_g_where_the_grid_of_the_core_has_it(js: Modules, name
 def test_the_table_of_the_page_and_the_one_to_take_home_have_one_order(js: Modules, name: str) -> None:
     scores = MODELS[name].scores
     js.load(facts(session_on(MODELS[name]), 100))
-    for shown in ("all", *KINDS):
+    every: tuple[Shown, ...] = ("all", *KINDS)
+    for shown in every:
         for most in (7, 10_000):
             rows = js.call(
                 "return m.table.ranking(facts, ...value).map(i => m.facts.pairOf(facts, i));", [shown, most]

@@ -275,7 +275,8 @@ def test_anything_in_the_place_of_an_edit_below_is_a_session_or_is_refused() -> 
     for path in paths(below):
         for value in NASTY:
             answered({**place, "under": changed(below, path, value)})
-    for weight in (-1, float("nan"), float("inf"), "x", None, []):
+    weights: tuple[Any, ...] = (-1, 1e30, float("nan"), float("inf"), "x", None, [])
+    for weight in weights:
         assert answered({**place, "under": {**below, "weight": weight}}) == UNREADABLE
     assert (
         answered({**place, "under": {name: value for name, value in below.items() if name != "weight"}}) == UNREADABLE

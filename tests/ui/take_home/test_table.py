@@ -10,7 +10,7 @@ from components.shared.session import Brought
 from components.take_home.table import COLUMNS, WHEN_COLUMNS, ranked_table, ranking
 from s2e_core import Component, Selection
 from s2e_core.method import relative_changes
-from s2e_core.spec import grid_component
+from s2e_core.spec import Kind, grid_component
 from tests.ui.edits import with_count, with_nothing_edited
 from tests.ui.running import first_session
 
@@ -23,7 +23,7 @@ def test_the_ranking_is_by_magnitude_of_g_over_all_layers() -> None:
 
 
 @pytest.mark.parametrize("kind", ["heads", "neurons"])
-def test_a_table_of_one_kind_holds_that_kind_alone(kind) -> None:
+def test_a_table_of_one_kind_holds_that_kind_alone(kind: Kind) -> None:
     scores = first_session().scored.scores
     ranked = ranking(scores, kind, 10_000)
     assert len(ranked) == scores.spec.n_components(kind) == len(set(ranked))
