@@ -191,8 +191,8 @@ export const start = async ({props, trigger, watch, server, told}) => {
 
   const restore = () => {
     const wanted = fromFragment(window.location.hash);
-    if (!wanted || window.location.hash === fragment(shared())) return;
-    props.value = {...value(), ...wanted, made: 'restored', job: ''};
+    if (!wanted || (place && window.location.hash === fragment(shared()))) return;
+    props.value = {...(place ? value() : props.value), ...wanted, made: 'restored', job: ''};
     restoring = true;   // meanwhile the address stays: a reload restores the same
     trigger('restore');
   };

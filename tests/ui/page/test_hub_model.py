@@ -239,7 +239,7 @@ def test_a_click_quicker_than_the_page_keeps_what_it_made(
     )
     expect(status).to_contain_text("133,568 parameters", timeout=PATIENCE)
     settled(page)
-    assert place(page)["model"] == ID and "133,568 parameters" in status.inner_text()
+    assert place(page)["model"] == ID and "133,568 parameters" in (status.text_content() or "")
 
 
 def ask_for(page: Page, name: str) -> None:
