@@ -19,9 +19,7 @@ ROOT = Path(__file__).parent.parent
 CORE = sorted((ROOT / "s2e_core").rglob("*.py"))
 COMPONENTS = sorted((ROOT / "components").rglob("*.py"))
 PAGE_LIBRARIES = {"gradio", "plotly", "pandas", "starlette", "fastapi"}
-NAMED_FOR_GRADIO = re.compile(
-    r"(.*panel|.*wiring|events|.*view|errors|look|.*_widget|text_columns|answer_table)\.py"
-)
+NAMED_FOR_GRADIO = re.compile(r"(.*panel|.*wiring|events|.*view|errors|look|.*_widget|text_columns|answer_table)\.py")
 """Files whose name says that they build, wire or draw the page: only these may import gradio."""
 KNOWS = {
     "plotly": {"studio_widget.py", "figure_widget.py", "figure.py", "report.py"},

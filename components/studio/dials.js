@@ -74,7 +74,7 @@ export const dials = (root, {told, context, change, act}) => {
     heads: make_('heads-count', 'Heads', 'strongest first', 0, 48, 1, (s, n) => setCount(facts(), s, 'heads', n)),
     neurons: make_('neurons-count', 'Neurons', 'strongest first', 0, COUNT_STEPS, 1, (s, n) => setCount(facts(), s, 'neurons', n)),
     gamma: make_('gate-gamma', 'Gate, how much', 'γ, 1: the whole vector', 0.1, 4, 0.05, gate('gamma')),
-    size: make_('gate-size', 'Gate, components', 'far right: all', LEAST_SIZE, 1000, 1, (s, n) => setSize(facts(), s, n)),
+    size: make_('gate-size', 'Gate size', 'far right: all', LEAST_SIZE, 1000, 1, (s, n) => setSize(facts(), s, n)),
     rho_attn: make_('rho-attn', 'ρ heads', 'lower is more', 0.005, 1.5, 0.001, (s, rho) => setRho(s, 'heads', rho)),
     rho_mlp: make_('rho-mlp', 'ρ neurons', 'lower is more', 0.005, 1.5, 0.001, (s, rho) => setRho(s, 'neurons', rho)),
     alpha: make_('alpha', 'α', 'higher edits fewer', 0.01, 0.99, 0.01, (s, alpha) => ({...s, alpha})),
