@@ -34,7 +34,8 @@
 
   // Runs by their Stop button: {kind: [names of those under way, in their order]}. A run that was stopped may still wait
   // for its turn, to hear there that it is over; for the visitor it is over at once.
-  const under_way = {}, stopped = new Set(), live = (names = []) => names.filter(name => !stopped.has(name));
+  const under_way = {}, stopped = new Set(), replaced = new Set();
+  const live = (names = []) => names.filter(name => !stopped.has(name));
   const random = () => crypto.getRandomValues(new Uint32Array(4)).join('-');
   const mark = stop => {
     const busy = Object.values(under_way[stop]).some(names => live(names).length), button = document.getElementById(stop);
@@ -45,6 +46,10 @@
     const ends = live(names);
     for (const name of ends) stopped.add(name);
     if (ends.length) window.steer2edit.end?.(ends);
+  };
+  const replace = names => {
+    for (const name of live(names)) replaced.add(name);
+    end(names);
   };
 
   window.steer2edit = {
@@ -57,19 +62,25 @@
     // A run begins, with a name of its own; one of its kind that is under way ends.
     begin: (stop, kind) => {
       const runs = under_way[stop] ||= {}, name = random();
-      end(runs[kind] || []);
+      replace(runs[kind] || []);
       runs[kind] = [...runs[kind] || [], name];
       mark(stop);
       return name;
     },
-    // A run is over; tells whether another that this button stops is under way.
+    // A run is over; tells whether something else follows from the same panel, so that nothing is to be put back.
     ended: (stop, kind) => {
-      const runs = under_way[stop];
+      const runs = under_way[stop], name = (runs?.[kind] || []).shift();
       if (!runs) return false;
-      stopped.delete((runs[kind] || []).shift());
+      stopped.delete(name);
       mark(stop);
-      return live(Object.values(runs).flat()).length > 0;
+      return replaced.delete(name) || live(Object.values(runs).flat()).length > 0;
     },
+    // Something else was chosen: what is under way is not waited for.
+    replace: stop => {
+      replace(Object.values(under_way[stop] || {}).flat());
+      if (under_way[stop]) mark(stop);
+    },
+    isUnderWay: (stop, kind) => live(under_way[stop]?.[kind]).length > 0,
     stop: stop => {
       end(Object.values(under_way[stop] || {}).flat());
       if (under_way[stop]) mark(stop);

@@ -21,6 +21,11 @@ from s2e_core import S2EError
 
 TURNED = ("place", "status", "prompt", "examples", "length", "gamma", "swap")
 """What follows a choice; the choice itself is on the page already, and may have moved on."""
+LATE = (
+    "(place, ...values) => (%s)("
+    "{...place, late: window.steer2edit?.isUnderWay?.('stop-extract', 'extract') || false}, ...values)"
+)
+"""The `js` of the run of a choice: where the button was quicker, its run has the same choice and does what there is."""
 RESTORED = (*TURNED, "model", "behavior", "own", *ASKED)
 
 
@@ -60,7 +65,7 @@ class ChooseWiring:
             "choice": [
                 listen(
                     page.runs(self._extract_ready), inputs, self.turned, trigger_mode="multiple",
-                    js=named(choose.stop, "choice"), **MODEL,
+                    js=LATE % named(choose.stop, "choice"), **MODEL,
                 )
                 for listen in (turned.success, apart(choose.swap.input), changed.success)
             ],
@@ -80,6 +85,11 @@ class ChooseWiring:
             )  # fmt: skip
         runs["restore"][0].failure(None, js="() => window.steer2edit?.tell?.()")  # the place that the tab still has
         choose.stop.click(None, js=stops(choose.stop))
+        # Before the run of the new choice begins, which may come after a click on the button.
+        gr.on(
+            [choose.behavior.input, choose.swap.input, choose.model.input], None,
+            js=f"() => window.steer2edit?.replace?.('{choose.stop.elem_id}')", trigger_mode="multiple", **QUIET,
+        )  # fmt: skip
 
     def _known(self, place: Any) -> Session | None:
         """The session of the tab; None if what it rests on is no longer kept."""
@@ -99,6 +109,9 @@ class ChooseWiring:
                 yield tuple(view[part] for part in TURNED)
 
     def _extract_ready(self, place: Any, *values: Any) -> Iterator[tuple[Any, ...]]:
+        if place.get("late"):
+            yield self._only()
+            return
         choice, session = Choice.of(*values), self._known(place)
         if session is not None and choice.is_of(session):
             yield self._only(status=kept_status(self.store, session, waits_for=None))

@@ -76,6 +76,7 @@ def test_each_kind_is_shown_then_used_and_everything_downstream_follows(visitor:
     visitor.click("#extract")
     expect(status).to_contain_text("Wanted", timeout=PATIENCE)
     expect(visitor.locator("#swap input")).to_be_enabled(timeout=PATIENCE)
+    rest(visitor)
     assert figures(visitor) == own
 
 

@@ -195,7 +195,7 @@ def test_own_examples_are_extracted_and_bad_ones_leave_the_page_as_it_was(visito
     rest(visitor)
     read = place(visitor)
     assert read["behavior"] == OWN
-    visitor.reload()
+    reload(visitor)
     wait_for_place(visitor, read)
     expect(visitor.locator("#status")).to_contain_text("9 + 9 examples", timeout=PATIENCE)
 
@@ -361,7 +361,7 @@ def test_a_recipe_goes_home_and_comes_back(visitor: Page, tmp_path: Path) -> Non
     assert figures(visitor) == (5, 23) and place(visitor)["settings"] == settings
     rest(visitor)
     brought = place(visitor)
-    visitor.reload()
+    reload(visitor)
     wait_for_place(visitor, brought)
     expect(visitor.locator("#summary .verdict")).to_contain_text("finished edit you uploaded", timeout=PATIENCE)
     assert figures(visitor) == (5, 23)
@@ -387,6 +387,12 @@ def wait_for_place(page: Page, wanted: dict[str, Any]) -> None:
     rest(page)
     found = place(page)
     assert {name: found[name] for name in OF_THE_EDIT} == {name: wanted[name] for name in OF_THE_EDIT}
+
+
+def reload(page: Page) -> None:
+    settled(page)
+    page.wait_for_timeout(500)  # gradio reports an error if a page is left whose stream is about to close
+    page.reload()
 
 
 def asked(page: Page) -> dict[str, str]:
@@ -447,7 +453,7 @@ def test_a_reload_keeps_the_edit(visitor: Page) -> None:
     rest(visitor)
     before, texts = place(visitor), said(visitor)
     assert figures(visitor)[0] == 5
-    visitor.reload()
+    reload(visitor)
     wait_for_place(visitor, before)
     assert figures(visitor)[0] == 5 and said(visitor) == texts
 
@@ -466,7 +472,7 @@ def test_the_address_stays_while_its_place_is_restored(visitor: Page, monkeypatc
 
     with monkeypatch.context() as patch:
         patch.setattr("components.choose.wiring.extract", held)
-        visitor.reload()
+        reload(visitor)
         expect(visitor.locator("#status")).to_contain_text("1 of 100")
         visitor.wait_for_timeout(600)  # longer than dials rest
         assert visitor.url == address

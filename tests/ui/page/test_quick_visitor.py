@@ -237,7 +237,9 @@ def test_a_drag_of_a_dial_is_one_step_of_undo(visitor: Page) -> None:
 
 def test_a_stop_that_is_quicker_than_the_server_ends_the_run(visitor: Page) -> None:
     stop, before = visitor.locator("#stop-run"), said(visitor)
-    visitor.fill("#temperature input", "3")
+    visitor.fill("#length input", "256")
+    visitor.fill("#temperature input", "5")  # so hot that no answer ends by itself
+    visitor.press("#temperature input", "Tab")
     visitor.evaluate("window.hold = true")
     visitor.click("#run")
     expect(stop).to_be_enabled()
@@ -245,7 +247,9 @@ def test_a_stop_that_is_quicker_than_the_server_ends_the_run(visitor: Page) -> N
     expect(stop).to_be_disabled()
     visitor.evaluate("window.release()")
     settled(visitor)
-    assert said(visitor) == before and visitor.get_attribute("#texts .texts", "aria-busy") == "false"
+    assert visitor.get_attribute("#texts .texts", "aria-busy") == "false"
+    ended_early = visitor.locator("#texts .note").first.inner_text() == "stopped"
+    assert ended_early or said(visitor) == before, "as far as the answer had come"
     expect(stop).to_be_disabled()
 
 
