@@ -12,24 +12,21 @@
   });
 
   // Nothing comes back as long as others have the model: the columns say so.
-  let waiting = 0;
-  const wait = on => {
-    clearTimeout(waiting);
+  const begun = () => {
     for (const note of notes()) if (note.dataset.before !== undefined) {
       if (note.textContent.startsWith('waiting')) note.textContent = note.dataset.before;
       delete note.dataset.before;
     }
-    if (on) waiting = setTimeout(() => queued(on), WAITING_MS);
   };
-  const queued = async name => {
-    if (texts()?.getAttribute('aria-busy') === 'true' || !name) return;
-    const before = await window.steer2edit.ahead?.(name);
-    if (texts()?.getAttribute('aria-busy') === 'true' || !live(under_way['stop-run']?.compare).includes(name)) return;
-    for (const note of notes()) {
+  const queued = async (stop, kind, name) => {   // every run asks, so that all of them are counted
+    const waits = () => live(under_way[stop]?.[kind]).includes(name);
+    const before = waits() ? await window.steer2edit.ahead?.(name) : null;
+    if (before === null || before === undefined || !waits()) return;
+    if (kind === 'compare' && texts()?.getAttribute('aria-busy') !== 'true') for (const note of notes()) {
       note.dataset.before ??= note.textContent;
       note.textContent = before > 0 ? `waiting, ${before} before you …` : 'waiting …';
     }
-    if (before !== null) waiting = setTimeout(() => queued(name), ASK_MS);
+    setTimeout(() => queued(stop, kind, name), ASK_MS);
   };
 
   // Runs by their Stop button: {kind: [names of those under way, in their order]}. A run that was stopped may still wait
@@ -40,7 +37,7 @@
   const mark = stop => {
     const busy = Object.values(under_way[stop]).some(names => live(names).length), button = document.getElementById(stop);
     if (button) button.disabled = !busy;
-    if (stop === 'stop-run') wait(live(under_way[stop].compare).at(-1));
+    if (stop === 'stop-run') begun();
   };
   const end = names => {
     const ends = live(names);
@@ -60,11 +57,12 @@
       else if (document.querySelector('#follow input')?.checked) document.querySelector('#run')?.click();
     },
     // A run begins, with a name of its own; one of its kind that is under way ends.
-    begin: (stop, kind) => {
-      const runs = under_way[stop] ||= {}, name = random();
+    begin: (stop, kind, queue) => {
+      const runs = under_way[stop] ||= {}, name = `${queue} ${random()}`;
       replace(runs[kind] || []);
       runs[kind] = [...runs[kind] || [], name];
       mark(stop);
+      setTimeout(() => queued(stop, kind, name), WAITING_MS);
       return name;
     },
     // A run is over; tells whether something else follows from the same panel, so that nothing is to be put back.

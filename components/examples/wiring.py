@@ -141,7 +141,7 @@ class DataWiring:
         heard = panel.generate.click(_heard, None, self.parts, trigger_mode="once", **QUIET)
         done = heard.success(
             self.page.runs(grow), [self.page.place, *self.inputs, *fields], outputs,
-            js=named(panel.stop, "generate"), **SWEEP,
+            js=named(panel.stop, "generate", "sweep"), **SWEEP,
         )  # fmt: skip
         done.success(self.page.asks(self._look), state, self.outputs, **LOOK)
 

@@ -43,28 +43,22 @@ class Page:
 
     def asks(self, handler: Callable[..., Any], *, after_failure: bool = False) -> Callable[..., Any]:
         """A handler of (session, values) as one of (place, values); a stream ends as soon as its job is stopped."""
-        if inspect.isgeneratorfunction(handler):
-
-            @wraps(handler)
-            def streaming(place: Any, *values: Any) -> Generator[Any, None, None]:
-                yield from self.store.jobs.watch(_job(place), lambda: handler(session_of(self.store, place), *values))
-
-            return guarded(streaming, after_failure=after_failure)
 
         @wraps(handler)
         def plain(place: Any, *values: Any) -> Any:
             return handler(session_of(self.store, place), *values)
 
+        if inspect.isgeneratorfunction(handler):
+            return self.runs(plain, after_failure=after_failure)
         return guarded(plain, after_failure=after_failure)
 
-    def runs(self, handler: Callable[..., Any]) -> Callable[..., Any]:
+    def runs(self, handler: Callable[..., Any], *, after_failure: bool = False) -> Callable[..., Any]:
         """A stream of (place, values) that ends as soon as its job is stopped, for what can do without a session."""
 
-        @wraps(handler)
         def streaming(place: Any, *values: Any) -> Generator[Any, None, None]:
             yield from self.store.jobs.watch(_job(place), lambda: handler(place, *values))
 
-        return guarded(streaming)
+        return guarded(streaming, after_failure=after_failure)
 
 
 def _job(place: Any) -> str:

@@ -51,15 +51,13 @@ def ready_file(name: str) -> tuple[gr.DownloadButton, str]:
     return file, f"() => setTimeout(() => document.querySelector('#file-{name}')?.click(), 50)"
 
 
-def named(stop: gr.Button, run: str) -> str:
+def named(stop: gr.Button, run: str, queue: str = "model") -> str:
     """The `js` of a run that `stop` ends: it gives the run a name, which the place takes to the server as its job.
 
     The place is the first input. One run of the same kind that is still under way is stopped: the new one replaces it.
     """
-    return (
-        f"(place, ...values) => [{{...place, job: window.steer2edit?.begin?.('{stop.elem_id}', '{run}') || ''}}, "
-        "...values]"
-    )
+    begin = f"window.steer2edit?.begin?.('{stop.elem_id}', '{run}', '{queue}')"
+    return f"(place, ...values) => [{{...place, job: {begin} || ''}}, ...values]"
 
 
 def wire_stop(stop: gr.Button, **runs: Any) -> None:

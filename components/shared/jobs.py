@@ -43,7 +43,7 @@ class Jobs:
             return bool(name) and name in self._stopped
 
     def ahead(self, name: str) -> int | None:
-        """How many runs are before this one; None if it has begun. The first time that a name asks is its place.
+        """How many runs of its queue are before this one; None if it has begun. When a name first asks is its place.
 
         A tab asks again and again while it waits: a name that asks no more is of a tab that was closed.
         """
@@ -56,7 +56,8 @@ class Jobs:
                 del self._waiting[other]
             while len(self._waiting) > MOST_NAMES:
                 self._waiting.popitem(last=False)
-            return list(self._waiting).index(name) + len(self._running)
+            waiting = [it for it in self._waiting if _queue(it) == _queue(name)]
+            return waiting.index(name) + sum(_queue(it) == _queue(name) for it in self._running)
 
     @contextmanager
     def _run(self, name: str) -> Iterator[None]:
@@ -83,3 +84,8 @@ class Jobs:
                 if self.is_stopped(name):
                     raise Cancelled(STOPPED)
                 yield step
+
+
+def _queue(name: str) -> str:
+    """The queue of a run, with which its name begins: runs of another one are not before it."""
+    return name.rpartition(" ")[0]

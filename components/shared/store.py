@@ -41,6 +41,7 @@ from s2e_core.values import OUTLIERS, Outliers
 
 from .gate_prompts import gate_texts, token_bytes
 from .jobs import Jobs
+from .kept import Kept
 from .limits import Limits
 from .session import OWN, Brought, Scored
 
@@ -101,9 +102,9 @@ class ModelStore:
     jobs: Jobs = field(default_factory=Jobs)
     """Runs of visitors that are to stop."""
     _models: OrderedDict[str, LoadedModel] = field(default_factory=OrderedDict)
-    _scored: OrderedDict[str, Scored] = field(default_factory=OrderedDict)
+    _scored: Kept[Scored] = field(default_factory=Kept)
     _keys: dict[tuple[str, str, Behavior | None], str] = field(default_factory=dict)
-    _edits: OrderedDict[str, Brought] = field(default_factory=OrderedDict)
+    _edits: Kept[Brought] = field(default_factory=Kept)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _loading: threading.Lock = field(default_factory=threading.Lock)
 
@@ -226,33 +227,19 @@ class ModelStore:
 
     def keep_scored(self, scored: Scored) -> Scored:
         """Keep an extraction under its key, and forget those unused longest."""
-        with self._lock:
-            self._scored[scored.key] = scored
-            while len(self._scored) > 1 and self._is_full():
-                self._scored.popitem(last=False)
-        return scored
+        return self._scored.keep(scored.key, scored, self._is_full)
 
     def kept_scored(self, key: str) -> Scored | None:
         """An extraction by its key; None if it was never made here, or is forgotten."""
-        with self._lock:
-            if key in self._scored:
-                self._scored.move_to_end(key)
-            return self._scored.get(key)
+        return self._scored.find(key)
 
     def keep_edit(self, brought: Brought) -> Brought:
         """Keep an edit from a file under its key, and forget the one unused longest."""
-        with self._lock:
-            self._edits[brought.key] = brought
-            while len(self._edits) > self.limits.scored_sets:
-                self._edits.popitem(last=False)
-        return brought
+        return self._edits.keep(brought.key, brought, lambda: len(self._edits) > self.limits.scored_sets)
 
     def kept_edit(self, key: str) -> Brought | None:
         """An edit from a file by its key; None if it was never brought here, or is forgotten."""
-        with self._lock:
-            if key in self._edits:
-                self._edits.move_to_end(key)
-            return self._edits.get(key)
+        return self._edits.find(key)
 
     def _is_full(self) -> bool:
         size = sum(map(token_bytes, self._scored.values()))

@@ -2,7 +2,7 @@
 // s2e_core/method/edit.py is the authority. Every step is rounded to float32 as torch rounds it, so that both edit the
 // same components; tests/ui/studio/test_parity.py compares them. Gates are fitted on texts and asked of the server.
 
-import {KINDS, numberOf} from './facts.js';
+import {numberOf} from './facts.js';
 
 const f = Math.fround;
 
@@ -98,4 +98,3 @@ export const byHand = (facts, settings) => {
   for (const pair of settings.excluded) hand[numberOf(facts, pair)] = 2;
   return hand;
 };
-export {KINDS};

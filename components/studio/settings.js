@@ -1,8 +1,8 @@
 // What the dials and the hand do: (facts, settings, input) to settings, as pure functions of plain values. The plain
 // dials (how many, how strong) and the paper's (rho, alpha) are two views of the same settings. Knows no page.
 
-import {KINDS, kindOf, numberOf, pairOf} from './facts.js';
-import {countAbove, elasticNet, hasNet, rhoForCount, rhoOf} from './method.js';
+import {kindOf, numberOf, pairOf} from './facts.js';
+import {hasNet, rhoForCount, rhoOf} from './method.js';
 
 const DEFAULT_COUNT = 10;   // of a kind that is switched on and has no rho to go back to
 const USUAL_ALPHA = 0.05;
@@ -158,5 +158,3 @@ export const muChoices = (facts, settings) => {
 
 /** The preset that settings are; undefined where they were changed. */
 export const presetOf = (facts, settings) => facts.presets.find(preset => same(preset.settings, settings));
-
-export {KINDS, countAbove, elasticNet};

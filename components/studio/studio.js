@@ -26,7 +26,10 @@ const HEIGHT = 200;
 export const start = async ({props, trigger, watch, server, told}) => {
   const roots = Object.fromEntries(await Promise.all(
     ['summary', 'dials', 'maps', 'selection', 'table-panel', 'inspector-panel'].map(async id => [id, await arrival(id)])));
-  let facts = null, place = null, history = null, edit = null, focus = -1, mode = 'g', made = 0, timer = 0, noting = 0, restoring = false, arriving = 0, waiting = false, painting = 0, turned = '', below = null;
+  let facts = null, place = null, history = null, edit = null;   // of the extraction; where the tab is; its steps; what is drawn
+  let focus = -1, mode = 'g', below = null;                      // what is looked at, what colour means, what lies under the edit
+  let made = 0, turned = '', restoring = false, arriving = 0, waiting = false;
+  let drawn = null, timer = 0, noting = 0, painting = 0;
   const kept = new Map();   // edits that the server has solved, by their shape: the latest alone
   const context = () => ({facts, settings: history.now.settings});
 
@@ -84,6 +87,7 @@ export const start = async ({props, trigger, watch, server, told}) => {
   };
   const rested = () => {
     timer = 0;
+    if (drawn) drawTable(drawn);   // its rows are many: it follows when the dials rest
     if (restoring) return;   // and is told of the place that is on its way
     const another = turned !== place.key, address = fragment(shared());
     // Another behaviour is another page to go back from; a moved dial is not.
@@ -150,7 +154,9 @@ export const start = async ({props, trigger, watch, server, told}) => {
     const {settings, file} = history.now;
     edit = current();
     const state = {facts, settings, file, edit, focus, mode, history, waiting, made: String(made), rule: rule(edit.settings || settings, edit.harmless || 'the harmless texts')};
-    for (const one of [drawSummary, drawDials, drawTable, drawCard, drawSelection, drawUnder]) one(state);
+    for (const one of [drawSummary, drawDials, drawCard, drawSelection, drawUnder]) one(state);
+    drawn = state;
+    if (!timer) drawTable(state);
     pictures.show({...edit, mode, focus, hand: file ? new Uint8Array(facts.n) : byHand(facts, settings)});
     document.body.dataset.studio = String(made);
   };
@@ -213,7 +219,6 @@ export const start = async ({props, trigger, watch, server, told}) => {
   };
   restore();
   window.addEventListener('hashchange', restore);
-  return {place: () => value(), change, facts: () => facts};
 };
 
 /** The component with the largest |lambda|, or the largest |g|: something to look at from the start. */
@@ -252,4 +257,3 @@ const picturesIn = (root, {onPick, onFocus}) => {
   const show = edit => { latest = edit; all.forEach((picture, n) => { if (!hidden(n)) picture.show(edit); }); };
   return {load, show};
 };
-export {fromFragment};

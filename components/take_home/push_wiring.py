@@ -35,7 +35,7 @@ def wire_push(page: Page, panel: PushPanel) -> None:
         [page.place, panel.repository, panel.what, panel.private, page.take.dtype, panel.token],
         outputs,
         trigger_mode="once",
-        js=named(panel.stop, "push"),
+        js=named(panel.stop, "push", "push"),
         **PUSH,
     )
     run.failure(lambda: ("", words.NOT_PUSHED), None, outputs, **QUIET)  # also after Stop

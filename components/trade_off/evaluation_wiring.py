@@ -59,7 +59,7 @@ def wire_evaluation(page: Page, panel: EvaluationPanel) -> None:
 
     heard = panel.measure.click(_heard, None, parts, trigger_mode="once", **QUIET)
     inputs = [page.place, kept, panel.prompts, panel.steered, page.compare.gamma]
-    done = heard.success(page.asks(grow), inputs, [kept, *parts], js=named(panel.stop, "measure"), **SWEEP)
+    done = heard.success(page.asks(grow), inputs, [kept, *parts], js=named(panel.stop, "measure", "sweep"), **SWEEP)
     showing = [page.place, kept, on_show], [on_show, *parts]
     done.success(page.asks(show), *showing, **LOOK)  # dials may have moved meanwhile
     done.failure(page.asks(stopped, after_failure=True), [page.place, kept], [kept, *parts], **QUIET)

@@ -108,7 +108,11 @@ class TradeOffWiring:
 
         stop = self.panel.stop if study == "trade-off" else self.panel.parts_stop
         done = heard.success(
-            self.page.asks(grow), [self.page.place, self.bench, *inputs], outputs, js=named(stop, name), **SWEEP
+            self.page.asks(grow),
+            [self.page.place, self.bench, *inputs],
+            outputs,
+            js=named(stop, name, "sweep"),
+            **SWEEP,
         )
         done.success(  # dials may have moved meanwhile
             self.page.asks(self._show), [self.page.place, self.bench, self.on_show],

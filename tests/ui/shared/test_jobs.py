@@ -125,3 +125,8 @@ def test_the_names_of_those_that_wait_and_have_begun_do_not_grow_without_end(mon
         jobs.ahead(f"waits {number}")
         assert list(jobs.watch(str(number), Run())) == [0, 1, 2]
     assert len(jobs._waiting) <= 5 and len(jobs._begun) <= 5 and not jobs._running
+
+
+def test_runs_of_another_queue_are_not_before_a_run() -> None:
+    jobs = Jobs()
+    assert [jobs.ahead(name) for name in ("sweep a", "model b", "model c", "sweep d")] == [0, 0, 1, 1]

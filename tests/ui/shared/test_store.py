@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import replace
 
 import pytest
 
+from components.shared.kept import Kept
 from components.shared.session import OWN, Brought
 from s2e_core import ContrastSet, Example, swapped
 from s2e_core.data import contrast_set
@@ -67,7 +67,7 @@ def test_extractions_are_forgotten_when_their_gates_take_too_much_memory() -> No
 
 
 def test_the_edits_of_files_are_kept_and_those_unused_longest_are_forgotten() -> None:
-    store = store_beside(limits=replace(shared_store().limits, scored_sets=2), _edits=OrderedDict())
+    store = store_beside(limits=replace(shared_store().limits, scored_sets=2), _edits=Kept())
     first, second, third = (Brought(f"{name}.pt", name, first_session().edit) for name in ("a", "b", "c"))
     for brought in (first, second):
         assert store.keep_edit(brought) is brought
@@ -78,6 +78,6 @@ def test_the_edits_of_files_are_kept_and_those_unused_longest_are_forgotten() ->
 
 @pytest.mark.parametrize("key", ["", "A", "a "])
 def test_no_other_key_reaches_an_edit(key: str) -> None:
-    store = store_beside(_edits=OrderedDict())
+    store = store_beside(_edits=Kept())
     store.keep_edit(Brought("a.pt", "a", first_session().edit))
     assert store.kept_edit(key) is None

@@ -46,7 +46,7 @@ return value.map(settings => {
     return {
         ...Object.fromEntries(['lam', 'edited', 'change'].map(name => [name, packed(edit[name])])),
         summary: m.method.summarize(facts, edit),
-        above: m.method.KINDS.map(kind => m.method.countAbove(facts, settings, kind)),
+        above: m.facts.KINDS.map(kind => m.method.countAbove(facts, settings, kind)),
     };
 });"""
 
