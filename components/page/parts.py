@@ -55,6 +55,7 @@ class Page:
     def runs(self, handler: Callable[..., Any], *, after_failure: bool = False) -> Callable[..., Any]:
         """A stream of (place, values) that ends as soon as its job is stopped, for what can do without a session."""
 
+        @wraps(handler)
         def streaming(place: Any, *values: Any) -> Generator[Any, None, None]:
             yield from self.store.jobs.watch(_job(place), lambda: handler(place, *values))
 

@@ -44,9 +44,9 @@ class Studio:
         js.load(sent)
 
     def do(self, name: str, *values: Any) -> Any:
-        """A function of settings.js by its name."""
+        """A function of settings.js by its name, or of method.js."""
         first = "" if name in WITHOUT_FACTS else "facts, "
-        return self.js.call(f"return m.settings.{name}({first}...value) ?? null;", list(values))
+        return self.js.call(f"return (m.settings.{name} || m.method.{name})({first}...value) ?? null;", list(values))
 
     def switched(self, settings: Settings, numbers: list[int], on: bool) -> Settings:
         """Components switched by hand, as the studio does: under a gate it knows what was edited before alone."""
