@@ -54,7 +54,7 @@ def test_every_run_that_gets_a_name_of_a_stop_button_is_over_by_that_name(demo: 
     buttons = {part.elem_id for part in demo.blocks.values() if isinstance(part, gr.Button)}
     scripts = [event.js for event in demo.fns.values() if isinstance(event.js, str)]
     begun, over = (
-        Counter(pair for script in scripts for pair in re.findall(rf"\.{what}\?\.\('([\w-]+)', '([\w-]+)'\)", script))
+        Counter(pair for script in scripts for pair in re.findall(rf"\.{what}\?\.\('([\w-]+)', '([\w-]+)'", script))
         for what in ("begin", "ended")
     )
     assert begun and {stop for stop, _ in begun} <= buttons
