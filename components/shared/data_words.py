@@ -7,7 +7,7 @@ OWN_HELP = (
 OWN_FILE = "JSONL, JSON, CSV, TSV or TXT file"
 OWN_SECOND = "Second file, where the opposite has its own"
 
-EXTRACT_THESE = "Extract from these examples"
+EXTRACT_THESE = "Read these examples"
 
 CORRECT = "Correct how it was read"
 CORRECT_HELP = "Names as in the file. What you leave as found is found again after every change."
@@ -54,7 +54,7 @@ WANTED_SIDE, OPPOSITE_SIDE, NO_SIDE = "The behaviour you want", "Its opposite", 
 CUT_SIDE = "The first {:,} of each side are taken, of {}."
 ONE_TOO_LONG = "1 example was longer than {:,} characters and left out."
 TOO_LONG = "{:,} examples were longer than {:,} characters and left out."
-USES_ANSWERS = "Extract takes the model's own answers, on the sides chosen below."
+USES_ANSWERS = "Read examples takes the model's own answers, on the sides chosen below."
 
 ANSWERS = "Let the model answer the prompts itself"
 ANSWERS_HELP = (
@@ -77,7 +77,7 @@ RULES = {
 }
 SHARE = "Share of each side"
 SHARE_HELP = "% of the answers"
-USE_ANSWERS = "Extract from these answers"
+USE_ANSWERS = "Read these answers"
 ANSWER_TABLE = "The model's answers and their sides"
 ANSWERING = "{:,} of {:,} answers."
 STOPPED_ANSWERS = "Stopped with {:,} of {:,} answers; they stay. Continue goes on."
@@ -87,7 +87,7 @@ SHOWN_ANSWERS = "{:,} of {:,} answers are shown, evenly picked; the rule counts 
 TOO_MANY = "{:,} answers are asked for; at most {:,} are made here. Take fewer prompts or fewer answers to each."
 LONG_PROMPT = "A prompt has {:,} characters; at most {:,} are read. Shorten or remove it."
 
-CHECK = "Check"
+CHECK = "Check examples"
 CHECK_TITLE = "Can these examples be trusted?"
 SEVERITIES = {"problem": "Problem", "warning": "Warning", "note": "Note"}
 SPAN = "How the model reads an example of each side"
@@ -95,7 +95,7 @@ SPAN_HELP = "The activations at the boxed, underlined tokens are averaged: those
 SPAN_CUT = "… {:,} earlier tokens"
 MEASURE = "Measure how far they can be trusted"
 FROM_A_FILE = "The direction on the page comes from a file, without examples that could be checked."
-NOT_EXTRACTED = "Extract first: then it can be measured how far these examples tell the sides apart."
+NOT_EXTRACTED = "Press Read examples first: then it can be measured how far these examples tell the sides apart."
 MEASURING = "Measuring: {:,} of {:,} examples."
 MEASURE_STOPPED = "Stopped. Measure again when you like."
 NOT_LOADED = "Lengths are counted in words until the model is loaded; its tokens are shown then."

@@ -16,10 +16,10 @@ MODEL = "Model"
 BEHAVIOR = "Behaviour"
 OWN_EXAMPLES = "Your own examples …"
 SWAP = "Swap the two sides"
-EXTRACT = "Extract"
+EXTRACT = "Read examples"
 UNTIL_EXTRACT = '<strong class="pending">{what}</strong> Until then the page shows {behavior} on {model}: '
-PRESS_EXTRACT = "Press Extract for this choice."
-GIVE_EXAMPLES = "Give examples below, then press Extract."
+PRESS_EXTRACT = "Press Read examples for this choice."
+GIVE_EXAMPLES = "Give examples below, then press Read examples."
 STOP = "Stop"
 GETTING_READY = "Getting the model ready …"
 DOWNLOADING = "Downloading the model: {:,.1f} of {:,.1f} MB"
@@ -158,8 +158,8 @@ OWN_SEARCH = (
     "at least 10 examples a side; the utility to keep plays no part."
 )
 FILE_NOT_SEARCHED = (
-    "These directions come from a file, and the search makes its own from your examples. Press Extract to return to "
-    "the examples."
+    "These directions come from a file, and the search makes its own from your examples. Press Read examples to return "
+    "to them."
 )
 NOT_MEASURED = (
     "This behaviour has no prompts to measure with, so nothing can be recommended here; "

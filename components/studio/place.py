@@ -19,7 +19,7 @@ from s2e_core.spec import ModelSpec
 
 GONE = (
     "Your examples are no longer kept on this server, which forgets what was not used for long. Your settings are "
-    "still here: press Extract to read the examples again."
+    "still here: press Read examples to read them again."
 )
 FILE_GONE = "The file behind this edit is no longer kept on this server. Bring it again to go on."
 LARGEST, SMALLEST = 1e6, 1e-9

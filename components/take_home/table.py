@@ -10,6 +10,7 @@ from typing import Literal
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from components.shared.session import Session
 from s2e_core import Component, ComponentScores
@@ -40,7 +41,7 @@ def ranking(scores: ComponentScores, shown: Shown, rows: int) -> list[Component]
 
 
 def ranked_table(session: Session, shown: Shown, rows: int) -> pd.DataFrame:
-    """One row per component of the ranking, figures rounded for reading."""
+    """One row per component of the ranking, figures with all the digits that float32 has."""
     scores, edit = session.scored.scores, session.edit
     inputs = session.scored.extraction.token_inputs
     changes, acts = relative_changes(scores, edit), None if inputs is None else mean_firing(inputs, edit.right)
@@ -55,13 +56,18 @@ def ranked_table(session: Session, shown: Shown, rows: int) -> pd.DataFrame:
             _what(scores, component),
             where.layer,
             column_of(scores, component),
-            round(float(scores.g[site][i]), 3),
-            round(float(edit.strength[site][i]), 3) + 0.0,  # never -0.0
-            round(float(changes[site][i]), 3),
-            round(float(scores.contributions[site][i]), 4),
-            *(round(float(side[i]), 4) + 0.0 for side in (acts[site] if acts else ())),
+            _figure(scores.g[site][i]),
+            _figure(edit.strength[site][i]),
+            _figure(changes[site][i]),
+            _figure(scores.contributions[site][i]),
+            *(_figure(side[i]) for side in (acts[site] if acts else ())),
         ))  # fmt: skip
     return pd.DataFrame.from_records(records, columns=[*COLUMNS, *(WHEN_COLUMNS if acts else ())])
+
+
+def _figure(value: Tensor) -> float:
+    """Seven digits, and never -0.0."""
+    return float(f"{float(value):.7g}") + 0.0
 
 
 def _what(scores: ComponentScores, component: Component) -> str:

@@ -6,9 +6,8 @@ Knows how the examples are divided, what is chosen and what is reported; how sha
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import sqrt
 
 from s2e_core.errors import SettingsError
 from s2e_core.model import LoadedModel
@@ -29,7 +28,7 @@ from .screening import (
     screen_texts,
 )
 from .shapes import scaled
-from .shortlist import Screened, count_measurements, screen_shapes
+from .shortlist import Screened, count_measurements, margin_at, screen_shapes
 from .suggest import KL_BOUND, next_strength
 from .trials import Arm, Trial, trial_variant
 
@@ -40,9 +39,13 @@ SHARES_OF_BOUND = (0.04, 0.2, 0.9)
 STEERING_PROBES = 4
 """Further measurements of steering, to come near the bound."""
 CONTENDERS = 6
-"""Number of edits with the largest margins that are brought under the bound if they are above it."""
-CORRECTIONS = 2
-"""Most times that one of them is made weaker."""
+"""Number of edits, those that promise the largest margins at the bound, that are brought near it."""
+CORRECTIONS = 3
+"""Most times that the strength of one of them is corrected."""
+AIM = 0.95
+"""Share of the bound that steering and edits are brought to."""
+ENOUGH = 0.85
+"""Share of the bound from which nothing is corrected any more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +121,7 @@ def find_by_likelihood(
         progress=step("shapes"),
     )  # fmt: skip
     bench = _Bench(loaded, extraction, against, bound, step("bound"))
-    screened = (*screened, *_nearer_steering(bench, screened), *_weaker_edits(bench, screened))
+    screened = (*screened, *_nearer_steering(bench, screened), *_nearer_edits(bench, screened))
     chosen = [_choose(screened, arm, bound) for arm in ARMS]
     reported = _report(bench, chosen, screen_texts(loaded, examples.report, probes, progress=step("report")))
     stages.finish()
@@ -147,7 +150,7 @@ def _nearer_steering(bench: _Bench, screened: Sequence[Screened]) -> list[Screen
     points = [(each.trial.gamma or 0.0, each.figures.kl.value) for each in screened if each.family == "steering"]
     found = []
     for _ in range(STEERING_PROBES):
-        gamma = float(f"{next_strength(points, 0.9 * bench.bound):.4g}")
+        gamma = float(f"{next_strength(points, AIM * bench.bound):.4g}")
         if gamma in dict(points):
             break
         found.append(bench.measure(Trial(gamma=gamma)))
@@ -155,18 +158,25 @@ def _nearer_steering(bench: _Bench, screened: Sequence[Screened]) -> list[Screen
     return found
 
 
-def _weaker_edits(bench: _Bench, screened: Sequence[Screened]) -> list[Screened]:
-    """The edits with the largest margins again, weaker, if they are above the bound."""
-    edits = sorted((each for each in screened if each.family != "steering"), key=_margin, reverse=True)
-    found = []
-    for each in edits[:CONTENDERS]:
-        for _ in range(CORRECTIONS):
-            kl = each.figures.kl.value
-            if each.trial.settings is None or kl <= bench.bound:
-                break
-            each = bench.measure(Trial(scaled(each.trial.settings, max(0.5, sqrt(0.9 * bench.bound / kl)))))
-            found.append(each)
-    return found
+def _nearer_edits(bench: _Bench, screened: Sequence[Screened]) -> list[Screened]:
+    """The edits that promise most at the bound, as strong as it allows."""
+    edits = [each for each in screened if each.shape is not None]
+    edits.sort(key=lambda each: margin_at(each.figures, bench.bound), reverse=True)
+    best_of = {each.shape: each for each in reversed(edits)}
+    contenders = [each for each in edits if best_of[each.shape] is each][:CONTENDERS]
+    return [nearer for each in contenders for nearer in _nearer_edit(bench, each)]
+
+
+def _nearer_edit(bench: _Bench, edit: Screened) -> Iterator[Screened]:
+    """One edit at other strengths, until its KL is just under the bound."""
+    settings, points = edit.trial.settings, [(1.0, edit.figures.kl.value)]
+    for _ in range(CORRECTIONS):
+        if settings is None or ENOUGH * bench.bound <= points[-1][1] <= bench.bound:
+            return
+        factor = next_strength(points, AIM * bench.bound)
+        nearer = replace(bench.measure(Trial(scaled(settings, factor))), shape=edit.shape)
+        points.append((factor, nearer.figures.kl.value))
+        yield nearer
 
 
 def _choose(screened: Sequence[Screened], arm: Arm, bound: float) -> Trial | None:

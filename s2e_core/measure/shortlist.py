@@ -44,6 +44,8 @@ class Screened:
     figures: Likelihood
     level: int | None = None
     """Index of the level of KL that it was made for; None for steering."""
+    shape: Shape | None = None
+    """The edit but for its strength; None for steering."""
 
     @property
     def family(self) -> str:
@@ -61,11 +63,7 @@ class _Candidate:
     """Strengths that were measured so far, each with its KL."""
 
     def merit(self, wanted: float) -> float:
-        """The margin at the wanted KL: margins grow with the strength, KL with its square."""
-        if self.figures is None or not 0 <= self.figures.kl.value < inf:
-            return -inf
-        margin = self.figures.margin.value
-        return margin * sqrt(wanted / max(self.figures.kl.value, LEAST_LEVEL)) if margin > 0 else margin
+        return -inf if self.figures is None else margin_at(self.figures, wanted)
 
     def distance(self, level: float) -> float:
         """How far the KL is from a level, as a logarithm."""
@@ -75,6 +73,14 @@ class _Candidate:
     def at(self, level: float) -> _Candidate:
         """The same shape at the strength that should have the KL of a level; unchanged before it is measured."""
         return replace(self, strength=next_strength(self.points, level)) if self.points else self
+
+
+def margin_at(figures: Likelihood, wanted: float) -> float:
+    """The margin at the wanted KL, from that at another: margins grow with the strength, KL with its square."""
+    margin, kl = figures.margin.value, figures.kl.value
+    if not 0 <= kl < inf:
+        return -inf
+    return margin * sqrt(wanted / max(kl, LEAST_LEVEL)) if margin > 0 else margin
 
 
 def count_measurements(n_shapes: int, most: int) -> int:
@@ -170,7 +176,7 @@ class _Bench:
                 tries.append(candidate)
             best = min(tries, key=lambda each: each.distance(level))
             if best.settings is not None and best.figures is not None:
-                yield Screened(Trial(best.settings), best.figures, number)
+                yield Screened(Trial(best.settings), best.figures, number, candidate.shape)
 
 
 def _better_half(measured: Iterable[_Candidate], wanted: float) -> list[_Candidate]:

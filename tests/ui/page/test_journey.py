@@ -177,7 +177,7 @@ def test_quick_choices_end_at_the_last_one(visitor: Page) -> None:
 def test_own_examples_are_extracted_and_bad_ones_leave_the_page_as_it_was(visitor: Page) -> None:
     before = figures(visitor)
     choose_behavior(visitor, -1)
-    expect(visitor.locator("#status")).to_contain_text("then press Extract", timeout=PATIENCE)
+    expect(visitor.locator("#status")).to_contain_text("then press Read examples", timeout=PATIENCE)
     visitor.fill("#own-positive textarea", "How was it? | It was wonderful.")
     visitor.click("#extract")
     expect(visitor.locator(".toast-body")).to_contain_text("is empty", timeout=PATIENCE)

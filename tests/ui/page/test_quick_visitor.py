@@ -39,14 +39,17 @@ KEEP_BACK = """
     window.hold = false;
     window.held = [];
     window.release = () => { window.hold = false; for (const go of window.held.splice(0)) go(); };
+    window.delay = 0;
     window.fetch = async (...request) => {
+        if (window.delay) await new Promise(next => setTimeout(next, window.delay));
         const answer = await send(...request);
         if (window.hold && String(request[0]).split('?')[0].endsWith('/queue/join'))
             await new Promise(next => window.held.push(next));
         return answer;
     };
 """
-"""While `hold` is set, the page does not learn that its events have begun until the test says so."""
+"""While `hold` is set, the page does not learn that its events have begun until the test says so; with a `delay` every
+question is so many milliseconds on its way."""
 PLAY = """
     async actions => {
         const find = selector => document.querySelector(selector);
@@ -146,9 +149,10 @@ def shows_what_python_computes(page: Page) -> Session:
     return session
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_quick_use_ends_in_a_page_that_shows_what_python_computes(visitor: Page, seed: int) -> None:
+@pytest.mark.parametrize(("seed", "delay"), [(0, 0), (1, 0), (2, 100), (3, 300)])
+def test_quick_use_ends_in_a_page_that_shows_what_python_computes(visitor: Page, seed: int, delay: int) -> None:
     dice = random.Random(seed)
+    visitor.evaluate("delay => { window.delay = delay; }", delay)
     for _ in range(3):
         actions = some_actions(dice, 40)
         print(actions)
@@ -163,9 +167,10 @@ def test_quick_use_ends_in_a_page_that_shows_what_python_computes(visitor: Page,
     ]
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_quick_use_of_gates_ends_in_the_edit_that_the_server_solves(visitor: Page, seed: int) -> None:
+@pytest.mark.parametrize(("seed", "delay"), [(0, 0), (1, 100)])
+def test_quick_use_of_gates_ends_in_the_edit_that_the_server_solves(visitor: Page, seed: int, delay: int) -> None:
     dice = random.Random(100 + seed)
+    visitor.evaluate("delay => { window.delay = delay; }", delay)
     gates = ("strength", "gate-gamma", "gate-size", "protect", "heads-count")
     for _ in range(2):
         actions = some_actions(dice, 12)
