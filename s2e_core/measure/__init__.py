@@ -4,7 +4,7 @@ from .asking import Asker, ask_here
 from .budget import SHORT_BUDGET, SMALL_MODEL, SearchBudget, is_slow, search_budget
 from .choosing import choose, keeps_safely
 from .damage import ChoiceQuestion, MultipleChoice, multiple_choice, next_token_kl, perplexity
-from .estimates import RESAMPLES, Estimate, difference
+from .estimates import RESAMPLES, Estimate, difference, mean
 from .evaluate import evaluate
 from .evaluation import HOW, Evaluation
 from .likelihood_search import Fifths, LikelihoodFound, find_by_likelihood, split_fifths
@@ -126,6 +126,7 @@ __all__ = [
     "keeps_safely",
     "leave_one_out",
     "load_sweep",
+    "mean",
     "multiple_choice",
     "next_token_kl",
     "open_screen",
