@@ -20,7 +20,7 @@ from transformers.utils import logging as transformers_logging
 
 from s2e_core.errors import S2EError
 
-from . import data, edit, evaluate, find, importing, model, sweep, take_home
+from . import data, edit, evaluate, find, importing, model, sweep, take_home, why
 from .arguments import add_json, add_model
 from .command import Command
 from .json_output import to_json
@@ -33,6 +33,7 @@ COMMANDS: tuple[Command, ...] = (
     sweep.COMMAND,
     find.COMMAND,
     evaluate.COMMAND,
+    why.COMMAND,
     *take_home.COMMANDS,
 )
 

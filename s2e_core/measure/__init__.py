@@ -4,14 +4,16 @@ from .asking import Asker, ask_here
 from .budget import SHORT_BUDGET, SMALL_MODEL, SearchBudget, is_slow, search_budget
 from .choosing import choose, keeps_safely
 from .damage import ChoiceQuestion, MultipleChoice, multiple_choice, next_token_kl, perplexity
-from .estimates import RESAMPLES, Estimate, difference
+from .estimates import RESAMPLES, Estimate, difference, mean
 from .evaluate import evaluate
 from .evaluation import HOW, Evaluation
+from .likelihood import TextSpan, encode_text, token_log_probs
 from .likelihood_search import Fifths, LikelihoodFound, find_by_likelihood, split_fifths
+from .own_pairs import own_pairs
 from .plan import Answer, Outcome, Plan, Question, Result, per_prompt, results
 from .probing import PROBE_FIGURES, PROBE_TOKENS, SOLUTION_TOKENS, Probed, probe
 from .race import PLACEBO_ARM, PROMPT_ARM, STEERING_ARM, Race, placebo, run_race
-from .ranks import RankCorrelation, spearman
+from .ranks import RankCorrelation, spearman, spearman_interval
 from .ray import RayWorkers
 from .rolls import N_ROLLS, Roll, rolls, row_for, shows
 from .screening import (
@@ -108,6 +110,7 @@ __all__ = [
     "search_budget",
     "Suggestion",
     "Sweep",
+    "TextSpan",
     "Trial",
     "USUAL_GAMMA",
     "ask_here",
@@ -117,6 +120,7 @@ __all__ = [
     "count_edited",
     "count_measurements",
     "edit_grid",
+    "encode_text",
     "evaluate",
     "format_evaluations",
     "evaluations_to_rows",
@@ -126,9 +130,11 @@ __all__ = [
     "keeps_safely",
     "leave_one_out",
     "load_sweep",
+    "mean",
     "multiple_choice",
     "next_token_kl",
     "open_screen",
+    "own_pairs",
     "pareto_front",
     "per_prompt",
     "placebo",
@@ -151,9 +157,11 @@ __all__ = [
     "results",
     "settings_label",
     "spearman",
+    "spearman_interval",
     "steering_grid",
     "sweep",
     "sweep_results",
+    "token_log_probs",
     "trial_key",
     "trial_to_json",
     "add_original",

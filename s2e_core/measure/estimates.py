@@ -116,6 +116,21 @@ def kept_share(scores: Sequence[float], original: Sequence[float]) -> Estimate:
     )
 
 
+def correlation_estimate(value: float, a: Sequence[float], b: Sequence[float]) -> Estimate:
+    """A correlation with its percentile bootstrap interval: the linear correlation of the pairs of every resample.
+
+    A resample in which all values of a side are equal has none, and is left out.
+    """
+    x, y = _paired_columns(a, b)
+    weights = _weights(len(x))
+    mean_x, mean_y = weights @ x, weights @ y
+    products = weights @ (x * y) - mean_x * mean_y
+    spreads = (weights @ x.square() - mean_x.square()) * (weights @ y.square() - mean_y.square())
+    resampled = (products[spreads > 1e-9] / spreads[spreads > 1e-9].sqrt()).clamp(-1, 1)
+    low, high = torch.quantile(resampled, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return _estimate(value, low, high, len(x))
+
+
 def _bootstrap(statistic: Callable[..., Tensor], *columns: Tensor) -> Estimate:
     """The statistic of the columns' means, with its interval over resamples of their rows."""
     n = len(columns[0])

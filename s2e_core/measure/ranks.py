@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import isfinite
 from statistics import correlation
 
+from .estimates import Estimate, correlation_estimate
 from .plan import Result
 from .shortlist import Screened
 from .trials import trial_key
@@ -37,6 +38,15 @@ def spearman(a: Sequence[float], b: Sequence[float]) -> float:
     if not all(isfinite(value) for value in (*a, *b)):
         raise ValueError("Only finite numbers have a rank.")
     return correlation(_rank(a), _rank(b))
+
+
+def spearman_interval(a: Sequence[float], b: Sequence[float]) -> Estimate:
+    """`spearman` with its percentile bootstrap interval over pairs: the ranks are those of all pairs in every resample.
+
+    Raises ValueError as `spearman` does.
+    """
+    value = spearman(a, b)
+    return correlation_estimate(value, _rank(a), _rank(b))
 
 
 def margin_ranks(

@@ -1,7 +1,7 @@
 """The paper's method in reading order: capture, directions, scores, edit, and how reliable the examples are."""
 
-from .capture import capture_inputs, capture_means
-from .directions import opposite, steering_directions
+from .capture import capture_inputs, capture_means, reduce_spans, refuse_not_finite, tokenize_examples
+from .directions import opposite, project, steering_directions
 from .edit import (
     EditSummary,
     build_edit,
@@ -23,7 +23,6 @@ from .token_capture import capture_token_inputs, own_answers
 __all__ = [
     "MUS",
     "EditSummary",
-    "MUS",
     "Reliability",
     "Weakness",
     "build_edit",
@@ -41,6 +40,9 @@ __all__ = [
     "opposite",
     "outlier_sentence",
     "own_answers",
+    "project",
+    "reduce_spans",
+    "refuse_not_finite",
     "relative_changes",
     "reliability",
     "rho_for_count",
@@ -48,4 +50,5 @@ __all__ = [
     "solve_keys",
     "steering_directions",
     "summarize",
+    "tokenize_examples",
 ]

@@ -48,8 +48,8 @@ def check(found, fields):
                 check(one, inner[0])
 
 
-def test_eight_commands_have_an_object():
-    assert set(FIELDS) == {"info", "scores", "edit", "compare", "find", "sweep", "evaluate", "verify"}
+def test_nine_commands_have_an_object():
+    assert set(FIELDS) == {"info", "scores", "edit", "compare", "find", "sweep", "evaluate", "verify", "why"}
 
 
 def test_info_names_the_model(capsys):
@@ -104,3 +104,13 @@ def test_bad_input_is_a_sentence_and_no_object(capsys):
     assert main(["scores", "--behavior", "nothing", "--json"]) == 2
     shown = capsys.readouterr()
     assert shown.out == "" and "nothing" in shown.err
+
+
+def test_why_lists_every_effect_with_its_interval(capsys):
+    found = record(
+        capsys, "why", "--behavior", "tone", "--try-heads", "3", "--try-neurons", "2", "--how", "zeroed,left out"
+    )
+    assert [effect["how"] for effect in found["effects"]] == ["zeroed", "left out"] * 5
+    assert {effect["kind"] for effect in found["effects"]} == {"head", "neuron"}
+    assert all(e["margin"]["low"] <= e["margin"]["value"] <= e["margin"]["high"] for e in found["effects"])
+    assert found["n_texts"] > 8 and found["agreement"][0]["correlation"]["prompts"] == 5

@@ -1,11 +1,23 @@
 """Rank correlations by hand, and which edits of a race enter them."""
 
+import random
 from dataclasses import replace
 
 import pytest
 
 from s2e_core import EditSettings, load_behavior
-from s2e_core.measure import Answer, Estimate, Likelihood, Outcome, Plan, Race, Screened, Trial, spearman
+from s2e_core.measure import (
+    Answer,
+    Estimate,
+    Likelihood,
+    Outcome,
+    Plan,
+    Race,
+    Screened,
+    Trial,
+    spearman,
+    spearman_interval,
+)
 from s2e_core.measure.sweep_file import Sweep
 
 
@@ -92,3 +104,13 @@ def test_too_few_pairs_and_equal_values_have_none():
     equal = replace(made, screened=made.screened[:6])
     assert equal.kl_rank_correlation.value is None and equal.rank_correlation.value == pytest.approx(0.8)
     assert replace(made, screened=()).rank_correlation.count == 0
+
+
+def test_the_interval_of_a_rank_correlation_contains_it_and_narrows_with_pairs():
+    rng = random.Random(1)
+    a = [rng.random() for _ in range(200)]
+    b = [x + rng.random() for x in a]
+    few, many = spearman_interval(a[:20], b[:20]), spearman_interval(a, b)
+    assert few.low <= few.value <= few.high and few.count == 20
+    assert many.value == pytest.approx(spearman(a, b)) and many.high - many.low < few.high - few.low
+    assert spearman_interval(a, a).low == pytest.approx(1, abs=1e-6)
