@@ -40,7 +40,8 @@ def test_the_bias_of_a_final_norm_says_nothing(gpt2):
     )
 
 
-STEP = 0.01
+STEP = 0.0002
+"""Step of the differences: a larger one sends a token of the models with experts to another expert."""
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "opt", "gemma2", "mixtral", "gpt_oss"])
@@ -67,7 +68,7 @@ def test_the_jacobian_is_the_slope_of_the_logits(family):
                     sides.append(logits[span.start - 1 : len(span.ids) - 1].mean(dim=0))
                 slope += (sides[0] - sides[1]) / (2 * STEP) / len(texts)
             slope = slope - slope.mean()
-            torch.testing.assert_close(row, slope, atol=0.01 * float(slope.abs().max()), rtol=0.01)
+            torch.testing.assert_close(row, slope, atol=0.02 * float(slope.abs().max()), rtol=0.02)
         assert not any(m._forward_hooks for m in loaded.model.modules())
 
 
