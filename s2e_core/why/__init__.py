@@ -2,8 +2,10 @@
 
 from .activations import ExampleActivations, TokenActivations, example_activations, token_activations
 from .attention import HeadAttention, head_attention
+from .card import Arithmetic, Card, Luck, make_card
 from .causal_map import N_HEADS, N_NEURONS, CausalMap, causal_map, strongest
 from .chance import Chance, chance
+from .difference import WeightDifference, weight_difference
 from .effects import Effect, PairedTexts, measure_effects, paired_texts
 from .example_means import ExampleMeans, example_means
 from .head_kinds import METRICS, HeadKinds, Metric, head_kinds
@@ -11,6 +13,9 @@ from .interventions import HOWS, How
 from .isotropic import isotropic_band, isotropic_share
 from .jacobian import mean_jacobian
 from .lens import Lens, Words, find_lens
+from .parting import Parting, TokenParting, parting
+from .relatives import Relative, relatives
+from .study import Study, open_study
 from .vocabulary import Reading, read_component, vectors_of
 
 __all__ = [
@@ -18,6 +23,8 @@ __all__ = [
     "METRICS",
     "N_HEADS",
     "N_NEURONS",
+    "Arithmetic",
+    "Card",
     "CausalMap",
     "Chance",
     "Effect",
@@ -27,10 +34,16 @@ __all__ = [
     "HeadKinds",
     "How",
     "Lens",
+    "Luck",
     "Metric",
     "PairedTexts",
+    "Parting",
     "Reading",
+    "Relative",
+    "Study",
     "TokenActivations",
+    "TokenParting",
+    "WeightDifference",
     "Words",
     "causal_map",
     "chance",
@@ -41,11 +54,16 @@ __all__ = [
     "head_kinds",
     "isotropic_band",
     "isotropic_share",
+    "make_card",
     "mean_jacobian",
     "measure_effects",
+    "open_study",
     "paired_texts",
+    "parting",
     "read_component",
+    "relatives",
     "strongest",
     "token_activations",
     "vectors_of",
+    "weight_difference",
 ]
