@@ -34,6 +34,8 @@ MOST_LOG_PROBS = 64 * 2**20
 LEAST_PAIRS = 4
 GROUP = 16
 """Texts of similar length that share a batch under every intervention."""
+WORTH_SKIPPING = 8
+"""Fewest interventions for which it is worth finding out whether layers can be skipped."""
 BATCH_TOKENS = 2048
 """Most padded tokens of one forward pass."""
 
@@ -69,8 +71,8 @@ class Effect:
         return self.margin.low > 0 or self.margin.high < 0
 
 
-def paired_texts(loaded: LoadedModel, pairs: ContrastSet) -> PairedTexts:
-    """Responses of both sides, at even distances, within MOST_TOKENS and MOST_LOG_PROBS but at least LEAST_PAIRS.
+def paired_texts(loaded: LoadedModel, pairs: ContrastSet, *, most_tokens: int = MOST_TOKENS) -> PairedTexts:
+    """Responses of both sides, at even distances, within `most_tokens` and MOST_LOG_PROBS but at least LEAST_PAIRS.
 
     Raises S2EError for a response that the model cannot read, or fewer than two examples a side.
     """
@@ -81,7 +83,7 @@ def paired_texts(loaded: LoadedModel, pairs: ContrastSet) -> PairedTexts:
     tokens = sum(len(span.ids) for side in sides for span in side)
     answers = sum(len(span.ids) - span.start for side in sides for span in side)
     vocabulary = loaded.model.config.get_text_config().vocab_size
-    share = min(1.0, MOST_TOKENS / tokens, MOST_LOG_PROBS / (answers * vocabulary))
+    share = min(1.0, most_tokens / tokens, MOST_LOG_PROBS / (answers * vocabulary))
     count = min(n, max(LEAST_PAIRS, int(n * share)))
     wanted, unwanted = (tuple(side[k * n // count] for k in range(count)) for side in sides)
     return PairedTexts(wanted, unwanted)
@@ -109,7 +111,7 @@ def measure_effects(
         numbers = [n for n, (_, how) in enumerate(wishes) if n not in found and (how == "left out") == whole]
         if not numbers:
             continue
-        bench = _Bench(loaded, edit if whole else None, texts)
+        bench = _Bench(loaded, edit if whole else None, texts, is_short=len(numbers) < WORTH_SKIPPING)
         by_layer: dict[int, list[int]] = {}
         for n in numbers:
             by_layer.setdefault(loaded.spec.sites[wishes[n][0].site].layer, []).append(n)
@@ -127,15 +129,17 @@ def measure_effects(
 class _Bench:
     """The texts with what the model without an intervention says of them, and their state at one layer."""
 
-    def __init__(self, loaded: LoadedModel, edit: WeightEdit | None, texts: PairedTexts) -> None:
+    def __init__(self, loaded: LoadedModel, edit: WeightEdit | None, texts: PairedTexts, *, is_short: bool) -> None:
         self.loaded, self.edit, self.n_pairs = loaded, edit, len(texts.wanted)
         self.spans = texts.spans
         order = sorted(range(len(self.spans)), key=lambda i: len(self.spans[i].ids))
         self.groups = [_Group(loaded, [self.spans[i] for i in some], some) for some in _even_parts(order)]
         self.most_interventions = max(1, BATCH_TOKENS // max(group.ids.numel() for group in self.groups))
         self.layer = 0
-        with loaded.lock, torch.inference_mode():
-            self.layers: Sequence[nn.Module] = resumable_layers(loaded, self.groups[0].ids, self.groups[0].mask)
+        self.layers: Sequence[nn.Module] = ()
+        if not is_short:
+            with loaded.lock, torch.inference_mode():
+                self.layers = resumable_layers(loaded, self.groups[0].ids, self.groups[0].mask)
         self.nats = torch.zeros(len(self.spans))
         self.log_probs: dict[int, Tensor] = {}
         for group in self.groups:

@@ -20,7 +20,7 @@ _LAYERS = re.compile(r"^(.*?)\.\d+\.")
 """Path of the list of layers in the path of a projection inside it."""
 
 
-class _Reached(Exception):
+class Reached(Exception):
     """Ends a forward pass at the layer whose input is wanted."""
 
 
@@ -69,12 +69,12 @@ def hidden_at(loaded: LoadedModel, layers: Sequence[nn.Module], index: int, inpu
 
     def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         kept.append(args[0] if args else kwargs["hidden_states"])
-        raise _Reached
+        raise Reached
 
     handle = layers[index].register_forward_pre_hook(keep, with_kwargs=True)
     try:
         loaded.model(**inputs)
-    except _Reached:
+    except Reached:
         pass
     finally:
         handle.remove()
