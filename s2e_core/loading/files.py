@@ -19,6 +19,7 @@ from s2e_core.progress import Progress
 from . import hub
 from .config import check_config, read_json
 from .file_names import CONFIG, GGUF, check_names, find_gguf
+from .generation import GenerationRules, read_rules
 from .gguf import GGUFFile, unpack
 from .quantized import check_number_formats, check_stored, read_quantization_method
 from .quanto_file import MAP
@@ -29,9 +30,9 @@ SMOLLM2 = "smollm2"
 """Name of a chat model that a Python package contains, see `find_smollm2`."""
 TOKENIZER_CONFIG = "tokenizer_config.json"
 SETTINGS_FILES = (
-    TOKENIZER_CONFIG, "tokenizer.json", "special_tokens_map.json", "added_tokens.json", "generation_config.json"
+    TOKENIZER_CONFIG, "tokenizer.json", "special_tokens_map.json", "added_tokens.json"
 )  # fmt: skip
-"""Settings files beside config.json, all optional."""
+"""Settings files beside config.json and the generation config, all optional."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +49,8 @@ class ModelFiles:
     checkpoint: Checkpoint
     method: str | None
     """Method by which the stored weights are quantised; None if they are not."""
+    rules: GenerationRules = GenerationRules()
+    """What its generation config says of every text."""
     gguf: GGUFOrigin | None = None
     """GGUF file from which the checkpoint was made; None if it is the model's own."""
 
@@ -72,7 +75,8 @@ def find_files(source: str | Path, *, revision: str | None = None, progress: Pro
     check_stored(method, model_id)
     checkpoint = _open_checkpoint(folder, model_id)
     check_number_formats({name: tensor.dtype for name, tensor in checkpoint.tensors().items()}, method, model_id)
-    return ModelFiles(folder, model_id, commit, config, checkpoint, method, origin)
+    rules = read_rules(folder, config, model_id)
+    return ModelFiles(folder, model_id, commit, config, checkpoint, method, rules, origin)
 
 
 _Found: TypeAlias = tuple[Path | GGUFFile, str, str | None]

@@ -133,6 +133,8 @@ def _build_and_verify(files: ModelFiles, full_files: ModelFiles, target: Target,
         full_precision=full_precision,
         placement=placement,
         source_quantization=files.method or "",
+        stop_strings=files.rules.stop_strings,
+        suppressed_first=files.rules.suppressed_first,
         gguf=full_files.gguf,
     )
     return replace(loaded, warnings=(*warnings, *residence_warnings(loaded)))
@@ -226,7 +228,12 @@ def _build(files: ModelFiles, target: Target, placement: Placement) -> tuple[Pre
         if files.method is None and config_exceeds_files(files.folder, files.checkpoint):
             raise ModelLoadError(explain_other_shapes(files))
         model, missing, unused = read_model(
-            files.folder, target, placement.dtype, max_memory=placement.max_memory, quantize=placement.quantize
+            files.folder,
+            target,
+            placement.dtype,
+            generation=files.rules.config(),
+            max_memory=placement.max_memory,
+            quantize=placement.quantize,
         )
     except S2EError:
         raise

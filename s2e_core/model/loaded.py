@@ -45,6 +45,10 @@ class LoadedModel:
     """Device, number format and memory limits that were requested."""
     source_quantization: str = ""
     """Quantisation method of the files that `model` was read from; empty if they are not quantised."""
+    stop_strings: tuple[str, ...] = ()
+    """Strings that end a text, besides the end-of-text tokens."""
+    suppressed_first: tuple[int, ...] = ()
+    """Tokens with which no text begins."""
     gguf: GGUFOrigin | None = None
     """GGUF file from which the checkpoint in `source` was made; None if the checkpoint is the model's own."""
     lock: threading.Lock = field(default_factory=threading.Lock)
