@@ -14,7 +14,7 @@ from components.shared.store import ModelStore, model_sources
 from s2e_core import ModelLoadError
 from s2e_core.cache import default_cache
 from s2e_core.cli import ProgressLine, add_outliers, chosen_outliers, parse_memory
-from s2e_core.loading import BUNDLED, split_revision
+from s2e_core.loading import BUNDLED, hub_name, split_revision
 from s2e_core.measure import SMALL_MODEL
 from s2e_core.model import QUANTIZE
 
@@ -108,9 +108,10 @@ def store_of(chosen: argparse.Namespace, work: Path) -> ModelStore:
 
 
 def _first_model(chosen: argparse.Namespace) -> str:
+    first = str(chosen.model) if Path(chosen.model).exists() else hub_name(str(chosen.model))
     if chosen.revision is None:
-        return str(chosen.model)
-    named = f"{chosen.model}@{chosen.revision}"
+        return first
+    named = f"{first}@{chosen.revision}"
     if split_revision(named)[1] is None or Path(chosen.model).exists():
         raise ModelLoadError(
             f'"{named}" is no revision of a Hub model. Give --revision a branch, tag or commit, and --model a Hub id '

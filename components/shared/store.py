@@ -32,7 +32,7 @@ from s2e_core import (
 from s2e_core.bundled import find_smollm2
 from s2e_core.cache import ExtractionCache, extract_cached, suggest_cached
 from s2e_core.data import BUNDLED_BEHAVIORS, CHAT_BEHAVIORS, choose_behaviors_folder
-from s2e_core.loading import BUNDLED, BUNDLED_MODEL, HUB_ID, SMOLLM2, split_revision
+from s2e_core.loading import BUNDLED, BUNDLED_MODEL, HUB_ID, SMOLLM2, hub_name, split_revision
 from s2e_core.measure import Suggestion
 from s2e_core.method import capture_token_inputs, score_along
 from s2e_core.model import LoadedModel, Quantize
@@ -265,6 +265,7 @@ class ModelStore:
     def _source(self, name: str) -> str | Path:
         if name in self.sources:
             return self.sources[name]
+        name = hub_name(name)
         found = HUB_ID.fullmatch(name)
         if found is None:
             raise ModelLoadError(f'There is no model "{name[:80]}" here. Choose one from the list.')

@@ -72,4 +72,5 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _explain(model_id: str, file: str, key: str, values: list[Any], expected: str) -> str:
-    return f"{model_id} could not be loaded: its {file} has {str(values)[:60]} as {key}. Correct it to a list of {expected}."
+    found = str(values)[:60]
+    return f"{model_id} could not be loaded: its {file} has {found} as {key}. Correct it to a list of {expected}."

@@ -23,11 +23,12 @@ from huggingface_hub import constants
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from s2e_core.errors import ModelLoadError, S2EError
+from s2e_core.files import CARD
 from s2e_core.model import GGUFOrigin
 from s2e_core.text import dtype_name, readable_size
 
 from .config import check_config
-from .file_names import CARD, LICENCES
+from .file_names import BESIDE_GGUF
 from .gguf_header import GGUFHeader, explain_unreadable, read_header
 from .memory import available_memory, is_out_of_memory
 
@@ -195,5 +196,5 @@ def _copy_licence(source: Path, header: GGUFHeader, target: Path) -> None:
     """Copy card and licence from the folder of the file; without a card, write one with the licence that it states."""
     if header.licence:
         (target / CARD).write_text(f"---\nlicense: {header.licence}\n---\n", encoding="utf-8")
-    for path in (path for pattern in LICENCES for path in source.glob(pattern) if path.is_file()):
+    for path in (path for pattern in BESIDE_GGUF for path in source.glob(pattern) if path.is_file()):
         shutil.copyfile(path, target / path.name)

@@ -186,10 +186,13 @@ def test_several_ends_end_a_text_and_impossible_ones_are_left_out(llama, plain, 
 @pytest.mark.parametrize(
     ("entries", "said"),
     [
-        ({"eos_token_id": "</s>"}, "eos_token_id in its generation_config.json is </s>. It must be a token id"),
-        ({"suppress_tokens": {"1": 2}}, "suppress_tokens in its generation_config.json"),
-        ({"begin_suppress_tokens": [True]}, "begin_suppress_tokens in its generation_config.json"),
-        ({"stop_strings": [7]}, "stop_strings in its generation_config.json is .7.. It must be a string"),
+        (
+            {"eos_token_id": "</s>"},
+            "its generation_config.json has .'</s>'. as eos_token_id. Correct it to a list of token ids",
+        ),
+        ({"suppress_tokens": {"1": 2}}, "as suppress_tokens"),
+        ({"begin_suppress_tokens": [True]}, "as begin_suppress_tokens"),
+        ({"stop_strings": [7]}, "has .7. as stop_strings. Correct it to a list of strings"),
     ],
 )
 def test_a_kept_field_of_another_type_is_a_sentence(llama, tmp_path, entries, said):
