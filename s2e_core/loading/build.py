@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
 Target: TypeAlias = torch.device | Literal["auto", "disk"]
+NO_ADAPTER = {"subfolder": ".none"}
+"""Folder in which transformers looks for an adapter: one beside the weights would be applied in silence."""
 MAX_TIED_RATIO = 2
 """Largest ratio of a model's weights to those in its files, which store tied weights once."""
 
@@ -77,6 +79,7 @@ def read_model(
             generation_config=generation or GenerationConfig(),
             trust_remote_code=False,
             output_loading_info=True,
+            adapter_kwargs=NO_ADAPTER,
             **options,
         )
     except BaseException:

@@ -73,7 +73,8 @@ def find_files(source: str | Path, *, revision: str | None = None, progress: Pro
     if isinstance(found, GGUFFile):
         check_pointers(found.folder, [found.file], model_id)
     else:
-        check_pointers(found, [path.name for path in found.iterdir()], model_id)
+        names = [path.name for path in found.iterdir()]
+        check_pointers(found, [name for name in names if is_companion(name) or is_weights(name)], model_id)
     folder, origin = unpack(found) if isinstance(found, GGUFFile) else (found, None)
     config = read_json(folder / CONFIG, model_id)
     check_config(config, model_id)
@@ -160,8 +161,8 @@ def _read_snapshot_name(folder: Path) -> tuple[str, str | None]:
 
 
 def check_pointers(folder: Path, names: Iterable[str], model_id: str) -> None:
-    """Raise ModelLoadError if a file that makes up the model is a Git LFS pointer, which a clone without LFS leaves."""
-    for path in (folder / name for name in sorted(names) if is_companion(name) or is_weights(name)):
+    """Raise ModelLoadError if one of the files is a Git LFS pointer, which a clone without LFS leaves."""
+    for path in (folder / name for name in sorted(names)):
         if path.is_file() and path.stat().st_size < LARGEST_POINTER and path.read_bytes().startswith(POINTER):
             raise ModelLoadError(
                 f"{model_id} could not be loaded: its {path.name} is only a Git LFS pointer to the file. Run git lfs "

@@ -98,7 +98,7 @@ def _unpack(source: GGUFFile, folder: Path) -> None:
         config = AutoConfig.from_pretrained(**place, trust_remote_code=False)
         check_config(config.to_dict(), source.model_id)
         _check_memory(source.model_id, header)
-        with _appearing(folder, source.model_id) as temporary:
+        with appearing(folder, source.model_id) as temporary:
             model = _read(config, place, source.model_id)
             dtype = _choose_dtype(header, model)
             checkpoint = temporary / source.path.stem
@@ -174,7 +174,7 @@ def _check_memory(model_id: str, header: GGUFHeader) -> None:
 
 
 @contextmanager
-def _appearing(folder: Path, model_id: str) -> Iterator[Path]:
+def appearing(folder: Path, model_id: str) -> Iterator[Path]:
     """Provide a temporary folder that becomes `folder` if the block ends without an error."""
     try:
         temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.unfinished")

@@ -154,8 +154,8 @@ def test_of_several_quantisations_one_must_be_named_and_helper_files_do_not_coun
 
 BELONGS = [
     "config.json", "generation_config.json", "tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt",
-    "vocab.txt", "chat_template.jinja", "additional_chat_templates/tool.jinja", "preprocessor_config.json", "README.md", "LICENSE",
-    "LICENSE.txt", "NOTICE", "quanto_qmap.json", "qwen.tiktoken", "tekken.json", "USE_POLICY.md",
+    "vocab.txt", "chat_template.jinja", "additional_chat_templates/tool.jinja", "preprocessor_config.json", "README.md",
+    "LICENSE", "LICENSE.txt", "NOTICE", "quanto_qmap.json", "qwen.tiktoken", "tekken.json", "USE_POLICY.md",
 ]  # fmt: skip
 LEFTOVERS = [
     "model.tflite", "optimizer.pkl", "model.safetensors.bak", "model.onnx", "onnx/config.json", "pytorch_model.bin",
