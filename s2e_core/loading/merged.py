@@ -75,9 +75,12 @@ def _check_adapter(files: ModelFiles, folder: Path) -> None:
             "the adapter again with save_pretrained."
         )
     check_pointers(folder, [CONFIG_FILE, WEIGHTS_FILE], folder.name)
-    kind = str(read_json(folder / CONFIG_FILE, folder.name).get("peft_type"))
+    config = read_json(folder / CONFIG_FILE, folder.name)
+    kind = str(config.get("peft_type"))
     if kind != "LORA":
         raise ModelLoadError(f"The adapter {folder.name} is of the type {kind[:40]}. Only LoRA can be merged here.")
+    if config.get("megatron_config"):  # PEFT would import whatever module the file names
+        raise ModelLoadError(f"The adapter {folder.name} is made for Megatron. Save it again for transformers.")
 
 
 def _key(files: ModelFiles, folder: Path) -> str:

@@ -109,6 +109,12 @@ def test_the_sum_has_the_number_format_of_the_base(tmp_path):
         (lambda f: (f / "adapter_config.json").write_text("{"), "its adapter_config.json cannot be read"),
         (lambda f: (f / "adapter_config.json").write_text('{"peft_type": "IA3"}'), "is of the type IA3. Only LoRA"),
         (lambda f: (f / "adapter_config.json").write_text('{"peft_type": "LORA", "r": "x"}'), "cannot be merged into"),
+        (
+            lambda f: (f / "adapter_config.json").write_text(
+                '{"peft_type": "LORA", "megatron_config": {"a": 1}, "megatron_core": "antigravity"}'
+            ),
+            "is made for Megatron",
+        ),
         (lambda f: (f / "adapter_model.safetensors").write_bytes(b"\x08"), "cannot be merged into"),
         (
             lambda f: (f / "adapter_model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n"),
