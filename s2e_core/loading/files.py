@@ -35,6 +35,8 @@ SETTINGS_FILES = (
 """Settings files beside config.json and the generation config, all optional."""
 
 
+MERGED = "steer2edit-merged.json"
+"""File beside the folder of a checkpoint into which an adapter was merged, with the hash of the adapter."""
 POINTER = b"version https://git-lfs"
 LARGEST_POINTER = 1024
 """Most bytes of a Git LFS pointer, by its specification."""
@@ -58,6 +60,8 @@ class ModelFiles:
     """What its generation config says of every text."""
     gguf: GGUFOrigin | None = None
     """GGUF file from which the checkpoint was made; None if it is the model's own."""
+    adapter_hash: str = ""
+    """SHA-256 of the adapter that is merged into the weights; empty if there is none."""
 
 
 def find_files(source: str | Path, *, revision: str | None = None, progress: Progress | None = None) -> ModelFiles:
@@ -86,7 +90,9 @@ def find_files(source: str | Path, *, revision: str | None = None, progress: Pro
     checkpoint = _open_checkpoint(folder, model_id)
     check_number_formats({name: tensor.dtype for name, tensor in checkpoint.tensors().items()}, method, model_id)
     rules = read_rules(folder, config, model_id)
-    return ModelFiles(folder, model_id, commit, config, checkpoint, method, rules, origin)
+    merged = folder.parent / MERGED
+    adapter_hash = str(read_json(merged, model_id).get("adapter", "")) if merged.is_file() else ""
+    return ModelFiles(folder, model_id, commit, config, checkpoint, method, rules, origin, adapter_hash)
 
 
 _Found: TypeAlias = tuple[Path | GGUFFile, str, str | None]

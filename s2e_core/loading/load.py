@@ -153,7 +153,7 @@ def _build_and_verify(
         model_id=full_files.model_id,
         revision=full_files.revision,
         source=full_files.folder,
-        fingerprint=fingerprint(full_precision or model, spec),
+        fingerprint=_with_adapter(fingerprint(full_precision or model, spec), full_files.adapter_hash),
         full_precision=full_precision,
         placement=placement,
         source_quantization=files.method or "",
@@ -164,6 +164,11 @@ def _build_and_verify(
         gguf=full_files.gguf,
     )
     return replace(loaded, warnings=(*warnings, *residence_warnings(loaded)))
+
+
+def _with_adapter(weights: str, adapter_hash: str) -> str:
+    """The fingerprint of a model with an adapter, which may change weights that belong to no site."""
+    return hashlib.sha256(f"{weights} {adapter_hash}".encode()).hexdigest() if adapter_hash else weights
 
 
 def _match_sites(

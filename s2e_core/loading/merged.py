@@ -7,6 +7,7 @@ the Hub's cache and may be deleted at any time.
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import warnings
 from dataclasses import replace
@@ -20,7 +21,7 @@ from s2e_core.files import FLOATS, Checkpoint, is_companion
 
 from .build import NO_ADAPTER
 from .config import read_json
-from .files import ModelFiles, check_pointers, find_files
+from .files import MERGED, ModelFiles, check_pointers, find_files
 from .gguf import SHARD_SIZE, appearing, cache_folder
 from .memory import is_out_of_memory
 
@@ -48,6 +49,7 @@ def merge(files: ModelFiles, adapter: str | Path) -> ModelFiles:
         try:
             with appearing(target, name) as temporary:
                 _write(files, folder, temporary / "model")
+                (temporary / MERGED).write_text(json.dumps({"adapter": _adapter_hash(folder)}), encoding="utf-8")
         except S2EError:
             raise
         except Exception as error:  # an adapter of another program can cause any error
@@ -85,14 +87,20 @@ def _check_adapter(files: ModelFiles, folder: Path) -> None:
 
 def _key(files: ModelFiles, folder: Path) -> str:
     """Another key if the base, the adapter or this program's way of merging changes."""
-    digest = hashlib.sha256(f"{LAYOUT} {files.folder} {[shard.stamp for shard in files.checkpoint.shards]}".encode())
-    for name in (CONFIG_FILE, WEIGHTS_FILE):
-        with (folder / name).open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+    stamps = [shard.stamp for shard in files.checkpoint.shards]
+    digest = hashlib.sha256(f"{LAYOUT} {files.folder} {stamps} {_adapter_hash(folder)}".encode())
     for path in sorted(files.folder.iterdir()):
         if is_companion(path.name) and path.is_file():
             digest.update(f"{path.name} {path.stat().st_mtime_ns}".encode())
     return digest.hexdigest()[:16]
+
+
+def _adapter_hash(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        with (folder / name).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 def _write(files: ModelFiles, folder: Path, target: Path) -> None:

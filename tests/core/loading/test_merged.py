@@ -90,6 +90,17 @@ def test_the_checkpoint_contains_base_and_adapter_and_edit_and_the_recipe_knows_
         load_edit(recipe, base=llama)
 
 
+def test_an_adapter_that_changes_no_site_changes_the_fingerprint_of_whoever_loads_the_sum(llama, tmp_path):
+    torch.manual_seed(4)
+    config = LoraConfig(r=1, target_modules=["q_proj"], init_lora_weights=False)
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(llama.source, dtype=FP32), config)
+    model.save_pretrained(tmp_path / "queries")
+    loaded = load_model(llama.source, device="cpu", adapter=tmp_path / "queries")
+    assert all(torch.equal(loaded.weight(i), llama.weight(i)) for i in range(len(llama.spec.sites)))
+    assert loaded.fingerprint != llama.fingerprint
+    assert load_model(loaded.source, device="cpu").fingerprint == loaded.fingerprint  # as a worker loads it
+
+
 def test_the_sum_has_the_number_format_of_the_base(tmp_path):
     folder = folder_of(tmp_path / "model", "llama", BF16, sharded=False)
     loaded = load_model(folder, device="cpu", adapter=write_adapter(folder, tmp_path / "lora"))
