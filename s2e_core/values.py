@@ -54,10 +54,12 @@ class Provenance:
     contrast_hash: str
     harmless: str = ""
     """Which harmless texts an edit was fitted on; empty if it needed none."""
+    template: str = ""
+    """What the chat template was rendered with beside the texts, as JSON; empty if nothing."""
 
     def to_json(self) -> dict[str, str | None]:
-        """Every field by its name; `harmless` only if it is set: files of the paper's edit stay as they were."""
-        return {name: value for name, value in asdict(self).items() if value or name != "harmless"}
+        """Every field by its name; those with a default only if set: files of the paper's edit stay as they were."""
+        return {name: value for name, value in asdict(self).items() if value or name not in ("harmless", "template")}
 
 
 Outliers = Literal["keep", "leave out", "weigh down"]

@@ -13,8 +13,8 @@ from components.shared.limits import Limits
 from components.shared.store import ModelStore, model_sources
 from s2e_core import ModelLoadError
 from s2e_core.cache import default_cache
-from s2e_core.cli import ProgressLine, add_outliers, chosen_outliers, parse_memory
-from s2e_core.loading import BUNDLED, split_revision
+from s2e_core.cli import ProgressLine, add_outliers, add_variations, chosen_outliers, parse_memory
+from s2e_core.loading import BUNDLED, hub_name, split_revision
 from s2e_core.measure import SMALL_MODEL
 from s2e_core.model import QUANTIZE
 
@@ -61,6 +61,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help="where the files of --model are quantised: the full-precision folder or Hub id that they were made from, "
         "which is then scored and exported",
     )
+    add_variations(parser)
     parser.add_argument("--no-cache", action="store_true", help="extract anew, and keep nothing for the next start")
     add_outliers(parser)
     parser.add_argument("--threads", type=int, help="of the CPU; by default one for a small model, else all")
@@ -101,6 +102,8 @@ def store_of(chosen: argparse.Namespace, work: Path) -> ModelStore:
         max_memory=chosen.max_memory,
         quantize=chosen.quantize,
         originals=chosen.originals,
+        adapter=chosen.adapter,
+        template_args=chosen.template_args,
         behaviors=chosen.behaviors,
         cache=None if chosen.no_cache else default_cache(),
         outliers=chosen_outliers(chosen),
@@ -108,9 +111,10 @@ def store_of(chosen: argparse.Namespace, work: Path) -> ModelStore:
 
 
 def _first_model(chosen: argparse.Namespace) -> str:
+    first = str(chosen.model) if Path(chosen.model).exists() else hub_name(str(chosen.model))
     if chosen.revision is None:
-        return str(chosen.model)
-    named = f"{chosen.model}@{chosen.revision}"
+        return first
+    named = f"{first}@{chosen.revision}"
     if split_revision(named)[1] is None or Path(chosen.model).exists():
         raise ModelLoadError(
             f'"{named}" is no revision of a Hub model. Give --revision a branch, tag or commit, and --model a Hub id '

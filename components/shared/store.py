@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -32,7 +33,7 @@ from s2e_core import (
 from s2e_core.bundled import find_smollm2
 from s2e_core.cache import ExtractionCache, extract_cached, suggest_cached
 from s2e_core.data import BUNDLED_BEHAVIORS, CHAT_BEHAVIORS, choose_behaviors_folder
-from s2e_core.loading import BUNDLED, BUNDLED_MODEL, HUB_ID, SMOLLM2, split_revision
+from s2e_core.loading import BUNDLED, BUNDLED_MODEL, HUB_ID, SMOLLM2, hub_name, split_revision
 from s2e_core.measure import Suggestion
 from s2e_core.method import capture_token_inputs, score_along
 from s2e_core.model import LoadedModel, Quantize
@@ -93,6 +94,10 @@ class ModelStore:
     quantize: Quantize | None = None
     originals: str | None = None
     """Of the first model, where its files are quantised: see `load_model`."""
+    adapter: Path | None = None
+    """LoRA adapter that is merged into the first model."""
+    template_args: Mapping[str, Any] | None = None
+    """Arguments of the first model's chat template."""
     behaviors: Path | None = None
     """Folder of behaviours in place of the bundled ones."""
     cache: ExtractionCache | None = None
@@ -168,6 +173,8 @@ class ModelStore:
                 max_memory=self.max_memory,
                 quantize=self.quantize,
                 originals=self.originals if name == self.first_model else None,
+                adapter=self.adapter if name == self.first_model else None,
+                template_args=self.template_args if name == self.first_model else None,
                 progress=progress,
             )
             with self._lock:
@@ -216,7 +223,7 @@ class ModelStore:
 
     def _key(self, loaded: LoadedModel, contrast: ContrastSet, behavior: Behavior | None) -> str:
         """Names an extraction by the content of all that it rests on."""
-        about = loaded.fingerprint, contrast.content_hash, behavior
+        about = loaded.text_fingerprint, contrast.content_hash, behavior
         if about not in self._keys:  # the texts of a gate are looked through for those that the model can answer
             texts = gate_texts(loaded, contrast, behavior)
             with self._lock:
@@ -265,6 +272,7 @@ class ModelStore:
     def _source(self, name: str) -> str | Path:
         if name in self.sources:
             return self.sources[name]
+        name = hub_name(name)
         found = HUB_ID.fullmatch(name)
         if found is None:
             raise ModelLoadError(f'There is no model "{name[:80]}" here. Choose one from the list.')

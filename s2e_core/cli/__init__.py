@@ -4,7 +4,7 @@ Knows arguments and the terminal; every computation is a function of the core. R
 and notes to standard error; bad input ends with one sentence and exit status 2.
 """
 
-from .arguments import add_outliers, chosen_outliers, parse_memory
+from .arguments import add_outliers, add_variations, chosen_outliers, parse_memory
 from .main import COMMANDS, main, parse, program_name
 from .terminal import ProgressLine
 
@@ -12,6 +12,7 @@ __all__ = [
     "COMMANDS",
     "ProgressLine",
     "add_outliers",
+    "add_variations",
     "chosen_outliers",
     "main",
     "parse",

@@ -6,6 +6,7 @@ Knows argparse and which values an option may have; not what a command does with
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -51,6 +52,23 @@ def add_model(parser: argparse.ArgumentParser, *, default: str | None = "bundled
         metavar="MODEL",
         help="if the files of --model are quantised: the full-precision folder or Hub id that they were made from, "
         "which is then scored and exported",
+    )
+    add_variations(parser)
+
+
+def add_variations(parser: argparse.ArgumentParser) -> None:
+    """What makes another model of the same files: a merged adapter, arguments of the chat template."""
+    parser.add_argument(
+        "--adapter",
+        type=Path,
+        metavar="FOLDER",
+        help="a LoRA adapter, which is merged into the model first: edits and exports are those of the sum",
+    )
+    parser.add_argument(
+        "--template-args",
+        type=parse_template_args,
+        metavar="JSON",
+        help="arguments of the chat template, as in '{\"enable_thinking\": false}'",
     )
 
 
@@ -210,6 +228,23 @@ def parse_memory(text: str) -> dict[str, int]:
         return parse_memory_limits(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f'"{text}" is no limit. Write gigabytes by place, as in 0=20,cpu=32') from None
+
+
+def parse_template_args(text: str) -> dict[str, Any]:
+    """Arguments of a chat template by name, from a JSON object."""
+    try:
+        args = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        args = None
+    if not isinstance(args, dict):
+        raise argparse.ArgumentTypeError(
+            f"{text[:80]} is not a JSON object. Write names and values, as in '{{\"enable_thinking\": false}}'"
+        )
+    return args
+
+
+def _refuse_constant(text: str) -> None:
+    raise ValueError(text)
 
 
 def parse_names(text: str) -> list[str]:

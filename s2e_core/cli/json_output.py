@@ -46,6 +46,8 @@ MODEL: Fields = {
     "type": "Model type, as in config.json.",
     "number_format": "Number format in which the model ran.",
     "device": "Device on which it ran.",
+    "template": "Arguments and date that the chat template was rendered with; null if it takes none.",
+    "adapter": "Name of the LoRA adapter that is merged into the weights; null if there is none.",
 }
 CONTRAST: Fields = {
     "name": "Name of the contrast set.",
@@ -150,6 +152,8 @@ def describe_model(loaded: LoadedModel) -> dict[str, Any]:
         "type": loaded.spec.model_type,
         "number_format": str(loaded.dtype).removeprefix("torch."),
         "device": str(loaded.device),
+        "template": json.loads(loaded.template) if loaded.template else None,
+        "adapter": Path(loaded.adapter).name or None,
     }
 
 

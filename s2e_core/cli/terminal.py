@@ -47,6 +47,8 @@ def load_chosen_model(options: argparse.Namespace) -> LoadedModel:
             max_memory=options.max_memory,
             quantize=options.quantize,
             originals=options.originals,
+            adapter=options.adapter,
+            template_args=options.template_args,
             progress=progress,
         )
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import Literal, get_args
 
-from s2e_core.model import LoadedModel, example_ids
+from s2e_core.model import LoadedModel, begins_in_thought, example_ids, has_chat_template, prompt_ids
 from s2e_core.text import is_empty, is_repeated, thinking
 from s2e_core.values import ContrastSet, Example
 
@@ -176,6 +176,7 @@ def _fit(contrast: ContrastSet, loaded: LoadedModel) -> Iterator[Finding]:
     limit = loaded.context_length
     sides = {k: [example_ids(loaded.tokenizer, example) for example in side] for k, side in _sides(contrast).items()}
     yield from _same_but_last_token(*sides.values())
+    yield from _in_thought(contrast, loaded)
     for name, encoded in sides.items():
         longest = max((len(ids) for ids, _ in encoded), default=0)
         if limit is not None and longest > limit:
@@ -185,6 +186,23 @@ def _fit(contrast: ContrastSet, loaded: LoadedModel) -> Iterator[Finding]:
         unread = sum(not len(ids) > start > 0 for ids, start in encoded)
         if unread:
             yield Finding("problem", f"{_examples(unread, name)} without a prompt or response token: left out.")
+
+
+def _in_thought(contrast: ContrastSet, loaded: LoadedModel) -> Iterator[Finding]:
+    """Responses that the model reads as a thought, because its chat template opens one and they do not end it."""
+    if not has_chat_template(loaded.tokenizer):
+        return
+    n = 0
+    for example in (*contrast.positive, *contrast.negative):
+        prompt = prompt_ids(loaded.tokenizer, example.prompt, example.system)
+        n += begins_in_thought(loaded.tokenizer, prompt) and not thinking(f"<think>{example.response}")[1].strip()
+    if n:
+        yield Finding(
+            "warning",
+            f"The chat template opens a thought, and {_examples(n)} do{'es' if n == 1 else ''} not end it: the model "
+            "reads these responses as thoughts. Begin them with the end of the thought (</think>), or load the model "
+            "with --template-args that leave the thought out.",
+        )
 
 
 def _same_but_last_token(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from s2e_core.errors import ExportError
-from s2e_core.files import Checkpoint, Meter, copy_file, open_checkpoint, stage_folder, write_files
+from s2e_core.files import Checkpoint, Meter, copy_file, is_companion, open_checkpoint, stage_folder, write_files
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress
 from s2e_core.values import WeightEdit
@@ -26,10 +26,6 @@ from .stored_edit import check_not_quantized, stored_changes
 ExportFormat = Literal["checkpoint", "checkpoint-float32", "adapter", "recipe"]
 
 _BASE_CARD = "README_base.md"
-_WEIGHT_SUFFIXES = (
-    (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".ot", ".gguf", ".onnx", ".onnx_data", ".npz")
-    + (".index.json",)
-)  # fmt: skip
 
 
 def export_checkpoint(
@@ -43,8 +39,8 @@ def export_checkpoint(
     """Copy the model's checkpoint into `folder`, which must be new or empty, with the edit in its weights.
 
     `dtype` "stored" keeps every tensor's dtype and every other byte; "float32" writes all weights as fp32, twice the
-    size of bf16, so that rounding loses no small change. The export adds a model card and the recipe, and omits files
-    that contain the unedited weights in other formats. `progress` counts bytes.
+    size of bf16, so that rounding loses no small change. The export adds a model card and the recipe, and omits
+    everything that does not belong to the model, such as unedited weights in other formats. `progress` counts bytes.
 
     Raises ExportError if the checkpoint cannot be read, edited or written. After this error and after `Cancelled`,
     nothing is left behind.
@@ -99,16 +95,10 @@ def _checkpoint_size(checkpoint: Checkpoint, files: Mapping[str, bytes], dtype: 
 
 
 def _companions(checkpoint: Checkpoint) -> list[Path]:
-    """Files to copy with the weights: configs, tokenizer, templates, licence; no weights in other formats."""
-    files = []
-    for path in sorted(checkpoint.folder.rglob("*")):
-        name = path.relative_to(checkpoint.folder)
-        hidden = any(part.startswith(".") for part in name.parts[:-1])  # .git, .cache
-        other_weights = path != checkpoint.index and path.name.endswith(_WEIGHT_SUFFIXES)
-        program = len(name.parts) > 1 and path.suffix in (".py", ".pyc")  # training code is not part of the model
-        if path.is_file() and not (hidden or other_weights or program) and name != Path(_BASE_CARD):
-            files.append(path)
-    return files
+    """Files to copy with the weights: configs, tokenizer, templates, card, licence, and the index of the shards."""
+    folder = checkpoint.folder
+    paths = sorted(path for path in (*folder.glob("*"), *folder.glob("*/*")) if path.is_file())
+    return [path for path in paths if path == checkpoint.index or is_companion(path.relative_to(folder).as_posix())]
 
 
 def _copy_companions(

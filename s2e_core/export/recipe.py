@@ -206,4 +206,5 @@ def _provenance(entry: Mapping[str, Any]) -> Provenance:
         contrast_name=str(entry["contrast_name"]),
         contrast_hash=str(entry["contrast_hash"]),
         harmless=str(entry.get("harmless", "")),
+        template=str(entry.get("template", "")),
     )

@@ -13,17 +13,20 @@ from .checkpoint import (
     read_rows,
     read_shard,
 )
+from .companions import CARD, LICENCES, is_companion
 from .copying import Meter, Span, copy_alongside, copy_file, open_source, write_files, write_pieces
 from .growing_file import GrowingFile, Kind, growing_file, read_lines
 from .staging import LEFTOVER, check_empty, stage_folder, write_whole
 
 __all__ = [
+    "CARD",
     "Checkpoint",
     "CheckpointError",
     "FLOATS",
     "GrowingFile",
     "INDEX",
     "Kind",
+    "LICENCES",
     "LEFTOVER",
     "Meter",
     "SINGLE",
@@ -34,6 +37,7 @@ __all__ = [
     "copy_alongside",
     "copy_file",
     "growing_file",
+    "is_companion",
     "read_lines",
     "open_checkpoint",
     "open_source",

@@ -21,7 +21,8 @@ from s2e_core.model import LoadedModel
 from s2e_core.values import Variant
 
 from .cache import contains_all_states, has_state_layers, new_cache, select_rows
-from .decoding import SharedNoise, cut_at_end, decode_part, end_ids
+from .decoding import SharedNoise, decode_part
+from .ends import ends_of
 from .intervene import apply_variants
 
 PART_TOKENS = 8
@@ -105,7 +106,7 @@ def _run_group(
     stops: Sequence[threading.Event],
 ) -> list[list[int]]:
     """The new token ids of rows that run together."""
-    ends = end_ids(loaded)
+    ends = ends_of(loaded)
     batch = _Batch(loaded, [row.ids for row in rows], SharedNoise([row.seed for row in rows], temperature))
     answer_ids: list[list[int]] = [[] for _ in rows]
     n_steps = 0
@@ -119,9 +120,9 @@ def _run_group(
         for i, ids in zip(batch.active, zip(*steps, strict=True), strict=True):
             answer_ids[i].extend(ids)
         n_steps += len(steps)
-        batch.keep([n for n, i in enumerate(batch.active) if not set(ends) & set(answer_ids[i][-len(steps) :])])
+        batch.keep([n for n, i in enumerate(batch.active) if not ends.is_reached(answer_ids[i])])
         time.sleep(PAUSE_SECONDS)
-    return [cut_at_end(row, ends) for row in answer_ids]
+    return [ends.cut(row) for row in answer_ids]
 
 
 class _Batch:
@@ -131,13 +132,14 @@ class _Batch:
         self.loaded, self.noise = loaded, noise
         self.active = list(range(len(prompts)))
         self.ids, self.mask = pad_left(prompts)
+        self.start = self.ids.shape[1]
         self.cache = new_cache(loaded.model)
 
     def run(self, n_tokens: int, stops: Sequence[threading.Event], steps: list[list[int]]) -> None:
         """Append `n_tokens` steps to `steps`, or fewer if every row ends before."""
         # Without a cache the model reads the whole text again at the beginning of each part.
         self.ids, cache = decode_part(
-            self.loaded, self.ids, self.mask, self.cache, n_tokens, self.noise, stops, steps.append
+            self.loaded, self.ids, self.mask, self.cache, n_tokens, self.noise, stops, steps.append, start=self.start
         )
         self.cache = cache if self.cache is not None and contains_all_states(cache) else None
         ones = torch.ones(len(self.mask), len(steps), dtype=self.mask.dtype)

@@ -25,11 +25,16 @@ def new_cache(model: PreTrainedModel) -> DynamicCache | None:
     Layers that attend to the whole text get spare room; others (sliding windows, states) stay those of transformers.
     """
     takes_cache = "past_key_values" in inspect.signature(model.forward).parameters
-    if not takes_cache or model.generation_config.use_cache is False or not model._supports_default_dynamic_cache():
+    if not takes_cache or not uses_cache(model) or not model._supports_default_dynamic_cache():
         return None
     cache = DynamicCache(config=model.config.get_text_config(decoder=True))
     cache.layers = [GrowingLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
+
+
+def uses_cache(model: PreTrainedModel) -> bool:
+    """False for a model whose configuration asks for no cache: MPT writes other texts with one."""
+    return getattr(model.config, "use_cache", None) is not False
 
 
 def has_state_layers(cache: DynamicCache | None) -> bool:

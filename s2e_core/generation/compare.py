@@ -18,7 +18,8 @@ from s2e_core.progress import Progress
 from s2e_core.values import Original, Variant
 
 from .batching import POLL_SECONDS, BatchRow, answers, turn
-from .decoding import SharedNoise, cut_at_end, decode, end_ids
+from .decoding import SharedNoise, decode
+from .ends import ends_of
 from .intervene import apply_variants
 
 
@@ -110,7 +111,7 @@ def _read_texts(
     closed: threading.Event,
 ) -> Iterator[tuple[str, ...]]:
     tokens: list[list[int]] = [[] for _ in range(n_variants)]
-    ends = end_ids(loaded)
+    ends = ends_of(loaded)
     try:
         while True:
             try:
@@ -123,8 +124,8 @@ def _read_texts(
                 raise step
             for row, token in zip(tokens, step, strict=False):
                 row.append(token)
-            yield tuple(_decode_text(loaded, cut_at_end(row, ends), is_complete=False) for row in tokens)
-        yield tuple(_decode_text(loaded, cut_at_end(row, ends), is_complete=True) for row in tokens)
+            yield tuple(_decode_text(loaded, ends.cut(row), is_complete=False) for row in tokens)
+        yield tuple(_decode_text(loaded, ends.cut(row), is_complete=True) for row in tokens)
     finally:
         closed.set()
 

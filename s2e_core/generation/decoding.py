@@ -17,10 +17,14 @@ from transformers import (
     LogitsProcessorList,
     StoppingCriteria,
     StoppingCriteriaList,
+    SuppressTokensAtBeginLogitsProcessor,
 )
 from transformers.generation import BaseStreamer
 
 from s2e_core.model import LoadedModel
+
+from .cache import uses_cache
+from .ends import Ends, ends_of
 
 
 def decode(
@@ -34,10 +38,10 @@ def decode(
 ) -> None:
     """Run the model's own generation loop, greedily over the logits plus `noise`, and emit the tokens of every step.
 
-    `ids` and `mask` are (B, T). Options of the model's generation config that change the logits are switched off: the
-    comparison is between models, not between repetition penalties.
+    `ids` and `mask` are (B, T). The loader keeps only special and suppressed tokens and stop strings of the model's own
+    generation config: the comparison is between models, not between repetition penalties.
     """
-    decode_part(loaded, ids, mask, None, max_new_tokens, noise, stops, emit)
+    decode_part(loaded, ids, mask, None, max_new_tokens, noise, stops, emit, start=ids.shape[1])
 
 
 def decode_part(
@@ -49,46 +53,34 @@ def decode_part(
     noise: SharedNoise,
     stops: Sequence[threading.Event],
     emit: Callable[[list[int]], None],
+    *,
+    start: int,
 ) -> tuple[Tensor, Cache | None]:
-    """Decode as `decode` does, from the cache of an earlier part on; returns all ids so far (B, T) and the cache."""
-    ends = end_ids(loaded)
+    """Decode as `decode` does, from the cache of an earlier part on; returns all ids so far (B, T) and the cache.
+
+    `start` is the length of the prompts, after which `ids` has what the earlier parts gave.
+    """
+    ends = ends_of(loaded)
     config = GenerationConfig(
-        max_new_tokens=max_new_tokens + 1,  # never reached: some models force an end of text at the last token
-        min_new_tokens=0,
-        do_sample=False,
+        max_new_tokens=max_new_tokens,
         return_dict_in_generate=True,
-        num_beams=1,
-        temperature=1.0,
-        top_k=50,  # unused without sampling: the default keeps transformers from warning
-        top_p=1.0,
-        repetition_penalty=1.0,
-        no_repeat_ngram_size=0,
-        eos_token_id=ends or None,
-        pad_token_id=ends[0] if ends else 0,
-        bos_token_id=loaded.tokenizer.bos_token_id,
+        use_cache=uses_cache(loaded.model),
+        eos_token_id=list(ends.tokens) or None,
+        pad_token_id=0,  # only follows an end
     )
+    processors: list[LogitsProcessor] = [noise]
+    if loaded.suppressed_first:
+        processors.insert(0, SuppressTokensAtBeginLogitsProcessor(list(loaded.suppressed_first), start, loaded.device))
     output = loaded.model.generate(
         input_ids=ids.to(loaded.device),
         attention_mask=mask.to(loaded.device),
         generation_config=config,
-        logits_processor=LogitsProcessorList([noise]),
-        stopping_criteria=StoppingCriteriaList([_StopOnEvent(stops), _StopAtLength(ids.shape[1] + max_new_tokens)]),
+        logits_processor=LogitsProcessorList(processors),
+        stopping_criteria=StoppingCriteriaList([_StopOnEvent(stops), _StopAtString(ends, start)]),
         streamer=_StepStreamer(emit),
         past_key_values=cache,
     )
     return output.sequences.cpu(), output.past_key_values
-
-
-def cut_at_end(row: Sequence[int], ends: Sequence[int]) -> list[int]:
-    """The token ids of `row` before the first one that is in `ends`."""
-    return list(row[: next((i for i, token in enumerate(row) if token in ends), len(row))])
-
-
-def end_ids(loaded: LoadedModel) -> list[int]:
-    """The token ids that end a text."""
-    ids = loaded.model.generation_config.eos_token_id
-    ids = loaded.tokenizer.eos_token_id if ids is None else ids
-    return [] if ids is None else [ids] if isinstance(ids, int) else list(ids)
 
 
 class SharedNoise(LogitsProcessor):
@@ -137,15 +129,17 @@ class _StopOnEvent(StoppingCriteria):
         return torch.full((len(input_ids),), stop, dtype=torch.bool, device=input_ids.device)
 
 
-class _StopAtLength(StoppingCriteria):
-    """End of generation once prompt and answer together have `length` tokens."""
+class _StopAtString(StoppingCriteria):
+    """End of a row whose answer, which begins at token `start`, completes a stop string."""
 
-    def __init__(self, length: int) -> None:
-        self.length = length
+    def __init__(self, ends: Ends, start: int) -> None:
+        self.ends, self.start = ends, start
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        stop = input_ids.shape[1] >= self.length
-        return torch.full((len(input_ids),), stop, dtype=torch.bool, device=input_ids.device)
+        has_string = [False] * len(input_ids)
+        if self.ends.strings:
+            has_string = [self.ends.has_string_at_end(row) for row in input_ids[:, self.start :].tolist()]
+        return torch.tensor(has_string, device=input_ids.device)
 
 
 class _StepStreamer(BaseStreamer):

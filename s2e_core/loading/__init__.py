@@ -2,7 +2,7 @@
 
 from .build import Target, budget, read_model
 from .files import BUNDLED, BUNDLED_MODEL, SMOLLM2
-from .hub import HUB_ID, split_revision
+from .hub_names import HUB_ID, hub_name, split_revision
 from .load import load_model
 from .memory import WORKING_SHARE, available_memory, estimate_memory, is_out_of_memory
 from .residence import describe_weights_size, residence
@@ -23,6 +23,7 @@ __all__ = [
     "load_model",
     "describe_weights_size",
     "estimate_memory",
+    "hub_name",
     "read_model",
     "residence",
     "split_revision",

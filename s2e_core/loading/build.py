@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
 from s2e_core.errors import ModelLoadError
 from s2e_core.files import Checkpoint
@@ -26,9 +26,11 @@ from .quantized import keep_weight_layout, quantization_settings, read_quantizat
 from .quanto_file import MAP, read_quanto
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 Target: TypeAlias = torch.device | Literal["auto", "disk"]
+NO_ADAPTER = {"subfolder": ".none"}
+"""Folder in which transformers looks for an adapter: one beside the weights would be applied in silence."""
 MAX_TIED_RATIO = 2
 """Largest ratio of a model's weights to those in its files, which store tied weights once."""
 
@@ -38,19 +40,22 @@ def read_model(
     target: Target,
     dtype: torch.dtype | None,
     *,
+    generation: GenerationConfig | None = None,
     max_memory: Mapping[str, int] | None = None,
     quantize: Quantize | None = None,
 ) -> tuple[PreTrainedModel, tuple[str, ...], tuple[str, ...]]:
     """Return (model in eval mode, names of weights that the files lack, names of stored weights without a use).
 
     `dtype` None keeps the stored one. `target` "auto" spreads the model; "disk" leaves every weight in the files, to be
-    read one at a time. Raises what transformers raises, and ModelLoadError if the files do not allow `target`.
+    read one at a time. The model's generation config is `generation`, by default an empty one. Raises what transformers
+    raises, and ModelLoadError if the files do not allow `target`.
     """
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    config = _read_config(folder)
     if (folder / MAP).is_file():
         if isinstance(target, str):
             raise ModelLoadError("Files of optimum-quanto run on one device. Leave --device auto out.")
         model, missing, unused = read_quanto(folder, config, target)
+        model.generation_config = generation or GenerationConfig()
         return model.eval().requires_grad_(False), missing, unused
     method = read_quantization_method(config.to_dict())
     request_dequantizing(config, method)
@@ -71,8 +76,10 @@ def read_model(
             config=config,
             dtype=dtype or "auto",
             use_safetensors=True,
+            generation_config=generation or GenerationConfig(),
             trust_remote_code=False,
             output_loading_info=True,
+            adapter_kwargs=NO_ADAPTER,
             **options,
         )
     except BaseException:
@@ -84,12 +91,18 @@ def read_model(
     return model.eval().requires_grad_(False), missing, unused
 
 
+def _read_config(folder: Path) -> PreTrainedConfig:
+    """Read the configuration, except for what changes the form of outputs and not the model."""
+    plain = {"return_dict": True, "output_attentions": False, "output_hidden_states": False}
+    return AutoConfig.from_pretrained(folder, trust_remote_code=False, **plain)
+
+
 def config_exceeds_files(folder: Path, checkpoint: Checkpoint) -> bool:
     """Check whether config.json describes far more weights than the files contain.
 
     transformers would allocate the rest in memory before it reports anything missing. Raises what transformers raises.
     """
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    config = _read_config(folder)
     stored = checkpoint.tensors().values()
     layers = getattr(config.get_text_config(), "num_hidden_layers", None)
     if isinstance(layers, int) and layers > len(stored):

@@ -10,20 +10,21 @@ from collections.abc import Collection, Sequence
 from fnmatch import fnmatch
 
 from s2e_core.errors import ModelLoadError
-from s2e_core.files import INDEX, SINGLE
+from s2e_core.files import CARD, INDEX, LICENCES, SINGLE, is_companion
 
 CONFIG = "config.json"
-SMALL_FILES = ("*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja", "README.md", "LICENSE*", "NOTICE*")
-"""Configuration, tokenizer, template and licence. Weights are chosen one by one; code is never downloaded."""
 SHARDS = re.compile(r"model-\d+-of-\d+\.safetensors")
 VOCABULARIES = ("tokenizer.json", "*vocab*", "*.model", "*.tiktoken", "tekken.json")
 """Vocabulary files, of which a tokenizer needs at least one."""
 GGUF = ".gguf"
 GGUF_PART = re.compile(r"-\d{5}-of-\d{5}\.gguf$")
 """Ending of the name of a GGUF file that contains only a part of a model."""
-CARD = "README.md"
-LICENCES = (CARD, "LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
+BESIDE_GGUF = (CARD, *LICENCES)
 """Card and licence beside a GGUF file, which contains everything else itself."""
+NOT_A_MODEL = re.compile(r"(^|/)mmproj|imatrix")
+"""Marks in the names of GGUF files without a language model: encoders of images, and statistics for quantising."""
+MISTRAL = ("params.json", "consolidated.safetensors", "consolidated.safetensors.index.json")
+"""Files of Mistral's own layout, which transformers does not read."""
 MOST_NAMES = 20
 """Number of GGUF files that an error lists by name."""
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
@@ -35,7 +36,15 @@ def check_names(model_id: str, names: Collection[str]) -> None:
     if CONFIG in names and weights:
         return
     if "adapter_config.json" in names:
-        raise ModelLoadError(f"{model_id} is an adapter without its model. Choose the model that it was made for.")
+        raise ModelLoadError(
+            f"{model_id} is an adapter without its model. Choose the model that it was made for, and give the adapter "
+            "as --adapter."
+        )
+    if "params.json" in names or (CONFIG in names and any(name in MISTRAL for name in names)):
+        raise ModelLoadError(
+            f"{model_id} has Mistral's own layout ({', '.join(name for name in MISTRAL if name in names)}), which "
+            "transformers does not read. Choose a repository that has config.json and model.safetensors as well."
+        )
     if CONFIG not in names:
         raise ModelLoadError(f"{model_id} has no config.json. Choose the folder or repository of a transformers model.")
     raise ModelLoadError(_explain_no_weights(model_id, names))
@@ -52,9 +61,13 @@ def choose_files(model_id: str, names: Sequence[str]) -> tuple[str, ...]:
     weights = [SINGLE] if SINGLE in names else [name for name in names if SHARDS.fullmatch(name)]
     if not weights:
         raise ModelLoadError(_explain_no_weights(model_id, names))
-    small = [name for name in names if "/" not in name and any(fnmatch(name, pattern) for pattern in SMALL_FILES)]
-    templates = [name for name in names if fnmatch(name, "additional_chat_templates/*.jinja")]
-    return tuple(dict.fromkeys([*small, *templates, *weights]))
+    index = [INDEX] if INDEX in names else []
+    return tuple(dict.fromkeys([*(name for name in names if is_companion(name)), *index, *weights]))
+
+
+def is_weights(name: str) -> bool:
+    """Whether a file has a name under which weights are read."""
+    return name == SINGLE or bool(SHARDS.fullmatch(name)) or name.endswith(GGUF)
 
 
 def find_gguf(model_id: str, names: Collection[str]) -> str | None:
@@ -62,7 +75,7 @@ def find_gguf(model_id: str, names: Collection[str]) -> str | None:
 
     Raises ModelLoadError, listing the files, if there are several: one of them must be named.
     """
-    found = sorted(name for name in names if name.endswith(GGUF))
+    found = sorted(name for name in names if name.endswith(GGUF) and not NOT_A_MODEL.search(name))
     if not found or SINGLE in names or INDEX in names:
         return None
     whole = [name for name in found if not GGUF_PART.search(name)]
@@ -84,7 +97,7 @@ def files_of_gguf(model_id: str, names: Sequence[str], gguf: str) -> tuple[str, 
         raise ModelLoadError(f"{model_id} does not contain {gguf}. {hint}")
     if GGUF_PART.search(gguf):
         raise ModelLoadError(explain_part(model_id, gguf))
-    return (*(name for name in names if any(fnmatch(name, pattern) for pattern in LICENCES)), gguf)
+    return (*(name for name in names if any(fnmatch(name, pattern) for pattern in BESIDE_GGUF)), gguf)
 
 
 def explain_part(model_id: str, name: str) -> str:
@@ -110,6 +123,11 @@ def check_vocabulary(model_id: str, names: Collection[str]) -> None:
 
 
 def _explain_no_weights(model_id: str, names: Collection[str]) -> str:
+    if any(SHARDS.fullmatch(name) for name in names):
+        return (
+            f"{model_id} has the weights in shards, but not {INDEX}, which says what is in each. Download that file "
+            "too, or save the model again with save_pretrained."
+        )
     has_pickles = any(name.endswith(PICKLES) for name in names)
     instead = "only pickled weights (.bin or .pt), which can run code when they are read, and " if has_pickles else ""
     return (

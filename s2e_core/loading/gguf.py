@@ -23,11 +23,12 @@ from huggingface_hub import constants
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from s2e_core.errors import ModelLoadError, S2EError
+from s2e_core.files import CARD
 from s2e_core.model import GGUFOrigin
 from s2e_core.text import dtype_name, readable_size
 
 from .config import check_config
-from .file_names import CARD, LICENCES
+from .file_names import BESIDE_GGUF
 from .gguf_header import GGUFHeader, explain_unreadable, read_header
 from .memory import available_memory, is_out_of_memory
 
@@ -97,7 +98,7 @@ def _unpack(source: GGUFFile, folder: Path) -> None:
         config = AutoConfig.from_pretrained(**place, trust_remote_code=False)
         check_config(config.to_dict(), source.model_id)
         _check_memory(source.model_id, header)
-        with _appearing(folder, source.model_id) as temporary:
+        with appearing(folder, source.model_id) as temporary:
             model = _read(config, place, source.model_id)
             dtype = _choose_dtype(header, model)
             checkpoint = temporary / source.path.stem
@@ -173,7 +174,7 @@ def _check_memory(model_id: str, header: GGUFHeader) -> None:
 
 
 @contextmanager
-def _appearing(folder: Path, model_id: str) -> Iterator[Path]:
+def appearing(folder: Path, model_id: str) -> Iterator[Path]:
     """Provide a temporary folder that becomes `folder` if the block ends without an error."""
     try:
         temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.unfinished")
@@ -195,5 +196,5 @@ def _copy_licence(source: Path, header: GGUFHeader, target: Path) -> None:
     """Copy card and licence from the folder of the file; without a card, write one with the licence that it states."""
     if header.licence:
         (target / CARD).write_text(f"---\nlicense: {header.licence}\n---\n", encoding="utf-8")
-    for path in (path for pattern in LICENCES for path in source.glob(pattern) if path.is_file()):
+    for path in (path for pattern in BESIDE_GGUF for path in source.glob(pattern) if path.is_file()):
         shutil.copyfile(path, target / path.name)

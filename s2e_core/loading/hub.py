@@ -7,7 +7,6 @@ downloaded, and no code. No message contains a token, an address or a response o
 from __future__ import annotations
 
 import errno
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -35,34 +34,11 @@ from s2e_core.progress import Progress
 from s2e_core.text import readable_size
 
 from .config import check_config, read_json
-from .file_names import GGUF, choose_files, files_of_gguf
+from .file_names import choose_files, files_of_gguf
 from .transfer import BrokenTransfer, fetch
 
-HUB_ID = re.compile(
-    r"(?!.{250})([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?:(?:/[A-Za-z0-9][\w.-]*)+\.gguf)?)"
-    r"(?:@([A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)*))?"
-)
-"""Model on the Hub, with or without a revision: owner/name@branch, tag or commit. No longer than a file name may be.
-
-A GGUF file of a repository is owner/name/file.gguf, also with a revision.
-"""
 PATIENCE_SECONDS = 15.0
 SPARE_BYTES = 1 << 26  # these bytes of the disk stay free
-
-
-def split_revision(source: str | Path) -> tuple[str | Path, str | None]:
-    """Return (source, revision): the revision follows the @ of a Hub id; None for a folder or an id without one."""
-    match = HUB_ID.fullmatch(source) if isinstance(source, str) else None
-    if match is None or match[2] is None or Path(source).exists():
-        return source, None
-    return match[1], match[2]
-
-
-def split_file(source: str) -> tuple[str, str | None]:
-    """Return (Hub id, GGUF file in its repository) of owner/name/file.gguf; None for a Hub id alone."""
-    owner, _, rest = source.partition("/")
-    name, _, file = rest.partition("/")
-    return (f"{owner}/{name}", file) if file.endswith(GGUF) else (source, None)
 
 
 def download(

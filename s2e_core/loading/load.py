@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -35,10 +35,12 @@ from .build import Target, config_exceeds_files, read_model
 from .file_names import check_vocabulary
 from .files import ModelFiles, find_files
 from .memory import available_memory, estimate_memory, estimate_weight_bytes, is_out_of_memory, refuse_too_large
+from .merged import has_adapter, merge
 from .messages import explain_missing_weights, explain_model_error, explain_other_shapes, explain_tokenizer_error
 from .originals import check_originals, describe_difference, merge_specs
 from .quantized import check_quantize
 from .residence import residence_warnings
+from .template import complete_template, template_facts
 from .tokenizer import check_texts, load_tokenizer
 
 if TYPE_CHECKING:
@@ -54,6 +56,8 @@ def load_model(
     max_memory: Mapping[str, int] | None = None,
     quantize: Quantize | None = None,
     originals: str | Path | None = None,
+    adapter: str | Path | None = None,
+    template_args: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> LoadedModel:
     """Load a causal language model from "bundled", a local folder, a GGUF file or a Hub id, and verify its components.
@@ -66,7 +70,9 @@ def load_model(
     CPU, with at most `max_memory` bytes on each ("cpu", "0", "1", ...), and leaves the rest on the disk. `quantize`
     runs the model in fewer bits; scores and exports still use the weights of the files. If the files of `source` are
     quantised themselves, `originals` names the full-precision files that they were made from: these are then scored,
-    edited and exported, and the result has their name. `progress` receives the bytes of a download and may raise
+    edited and exported, and the result has their name. `adapter` is the folder of a LoRA that is merged into the base
+    once, and the result is the model; one that lies beside the weights of `source` is not applied without it.
+    `template_args` are arguments of the chat template. `progress` receives the bytes of a download and may raise
     Cancelled to stop it.
 
     Raises ModelLoadError if a source cannot be read, is damaged, does not fit into memory or was not made from
@@ -74,6 +80,11 @@ def load_model(
     """
     files = find_files(source, revision=revision, progress=progress)
     check_quantize(quantize, files.method, files.model_id)
+    own_adapter = adapter is None and has_adapter(files.folder)
+    if adapter is not None:
+        if originals is not None:
+            raise ModelLoadError("Both --adapter and --originals were given. Give one of them.")
+        files = merge(files, adapter)
     full_files = files
     if originals is not None:
         full_files = find_files(originals, progress=progress)
@@ -94,7 +105,7 @@ def load_model(
         run_from = str(files.folder) if Path(source).is_dir() else f"{files.model_id}@{files.revision}"
     placement = Placement(str(target), run_dtype, max_memory, quantize, run_from)
     try:
-        loaded = _build_and_verify(files, full_files, target, placement)
+        loaded = _build_and_verify(files, full_files, target, placement, template_args or {})
     except (MemoryError, RuntimeError, S2EError) as error:
         if not is_out_of_memory(error):
             raise
@@ -104,13 +115,26 @@ def load_model(
         ) from error
     if files.method is not None and dtype not in (None, loaded.model.dtype):
         warnings += (f"The files are quantised and set their own number format: {dtype} was ignored.",)
-    return replace(loaded, warnings=(*loaded.warnings, *warnings))
+    if own_adapter:
+        warnings += (
+            "An adapter lies beside the weights and is not applied. To have it merged into them, give this folder as "
+            "--adapter, too.",
+        )
+    source_adapter = "" if adapter is None else str(Path(adapter).resolve())
+    return replace(loaded, warnings=(*loaded.warnings, *warnings), adapter=source_adapter)
 
 
-def _build_and_verify(files: ModelFiles, full_files: ModelFiles, target: Target, placement: Placement) -> LoadedModel:
+def _build_and_verify(
+    files: ModelFiles,
+    full_files: ModelFiles,
+    target: Target,
+    placement: Placement,
+    template_args: Mapping[str, Any],
+) -> LoadedModel:
     """`full_files` are scored and exported: `files` themselves, or their originals."""
     model, unused = _build(files, target, placement)
     tokenizer, warnings = _read_tokenizer(full_files)
+    complete_template(tokenizer, template_args, full_files.model_id)
     full_precision = None
     if placement.quantize is not None or full_files is not files:  # a second model, whose weights stay in the files
         full_precision, unused = _build(full_files, "disk", Placement())
@@ -129,13 +153,22 @@ def _build_and_verify(files: ModelFiles, full_files: ModelFiles, target: Target,
         model_id=full_files.model_id,
         revision=full_files.revision,
         source=full_files.folder,
-        fingerprint=fingerprint(full_precision or model, spec),
+        fingerprint=_with_adapter(fingerprint(full_precision or model, spec), full_files.adapter_hash),
         full_precision=full_precision,
         placement=placement,
         source_quantization=files.method or "",
+        stop_strings=files.rules.stop_strings,
+        suppressed_first=files.rules.suppressed_first,
+        template_args=dict(template_args),
+        template=template_facts(tokenizer, template_args),
         gguf=full_files.gguf,
     )
     return replace(loaded, warnings=(*warnings, *residence_warnings(loaded)))
+
+
+def _with_adapter(weights: str, adapter_hash: str) -> str:
+    """The fingerprint of a model with an adapter, which may change weights that belong to no site."""
+    return hashlib.sha256(f"{weights} {adapter_hash}".encode()).hexdigest() if adapter_hash else weights
 
 
 def _match_sites(
@@ -226,7 +259,12 @@ def _build(files: ModelFiles, target: Target, placement: Placement) -> tuple[Pre
         if files.method is None and config_exceeds_files(files.folder, files.checkpoint):
             raise ModelLoadError(explain_other_shapes(files))
         model, missing, unused = read_model(
-            files.folder, target, placement.dtype, max_memory=placement.max_memory, quantize=placement.quantize
+            files.folder,
+            target,
+            placement.dtype,
+            generation=files.rules.config(),
+            max_memory=placement.max_memory,
+            quantize=placement.quantize,
         )
     except S2EError:
         raise

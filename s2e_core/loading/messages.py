@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import transformers
@@ -19,6 +20,8 @@ from .files import TOKENIZER_CONFIG, ModelFiles
 READABLE_ERRORS = (SafetensorError, OSError, ValueError, RuntimeError, ImportError)
 """Errors whose text, as transformers raises them, is fit for a person."""
 MAX_CHARACTERS = 300
+TOKENIZERS = (".model", ".tiktoken", "tekken.json")
+"""Endings of the names of tokenizer files that need a package of their own."""
 
 
 def explain_model_error(files: ModelFiles, error: Exception) -> str:
@@ -65,12 +68,41 @@ def explain_tokenizer_error(files: ModelFiles, error: Exception) -> str:
             "its tokenizer needs code from its own repository (auto_map), which this program never runs. Choose a "
             "model whose tokenizer is part of transformers.",
         )
+    names = [path.name for path in files.folder.iterdir()]
+    if "tokenizer.json" not in names and (missing := _missing_packages(names)):
+        found = ", ".join(name for name in names if name.endswith(TOKENIZERS))
+        needed = " and ".join(f"the package {package}" for package in missing)
+        return _complete_sentence(
+            files,
+            f"its tokenizer ({found}) needs {needed}. Run pip install {' '.join(missing)}, or add the same model's "
+            "tokenizer.json.",
+        )
     if isinstance(error, READABLE_ERRORS):
         return _complete_sentence(files, " ".join(str(error).split())[:MAX_CHARACTERS])
     return _complete_sentence(
         files,
         "its tokenizer is damaged, or of a type that transformers does not know. Download or save the model again.",
     )
+
+
+def _missing_packages(names: Sequence[str]) -> list[str]:
+    """The packages that the tokenizer's file needs and this machine lacks."""
+    if "tekken.json" in names:
+        needed = {"mistral_common": "mistral-common"}
+    elif any(name.endswith(".tiktoken") for name in names):
+        needed = {"tiktoken": "tiktoken"}
+    elif any(name.endswith(".model") for name in names):
+        needed = {"sentencepiece": "sentencepiece", "google.protobuf": "protobuf"}
+    else:
+        needed = {}
+    return [package for module, package in needed.items() if not _is_installed(module)]
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package that would contain it
+        return False
 
 
 def _complete_sentence(files: ModelFiles, reason: str) -> str:

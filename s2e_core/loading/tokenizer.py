@@ -17,6 +17,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from s2e_core.errors import ModelLoadError
 from s2e_core.model import folds_system, has_chat_template, prompt_ids
 
+from .template import template_warnings
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -72,6 +74,7 @@ def check_texts(tokenizer: PreTrainedTokenizerBase, model_id: str, vocabulary: i
         _check_round_trip(tokenizer),
         _check_template(tokenizer, model_id),
         _check_size(tokenizer, model_id, vocabulary),
+        *template_warnings(tokenizer),
     )
     return tuple(warning for warning in warnings if warning)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -105,6 +105,7 @@ class _Copy:
     run_from: str
     """Folder of the quantised files that run, see `Placement.run_from`."""
     on_gpu: bool
+    template_args: Mapping[str, Any]
 
     @classmethod
     def of(cls, loaded: LoadedModel) -> _Copy:
@@ -119,6 +120,7 @@ class _Copy:
             loaded.placement.quantize,
             loaded.placement.run_from,
             loaded.device.type == "cuda",
+            loaded.template_args,
         )
 
     def load(self) -> LoadedModel:
@@ -129,6 +131,7 @@ class _Copy:
             dtype=self.dtype,
             quantize=self.quantize,
             originals=own if self.run_from else None,
+            template_args=self.template_args,
         )
         if loaded.fingerprint != self.fingerprint:
             raise SweepError(

@@ -21,7 +21,16 @@ from .placement import (
 )
 from .probe import verify_sites
 from .sites import find_sites, refuse_by_name
-from .tokens import example_ids, folds_system, has_chat_template, is_encodable, prompt_ids, response_text
+from .tokens import (
+    begins_in_thought,
+    example_ids,
+    folds_system,
+    has_chat_template,
+    is_encodable,
+    prompt_ids,
+    rendered_prompt,
+    response_text,
+)
 from .weights import site_weight, stored_weight, weight_blocks
 
 __all__ = [
@@ -32,6 +41,7 @@ __all__ = [
     "QUANTIZE",
     "Quantize",
     "SPREAD",
+    "begins_in_thought",
     "bytes_by_device",
     "component_label",
     "component_name",
@@ -51,6 +61,7 @@ __all__ = [
     "prompt_ids",
     "refuse_by_name",
     "remarks",
+    "rendered_prompt",
     "response_text",
     "running_device",
     "site_weight",

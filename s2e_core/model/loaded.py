@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -45,6 +46,16 @@ class LoadedModel:
     """Device, number format and memory limits that were requested."""
     source_quantization: str = ""
     """Quantisation method of the files that `model` was read from; empty if they are not quantised."""
+    stop_strings: tuple[str, ...] = ()
+    """Strings that end a text, besides the end-of-text tokens."""
+    suppressed_first: tuple[int, ...] = ()
+    """Tokens with which no text begins."""
+    template_args: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the chat template, as the user gave them; the tokenizer's template has them already."""
+    template: str = ""
+    """What prompts are rendered with beside their texts (arguments, a fixed date), as JSON; empty if nothing."""
+    adapter: str = ""
+    """Folder of the LoRA adapter that is merged into the weights; empty if there is none."""
     gguf: GGUFOrigin | None = None
     """GGUF file from which the checkpoint in `source` was made; None if the checkpoint is the model's own."""
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -76,9 +87,15 @@ class LoadedModel:
         """SHA-256 over the configuration and all weights of the model that runs; the fingerprint covers the sites."""
         return run_hash(self.model)
 
+    @property
+    def text_fingerprint(self) -> str:
+        """The fingerprint, with a hash of what the chat template is rendered with if it is rendered with anything."""
+        template = hashlib.sha256(self.template.encode()).hexdigest()[:12] if self.template else ""
+        return self.fingerprint + template
+
     def provenance(self, name: str, content_hash: str) -> Provenance:
         """Provenance of a value that is computed with this model from examples or a file; the hash is a SHA-256."""
-        return Provenance(self.model_id, self.revision, self.fingerprint, name, content_hash)
+        return Provenance(self.model_id, self.revision, self.fingerprint, name, content_hash, template=self.template)
 
     @property
     def context_length(self) -> int | None:

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from s2e_core.text import is_think_tag
+from s2e_core.text import is_think_tag, opens_thought, without_open_tag
 from s2e_core.values import Example
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+PROMPT_END = 16
+"""Tokens at the end of a prompt that may contain an open think tag."""
 
 
 def is_encodable(text: str) -> bool:
@@ -39,8 +42,14 @@ def example_ids(tokenizer: PreTrainedTokenizerBase, example: Example) -> tuple[l
     """(ids of prompt and response, number of prompt ids `start`); positions start-1 .. len-2 predict the response."""
     start = prompt_ids(tokenizer, example.prompt, example.system)
     if has_chat_template(tokenizer):
-        return start + list(tokenizer(example.response, add_special_tokens=False)["input_ids"]), len(start)
+        response = without_open_tag(example.response) if begins_in_thought(tokenizer, start) else example.response
+        return start + list(tokenizer(response, add_special_tokens=False)["input_ids"]), len(start)
     return start + _continuation_ids(tokenizer, start, example), len(start)
+
+
+def begins_in_thought(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[int]) -> bool:
+    """Whether a rendered prompt ends with an open think tag, so that the response begins inside the thought."""
+    return opens_thought(str(tokenizer.decode(prompt[-PROMPT_END:])))
 
 
 def response_text(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
@@ -75,6 +84,11 @@ def _rendered(tokenizer: PreTrainedTokenizerBase, prompt: str, system: str | Non
         if text is not None:
             return text
         prompt = f"{system}\n\n{prompt}"
+    return rendered_prompt(tokenizer, prompt)
+
+
+def rendered_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
+    """A prompt in the chat template, which must exist, as the user's turn."""
     return _apply(tokenizer, [{"role": "user", "content": prompt}])
 
 

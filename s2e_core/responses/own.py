@@ -12,16 +12,15 @@ from pathlib import Path
 from s2e_core.data import content_hash
 from s2e_core.errors import SettingsError
 from s2e_core.generation import BatchRow, answers, encode_prompt, rows_that_fit
-from s2e_core.model import LoadedModel, response_text
+from s2e_core.model import LoadedModel, begins_in_thought, response_text
 from s2e_core.progress import Progress
-from s2e_core.text import opens_thought, thinking
+from s2e_core.text import thinking
 from s2e_core.values import Example, Original
 
 from .file import OwnResponse, open_response_file
 
 BATCH = 32
 """Maximum number of prompts in one batch; a stop loses at most one batch."""
-PROMPT_END = 16  # tokens at the end of a prompt that may contain an open think tag
 
 
 def own_responses(
@@ -88,7 +87,7 @@ def _own_response(
     loaded: LoadedModel, example: Example, prompt_ids: Sequence[int], ids: Sequence[int], max_new_tokens: int
 ) -> OwnResponse:
     text = response_text(loaded.tokenizer, ids)
-    in_thought = opens_thought(str(loaded.tokenizer.decode(prompt_ids[-PROMPT_END:])))
+    in_thought = begins_in_thought(loaded.tokenizer, prompt_ids)
     thought, _ = thinking(f"<think>{text}" if in_thought else text)
     n_thought = len(loaded.tokenizer(thought, add_special_tokens=False)["input_ids"]) if thought else 0
     return OwnResponse(

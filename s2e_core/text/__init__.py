@@ -2,7 +2,7 @@
 
 from .judge import Verdict, judge, less_is_better
 from .refusals import opening_refusal
-from .wording import is_empty, is_repeated, is_think_tag, opens_thought, same_number, thinking
+from .wording import is_empty, is_repeated, is_think_tag, opens_thought, same_number, thinking, without_open_tag
 from .words import counted, dtype_name, layer_ranges, readable_size
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "readable_size",
     "same_number",
     "thinking",
+    "without_open_tag",
 ]

@@ -76,6 +76,12 @@ def opens_thought(text: str) -> bool:
     return bool(opening) and (not closing or closing[-1].start() < opening[-1].start())
 
 
+def without_open_tag(text: str) -> str:
+    """The text without a think tag that opens at its beginning, with the line break that follows it."""
+    match = re.match(rf"\s*(?:{_OPEN_TAG.pattern})\n?", text)
+    return text[match.end() :] if match else text
+
+
 _NUMBER = r"(?P<{0}>-?(?:\d{{1,3}}(?:,\d{{3}})+(?!\d)|\d+)(?:\.\d+)?)(?!\w)"
 _FILLING = r"[\s*_$€£¥\\({\[]*"  # between a marker and its number: spaces, bold, currency, LaTeX brackets
 _STATED = re.compile(

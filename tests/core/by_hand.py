@@ -8,7 +8,7 @@ import torch
 
 from s2e_core import Variant
 from s2e_core.generation import preview_logits
-from s2e_core.generation.decoding import end_ids
+from s2e_core.generation.ends import ends_of
 from s2e_core.model import LoadedModel
 
 
@@ -29,7 +29,7 @@ def answer_by_hand(
         if temperature:
             logits = logits / temperature - torch.empty(len(logits)).exponential_(generator=generator).log()
         token = int(logits.argmax())
-        if token in end_ids(loaded):
+        if token in ends_of(loaded).tokens:
             break
         ids.append(token)
     return ids[len(prompt) :]

@@ -180,16 +180,24 @@ def test_a_snapshot_made_of_links_becomes_a_folder_of_files(llama, tmp_path):
     assert not torch.equal(logits(plain(out)), logits(plain(llama.source)))
 
 
-def test_unedited_weights_in_other_formats_and_hidden_folders_are_left_out(model_folder, tmp_path):
-    for name in ("pytorch_model.bin", "consolidated.safetensors", "model-q4.gguf", ".cache/lock", "onnx/model.onnx"):
+LEFTOVERS = (
+    "pytorch_model.bin", "consolidated.safetensors", "model-q4.gguf", ".cache/lock", "onnx/model.onnx", "model.tflite",
+    "weights.pkl", "model.safetensors.bak", "model.onnx", "model.safetensors.orig", "training/run.py",
+    "adapter_model.safetensors", "checkpoint-9/model.safetensors", "optimizer.state",
+)  # fmt: skip
+
+
+def test_only_what_belongs_to_the_model_is_copied(model_folder, tmp_path):
+    before = files_of(model_folder).keys()
+    for name in LEFTOVERS:
         (model_folder / name).parent.mkdir(exist_ok=True)
         (model_folder / name).write_bytes(b"unedited")
-    (model_folder / "templates").mkdir()
-    (model_folder / "templates" / "tool.jinja").write_text("{{ messages }}")
+    for name in ("templates/tool.jinja", "LICENSE"):
+        (model_folder / name).parent.mkdir(exist_ok=True)
+        (model_folder / name).write_text("{{ messages }}")
     loaded = load_model(model_folder, device="cpu")
     names = files_of(export_checkpoint(loaded, random_edit(loaded), tmp_path / "out")).keys()
-    assert "templates/tool.jinja" in names
-    assert not [name for name in names if name.endswith((".bin", ".gguf", ".onnx", "lock")) or "consolidated" in name]
+    assert names == before | OWN_FILES | {"templates/tool.jinja", "LICENSE"}
 
 
 def test_an_existing_empty_folder_and_missing_parents_are_fine(llama, tmp_path):

@@ -182,12 +182,3 @@ def test_responses_stop_when_progress_raises(llama):
     with pytest.raises(Cancelled):
         generate_responses(llama, ["Hello"], max_new_tokens=2, progress=stop)
     assert not llama.lock.locked()
-
-
-def test_the_models_own_repetition_penalty_does_not_bend_the_comparison(llama):
-    plain = last(compare(llama, "Hello", [Original()], max_new_tokens=12))
-    llama.model.generation_config.repetition_penalty = 5.0
-    try:
-        assert last(compare(llama, "Hello", [Original()], max_new_tokens=12)) == plain
-    finally:
-        llama.model.generation_config.repetition_penalty = 1.0
