@@ -13,6 +13,7 @@ from .interventions import HOWS, How
 from .isotropic import isotropic_band, isotropic_share
 from .jacobian import mean_jacobian
 from .lens import Lens, Words, find_lens
+from .lora import WithAdapter, open_adapter
 from .parting import Parting, TokenParting, parting
 from .relatives import Relative, relatives
 from .study import Study, open_study
@@ -44,6 +45,7 @@ __all__ = [
     "TokenActivations",
     "TokenParting",
     "WeightDifference",
+    "WithAdapter",
     "Words",
     "causal_map",
     "chance",
@@ -57,6 +59,7 @@ __all__ = [
     "make_card",
     "mean_jacobian",
     "measure_effects",
+    "open_adapter",
     "open_study",
     "paired_texts",
     "parting",
