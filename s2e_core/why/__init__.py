@@ -17,7 +17,7 @@ from .lora import WithAdapter, open_adapter
 from .parting import Parting, TokenParting, parting
 from .relatives import Relative, relatives
 from .study import Study, open_study
-from .vocabulary import Reading, read_component, vectors_of
+from .vocabulary import VectorReading, read_component, vectors_of
 
 __all__ = [
     "HOWS",
@@ -39,11 +39,11 @@ __all__ = [
     "Metric",
     "PairedTexts",
     "Parting",
-    "Reading",
     "Relative",
     "Study",
     "TokenActivations",
     "TokenParting",
+    "VectorReading",
     "WeightDifference",
     "WithAdapter",
     "Words",
