@@ -13,10 +13,11 @@ from .interventions import HOWS, How
 from .isotropic import isotropic_band, isotropic_share
 from .jacobian import mean_jacobian
 from .lens import Lens, Words, find_lens
+from .lora import WithAdapter, open_adapter
 from .parting import Parting, TokenParting, parting
 from .relatives import Relative, relatives
 from .study import Study, open_study
-from .vocabulary import Reading, read_component, vectors_of
+from .vocabulary import VectorReading, read_component, vectors_of
 
 __all__ = [
     "HOWS",
@@ -38,12 +39,13 @@ __all__ = [
     "Metric",
     "PairedTexts",
     "Parting",
-    "Reading",
     "Relative",
     "Study",
     "TokenActivations",
     "TokenParting",
+    "VectorReading",
     "WeightDifference",
+    "WithAdapter",
     "Words",
     "causal_map",
     "chance",
@@ -57,6 +59,7 @@ __all__ = [
     "make_card",
     "mean_jacobian",
     "measure_effects",
+    "open_adapter",
     "open_study",
     "paired_texts",
     "parting",

@@ -27,7 +27,7 @@ from .isotropic import isotropic_band
 from .plain import plain
 from .relatives import Relative, relatives
 from .study import Study
-from .vocabulary import Reading, read_component
+from .vocabulary import VectorReading, read_component
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ class Arithmetic:
     strength: float
     """Strength lambda of the component's edit; 0 if it is not edited."""
     relative_change: float
-    """|dW_i| / |W_i|."""
+    """Relative change |dW_i| / |W_i| of the component's weights."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +84,7 @@ class Card:
     component: Component
     name: str
     kind: str
-    """"head" or "neuron"."""
+    """Kind of component: "head" or "neuron"."""
     layer: int
     luck: Luck
     arithmetic: Arithmetic
@@ -100,7 +100,7 @@ class Card:
     """Mean activation on every example."""
     unrelated: tuple[TokenActivations, ...]
     """Activations on texts that have nothing to do with the behaviour."""
-    readings: tuple[Reading, ...]
+    readings: tuple[VectorReading, ...]
     """What the component's vectors say; empty if the model has no lens."""
     relatives: tuple[Relative, ...]
     touched_by: Mapping[str, float]
@@ -178,7 +178,7 @@ def make_card(
     )
 
 
-def _readings(study: Study, component: Component, missing: list[str]) -> tuple[Reading, ...]:
+def _readings(study: Study, component: Component, missing: list[str]) -> tuple[VectorReading, ...]:
     """What the component says by both lenses, or by the first alone if the second cannot be computed."""
     if study.lens is None:
         return ()

@@ -1,8 +1,8 @@
 """What a vector does to the next token if a site writes it at every token: the mean Jacobian of the logits.
 
 Knows forward derivatives; no component. The logit lens skips all layers above a site; the Jacobian includes them. It is
-exact: forward-mode automatic differentiation through the running model, one pass for each few vectors. The mean is over
-the tokens of the responses of given texts, each text with the same weight.
+exact: forward-mode automatic differentiation through the running model, few vectors and texts in one pass. The mean is
+over the tokens of the responses of given texts, each text with the same weight.
 """
 
 from __future__ import annotations
@@ -33,23 +33,26 @@ def mean_jacobian(loaded: LoadedModel, site: int, vectors: Tensor, texts: Sequen
     """
     if not has_exact_derivatives(loaded):
         raise S2EError("There are no exact derivatives through quantised weights. Load the model unquantised.")
-    total: Tensor | None = None
-    for span in texts:
-        parts = [_pushed(loaded, site, some, span) for some in vectors.split(ROWS)]
-        pushed = torch.cat(parts)
-        total = pushed if total is None else total + pushed
-    if total is None:
+    if not texts:
         raise ValueError("the mean Jacobian needs at least one text")
+    rows = [(k, span) for k in range(len(vectors)) for span in texts]
+    total = torch.zeros(len(vectors), loaded.model.config.get_text_config().vocab_size)
+    for first in range(0, len(rows), ROWS):
+        some = rows[first : first + ROWS]
+        numbers = [k for k, _ in some]
+        total.index_add_(0, torch.tensor(numbers), _pushed(loaded, site, vectors[numbers], [span for _, span in some]))
     return centred(total / len(texts))
 
 
-def _pushed(loaded: LoadedModel, site: int, vectors: Tensor, span: TextSpan) -> Tensor:
-    """The mean over the tokens of one response: (n, vocabulary)."""
-    ids = torch.tensor([span.ids] * len(vectors), device=loaded.device)
+def _pushed(loaded: LoadedModel, site: int, vectors: Tensor, spans: Sequence[TextSpan]) -> Tensor:
+    """The mean over the tokens of one response for every row: (rows, vocabulary)."""
+    length = max(len(span.ids) for span in spans)
+    ids = torch.tensor([[*span.ids, *[0] * (length - len(span.ids))] for span in spans], device=loaded.device)
+    mask = torch.tensor([[1] * len(span.ids) + [0] * (length - len(span.ids)) for span in spans], device=loaded.device)
     with loaded.lock, torch.no_grad(), _plain_experts(loaded), sdpa_kernel(SDPBackend.MATH), forward_ad.dual_level():
         handles = _push(loaded, site, vectors)
         try:
-            logits = loaded.model(input_ids=ids, use_cache=False).logits
+            logits = loaded.model(input_ids=ids, attention_mask=mask, use_cache=False).logits
             tangent = forward_ad.unpack_dual(logits).tangent
         except (NotImplementedError, RuntimeError) as error:
             raise S2EError(
@@ -60,8 +63,9 @@ def _pushed(loaded: LoadedModel, site: int, vectors: Tensor, span: TextSpan) -> 
             for handle in handles:
                 handle.remove()
     if tangent is None:
-        return torch.zeros(len(vectors), logits.shape[-1])
-    return tangent[:, span.start - 1 : len(span.ids) - 1].float().mean(dim=1).cpu()
+        return torch.zeros(len(spans), logits.shape[-1])
+    answers = [row[span.start - 1 : len(span.ids) - 1] for row, span in zip(tangent, spans, strict=True)]
+    return torch.stack([answer.float().mean(dim=0).cpu() for answer in answers])
 
 
 @contextmanager

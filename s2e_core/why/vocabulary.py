@@ -27,7 +27,7 @@ DISAGREE = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class VectorReading:
     """One vector of the residual stream in words."""
 
     what: str
@@ -74,7 +74,7 @@ def read_component(
     texts: Sequence[TextSpan] = (),
     *,
     count: int = TOP,
-) -> tuple[Reading, ...]:
+) -> tuple[VectorReading, ...]:
     """The words of every vector of a component. Without texts there is no mean Jacobian, which is an average over them.
 
     Raises S2EError if the Jacobian cannot be computed for this model.
@@ -92,14 +92,14 @@ def read_component(
     )
 
 
-def _reading(loaded: LoadedModel, what: str, direct: Tensor, through: Tensor | None, count: int) -> Reading:
+def _reading(loaded: LoadedModel, what: str, direct: Tensor, through: Tensor | None, count: int) -> VectorReading:
     said = words(loaded, direct, count)
     if through is None:
-        return Reading(what, said, None, None, None)
+        return VectorReading(what, said, None, None, None)
     known = len(loaded.tokenizer)
     pair = torch.stack([direct[:known], through[:known]]).double()
     spread = float(pair.std(dim=1).prod())
     correlation = float(torch.corrcoef(pair)[0, 1]) if spread > 0 else 0.0
     meant = words(loaded, through, count)
     tops = [set(logits[:known].topk(min(count, known)).indices.tolist()) for logits in (direct, through)]
-    return Reading(what, said, meant, correlation, len(tops[0] & tops[1]))
+    return VectorReading(what, said, meant, correlation, len(tops[0] & tops[1]))
