@@ -39,6 +39,8 @@ from components.take_home.panel import take_home_panel
 from components.take_home.wiring import wire_take_home
 from components.trade_off.panel import trade_off_panel
 from components.trade_off.wiring import wire_trade_off
+from components.why.panel import why_panel
+from components.why.wiring import wire_why
 from s2e_core import S2EError
 from s2e_core.measure import is_slow
 
@@ -64,6 +66,7 @@ def build(store: ModelStore) -> gr.Blocks:
             dials_place()
             compare = compare_panel(behavior, of_edit(columns, FIRST), answers, store.limits)
         pictures_place()
+        why = why_panel()
         bring = import_panel()
         trade_off = trade_off_panel(store.limits)
         details_place()
@@ -77,6 +80,7 @@ def build(store: ModelStore) -> gr.Blocks:
         wire_compare(page)
         wire_take_home(page)
         wire_trade_off(page, trade_off)
+        wire_why(page, why)
         data.wire()
     spare_the_browser(demo, page.place)
     return demo.queue(max_size=store.limits.waiting, api_open=False)

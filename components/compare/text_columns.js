@@ -2,7 +2,10 @@
 // through textContent; the elements of a column are kept while it streams, so that its scroll position stays.
 const root = element.querySelector('.texts');
 const asked = Object.assign(document.createElement('p'), {className: 'asked'});   // which prompt, temperature and dice
-root.before(asked);
+const part = Object.assign(document.createElement('button'), {type: 'button', className: 'quiet', textContent: 'Where do they part?', onclick: () => document.querySelector('#why-part')?.click()});
+const line = Object.assign(document.createElement('div'), {className: 'asked-line'});
+line.append(asked, part);
+root.before(line);
 
 const make = (tag, className, parent) => {
   const node = document.createElement(tag);

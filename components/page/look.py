@@ -12,6 +12,8 @@ from components.shared import texts
 from components.shared.limits import Limits
 from components.studio.panel import studio_css
 from components.studio.studio_widget import routes
+from components.why.panel import why_css
+from components.why.why_widget import why_routes
 
 ASSETS = Path(__file__).parents[2] / "assets"
 SCRIPTS = ("stream", "controls", "page")  # the page reads numbers that controls have corrected
@@ -40,9 +42,9 @@ def launch_options(limits: Limits) -> dict[str, Any]:
     """Arguments of `launch` that belong to the page, whatever the host and port."""
     return {
         "theme": _theme(),
-        "css": (ASSETS / "style.css").read_text(encoding="utf-8") + studio_css(),
+        "css": (ASSETS / "style.css").read_text(encoding="utf-8") + studio_css() + why_css(),
         "js": _script(),
-        "app_kwargs": {"routes": routes()},
+        "app_kwargs": {"routes": [*routes(), *why_routes()]},
         "max_file_size": f"{limits.file_megabytes}mb",
         "run_history": False,
         "footer_links": [],

@@ -244,3 +244,22 @@ home contains changed weights.
 
 Method: Sun, Yan, Wang, Weng, *Steer2Edit: From Activation Steering to Component-Level Editing*, arXiv 2602.09870.
 """
+
+WHY_CARD = "One component in full"
+WHY_STRIP = "Where the texts part"
+WHY_MAP = "Does it really matter? Attribution beside cause"
+WHY_MAP_HELP = (
+    "g says how far a component writes along the behaviour; whether the model needs it is another question. Here every "
+    "head and the strongest neurons are zeroed, set to their mean, edited alone and left out of the edit, one at a "
+    "time, and what that changes of the likelihood of wanted against unwanted answers is measured. Click a dot for its "
+    "card."
+)
+WHY_MAP_RUN = "Measure causes"
+WHY_MAP_WAITS = "Waiting for the model …"
+WHY_MAP_RUNS = "{done:,} of {total:,} interventions"
+WHY_MAP_DONE = "{count:,} components, {total:,} interventions, measured on {texts:,} answers in {time}."
+WHY_STUDIES = "Reading the examples once more, one by one"
+WHY_LOOKS = "Looking …"
+WHY_READS = "Reading the original's answer …"
+WHY_NO_ANSWER = "The original gave an empty answer to this prompt, so there is nothing to compare. Try another prompt."
+WHY_ABOUT = "For {behavior}; effects are measured on a few of its examples, with the edit on the page."

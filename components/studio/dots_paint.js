@@ -167,8 +167,8 @@ const paintBandName = (ctx, frame, {grid, font}, up, inks) => {
   ctx.font = `${size}px ${font}`; ctx.textAlign = 'right'; ctx.textBaseline = 'middle';
   ctx.lineWidth = 3 * ratio; ctx.lineJoin = 'round'; ctx.strokeStyle = inks.paper; ctx.fillStyle = inks.soft;
   const right = x + w - 6 * ratio, y = up.zero - grid.chance * up.unit - size;
-  ctx.strokeText('chance', right, y);
-  ctx.fillText('chance', right, y);
+  ctx.strokeText('random', right, y);
+  ctx.fillText('random', right, y);
 };
 
 /** Paints everything, and gives the place of every rank: {x, up}. */

@@ -24,7 +24,7 @@ const stateOf = (edit, i) => (edit.edited[i] ? 'edited' : 'left as it is') + BY_
 /** The lines of a component's card, as [name, figure]. */
 export const figures = (grid, edit, i) => {
   const lines = [['alignment g', signed(grid.g[i])]];
-  if (grid.chance) lines.push(['chance gives up to', `±${grid.chance.toPrecision(2)}`]);
+  if (grid.chance) lines.push(['random directions give up to', `±${grid.chance.toPrecision(2)}`]);
   if (!edit) return lines;
   if (edit.edited[i]) {
     lines.push(['strength λ', signed(edit.lam[i])]);
@@ -60,6 +60,6 @@ export const keysText = kind => [
 export const legendItems = (kind, {compared, marks, absent = false, outlined = false, chance = 0}) => [
   [outlined ? 'full s2e-map-outlined' : 'full', 'edited', compared], ['pale', 'left as it is', compared],
   ...(absent ? [['none', `no ${one(kind)}`, true]] : []),
-  ...(chance ? [['band', `chance: random directions stay below |g| = ${chance.toPrecision(2)}`, true]] : []),
+  ...(chance ? [['band', `random directions stay below |g| = ${chance.toPrecision(2)}`, true]] : []),
   ['in', 'added by hand', marks[1]], ['ex', 'left out by hand', marks[2]],
 ];

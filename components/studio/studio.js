@@ -96,6 +96,7 @@ export const start = async ({props, trigger, watch, server, told}) => {
     remember(place, history.now, facts);
     if (another) { turned = place.key; trigger('turned'); }
     trigger('rested');
+    document.dispatchEvent(new CustomEvent('studio:rested', {detail: {made: String(made)}}));
     window.steer2edit?.rested?.(String(made));
   };
   const value = () => ({...place, settings: history.now.settings, file: history.now.file, under: below, made: String(made), job: ''});
@@ -124,7 +125,12 @@ export const start = async ({props, trigger, watch, server, told}) => {
     if (components.length === 1) focus = components[0];
     change(settings => switchOn(facts, settings, components, on, mask));
   };
-  const setFocus = i => { focus = i; draw(); note(); };
+  const setFocus = i => {
+    focus = i;
+    draw();
+    note();
+    document.dispatchEvent(new CustomEvent('studio:focus', {detail: {focus}}));   // the card in full follows, if it is open
+  };
 
   // ---- what is drawn -------------------------------------------------------------------------------------------------
 
@@ -137,7 +143,7 @@ export const start = async ({props, trigger, watch, server, told}) => {
   const drawCard = card(roots['inspector-panel'], {
     change, onToggle: () => pick({action: 'toggle', components: [focus]}),
     onKeepOnly: () => change(settings => keepOnly(facts, settings, focus)),
-    onAlone: () => document.querySelector('#ask-alone')?.click(),
+    onAlone: () => document.querySelector('#ask-alone')?.click(), onWhy: () => document.querySelector('#why-ask')?.click(),
   });
   const drawSelection = selection(roots.selection, {
     told, context, change, setMode: name => { mode = name; draw(); note(); }, undo: () => history && goTo(steps.undo(history)), redo: () => history && goTo(steps.redo(history)),
@@ -212,7 +218,8 @@ export const start = async ({props, trigger, watch, server, told}) => {
   });
   window.steer2edit = {
     ...window.steer2edit, end: names => server.stop(names), ahead: name => server.ahead(name), place: value,
-    tell: () => { restoring = false; tell(); },
+    tell: () => { restoring = false; tell(); }, look: setFocus,
+    asked: () => [focus, window.steer2edit.watched?.() || ''],   // which component the card in full is about, on which text
     isAtRest: () => !timer && !noting && document.body.dataset.studio === String(made),   // drawn, and told to the page
     // The same place with one component alone: what it does by itself.
     alone: told => focus < 0 ? told : {...told, file: null, settings: keepOnly(facts, history.now.settings, focus)},

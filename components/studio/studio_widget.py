@@ -32,8 +32,12 @@ import(new URL('%(path)s/studio.js', document.baseURI).href).then(studio =>
 def routes() -> list[Route]:
     """For `launch(app_kwargs={"routes": routes()})`: the scripts of the studio, and plotly.js from its package."""
     plotly_js = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-    scripts = [Route(f"/{SCRIPTS_PATH}/{path.name}", _send(path, "no-cache")) for path in sorted(HERE.glob("*.js"))]
-    return [*scripts, Route(f"/{PLOTLY_PATH}", _send(plotly_js, "public, max-age=86400"))]
+    return [*script_routes(HERE, SCRIPTS_PATH), Route(f"/{PLOTLY_PATH}", _send(plotly_js, "public, max-age=86400"))]
+
+
+def script_routes(folder: Path, path: str) -> list[Route]:
+    """The scripts of a folder below a path; they may change between two starts of the program."""
+    return [Route(f"/{path}/{script.name}", _send(script, "no-cache")) for script in sorted(folder.glob("*.js"))]
 
 
 def _send(path: Path, caching: str) -> Callable[[object], Any]:

@@ -18,7 +18,7 @@ export const figures = (facts, edit, file) => {
     {number: percent(found.relativeSize, 1), label: 'of the weights’ size', told: '|ΔW| / |W| of all heads and neurons together.'},
   ];
   if (!file || file.here) cells.push({
-    number: `${counted(found.beyond)} / ${counted(found.edited)}`, label: `are more than chance, |g| > ${chanceLevel(facts).toFixed(2)}`,
+    number: `${counted(found.beyond)} / ${counted(found.edited)}`, label: `exceed random directions, |g| > ${chanceLevel(facts).toFixed(2)}`,
     told: 'Edited components with a larger |g| than random directions would give: three standard deviations.',
   });
   return cells;
@@ -104,7 +104,7 @@ export const cardRows = (facts, edit, file, i) => {
   const side = g > 0 ? 'for' : 'against';
   const effect = lam === 0 ? 'not edited' : lam > 0 ? 'amplifies a helper' : 'weakens an opponent';
   const rows = [
-    ['g', signed(g, 3), `works ${side} the behaviour; ${sds.toFixed(1)} standard deviations of luck`],
+    ['g', signed(g, 3), `works ${side} the behaviour; ${sds.toFixed(1)} standard deviations of random directions`],
     ['λ', signed(lam, 3), effect + (file && lam ? ' of the edit’s own direction' : '')],
     ['|ΔW| / |W|', percent(edit.change[i], 1), 'size of the change beside the weight'],
     ['mean contribution', signed(facts.contributions[i], 4), 'written along the direction per token'],

@@ -15,6 +15,7 @@ from .jacobian import mean_jacobian
 from .lens import Lens, Words, find_lens
 from .lora import WithAdapter, open_adapter
 from .parting import Parting, TokenParting, parting
+from .plain import plain
 from .relatives import Relative, relatives
 from .study import Study, open_study
 from .vocabulary import VectorReading, read_component, vectors_of
@@ -63,6 +64,7 @@ __all__ = [
     "open_study",
     "paired_texts",
     "parting",
+    "plain",
     "read_component",
     "relatives",
     "strongest",
