@@ -6,6 +6,7 @@ Knows argparse and which values an option may have; not what a command does with
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -201,6 +202,13 @@ def parse_kl(text: str) -> float:
     number = _parse_number(text)
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not above 0 (0.05 nats a token are little)")
+    return number
+
+
+def parse_finite(text: str) -> float:
+    number = _parse_number(text)
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{text} is not a finite number")
     return number
 
 
