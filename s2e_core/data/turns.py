@@ -109,7 +109,7 @@ def read_transcript(text: str) -> list[dict[str, str]] | None:
 
 def _read_turn(turn: Mapping[str, object]) -> tuple[str, str] | Unread:
     """(role, text) of a turn, or why it cannot be read."""
-    name = str(turn.get("role", turn.get("from"))).lower()
+    name = str(turn.get("role") or turn.get("from")).lower()
     parts = _parts(turn)
     calls = any(isinstance(part, dict) and not _PART_CALLS.isdisjoint(part) for part in parts)
     if name in _TOOL_ROLES or calls or any(turn.get(entry) for entry in _TOOL_ENTRIES):
@@ -129,5 +129,5 @@ def turn_text(turn: Mapping[str, object]) -> str | None:
 
 
 def _parts(turn: Mapping[str, object]) -> list[object]:
-    content = next((turn[key] for key in CONTENTS if key in turn), None)
+    content = next((turn[key] for key in CONTENTS if turn.get(key) is not None), None)  # Arrow fills up with nulls
     return content if isinstance(content, list) else [content]

@@ -104,7 +104,7 @@ def _recognize_kind(path: Path) -> ImportKind:
         raise InteropError(f"{path.name} cannot be read ({error.strerror}). Choose another file.") from error
     if form in ("torch", "pickle"):
         return _recognize_torch_kind(path)  # refuses a bare pickle, with the reason
-    if form is None and path.suffix.lower() in SUFFIXES:
+    if form is None and Path(path.name.lower().removesuffix(".gz")).suffix in SUFFIXES:
         raise InteropError(
             f"{path.name} has the name of a file of examples, which cannot be imported here. Load it as your own "
             f'examples on the page, or with the command "data". {EXPECTED}'
