@@ -60,7 +60,10 @@ def add_contrast(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusive
     examples = parser.add_mutually_exclusive_group()
     examples.add_argument("--behavior", metavar="NAME", help="a bundled behaviour; `info` lists them")
     examples.add_argument(
-        "--contrast", type=Path, metavar="FILE", help="your own examples; `data` shows how they are read"
+        "--contrast",
+        type=Path,
+        metavar="FILE",
+        help="your own examples, also a data set of the Hub; `data` shows how they are read",
     )
     return examples
 

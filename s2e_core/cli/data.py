@@ -31,7 +31,7 @@ from s2e_core.values import ContrastSet
 
 from .arguments import add_model, add_outliers, chosen_outliers, parse_finite, parse_names, parse_positive, parse_seed
 from .command import Command
-from .terminal import ProgressLine, check_writable, load_chosen_model, open_output
+from .terminal import ProgressLine, check_writable, load_chosen_model, local_file, open_output
 
 COLUMN_ROLES = {
     "prompt": "the prompt",
@@ -51,7 +51,12 @@ ANSWER_OPTIONS = {"sides": None, "share": 0.05, "marks": None, "samples": 1, "ma
 
 
 def add_data(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("file", type=Path, help="JSONL, JSON, CSV, TSV or TXT")
+    sub.add_argument(
+        "file",
+        type=Path,
+        help="JSONL, JSON, CSV, TSV, TXT or Parquet, also as .gz; or a data set of the Hub, owner/name@revision or "
+        "owner/name/file@revision",
+    )
     sub.add_argument("second", type=Path, nargs="?", help="the negative side, if it is in a file of its own")
     sub.add_argument("-o", "--output", metavar="FILE", help="write the examples as JSONL, for --contrast")
     sub.add_argument("--lint", action="store_true", help="say what is odd about the examples")
@@ -106,8 +111,8 @@ def show_data(options: argparse.Namespace) -> int:
         _refuse_answer_options(options)
     roles = (*COLUMN_ROLES, "positive", "negative")
     reading = read_examples(
-        options.file,
-        options.second,
+        local_file(options.file),
+        local_file(options.second) if options.second else None,
         columns=Columns(**{role: getattr(options, role) for role in roles}),
         positive_labels=options.positive_labels,
         negative_labels=options.negative_labels,
