@@ -19,6 +19,9 @@ from .settings import EditSettings
 from .spec import Kind, ModelSpec, check_finite, check_shapes, layer_grid
 from .token_inputs import TokenInputs
 
+Turn = tuple[Literal["user", "assistant"], str]
+"""Speaker and text."""
+
 
 @dataclass(frozen=True, eq=False)
 class Example:
@@ -27,6 +30,10 @@ class Example:
     prompt: str
     response: str
     system: str | None = None
+    earlier: tuple[Turn, ...] = ()
+    """Turns of the chat before the prompt, alternately the user's and the assistant's."""
+    row: int | None = None
+    """Number of the row in its file, for messages; not part of the content."""
 
 
 @dataclass(frozen=True, eq=False)

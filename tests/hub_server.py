@@ -224,8 +224,8 @@ class _Handler(BaseHTTPRequestHandler):
         parts = path.strip("/").split("/")
         if parts[0] == "cdn":
             return self._weights(parts[1], body=body)
-        api = parts[:2] == ["api", "models"]
-        parts = parts[2:] if api else parts
+        api = parts[0] == "api" and parts[1] in ("models", "datasets")
+        parts = parts[2:] if api else parts[1:] if parts[0] == "datasets" else parts
         repository = self.hub.repositories.get("/".join(parts[:2]))
         if repository is None:
             return self._refuse(401, "RepoNotFound")

@@ -24,7 +24,7 @@ from s2e_core import (
     import_file,
     swapped,
 )
-from s2e_core.interop import ImportedFile, read_texts
+from s2e_core.interop import AS_IN_FILE, ImportedFile, LayerChoice, read_texts
 from s2e_core.method import capture_inputs, opposite, score_along
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress
@@ -49,11 +49,19 @@ class FromFile:
     """Which way round it was taken, and where the mean inputs come from, as sentences."""
 
 
-def inspected(store: ModelStore, session: Session, path: str | None) -> ImportedFile:
-    """What a file is, checked against the model on the page; nothing changes yet."""
+def inspected(store: ModelStore, session: Session, path: str | None, choice: LayerChoice = AS_IN_FILE) -> ImportedFile:
+    """What a file is, checked against the model on the page; nothing changes yet.
+
+    Raises OpenLayers for a steering vector of which the visitor has to say the layers.
+    """
     if not path:
         raise InteropError("No file has arrived. Choose one and upload it again.")
-    return import_file(path, store.model(session.model))
+    return import_file(path, store.model(session.model), choice)
+
+
+def layer_choice(layer: float | None, skip_first: bool) -> LayerChoice:
+    """The fields of the page."""
+    return LayerChoice(None if layer is None else int(layer), bool(skip_first))
 
 
 def home_of(store: ModelStore, session: Session, imported: ImportedFile) -> Choice | None:
@@ -75,14 +83,21 @@ def title_of(store: ModelStore, session: Session) -> str:
 
 
 def prepared(
-    store: ModelStore, session: Session, path: str | None, texts: str | None, turned: bool = False
+    store: ModelStore,
+    session: Session,
+    path: str | None,
+    texts: str | None,
+    turned: bool = False,
+    layer: float | None = None,
+    skip_first: bool = False,
 ) -> Iterator[str | FromFile]:
     """Progress as HTML, then what is to be put on the page.
 
-    `texts` is a file of examples for the mean inputs; `turned` takes directions the other way round.
+    `texts` is a file of examples for the mean inputs; `turned` takes directions the other way round; `layer` and
+    `skip_first` are those of LayerChoice.
     """
     yield words.READING
-    imported = inspected(store, session, path)
+    imported = inspected(store, session, path, layer_choice(layer, skip_first))
     if imported.directions is None:
         home = home_of(store, session, imported)
         if home is None:

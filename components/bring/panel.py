@@ -20,6 +20,10 @@ class ImportPanel:
     """For the mean inputs beside a steering vector; hidden for every other file."""
     opposite: gr.Checkbox
     """Hidden for a finished edit."""
+    layer: gr.Number
+    """Of a steering vector of one layer; hidden unless the file leaves it open."""
+    skip_first: gr.Checkbox
+    """For a steering vector with a row for the embedding; hidden for every other file."""
     use: gr.Button
     stop: gr.Button
 
@@ -38,6 +42,14 @@ def import_panel() -> ImportPanel:
                     False, label=words.OPPOSITE, container=False, elem_id="bring-opposite", interactive=True,
                     visible=False,
                 )  # fmt: skip
+                layer = gr.Number(
+                    None, label=words.LAYER, info=words.LAYER_HELP, elem_id="bring-layer", precision=0, minimum=0,
+                    interactive=True, visible=False,
+                )  # fmt: skip
+                skip_first = gr.Checkbox(
+                    False, label=words.SKIP_FIRST, container=False, elem_id="bring-skip-first", interactive=True,
+                    visible=False,
+                )  # fmt: skip
                 with gr.Row(elem_classes="bar"):
                     use = gr.Button(
                         words.USE, variant="primary", elem_id="bring-use", size="sm", scale=0, min_width=84,
@@ -46,4 +58,4 @@ def import_panel() -> ImportPanel:
                     stop = gr.Button(
                         texts.STOP, elem_id="stop-bring", size="sm", scale=0, min_width=64, interactive=False
                     )  # fmt: skip
-    return ImportPanel(upload, read, own, opposite, use, stop)
+    return ImportPanel(upload, read, own, opposite, layer, skip_first, use, stop)

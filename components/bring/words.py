@@ -14,12 +14,15 @@ from s2e_core.interop import ImportedFile
 BRING = "Bring a recipe, a direction or an edit from a file"
 BRING_HELP = (
     "A recipe of this page; the directions or the edit pack (.pt) that the authors' code saves; or a steering vector, "
-    "one vector for each layer: safetensors, .npy, .npz, bare tensors in a .pt, or a GGUF control vector. What it is, "
+    "one vector for each layer, or one of one layer: safetensors, .npy, .npz, .svec, bare tensors in a .pt, or a GGUF "
+    "control vector. What it is, "
     "is told from its content and shown before anything changes. Files that could run code are refused."
 )
 FILE = "Recipe, direction or edit"
 TEXTS = "Your texts, prompts with responses (optional)"
 OPPOSITE = "The other way round, for the opposite behaviour"
+LAYER, LAYER_HELP = "Layer of this vector", "counted from 0; the vector is for the layer's output"
+SKIP_FIRST = "Leave out the first row, which is for the embedding"
 USE = "Use it"
 NOTHING_READ = progress_bar("Nothing was read from this file; the page is as it was.")
 NOT_USED = progress_bar("Nothing was changed. The file is still here.")
@@ -62,6 +65,11 @@ def _what_then(imported: ImportedFile, session: Session, behavior: str, home: st
         f"those the edit is for: the examples of “{behavior}” on the page, unless you give texts of your own here. "
         f"{stay}"
     )
+
+
+def open_words(name: str, question: str) -> str:
+    """A steering vector of which the visitor has to say the layers."""
+    return f'<p role="status"><b>Steering vector</b> {html.escape(name)}</p><p>{html.escape(question)}</p>'
 
 
 def used_words(imported: ImportedFile) -> str:

@@ -52,6 +52,8 @@ class Look:
     questions: tuple[str, ...] = ()
     uses_answers: bool = False
     ignores_typed: bool = False
+    n_left_out: int = 0
+    """Number of examples that are left out because the visitor leaves out long ones."""
     files: tuple[str | None, str | None] = (None, None)
     """Uploaded files; other files have other columns."""
     stamp: int = field(default_factory=time.monotonic_ns)
@@ -78,7 +80,10 @@ def look_at_examples(store: ModelStore, choice: Choice) -> Look:
     if reading.questions and not look.uses_answers:
         return replace(look, questions=tuple(question_sentences(reading)))
     try:
-        return replace(look, contrast=chosen_contrast(store, choice))
+        contrast = chosen_contrast(store, choice)
+        n_left_out = len(reading.positive) + len(reading.negative) - len(contrast.positive) - len(contrast.negative)
+        wanted = own.correction.leave_out_long and not look.uses_answers
+        return replace(look, contrast=contrast, n_left_out=n_left_out if wanted else 0)
     except ContrastDataError as error:
         return replace(look, problem=str(error))
 

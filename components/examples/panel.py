@@ -32,6 +32,9 @@ class DataPanel:
     positive_labels: gr.Dropdown
     negative_labels: gr.Dropdown
     most: gr.Number
+    above: gr.Number
+    marks: gr.Checkbox
+    long: gr.Checkbox
     answers: gr.Accordion
     length: gr.Number
     samples: gr.Number
@@ -50,7 +53,10 @@ class DataPanel:
     @property
     def corrections(self) -> list[Any]:
         """The components of the correction, in the order of `own_data.CORRECTIONS`."""
-        return [*self.roles.values(), self.positive_labels, self.negative_labels, self.most]
+        return [
+            *self.roles.values(), self.positive_labels, self.negative_labels, self.most, self.above, self.marks,
+            self.long,
+        ]  # fmt: skip
 
 
 def data_panel(limits: Limits) -> DataPanel:
@@ -109,6 +115,11 @@ def _correction(limits: Limits) -> dict[str, Any]:
                 None, label=words.MOST, info=words.MOST_HELP, precision=0, minimum=1, maximum=limits.examples,
                 elem_id="most-examples", interactive=True, min_width=190, placeholder=f"{limits.examples:,}",
             )  # fmt: skip
+            fields["above"] = gr.Number(
+                None, label=words.ABOVE, info=words.ABOVE_HELP, elem_id="above-score", interactive=True, min_width=190,
+            )  # fmt: skip
+        for name, label in (("marks", words.TAKE_OFF_MARKS), ("long", words.LEAVE_OUT_LONG)):
+            fields[name] = gr.Checkbox(False, label=label, container=False, elem_id=f"own-{name}", interactive=True)
     return fields
 
 

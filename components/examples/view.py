@@ -33,6 +33,8 @@ def preview_html(look: Look, *, folded: bool = False) -> str:
     if look.ignores_typed:
         lines.append(_line("note", words.TYPED_IGNORED))
     lines += [_line("note", note) for note in look.reading.notes]
+    if look.n_left_out:
+        lines.append(_line("note", words.LEFT_OUT.format(look.n_left_out)))
     lines += [_line("ask", question) for question in look.questions]
     if look.problem:
         lines.append(_line("problem", look.problem))

@@ -228,7 +228,7 @@ def correction_updates(look: Look, correction: Correction, *, reset: bool) -> It
         still = [value for value in chosen or () if value in values]
         changes = reset or len(still) != len(chosen or ())
         yield gr.update(choices=found_labels, visible=bool(found_labels), **({"value": still} if changes else {}))
-    yield gr.update(value=None) if reset else gr.skip()
+    yield from (gr.update(value=value) if reset else gr.skip() for value in (None, None, False, False))
 
 
 def _status(answers: Answers) -> str:

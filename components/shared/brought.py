@@ -41,6 +41,11 @@ class Correction:
     negative_labels: Sequence[str] = ()
     per_side: float | None = None
     """Largest number of examples taken of each side."""
+    above: float | None = None
+    """Threshold of a label that is a score."""
+    take_off_marks: bool = False
+    leave_out_long: bool = False
+    """True if examples that are longer than the model reads are left out."""
 
     def columns(self) -> Columns:
         return Columns(**{role: getattr(self, role) or None for role in ROLES})
@@ -88,7 +93,8 @@ def own_reading(own: OwnExamples, limits: Limits) -> Reading:
             )
     reading = read_examples(
         own.file, own.second, columns=correction.columns(), positive_labels=correction.positive_labels or None,
-        negative_labels=correction.negative_labels or None,
+        negative_labels=correction.negative_labels or None, above=correction.above,
+        take_off_marks=bool(correction.take_off_marks),
     )  # fmt: skip
     if not (reading.names and (reading.positive or reading.negative or reading.without_side or reading.questions)):
         raise ContrastDataError(words.NO_ROWS.format(Path(own.file).name))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from s2e_core import ContrastDataError, ContrastSet, EditSettings, build_edit, swapped
+from s2e_core.data import without_long
 from s2e_core.method import rho_for_count, summarize
 from s2e_core.spec import Kind
 
@@ -48,8 +49,9 @@ class Choice:
 
 def extract(store: ModelStore, choice: Choice) -> Iterator[str | Session]:
     """Status lines while the model is loaded and the examples are read, then the finished session."""
-    contrast = chosen_contrast(store, choice)
+    chosen_contrast(store, choice)  # refused before a model is loaded
     yield from model_made_ready(store, choice.model)
+    contrast = chosen_contrast(store, choice)  # by now its tokens can be counted
     yield f"Reading {len(contrast.positive) + len(contrast.negative):,} examples …"
     behavior = store.named_behavior(choice.behavior)
     work = Work(lambda progress: store.scored(choice.model, contrast, behavior, progress=progress))
@@ -124,11 +126,16 @@ def strongest_few(scored: Scored) -> EditSettings:
 
 
 def chosen_contrast(store: ModelStore, choice: Choice) -> ContrastSet:
-    """The examples the visitor chose, checked against the limits, sides swapped where asked."""
+    """The examples the visitor chose, checked against the limits, sides swapped where asked.
+
+    Examples that are too long for the model can only be left out once it is loaded.
+    """
     if choice.behavior != OWN:
         contrast = store.behavior(choice.behavior).contrast
     else:
         contrast = own_contrast(choice.model, choice.own, store.limits)
+        if choice.own.correction.leave_out_long and store.is_loaded(choice.model):
+            contrast = without_long(contrast, store.model(choice.model))
     _check_size(contrast, store.limits)
     return swapped(contrast) if choice.swap else contrast
 

@@ -4,7 +4,7 @@ OWN_HELP = (
     "One example a line: the prompt, a tab or ` | `, and the response as the model would write it. Thirty or more a "
     "side work well. Or upload a file; what was understood is shown below, before anything runs."
 )
-OWN_FILE = "JSONL, JSON, CSV, TSV or TXT file"
+OWN_FILE = "JSONL, JSON, CSV, TSV, TXT or Parquet file"
 OWN_SECOND = "Second file, where the opposite has its own"
 
 EXTRACT_THESE = "Read these examples"
@@ -28,6 +28,11 @@ NEGATIVE_LABELS = "Opposite labels"
 LABELS_HELP = "one side is enough"
 MOST = "Most examples a side"
 MOST_HELP = "the first so many"
+ABOVE = "Wanted above this score"
+ABOVE_HELP = "if the label is a number"
+TAKE_OFF_MARKS = "Take the marks of a chat template off"
+LEAVE_OUT_LONG = "Leave out examples longer than the model reads"
+LEFT_OUT = "Left out, because they are longer than the model reads or have no response: {:,}."
 COLUMN = "“{}”"
 FOUND, NOT_FOUND, FIND_IT = "“{}”, as found", "none found", "find it again"
 

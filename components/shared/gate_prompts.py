@@ -28,7 +28,7 @@ def gate_texts(loaded: LoadedModel, contrast: ContrastSet, behavior: Behavior | 
 def _is_answerable(loaded: LoadedModel, example: Example, texts: GateTexts) -> bool:
     """False for an empty prompt or one that is too long: such examples are scored, and no gate needs them."""
     try:
-        encode_prompt(loaded, example.prompt, example.system, texts.answer_tokens, 0.0)
+        encode_prompt(loaded, example.prompt, example.system, texts.answer_tokens, 0.0, example.earlier)
     except SettingsError:
         return False
     return True

@@ -61,7 +61,10 @@ class ExtractionKey:
     def _prompt_ids(self, examples: Sequence[Example]) -> list[list[int]]:
         """Token ids of prompts; empty for one that cannot be encoded, which `extract` refuses with a sentence."""
         tokenizer = self.loaded.tokenizer
-        return [prompt_ids(tokenizer, it.prompt, it.system) if is_encodable(it.prompt) else [] for it in examples]
+        return [
+            prompt_ids(tokenizer, it.prompt, it.system, it.earlier) if is_encodable(it.prompt) else []
+            for it in examples
+        ]
 
 
 def _sha256(content: Any) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -77,7 +78,10 @@ def add_contrast(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusive
     examples = parser.add_mutually_exclusive_group()
     examples.add_argument("--behavior", metavar="NAME", help="a bundled behaviour; `info` lists them")
     examples.add_argument(
-        "--contrast", type=Path, metavar="FILE", help="your own examples; `data` shows how they are read"
+        "--contrast",
+        type=Path,
+        metavar="FILE",
+        help="your own examples, also a data set of the Hub; `data` shows how they are read",
     )
     return examples
 
@@ -219,6 +223,13 @@ def parse_kl(text: str) -> float:
     number = _parse_number(text)
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not above 0 (0.05 nats a token are little)")
+    return number
+
+
+def parse_finite(text: str) -> float:
+    number = _parse_number(text)
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{text} is not a finite number")
     return number
 
 

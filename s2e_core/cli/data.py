@@ -11,7 +11,17 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from s2e_core.data import Columns, Reading, contrast_set_from, lint, mark_averaged_tokens, read_examples, read_table
+from s2e_core.data import (
+    Columns,
+    Reading,
+    contrast_set_from,
+    lint,
+    mark_averaged_tokens,
+    read_examples,
+    read_table,
+    sampled,
+    without_long,
+)
 from s2e_core.errors import SettingsError
 from s2e_core.method import Reliability, reliability
 from s2e_core.model import LoadedModel
@@ -19,9 +29,9 @@ from s2e_core.responses import OwnResponse, answer_sides, own_responses, possibl
 from s2e_core.text import counted
 from s2e_core.values import ContrastSet
 
-from .arguments import add_model, add_outliers, chosen_outliers, parse_names, parse_positive, parse_seed
+from .arguments import add_model, add_outliers, chosen_outliers, parse_finite, parse_names, parse_positive, parse_seed
 from .command import Command
-from .terminal import ProgressLine, check_writable, load_chosen_model, open_output
+from .terminal import ProgressLine, check_writable, load_chosen_model, local_file, open_output
 
 COLUMN_ROLES = {
     "prompt": "the prompt",
@@ -41,7 +51,12 @@ ANSWER_OPTIONS = {"sides": None, "share": 0.05, "marks": None, "samples": 1, "ma
 
 
 def add_data(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("file", type=Path, help="JSONL, JSON, CSV, TSV or TXT")
+    sub.add_argument(
+        "file",
+        type=Path,
+        help="JSONL, JSON, CSV, TSV, TXT or Parquet, also as .gz; or a data set of the Hub, owner/name@revision or "
+        "owner/name/file@revision",
+    )
     sub.add_argument("second", type=Path, nargs="?", help="the negative side, if it is in a file of its own")
     sub.add_argument("-o", "--output", metavar="FILE", help="write the examples as JSONL, for --contrast")
     sub.add_argument("--lint", action="store_true", help="say what is odd about the examples")
@@ -76,23 +91,40 @@ def add_data(sub: argparse.ArgumentParser) -> None:
             help=f"the values of the label that mean the {side} side",
         )
 
+    sub.add_argument(
+        "--above",
+        type=parse_finite,
+        metavar="NUMBER",
+        help="if the label is a score: rows above this are positive, all others negative",
+    )
+    sub.add_argument("--take-off-marks", action="store_true", help="take the marks of a chat template off the texts")
+    sub.add_argument(
+        "--sample", type=parse_positive, metavar="N", help="at most N examples of each side, evenly spaced"
+    )
+    sub.add_argument(
+        "--leave-out-long", action="store_true", help="leave out examples that are longer than --model reads"
+    )
+
 
 def show_data(options: argparse.Namespace) -> int:
     if options.answers is None:
         _refuse_answer_options(options)
     roles = (*COLUMN_ROLES, "positive", "negative")
     reading = read_examples(
-        options.file,
-        options.second,
+        local_file(options.file),
+        local_file(options.second) if options.second else None,
         columns=Columns(**{role: getattr(options, role) for role in roles}),
         positive_labels=options.positive_labels,
         negative_labels=options.negative_labels,
+        above=options.above,
+        take_off_marks=options.take_off_marks,
     )
+    reading = sampled(reading, options.sample) if options.sample else reading
     print("\n".join(reading_lines(reading)))
     if reading.questions and not (options.answers or options.output):
         return 1
     contrast = _generate_answers(options, reading) if options.answers else contrast_set_from(reading)
-    _check(options, contrast)
+    contrast = _check(options, contrast)
     if options.output:
         _write(contrast, options.output)
     return 0
@@ -183,17 +215,22 @@ def reading_lines(reading: Reading) -> Iterator[str]:
         yield from (f"  {name}: {_shorten(cell)}" for name, cell in cells.items())
 
 
-def _check(options: argparse.Namespace, contrast: ContrastSet) -> None:
-    """The linter's findings, and what a model says about the examples."""
-    if options.reliability and not options.model:
-        raise SettingsError('Reliability is measured with a model. Name one with --model, "bundled" for instance.')
+def _check(options: argparse.Namespace, contrast: ContrastSet) -> ContrastSet:
+    """The examples that are left, after the linter's findings and what a model says about them."""
+    for wanted, what in ((options.reliability, "Reliability is"), (options.leave_out_long, "Lengths are")):
+        if wanted and not options.model:
+            raise SettingsError(f'{what} measured with a model. Name one with --model, "bundled" for instance.')
     loaded = load_chosen_model(options) if options.model else None
+    if options.leave_out_long and loaded is not None:
+        contrast, before = without_long(contrast, loaded), contrast
+        print("\n".join(("", *contrast.notes)) if contrast is not before else "\nNo example is too long.")
     if options.lint:
         print("\n" + "\n".join(lint_lines(contrast, loaded)))
     if options.reliability and loaded is not None:
         with ProgressLine("measuring") as progress:
             result = reliability(loaded, contrast, outliers=chosen_outliers(options), progress=progress)
         print("\n" + "\n".join(reliability_lines(result)))
+    return contrast
 
 
 def reliability_lines(result: Reliability) -> Iterator[str]:
@@ -225,7 +262,9 @@ def _write(contrast: ContrastSet, path: str) -> None:
     sides = (("positive", contrast.positive), ("negative", contrast.negative))
     with open_output(path) as file:
         for label, example in ((label, example) for label, examples in sides for example in examples):
-            row = {"system": example.system, "prompt": example.prompt, "response": example.response, "label": label}
+            earlier = [{"role": role, "content": text} for role, text in example.earlier]
+            prompt = [*earlier, {"role": "user", "content": example.prompt}] if earlier else example.prompt
+            row = {"system": example.system, "prompt": prompt, "response": example.response, "label": label}
             entries = {name: text for name, text in row.items() if text is not None}
             file.write(json.dumps(entries, ensure_ascii=False) + "\n")
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from s2e_core.errors import SettingsError
 from s2e_core.export import save_edit
-from s2e_core.interop import ImportedFile, import_file, read_texts
+from s2e_core.interop import ImportedFile, LayerChoice, import_file, read_texts
 from s2e_core.method import build_edit, capture_inputs, capture_means, opposite, score_along
 from s2e_core.model import LoadedModel
 from s2e_core.values import ActivationMeans, MeanInputs, WeightEdit
 
-from .arguments import add_contrast, add_outliers, chosen_outliers
+from .arguments import add_contrast, add_outliers, chosen_outliers, parse_count
 from .command import Command
 from .dials import GATE_DIALS, NET_DIALS, UNTUNED, add_settings, adjust_settings, given_options
 from .terminal import (
@@ -39,6 +39,12 @@ def add_import(sub: argparse.ArgumentParser) -> None:
         "--texts", type=Path, metavar="FILE", help="prompts with responses, for a steering vector's mean inputs"
     )
     sub.add_argument("--opposite", action="store_true", help="use directions and vectors the other way round")
+    sub.add_argument(
+        "--layer", type=parse_count, metavar="N", help="the layer of a file with one vector, counted from 0"
+    )
+    sub.add_argument(
+        "--skip-first", action="store_true", help="leave out the first row of a vector, which is for the embedding"
+    )
     add_outliers(sub)
     add_settings(sub)
     sub.add_argument("-o", "--output", type=Path, metavar="RECIPE", help="safetensors file to write")
@@ -49,7 +55,7 @@ def import_foreign(options: argparse.Namespace) -> None:
     check_writable(options.output)
     _check_dials(options)
     loaded = load_chosen_model(options)
-    imported = import_file(options.file, loaded)
+    imported = import_file(options.file, loaded, LayerChoice(options.layer, options.skip_first))
     print(imported.sentence())
     if imported.edit is not None and (options.opposite or any(getattr(options, d) is not None for d in DIALS)):
         raise SettingsError(

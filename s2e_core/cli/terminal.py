@@ -27,7 +27,7 @@ from s2e_core.data import (
     load_contrast_set,
 )
 from s2e_core.errors import BehaviorError, SettingsError
-from s2e_core.loading import load_model
+from s2e_core.loading import download_data_set, is_data_set, load_model
 from s2e_core.method import outlier_sentence
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress
@@ -64,10 +64,20 @@ def load_chosen_behavior(options: argparse.Namespace) -> Behavior:
 def load_chosen_contrast(options: argparse.Namespace) -> ContrastSet:
     """The examples of --contrast or --behavior. Raises BehaviorError if neither is given."""
     if options.contrast:
-        return load_contrast_set(options.contrast)
+        return load_contrast_set(local_file(options.contrast))
     if not options.behavior:
         raise BehaviorError("No examples were named. Give --behavior NAME or --contrast FILE.")
     return load_chosen_behavior(options).contrast
+
+
+def local_file(path: Path) -> Path:
+    """The path itself, or that of the file of a data set on the Hub, which is downloaded."""
+    if not is_data_set(path):
+        return path
+    with ProgressLine("downloading", "MB", 1_000_000) as progress:
+        file, sentence = download_data_set(str(path), progress=progress)
+    print(f"note: {sentence}", file=sys.stderr)
+    return file
 
 
 def extract_chosen(

@@ -11,6 +11,7 @@ from .behaviors import (
 )
 from .columns import Columns
 from .contrast import content_hash, contrast_set, contrast_set_from, load_contrast_set, parse_contrast_set, swapped
+from .corrections import LEAVE_OUT, long_examples, name_examples, sampled, without_long
 from .gate_texts import FIRST_PROMPTS, GateTexts, behavior_gate_texts, example_gate_texts, read_harmless
 from .lint import FEW, Finding, lint, mark_averaged_tokens
 from .probes import ProbeKind, ProbeRow, load_probes
@@ -28,6 +29,7 @@ __all__ = [
     "FILES",
     "Finding",
     "FIRST_PROMPTS",
+    "LEAVE_OUT",
     "GateTexts",
     "OpenQuestion",
     "ProbeKind",
@@ -49,10 +51,14 @@ __all__ = [
     "load_behavior",
     "load_contrast_set",
     "load_probes",
+    "long_examples",
+    "name_examples",
     "parse_contrast_set",
     "parse_examples",
     "read_examples",
     "read_harmless",
     "read_table",
+    "sampled",
     "swapped",
+    "without_long",
 ]

@@ -19,12 +19,12 @@ EXPECTED = (
 TEXT = "text"
 """Name of the only column of a file without columns: lines of a text file, strings in a JSON list."""
 NAMES = {
-    "messages": ("messages", "conversations", "conversation"),
+    "messages": ("messages", "conversations", "conversation", "contents"),
     "choices": ("mc2_targets", "mc1_targets"),
     "prompt": ("prompt", "question", "instruction", "input", "query", "goal", "behavior", TEXT),
     "response": ("response", "answer", "completion", "output", "reply", "statement"),
     "label": ("label", "parsed_label", "side", "labels", "is_positive", "class"),
-    "system": ("system", "system_prompt"),
+    "system": ("system", "system_prompt", "system_instruction", "systeminstruction"),
 }
 PAIRS = (
     ("positive", "negative"),
@@ -35,6 +35,11 @@ PAIRS = (
     ("best answer", "best incorrect answer"),
     ("pos", "neg"),
     ("good", "bad"),
+    ("chosen_conversations", "rejected_conversations"),
+    ("chosen_response", "rejected_response"),
+    ("preferred_output", "non_preferred_output"),
+    ("response_j", "response_k"),
+    ("preferred", "dispreferred"),
 )
 """Names of two columns, or two lists, that contain the two sides."""
 LISTED = frozenset({"correct answers", "incorrect answers", "correct_answers", "incorrect_answers"})

@@ -56,7 +56,8 @@ def contrast_set(
             have, were = ("has", "was") if empty == 1 else ("have", "were")
             notes.append(f"{counted(empty, f'{side} example')} {have} an empty response and {were} skipped.")
     for example in (*positive, *negative):
-        if not is_encodable(example.prompt + example.response + (example.system or "")):
+        texts = (example.prompt, example.response, example.system or "", *(text for _, text in example.earlier))
+        if not is_encodable("".join(texts)):
             raise ContrastDataError(
                 f'The example "{ascii(example.prompt[:40])[1:-1]}" contains a broken Unicode character (an unpaired '
                 "surrogate). Retype or remove it."
@@ -88,11 +89,13 @@ def _with_response(examples: Iterable[Example]) -> tuple[Example, ...]:
     return tuple(example for example in examples if example.response.strip())
 
 
-def _fields(example: Example) -> list[str | None]:
-    return [example.system, example.prompt, example.response]
+def _fields(example: Example) -> list[object]:
+    """The content of an example; one question has the same hash as before there were chats of several turns."""
+    return [example.system, example.prompt, example.response, *([example.earlier] if example.earlier else [])]
 
 
 def _overlap_notes(positive: Sequence[Example], negative: Sequence[Example]) -> list[str]:
-    both = {(e.prompt, e.response) for e in positive} & {(e.prompt, e.response) for e in negative}
+    one, other = ({(e.system, e.earlier, e.prompt, e.response) for e in side} for side in (positive, negative))
+    both = one & other
     verbs = "is on both sides and cancels" if len(both) == 1 else "are on both sides and cancel"
     return [f"{counted(len(both), 'example')} {verbs} out."] if both else []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ def example_gate_texts(contrast: ContrastSet, model: Path | None, harmless: Path
     negative = {example.prompt for example in contrast.negative}
     positive = list({example.prompt: example for example in contrast.positive}.values())
     own = [example for example in positive if example.prompt not in negative] or positive
-    on = tuple(Example(example.prompt, "", example.system) for example in _in_order(own))
+    on = tuple(replace(example, response="") for example in _in_order(own))
     path = choose_behaviors_folder(model) / NEUTRAL if harmless is None else harmless
     name = "the neutral prompts of this program" if harmless is None else harmless.name
     return GateTexts(on, *_set_aside(read_harmless(path)), name)

@@ -43,6 +43,8 @@ def _find_rows(value: object, levels: int) -> JsonRows | None:
     """The rows in an object, or in the only part of it that has any."""
     if not isinstance(value, dict):
         return None
+    if (trait := _rows_of_trait(value)) is not None:
+        return trait
     lists = {str(key): part for key, part in value.items() if isinstance(part, list)}
     if lists:
         return _rows_of_lists(lists)
@@ -52,6 +54,26 @@ def _find_rows(value: object, levels: int) -> JsonRows | None:
         return rows
     inside = [rows for part in parts.values() if (rows := _find_rows(part, levels - 1)) is not None]
     return inside[0] if len(inside) == 1 else None
+
+
+def _rows_of_trait(value: Mapping[str, object]) -> JsonRows | None:
+    """Questions under pairs of system prompts, as persona_vectors has them; the model answers them under either."""
+    pairs, questions = value.get("instruction"), value.get("questions")
+    if not isinstance(pairs, list) or not isinstance(questions, list) or not pairs:
+        return None
+    if not all(isinstance(pair, dict) and {"pos", "neg"} <= set(pair) for pair in pairs):
+        return None
+    rows = [
+        {"system": pair[side], "prompt": question, "label": side}
+        for side in ("pos", "neg")
+        for pair in pairs
+        for question in questions
+    ]
+    note = (
+        f"{len(questions)} questions, each under {len(pairs)} pairs of system prompts: the model has to answer them "
+        "under either prompt of a pair."
+    )
+    return JsonRows("JSON, a trait as persona_vectors has it", rows, notes=(note,))
 
 
 def _rows_of_lists(lists: Mapping[str, Sequence[object]]) -> JsonRows:

@@ -14,7 +14,10 @@ from typing import Literal, get_args
 
 from s2e_core.model import LoadedModel, begins_in_thought, example_ids, has_chat_template, prompt_ids
 from s2e_core.text import is_empty, is_repeated, thinking
-from s2e_core.values import ContrastSet, Example
+from s2e_core.values import ContrastSet, Example, Turn
+
+from .corrections import LEAVE_OUT, name_examples
+from .marks import marks_sentence
 
 Severity = Literal["problem", "warning", "note"]
 """Severity of a finding. Problem: the direction will not mean what it should; warning: it may not; note: the rest."""
@@ -55,6 +58,7 @@ def lint(contrast: ContrastSet, loaded: LoadedModel | None = None) -> tuple[Find
         *_overlaps(contrast),
         *_responses(contrast),
         *_wording(contrast),
+        *_marks(contrast, loaded),
         *(_fit(contrast, loaded) if loaded is not None else ()),
     ]
     return tuple(sorted(findings, key=lambda finding: get_args(Severity).index(finding.severity)))
@@ -133,7 +137,7 @@ def _overlaps(contrast: ContrastSet) -> Iterator[Finding]:
         sentence = f"{_examples(len(both))} on both sides{rows}: the copies cancel out. Remove them."
         yield Finding("problem", sentence)
     texts = {_folded(e) for e in positive} & {_folded(e) for e in negative} - {""}
-    texts -= {" ".join(response.lower().split()) for _, _, response in both}
+    texts -= {" ".join(response.lower().split()) for *_, response in both}
     if texts:
         which = "response is given" if len(texts) == 1 else "responses are given"
         yield Finding("warning", f"{len(texts)} {which} on both sides, to other prompts: only the prompts differ.")
@@ -171,6 +175,13 @@ def _wording(contrast: ContrastSet) -> Iterator[Finding]:
             yield Finding("note", f"{sentence} opening.")
 
 
+def _marks(contrast: ContrastSet, loaded: LoadedModel | None) -> Iterator[Finding]:
+    """Marks of a chat template, which the model's own template would surround with its marks once more."""
+    sentence = marks_sentence((*contrast.positive, *contrast.negative))
+    if sentence and (loaded is None or has_chat_template(loaded.tokenizer)):
+        yield Finding("problem", sentence)
+
+
 def _fit(contrast: ContrastSet, loaded: LoadedModel) -> Iterator[Finding]:
     """Findings about the model's context length and tokenizer."""
     limit = loaded.context_length
@@ -180,9 +191,9 @@ def _fit(contrast: ContrastSet, loaded: LoadedModel) -> Iterator[Finding]:
     for name, encoded in sides.items():
         longest = max((len(ids) for ids, _ in encoded), default=0)
         if limit is not None and longest > limit:
-            n = sum(len(ids) > limit for ids, _ in encoded)
-            sentence = f"{_examples(n, name)} longer than the {limit} tokens that the model reads (the longest has "
-            yield Finding("problem", f"{sentence}{longest}). Shorten or remove them.")
+            long = [e for e, (ids, _) in zip(_sides(contrast)[name], encoded, strict=True) if len(ids) > limit]
+            sentence = f"{_examples(len(long), name)} longer than the {limit} tokens that the model reads: "
+            yield Finding("problem", f"{sentence}{name_examples(long)} (the longest has {longest}). {LEAVE_OUT}")
         unread = sum(not len(ids) > start > 0 for ids, start in encoded)
         if unread:
             yield Finding("problem", f"{_examples(unread, name)} without a prompt or response token: left out.")
@@ -232,8 +243,8 @@ def _sides(contrast: ContrastSet) -> dict[str, tuple[Example, ...]]:
     return {"positive": contrast.positive, "negative": contrast.negative}
 
 
-def _key(example: Example) -> tuple[str, str, str]:
-    return (example.system or "", example.prompt, example.response)
+def _key(example: Example) -> tuple[str, tuple[Turn, ...], str, str]:
+    return (example.system or "", example.earlier, example.prompt, example.response)
 
 
 def _folded(example: Example) -> str:

@@ -5,7 +5,7 @@ Knows tables, columns and labels; not how they become examples.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +15,7 @@ from .columns import EXPECTED, LISTED, TEXT, Columns
 from .labels import Label, label_value
 from .row_examples import is_number
 from .table import FILES, Table
+from .turns import REASONS, Unread
 
 QuestionKind = Literal["rows", "columns", "labels", "sides", "responses"]
 """What is missing: rows, the role of a column, the side of a label, the side of every row, or responses."""
@@ -34,12 +35,23 @@ class OpenQuestion:
 
 
 def open_questions(
-    table: Table, columns: Columns, labels: Sequence[Label], *, one_sided: bool, unanswered: Columns | None
+    table: Table,
+    columns: Columns,
+    labels: Sequence[Label],
+    *,
+    one_sided: bool,
+    unanswered: Columns | None,
+    unread: Mapping[Unread, int],
+    scores: Sequence[str],
 ) -> Iterator[OpenQuestion]:
     """Everything that keeps a reading from being a contrast set; an error shows the first.
 
-    `unanswered` are the columns of prompts that have no responses.
+    `unanswered` are the columns of prompts that have no responses, `unread` why rows are skipped if all of them are,
+    `scores` the columns of numbers.
     """
+    if unread:
+        yield OpenQuestion("rows", f"{table.name} has no example. {unread_sentence(unread)}")
+        return
     if not table.rows:
         yield OpenQuestion("rows", f"{table.name} has no example: it contains no rows.")
         return
@@ -60,13 +72,14 @@ def open_questions(
         yield OpenQuestion(
             "labels",
             f'Row {next(numbers)} has the label "{unknown[0].value[:40]}". Which side is meant by {values}? '
-            "Say which labels are positive.",
+            f"Say which labels are positive{', or above which number' if columns.label in scores else ''}.",
         )
     if one_sided:
         yield OpenQuestion(
             "sides",
             f"{row_columns}, and nothing says which side a row is on. Say which column is the label, or give the other "
-            "side as a second file.",
+            "side as a second file."
+            + (f" The label can be a score with a threshold: {_named(scores)}." if scores else ""),
         )
     if unanswered is not None:
         yield OpenQuestion(
@@ -76,8 +89,19 @@ def open_questions(
         )
 
 
+def _named(columns: Sequence[str]) -> str:
+    return ", ".join(f'"{column}"' for column in columns)
+
+
 def reading_notes(
-    table: Table, columns: Columns, labels: Sequence[Label], *, sides: tuple[str, str], has_prompt: bool, n_chats: int
+    table: Table,
+    columns: Columns,
+    labels: Sequence[Label],
+    *,
+    sides: tuple[str, str],
+    has_prompt: bool,
+    several_turns: int,
+    unread: Mapping[Unread, int],
 ) -> Iterator[str]:
     """Sentences about what is ambiguous and what is skipped. `sides` are the names of two lists, or empty."""
     positive, negative = sides
@@ -110,6 +134,18 @@ def reading_notes(
         values = ", ".join(f'"{label.value[:40]}"' for label in labels if label.side == "skipped")
         are, were = ("is", "was") if skipped == 1 else ("are", "were")
         yield f"{counted(skipped, 'row')} with the label {values} {are} on no side and {were} skipped."
-    if n_chats:
-        are, were = ("is", "was") if n_chats == 1 else ("are", "were")
-        yield f"{counted(n_chats, 'chat')} {are} not one question with one answer and {were} skipped."
+    if several_turns:
+        have = "has" if several_turns == 1 else "have"
+        yield (
+            f"{counted(several_turns, 'example')} {have} several turns: all before the last answer are the prompt, and "
+            "only that answer is averaged over."
+        )
+    if unread:
+        yield unread_sentence(unread)
+
+
+def unread_sentence(unread: Mapping[Unread, int]) -> str:
+    """How many rows with a chat were skipped, and why."""
+    n = sum(unread.values())
+    why = ", ".join(f"{count} with chats that {REASONS[reason]}" for reason, count in unread.items())
+    return f"{counted(n, 'row')} {'was' if n == 1 else 'were'} skipped: {why}."

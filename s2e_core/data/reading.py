@@ -6,6 +6,7 @@ and the meaning of labels; `contrast.contrast_set_from` turns one without open q
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,11 +15,16 @@ from typing import Literal
 from s2e_core.errors import ContrastDataError
 from s2e_core.values import Example
 
-from .columns import Columns, find_columns, normalize_roles
+from .columns import NAMES, Columns, normalize_roles
 from .labels import Label, label_value, read_labels
+from .marks import examples_without_marks, marks_sentence
+from .preferences import rewrite_preferences
 from .questions import OpenQuestion, open_questions, reading_notes
 from .row_examples import Side, read_row
+from .scores import find_score_column, read_scores, score_columns, score_label
+from .sources import Sources, assign_sources, columns_by_source
 from .table import FILES, Row, Table, parse_table, read_table
+from .turns import Unread
 
 Layout = Literal["pairs", "choices", "two lists", "two files", "labelled", "one side"]
 PREVIEW_ROWS = 5
@@ -51,7 +57,7 @@ class Reading:
     without_side: tuple[Example, ...]
     """Examples of rows without a side."""
     n_skipped: int
-    """Number of rows left out: labelled NONE, or chats of several turns."""
+    """Number of rows left out: labelled NONE, or chats that call a tool or cannot be used otherwise."""
     responses_missing: bool
     """True if a side has only prompts, which a model has to answer before anything can be averaged."""
     questions: tuple[OpenQuestion, ...]
@@ -67,6 +73,10 @@ class Meaning:
     columns: Columns = Columns()
     positive_labels: Collection[str] | None = None
     negative_labels: Collection[str] | None = None
+    above: float | None = None
+    """Threshold of a label that is a score: rows above it are positive, the others negative."""
+    take_off_marks: bool = False
+    """True if prompts that were rendered in a chat template are to be taken apart again."""
 
 
 def read_examples(
@@ -76,17 +86,22 @@ def read_examples(
     columns: Columns | None = None,
     positive_labels: Collection[str] | None = None,
     negative_labels: Collection[str] | None = None,
+    above: float | None = None,
+    take_off_marks: bool = False,
 ) -> Reading:
     """Read a `.jsonl`, `.json`, `.csv`, `.tsv` or `.txt` file, or two of them, the positive side first.
 
     `columns` gives roles by hand, `positive_labels` and `negative_labels` the meaning of the label column (with one of
-    them, all other values are the other side). Raises ContrastDataError if a file or a row cannot be read; anything
-    that is only unclear becomes one of the reading's `questions`.
+    them, all other values are the other side). If the label is a score, rows with one `above` that number are positive
+    and the others negative. With `take_off_marks`, prompts rendered in a chat template are taken apart.
+
+    Raises ContrastDataError if a file or a row cannot be read; anything that is only unclear becomes one of the
+    reading's `questions`.
     """
     table = read_table(path)
     if negative is not None:
         table = _join(table, read_table(negative))
-    return _read_as(table, Meaning(columns or Columns(), positive_labels, negative_labels))
+    return _read_as(table, Meaning(columns or Columns(), positive_labels, negative_labels, above, take_off_marks))
 
 
 def parse_examples(
@@ -97,10 +112,12 @@ def parse_examples(
     columns: Columns | None = None,
     positive_labels: Collection[str] | None = None,
     negative_labels: Collection[str] | None = None,
+    above: float | None = None,
+    take_off_marks: bool = False,
 ) -> Reading:
     """Like `read_examples`, from `text` in the format of a file with that suffix (".jsonl", ".csv", ...)."""
     table = parse_table(text, name=name, suffix=suffix)
-    return _read_as(table, Meaning(columns or Columns(), positive_labels, negative_labels))
+    return _read_as(table, Meaning(columns or Columns(), positive_labels, negative_labels, above, take_off_marks))
 
 
 def _join(one: Table, other: Table) -> Table:
@@ -114,21 +131,19 @@ def _join(one: Table, other: Table) -> Table:
     return Table(f"{one.name} and {other.name}", kind, rows, FILES, (*one.notes, *other.notes))
 
 
-@dataclass(frozen=True, eq=False)
-class _Sources:
-    """Names of the positive and the negative list or file; both empty if there is only one."""
-
-    positive: str = ""
-    negative: str = ""
-
-
 def _read_as(table: Table, meaning: Meaning) -> Reading:
+    file = table
+    rewritten = rewrite_preferences(file, normalize_roles(meaning.columns))
+    table = rewritten.table
     names = table.columns()
-    sources, roles = _assign_sources(table, normalize_roles(meaning.columns))
-    by_source, notes = _columns_by_source(table, sources, roles)
+    sources, roles = assign_sources(table, rewritten.roles)
+    if meaning.above is not None and roles.label is None and not set(NAMES["label"]) & set(names):
+        roles = replace(roles, label=find_score_column(table))
+    by_source, notes = columns_by_source(table, sources, roles)
     columns = by_source[sources.positive]
     labels = _read_labels(table, columns, meaning)
-    examples, n_chats, n_left_out = _examples_with_sides(table, by_source, sources, labels)
+    examples, unread, n_left_out = _examples_with_sides(table, by_source, sources, labels, meaning.above)
+    examples, marks_note = _without_marks(examples, take_off=meaning.take_off_marks)
     sides = {side: tuple(e for s, e in examples if s == side) for side in ("positive", "negative", "none")}
     unanswered = _find_unanswered(by_source, sources, sides)
     n_skipped = sum(label.count for label in labels if label.side == "skipped")
@@ -143,15 +158,26 @@ def _read_as(table: Table, meaning: Meaning) -> Reading:
         sources=table.sources,
         unused=tuple(name for name in names if name not in used),
         labels=labels,
-        preview=tuple(_shorten(row.cells) for row in table.rows[:PREVIEW_ROWS]),
+        preview=tuple(_shorten(row.cells) for row in file.rows[:PREVIEW_ROWS]),
         positive=sides["positive"],
         negative=sides["negative"],
         without_side=sides["none"],
-        n_skipped=n_skipped + n_left_out,
+        n_skipped=n_skipped + n_left_out + rewritten.n_undecided,
         responses_missing=unanswered is not None,
-        questions=tuple(open_questions(table, columns, labels, one_sided=layout == "one side", unanswered=unanswered)),
+        questions=tuple(
+            open_questions(
+                table,
+                columns,
+                labels,
+                one_sided=layout == "one side",
+                unanswered=unanswered,
+                unread={} if examples else unread,
+                scores=score_columns(table),
+            )
+        ),
         notes=(
             *table.notes,
+            *rewritten.notes,
             *notes,
             *reading_notes(
                 table,
@@ -159,60 +185,27 @@ def _read_as(table: Table, meaning: Meaning) -> Reading:
                 labels,
                 sides=(sources.positive, sources.negative),
                 has_prompt=any(example.prompt for _, example in examples),
-                n_chats=n_chats,
+                several_turns=sum(bool(example.earlier) for _, example in examples),
+                unread=unread,
             ),
+            *marks_note,
         ),
     )
 
 
-def _assign_sources(table: Table, roles: Columns) -> tuple[_Sources, Columns]:
-    """Decide which list is which side; also the person's roles without those that name lists."""
-    if not table.sources:
-        return _Sources(), roles
-    one, other = table.sources
-    if {roles.positive, roles.negative} & {one, other}:
-        positive = roles.positive or (other if roles.negative == one else one)
-        negative = roles.negative or (other if roles.positive == one else one)
-        if {positive, negative} != {one, other}:
-            raise ContrastDataError(f'The lists are named "{one}" and "{other}". Expected these two as the sides.')
-        return _Sources(positive, negative), replace(roles, positive=None, negative=None)
-    usual = {"negative", "rejected", "neg", "bad"}
-    return (_Sources(other, one) if one in usual and other not in usual else _Sources(one, other)), roles
-
-
-def _columns_by_source(table: Table, sources: _Sources, roles: Columns) -> tuple[dict[str, Columns], tuple[str, ...]]:
-    """The columns of every list or file, which may have names of their own, and notes."""
-    if not sources.positive or not table.rows:
-        columns, new_notes = find_columns(table.columns(), roles) if table.rows else (Columns(), ())
-        return {"": columns, sources.positive: columns, sources.negative: columns}, new_notes
-    find_columns(table.columns(), roles)  # raises unless every column of a role exists in one of the two
-    if roles.label is not None:
-        raise ContrastDataError(
-            f"The {sources.positive} and the {sources.negative} are already the two sides. Leave out the label column."
-        )
-    by_source: dict[str, Columns] = {}
-    notes: list[str] = []
-    for source in (sources.positive, sources.negative):
-        names = tuple(dict.fromkeys(name for row in table.rows if row.source == source for name in row.cells))
-        own = Columns(**{role: column for role, column in roles.roles().items() if column in names})
-        columns, new_notes = find_columns(names, own)
-        by_source[source] = replace(columns, label=None)  # the lists are the sides, even if a column looks like a label
-        notes += [note for note in new_notes if note not in notes]
-    one, other = (by_source[source].roles() for source in (sources.positive, sources.negative))
-    notes += [f'In the {sources.negative} the {r} is "{c}".' for r, c in other.items() if one and one.get(r) != c]
-    return by_source, tuple(notes)
-
-
 def _read_labels(table: Table, columns: Columns, meaning: Meaning) -> tuple[Label, ...]:
     if columns.label is None:
-        if meaning.positive_labels is not None or meaning.negative_labels is not None:
+        given = (meaning.positive_labels, meaning.negative_labels, meaning.above)
+        if any(part is not None for part in given):
             raise ContrastDataError("The meaning of labels was given, but no label column. Name the label column.")
         return ()
-    values = (label_value(row.cells.get(columns.label)) for row in table.rows)
-    return read_labels(values, meaning.positive_labels, meaning.negative_labels)
+    cells = [row.cells.get(columns.label) for row in table.rows]
+    if meaning.above is not None:
+        return read_scores(cells, meaning.above)
+    return read_labels(map(label_value, cells), meaning.positive_labels, meaning.negative_labels)
 
 
-def _find_layout(columns: Columns, sources: _Sources) -> Layout:
+def _find_layout(columns: Columns, sources: Sources) -> Layout:
     if columns.positive is not None:
         return "pairs"
     if columns.choices is not None:
@@ -223,30 +216,47 @@ def _find_layout(columns: Columns, sources: _Sources) -> Layout:
 
 
 def _examples_with_sides(
-    table: Table, by_source: Mapping[str, Columns], sources: _Sources, labels: Sequence[Label]
-) -> tuple[list[tuple[Side, Example]], int, int]:
-    """(side, example) in the order of the rows, and the numbers of chats and of rows that are left out."""
+    table: Table,
+    by_source: Mapping[str, Columns],
+    sources: Sources,
+    labels: Sequence[Label],
+    above: float | None,
+) -> tuple[list[tuple[Side, Example]], Counter[Unread], int]:
+    """(side, example) in the order of the rows, why chats are left out, and the number of rows that are."""
     side_of = {label.value: label.side for label in labels}
     examples: list[tuple[Side, Example]] = []
-    n_chats, n_left_out = 0, 0
+    unread: Counter[Unread] = Counter()
+    n_left_out = 0
     for row in table.rows:
         columns = by_source[row.source]
         side: Side | Literal["skipped", "unknown"] = "none"
         if sources.positive:
             side = "positive" if row.source == sources.positive else "negative"
         elif columns.label is not None:
-            side = side_of[label_value(row.cells.get(columns.label))]
+            cell = row.cells.get(columns.label)
+            side = side_of[label_value(cell) if above is None else score_label(cell, above)]
         if side == "skipped":
             continue
         of_row = list(read_row(row, columns, "none" if side == "unknown" else side))
-        examples += [(its_side, example) for its_side, example in of_row if example is not None]
-        n_chats += sum(example is None for _, example in of_row)
-        n_left_out += all(example is None for _, example in of_row)
-    return examples, n_chats, n_left_out
+        examples += [(its_side, example) for its_side, example in of_row if isinstance(example, Example)]
+        unread.update({example: 1 for _, example in of_row if not isinstance(example, Example)})
+        n_left_out += not any(isinstance(example, Example) for _, example in of_row)
+    return examples, unread, n_left_out
+
+
+def _without_marks(
+    examples: list[tuple[Side, Example]], *, take_off: bool
+) -> tuple[list[tuple[Side, Example]], tuple[str, ...]]:
+    """The examples, their marks of a chat template taken off if that is wanted, and a note on the marks."""
+    bare = [example for _, example in examples]
+    if not take_off:
+        return examples, tuple(filter(None, [marks_sentence(bare)]))
+    cleaned, note = examples_without_marks(bare)
+    return [(side, one) for (side, _), one in zip(examples, cleaned, strict=True)], tuple(filter(None, [note]))
 
 
 def _find_unanswered(
-    by_source: Mapping[str, Columns], sources: _Sources, sides: Mapping[str, Sequence[Example]]
+    by_source: Mapping[str, Columns], sources: Sources, sides: Mapping[str, Sequence[Example]]
 ) -> Columns | None:
     """The columns of the first list or file that contains only prompts; None if all have responses."""
     if sources.positive:

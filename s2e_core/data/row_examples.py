@@ -16,13 +16,13 @@ from .cells import read_literal
 from .choices import read_choices
 from .columns import EXPECTED, LISTED, Columns
 from .table import Row
-from .turns import Chat, is_chat, read_chat, read_transcript
+from .turns import CONTENTS, Chat, Unread, is_chat, read_chat, read_transcript, turn_text
 
 Side = Literal["positive", "negative", "none"]
 
 
-def read_row(row: Row, columns: Columns, side: Side) -> Iterator[tuple[Side, Example | None]]:
-    """The one example of a row, or those of each side; None in place of a chat of several turns.
+def read_row(row: Row, columns: Columns, side: Side) -> Iterator[tuple[Side, Example | Unread]]:
+    """The one example of a row, or those of each side; the reason in place of a chat that cannot be used.
 
     Raises ContrastDataError, naming the row, if a cell is not what its role needs.
     """
@@ -41,7 +41,7 @@ def read_row(row: Row, columns: Columns, side: Side) -> Iterator[tuple[Side, Exa
         yield side, _example(row, columns, "")
 
 
-def _examples_in(row: Row, columns: Columns, column: str) -> Iterator[Example | None]:
+def _examples_in(row: Row, columns: Columns, column: str) -> Iterator[Example | Unread]:
     """The example whose response is in `column`, or one for each of several responses."""
     cell = row.cells.get(column)
     if isinstance(cell, str) and column in LISTED:
@@ -52,7 +52,7 @@ def _examples_in(row: Row, columns: Columns, column: str) -> Iterator[Example | 
         yield _example_in(row, columns, column)
 
 
-def _example_in(row: Row, columns: Columns, column: str) -> Example | None:
+def _example_in(row: Row, columns: Columns, column: str) -> Example | Unread:
     """The example whose response, or whole chat, is in `column`."""
     cell = _chat_in(row.cells.get(column))
     if isinstance(cell, list):
@@ -69,26 +69,32 @@ def _example_in(row: Row, columns: Columns, column: str) -> Example | None:
     return _example(row, columns, response)
 
 
-def _example(row: Row, columns: Columns, response: str) -> Example | None:
-    """A response to the row's prompt; None if the prompt is a chat of several turns."""
+def _example(row: Row, columns: Columns, response: str) -> Example | Unread:
+    """A response to the row's prompt; the reason if the prompt is a chat that cannot be used."""
     question = _question(row, columns)
-    if question is None:
-        return None
-    return Example(question.prompt, response, question.system or _text(row, columns.system))
+    if isinstance(question, str):
+        return question
+    system = question.system or _system(row, columns)
+    return Example(question.prompt, response, system, question.earlier, row.number)
 
 
-def _question(row: Row, columns: Columns) -> Chat | None:
-    """The row's prompt with its continuation; a prompt may be a chat that ends with the question."""
+def _question(row: Row, columns: Columns) -> Chat | Unread:
+    """The row's prompt with its continuation; a prompt may be a chat, or a transcript, that ends with the question."""
     column = columns.prompt or ""
     cell = _chat_in(row.cells.get(column))
+    if isinstance(cell, str) and (turns := read_transcript(cell)) is not None:
+        cell = turns
+    chat: Chat | Unread
     if isinstance(cell, list):
         chat = read_chat(cell, _where(row, column))
     else:
         chat = Chat(None, _text(row, columns.prompt) or "", None)
-    if chat is not None and chat.response is not None:
-        raise ContrastDataError(f"{_where(row, column)}: expected one question, without an answer.")
+    if isinstance(chat, str):
+        return chat
+    if chat.response is not None:
+        raise ContrastDataError(f"{_where(row, column)}: expected a chat that ends with a question, without an answer.")
     more = _text(row, columns.context) or ""
-    return replace(chat, prompt=f"{chat.prompt}\n{more}") if chat is not None and more.strip() else chat
+    return replace(chat, prompt=f"{chat.prompt}\n{more}") if more.strip() else chat
 
 
 def is_number(cell: object) -> bool:
@@ -99,17 +105,27 @@ def is_number(cell: object) -> bool:
 def _chat_in(cell: object) -> object:
     """The chat in a cell that is one turn, or a chat written as text; any other cell as it is."""
     if isinstance(cell, str):
-        chat = read_literal(cell) if "content" in cell or "value" in cell else None
+        chat = read_literal(cell) if any(key in cell for key in CONTENTS) else None
     else:
         chat = [cell] if isinstance(cell, dict) else cell
     return chat if is_chat(chat) else cell
 
 
-def _chat_example(chat: Chat | None, row: Row, columns: Columns) -> Example | None:
-    question = _question(row, columns) if chat is not None and not chat.prompt else chat
-    if chat is None or question is None:
-        return None
-    return Example(question.prompt, chat.response or "", chat.system or question.system or _text(row, columns.system))
+def _chat_example(chat: Chat | Unread, row: Row, columns: Columns) -> Example | Unread:
+    if isinstance(chat, str):
+        return chat
+    question = chat if chat.prompt else _question(row, columns)
+    if isinstance(question, str):
+        return question
+    system = chat.system or question.system or _system(row, columns)
+    return Example(question.prompt, chat.response or "", system, question.earlier, row.number)
+
+
+def _system(row: Row, columns: Columns) -> str | None:
+    """The system text, which may be written like a turn of a chat."""
+    cell = row.cells.get(columns.system or "")
+    value = read_literal(cell) if isinstance(cell, str) and "parts" in cell else cell
+    return turn_text(value) if isinstance(value, dict) and turn_text(value) else _text(row, columns.system)
 
 
 def _text(row: Row, column: str | None) -> str | None:

@@ -6,26 +6,32 @@ Knows bytes and text, not the meaning of a column. Notes mention whatever is unc
 from __future__ import annotations
 
 import codecs
-import csv
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from s2e_core.errors import ContrastDataError
 
-from .columns import EXPECTED, KNOWN, TEXT, column_name
+from .columnar import COLUMNAR, read_columnar
+from .columns import EXPECTED, TEXT, column_name
+from .delimited import SEPARATORS, closes_quotes, delimited_values, find_separator
 from .json_rows import find_json_rows
+from .packed import GZIP, MAX_UNPACKED, inner_name, limited_lines, open_unpacked
+from .thinning import thin
 
 MAX_BYTES = 64_000_000
-MAX_ROWS = 100_000
+"""Largest file that is read whole; of a larger one with a row per line, a sample is taken."""
 MAX_COLUMNS = 200
-SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt")
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt", *COLUMNAR)
+"""Endings of the names of files that can be read; another .gz at the end is a compressed one."""
+_BY_LINES = frozenset({".jsonl", ".ndjson", ".csv", ".tsv", ".txt"})
 FILES = ("first file", "second file")
 """Sources of a table that was read from two files."""
-_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+LINES = "text, one prompt per line"
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),  # begins with the mark of UTF-16: first
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -66,29 +72,65 @@ class Table:
 
 
 def read_table(path: str | Path) -> Table:
-    """Read a file in UTF-8, or in UTF-16 or UTF-32 if it begins with their byte order mark.
+    """Read a text in UTF-8, or in UTF-16 or UTF-32 if it begins with their byte order mark, or a Parquet or Arrow file.
 
-    Raises ContrastDataError if the file is missing, too large, in another encoding or malformed.
+    A text may be compressed. Of a file that is too large, a sample of the rows is taken and noted. Raises
+    ContrastDataError if the file is missing, too large for that, in another encoding or malformed.
     """
     path = Path(path)
+    inner = inner_name(path)
+    suffix = inner.suffix.lower()
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        with open_unpacked(path) as file:
+            data = file.read(MAX_BYTES + 1) if suffix not in COLUMNAR else b""
     except FileNotFoundError:
         raise ContrastDataError(f"{path.name} does not exist. Choose an existing JSONL or CSV file.") from None
     except OSError as error:
         raise ContrastDataError(f"{path.name} could not be read ({error.strerror}). {EXPECTED}") from error
+    _check_suffix(path.name, suffix)
+    if suffix in COLUMNAR:
+        return _columnar_table(path)
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
-    _check_suffix(path.name, path.suffix.lower())
-    _check_size(path.name, len(data))
     try:
+        if len(data) > MAX_BYTES and suffix in _BY_LINES:
+            return _sampled_table(path, inner.stem, suffix, encoding)
+        _check_size(path.name, len(data))
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
         raise ContrastDataError(
             f"{path.name} could not be read as {encoding.removesuffix('-sig').upper()} text ({error.reason}). "
             f"Save it as UTF-8. {EXPECTED}"
         ) from error
-    return parse_table(text, name=path.stem, suffix=path.suffix.lower())
+    return parse_table(text, name=inner.stem, suffix=suffix)
+
+
+def _columnar_table(path: Path) -> Table:
+    if path.suffix.lower() == GZIP:
+        raise ContrastDataError(
+            f"{path.name} is compressed twice. Unpack it, since Parquet and Arrow are compact already."
+        )
+    thinned = read_columnar(path)
+    return Table(path.stem, path.suffix[1:].capitalize(), _rows(thinned.rows), notes=thinned.notes())
+
+
+def _sampled_table(path: Path, name: str, suffix: str, encoding: str) -> Table:
+    """A table of every n-th row of a file with a row per line, which may be larger than the memory."""
+    most = MAX_UNPACKED if path.suffix.lower() == GZIP else 1 << 50
+    with open_unpacked(path) as file:
+        lines = limited_lines(io.TextIOWrapper(file, encoding=encoding, newline=""), path.name, most, MAX_BYTES)
+        if suffix in (".csv", ".tsv"):
+            first = next(lines, "")
+            separator = "\t" if suffix == ".tsv" else find_separator(first)
+            values = delimited_values(chain([first], lines), separator, quoted=separator != "\t")
+            thinned = thin(values, lambda row: sum(len(cell) for cell in row[1].values()))
+            kind = f"{suffix[1:].upper()}, separated by {SEPARATORS.get(separator, separator)}"
+            return Table(name, kind, _rows(thinned.rows), notes=thinned.notes(), has_header=True)
+        numbered = ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
+        kept = thin(numbered, lambda row: len(row[1]))
+    if suffix == ".txt":
+        return Table(name, LINES, _rows((number, line.strip()) for number, line in kept.rows), notes=kept.notes())
+    rows = ((number, _json(line, f"Line {number}")) for number, line in kept.rows)
+    return Table(name, "JSONL", _rows(rows), notes=kept.notes())
 
 
 def parse_table(text: str, *, name: str, suffix: str) -> Table:
@@ -104,14 +146,15 @@ def parse_table(text: str, *, name: str, suffix: str) -> Table:
         return _json_lines_table(text, name)
     if suffix == ".txt":
         lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), start=1)]
-        return Table(name, "text, one prompt per line", _rows((number, line) for number, line in lines if line))
+        return _table(name, LINES, ((number, line) for number, line in lines if line))
     return _delimited_table(text, name, "\t" if suffix == ".tsv" else None)
 
 
 def _check_suffix(name: str, suffix: str) -> None:
     if suffix not in SUFFIXES:
         raise ContrastDataError(
-            f"{name} has a format that this program cannot read. Save it as JSONL, JSON, CSV, TSV or TXT. {EXPECTED}"
+            f"{name} has a format that this program cannot read. Save it as JSONL, JSON, CSV, TSV, TXT or Parquet. "
+            f"{EXPECTED}"
         )
 
 
@@ -123,15 +166,16 @@ def _check_size(name: str, size: int) -> None:
         )
 
 
+def _table(name: str, kind: str, values: Iterable[tuple[int, Any]], notes: tuple[str, ...] = (), **more: Any) -> Table:
+    """A table of the rows, or of a sample of them, which a note says."""
+    thinned = thin(values)
+    return Table(name, kind, _rows(thinned.rows), notes=(*notes, *thinned.notes()), **more)
+
+
 def _rows(values: Iterable[tuple[int, object]], source: str = "") -> tuple[Row, ...]:
     rows: list[Row] = []
     names: set[str] = set()
     for number, value in values:
-        if len(rows) == MAX_ROWS:
-            raise ContrastDataError(
-                f"The file has more than {MAX_ROWS:,} rows, the most that can be read. Expected a few hundred; use a "
-                "part of the file."
-            )
         cells = _cells(value, number)
         names.update(cells)
         if len(names) > MAX_COLUMNS:
@@ -170,12 +214,14 @@ def _json_table(text: str, name: str) -> Table:
     except ContrastDataError:
         if not _is_object(text.lstrip().split("\n", 1)[0]):
             raise
-        return Table(name, "JSONL", _rows(_jsonl_values(text)), notes=("The .json file contains one object per line.",))
+        return _table(name, "JSONL", _jsonl_values(text), ("The .json file contains one object per line.",))
     parts = find_json_rows(value)
-    rows = _rows(enumerate(parts.rows, start=1))
-    for key, part in parts.lists.items():
-        rows += _rows(enumerate(part, start=1), column_name(key))
-    return Table(name, parts.format, rows, tuple(map(column_name, parts.lists)), parts.notes)
+    if not parts.lists:
+        return _table(name, parts.format, enumerate(parts.rows, start=1), parts.notes)
+    thinned = {column_name(key): thin(list(enumerate(part, start=1))) for key, part in parts.lists.items()}
+    rows = tuple(row for key, part in thinned.items() for row in _rows(part.rows, key))
+    notes = (*parts.notes, *(note for part in thinned.values() for note in part.notes()))
+    return Table(name, parts.format, rows, tuple(map(column_name, parts.lists)), notes)
 
 
 def _json_lines_table(text: str, name: str) -> Table:
@@ -183,9 +229,9 @@ def _json_lines_table(text: str, name: str) -> Table:
         try:
             table = _json_table(text, name)
         except ContrastDataError:
-            return Table(name, "JSONL", _rows(_jsonl_values(text)))
+            return _table(name, "JSONL", _jsonl_values(text))
         return replace(table, notes=("The file of JSON lines contains one list.", *table.notes))
-    return Table(name, "JSONL", _rows(_jsonl_values(text)))
+    return _table(name, "JSONL", _jsonl_values(text))
 
 
 def _is_object(line: str) -> bool:
@@ -199,60 +245,10 @@ def _delimited_table(text: str, name: str, separator: str | None) -> Table:
     first, _, rest = text.partition("\n")
     if first.strip().lower().startswith("sep=") and len(first.strip()) == 5:  # the line that Excel writes and reads
         separator, text = first.strip()[4], rest
-    separator = separator or _separator(text)
+    separator = separator or find_separator(text)
     kind = "TSV" if separator == "\t" else "CSV"
-    label = f"{kind}, separated by {_SEPARATORS.get(separator, separator)}"
-    quoted = separator != "\t" or _closes_quotes(text)  # many tab-separated files use no quoting
+    label = f"{kind}, separated by {SEPARATORS.get(separator, separator)}"
+    quoted = separator != "\t" or closes_quotes(text)  # many tab-separated files use no quoting
     notes = () if quoted else ("The quotes in this table do not enclose cells and were read as ordinary characters.",)
-    return Table(name, label, _rows(_delimited_values(text, separator, quoted=quoted)), notes=notes, has_header=True)
-
-
-def _closes_quotes(text: str) -> bool:
-    try:
-        return all(True for _ in _lines(text, "\t", quoted=True))
-    except csv.Error:
-        return False
-
-
-def _separator(text: str) -> str:
-    """The separator that gives the most columns with known names in the first row, then the most columns."""
-    first = next((line for line in io.StringIO(text, newline="") if line.strip()), "").rstrip("\r\n")
-
-    def rank(separator: str) -> tuple[int, int]:
-        names = [column_name(cell) for cell in next(csv.reader([first], delimiter=separator), [])]
-        return sum(name in KNOWN for name in names), len(names)
-
-    return max(_SEPARATORS, key=rank)  # a comma wins a tie
-
-
-def _delimited_values(text: str, separator: str, *, quoted: bool) -> Iterator[tuple[int, object]]:
-    lines = _lines(text, separator, quoted=quoted)
-    try:
-        header = [column_name(cell) for cell in next((line for line in lines if any(line)), [])]
-        names = [cell for cell in header if cell]  # the index column that pandas writes has no name
-        duplicate = next((name for name in names if names.count(name) > 1), None)
-        if duplicate is not None:
-            raise ContrastDataError(f'Two columns are named "{duplicate}". Rename one of them. {EXPECTED}')
-        for number, cells in enumerate((line for line in lines if line), start=2):
-            if any(cells[len(header) :]):
-                raise ContrastDataError(
-                    f"Row {number} has {len(cells)} cells and the header {len(header)}. Put text that contains a "
-                    f"separator into double quotes. {EXPECTED}"
-                )
-            cells += [""] * (len(header) - len(cells))
-            yield number, {key: cell for key, cell in zip(header, cells, strict=False) if key}
-    except csv.Error as error:
-        raise ContrastDataError(
-            f"The CSV file is malformed at line {lines.line_num} ({error}). Double every quote inside a quoted cell. "
-            f"{EXPECTED}"
-        ) from error
-
-
-def _lines(text: str, separator: str, *, quoted: bool) -> Any:
-    """A csv reader; its type has no public name."""
-    return csv.reader(
-        io.StringIO(text, newline=""),
-        strict=True,
-        delimiter=separator,
-        quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
-    )
+    values = delimited_values(io.StringIO(text, newline=""), separator, quoted=quoted)
+    return _table(name, label, values, notes, has_header=True)

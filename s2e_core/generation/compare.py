@@ -15,7 +15,7 @@ import torch
 from s2e_core.errors import Cancelled, SettingsError
 from s2e_core.model import LoadedModel, is_encodable, prompt_ids
 from s2e_core.progress import Progress
-from s2e_core.values import Original, Variant
+from s2e_core.values import Original, Turn, Variant
 
 from .batching import POLL_SECONDS, BatchRow, answers, turn
 from .decoding import SharedNoise, decode
@@ -137,9 +137,17 @@ def _decode_text(loaded: LoadedModel, row: list[int], *, is_complete: bool) -> s
 
 
 def encode_prompt(
-    loaded: LoadedModel, prompt: str, system: str | None, max_new_tokens: int, temperature: float
+    loaded: LoadedModel,
+    prompt: str,
+    system: str | None,
+    max_new_tokens: int,
+    temperature: float,
+    earlier: Sequence[Turn] = (),
 ) -> list[int]:
-    """The token ids of a prompt; raises SettingsError if a setting is out of range, or it is empty or too long."""
+    """The token ids of a prompt after `earlier` turns.
+
+    Raises SettingsError if a setting is out of range, or the prompt is empty or too long.
+    """
     if not 0 <= temperature <= 10:
         raise SettingsError(f"The temperature is {temperature}; it must be between 0 (greedy) and 10.")
     if max_new_tokens < 1:
@@ -148,7 +156,7 @@ def encode_prompt(
         raise SettingsError(
             "The prompt contains a broken Unicode character (an unpaired surrogate). Retype or remove it."
         )
-    ids = prompt_ids(loaded.tokenizer, prompt, system)
+    ids = prompt_ids(loaded.tokenizer, prompt, system, earlier)
     if not ids:
         raise SettingsError("The prompt is empty. Type a prompt, or choose one of the examples.")
     limit = loaded.context_length

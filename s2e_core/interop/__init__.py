@@ -4,12 +4,16 @@ from .control_vector import CONTROL_VECTOR_NOTE, save_control_vector
 from .directions import ImportedDirections, load_directions
 from .edit_pack import load_edit_pack
 from .importing import ImportedFile, import_file, read_texts
-from .steering_vector import load_steering_vector
+from .steering_vector import AS_IN_FILE, load_steering_vector
+from .vector_layers import LayerChoice, OpenLayers
 
 __all__ = [
+    "AS_IN_FILE",
     "CONTROL_VECTOR_NOTE",
     "ImportedFile",
     "ImportedDirections",
+    "OpenLayers",
+    "LayerChoice",
     "import_file",
     "load_directions",
     "load_edit_pack",

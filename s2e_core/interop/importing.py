@@ -20,13 +20,14 @@ from s2e_core.values import Example, MeanInputs, SteeringDirections, WeightEdit
 
 from .directions import load_directions
 from .edit_pack import load_edit_pack
-from .steering_vector import bare_tensors, file_form, load_steering_vector
+from .steering_vector import AS_IN_FILE, bare_tensors, file_form, load_steering_vector
 from .torch_file import load_torch_file
+from .vector_layers import LayerChoice
 
 ImportKind = Literal["recipe", "directions", "edit pack", "steering vector"]
 EXPECTED = (
     "Expected a recipe (.safetensors), directions or an edit pack of the authors' code (.pt), or a steering vector "
-    "(.safetensors, .pt, .npy, .npz or .gguf)."
+    "(.safetensors, .pt, .npy, .npz, .gguf or .svec)."
 )
 
 
@@ -57,14 +58,17 @@ class ImportedFile:
         return f"Directions of the authors' code, with the mean inputs, for {extent}."
 
 
-def import_file(path: str | Path, loaded: LoadedModel) -> ImportedFile:
+def import_file(path: str | Path, loaded: LoadedModel, choice: LayerChoice = AS_IN_FILE) -> ImportedFile:
     """Recognise the kind of a file by its content, and read it for the loaded model.
 
+    `choice` says what a steering vector leaves open about its layers; OpenLayers is raised if that is missing.
     Code in a file is never run. Raises InteropError or RecipeError if the file is damaged, unsafe, for another model or
     of an unknown kind.
     """
     path = Path(path)
     kind = _recognize_kind(path)
+    if kind != "steering vector" and choice != AS_IN_FILE:
+        raise InteropError(f"{path.name} is no steering vector, so its layers are known. Leave their setting out.")
     if kind == "recipe":
         return ImportedFile(kind, path.name, edit=load_edit(path, base=loaded))
     if kind == "edit pack":
@@ -72,7 +76,7 @@ def import_file(path: str | Path, loaded: LoadedModel) -> ImportedFile:
     if kind == "directions":
         content = load_directions(path, loaded)
         return ImportedFile(kind, path.name, directions=content.directions, inputs=content.inputs)
-    return ImportedFile(kind, path.name, directions=load_steering_vector(path, loaded))
+    return ImportedFile(kind, path.name, directions=load_steering_vector(path, loaded, choice))
 
 
 def read_texts(path: str | Path) -> tuple[Example, ...]:
@@ -100,7 +104,7 @@ def _recognize_kind(path: Path) -> ImportKind:
         raise InteropError(f"{path.name} cannot be read ({error.strerror}). Choose another file.") from error
     if form in ("torch", "pickle"):
         return _recognize_torch_kind(path)  # refuses a bare pickle, with the reason
-    if form is None and path.suffix.lower() in SUFFIXES:
+    if form is None and Path(path.name.lower().removesuffix(".gz")).suffix in SUFFIXES:
         raise InteropError(
             f"{path.name} has the name of a file of examples, which cannot be imported here. Load it as your own "
             f'examples on the page, or with the command "data". {EXPECTED}'

@@ -1,12 +1,14 @@
 """Reader for steering vectors of other programs: one residual stream vector per layer, in several file formats.
 
-Knows safetensors, numpy arrays, bare tensors in a `.pt` file and GGUF control vectors. A layer's vector becomes v at
-every site of the layer; scores then need mean inputs (`capture_inputs`), but no contrast set.
+Knows safetensors, numpy arrays, bare tensors in a `.pt` file, GGUF control vectors and `.svec` files, the JSON of IBM's
+activation-steering; `vector_layers` knows which array is for which layer. A layer's vector becomes v at every site of
+the layer; scores then need mean inputs (`capture_inputs`), but no contrast set.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import re
 import zipfile
 from collections.abc import Mapping
@@ -21,27 +23,29 @@ from torch import Tensor
 
 from s2e_core.errors import InteropError
 from s2e_core.model import LoadedModel
-from s2e_core.spec import ModelSpec
 from s2e_core.text import readable_size
 from s2e_core.values import SteeringDirections
 
 from .checks import (
     READER_ERRORS,
     build_directions,
-    check_numbers,
     file_provenance,
     open_limited,
     printable,
 )
 from .gguf_file import GGUFError, read_gguf
 from .torch_file import load_torch_file
+from .vector_layers import LAYER_ENTRIES, LayerChoice, place_vectors
 
+_BYTES = 32  # for a number: those of fp64 four times, or its digits in a .svec file
 _HEADER = 1_000_000  # bytes for names and shapes, in addition to the numbers
-Form = Literal["safetensors", "gguf", "npy", "npz", "torch", "pickle"]
+Form = Literal["safetensors", "gguf", "npy", "npz", "torch", "pickle", "svec"]
 _SUFFIX_OF: Mapping[Form | None, str] = {
     "safetensors": ".safetensors", "gguf": ".gguf", "npy": ".npy", "npz": ".npz", "torch": ".pt", "pickle": ".pt",
+    "svec": ".svec",
 }  # fmt: skip
 _FIRST_BYTES: Mapping[bytes, Form] = {b"GGUF": "gguf", b"\x93NUMPY": "npy", b"\x80": "pickle"}
+AS_IN_FILE = LayerChoice()
 _MAX_HEADER = 100_000_000  # bytes of the header of a safetensors file
 
 
@@ -52,6 +56,8 @@ def file_form(file: BinaryIO, path: Path) -> Form | None:
         return "npz" if _is_npz(file, path) else "torch"
     if len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= _MAX_HEADER:
         return "safetensors"
+    if path.suffix.lower() == ".svec" and head.lstrip().startswith(b"{"):  # the content alone could be examples
+        return "svec"
     return next((form for first_bytes, form in _FIRST_BYTES.items() if head.startswith(first_bytes)), None)
 
 
@@ -64,19 +70,21 @@ def _is_npz(file: BinaryIO, path: Path) -> bool:
         return path.suffix.lower() == ".npz"
 
 
-def load_steering_vector(path: str | Path, loaded: LoadedModel) -> SteeringDirections:
+def load_steering_vector(path: str | Path, loaded: LoadedModel, choice: LayerChoice = AS_IN_FILE) -> SteeringDirections:
     """Read a steering vector; the vector of each layer becomes v at both its attention and its MLP output.
 
     A `.safetensors`, `.npy`, `.npz` or `.pt` file contains one array [L, d], in which row l is for the output of layer
-    l, or one vector [d] per layer with the layer's number in its name; a `.gguf` control vector contains `direction.N`,
-    F32, for layer N. A layer without a vector is not edited. For scores, capture mean inputs of texts like those that
-    the edit is for: `component_scores(loaded, capture_inputs(loaded, examples), directions)`.
+    l, or one vector [d] per layer with the layer's number in its name; or one vector [d] of one layer, which is that of
+    the `choice`, of an entry `layer`, or of the file's name. In an array [L + 1, d] the first row is for the
+    embedding if the choice says so. A `.gguf` control vector contains `direction.N`, F32, for layer N, a `.svec`
+    file `directions` by layer. A layer without a vector is not edited. For scores, capture mean inputs of texts like
+    those that the edit is for: `component_scores(loaded, capture_inputs(loaded, examples), directions)`.
 
     Raises InteropError if the file is damaged, too large, for another model, or contains other than finite numbers.
     """
     path = Path(path)
     spec = loaded.spec
-    limit = 16 * (spec.n_layers + 2) * spec.d_model + _HEADER  # 16 bytes: twice those of fp64
+    limit = _BYTES * (spec.n_layers + 2) * spec.d_model + _HEADER
     with open_limited(path, limit) as file:
         data = file.read()
         file.seek(0)
@@ -85,7 +93,8 @@ def load_steering_vector(path: str | Path, loaded: LoadedModel) -> SteeringDirec
     if suffix not in _SUFFIX_OF.values():
         suffixes = ", ".join(dict.fromkeys(_SUFFIX_OF.values()))
         raise InteropError(f"{path.name} has an unsupported file type. Expected one of {suffixes}.")
-    layers = _layer_vectors(_read_arrays(data, suffix, limit, path), path, loaded)
+    arrays, named = _split_layer(_read_arrays(data, suffix, limit, path), path)
+    layers = place_vectors(arrays, path, loaded, choice, named)
     zero = torch.zeros(spec.d_model)
     vectors = [layers.get(site.layer, zero) for site in spec.sites]
     if not any(bool(v.any()) for v in vectors):
@@ -109,23 +118,53 @@ def _read_arrays(data: bytes, suffix: str, limit: int, path: Path) -> Mapping[st
             return load_safetensors(data)
         if suffix == ".gguf":
             return _read_control_vector(data, path)
+        if suffix == ".svec":
+            return _read_svec(data, path)
         if suffix == ".npy":
             return {"array": _read_npy(data, path)}
         return _read_npz(data, limit, path)
     except GGUFError as error:
         raise InteropError(f"{path.name} cannot be read as a control vector: {error}. Save it again.") from error
-    except (SafetensorError, *READER_ERRORS) as error:
+    except (SafetensorError, RecursionError, *READER_ERRORS) as error:
         raise InteropError(f"{path.name} is damaged or not a {suffix} file of plain numbers. Save it again.") from error
 
 
 def bare_tensors(content: object) -> dict[str, Tensor] | None:
-    """The tensors by name if a `.pt` file contains one, a list of them or a dictionary of only tensors; else None."""
+    """The tensors by name if a `.pt` file contains one, a list of them or a dictionary of only tensors; else None.
+
+    Beside an entry that is the number of a layer, a dictionary may contain other entries, which are left out.
+    """
     if isinstance(content, list | tuple):
         content = dict(enumerate(content))
     named = content if isinstance(content, dict) else {"array": content}
+    numbers = {k: torch.tensor(v) for k, v in named.items() if k in LAYER_ENTRIES and type(v) is int and v < 1 << 31}
+    if numbers:
+        named = {k: v for k, v in named.items() if isinstance(v, Tensor)} | numbers
     return (
         {str(k): t for k, t in named.items()} if named and all(isinstance(t, Tensor) for t in named.values()) else None
     )
+
+
+def _split_layer(arrays: Mapping[str, Tensor], path: Path) -> tuple[dict[str, Tensor], int | None]:
+    """The vectors, and the layer that an entry beside one vector names; None if there is no such entry."""
+    entries = [n for n, t in arrays.items() if n in LAYER_ENTRIES and t.numel() == 1 and not t.is_floating_point()]
+    if not entries:
+        return dict(arrays), None
+    vectors = {name: tensor for name, tensor in arrays.items() if name not in entries}
+    if len(entries) > 1 or len(vectors) > 1:
+        raise InteropError(
+            f"{path.name} contains {len(vectors)} arrays beside the number of a layer. Expected one vector of that "
+            "layer."
+        )
+    return vectors, int(arrays[entries[0]])
+
+
+def _read_svec(data: bytes, path: Path) -> dict[str, Tensor]:
+    content = json.loads(data)
+    directions = content.get("directions") if isinstance(content, dict) else None
+    if not isinstance(directions, dict) or not directions:
+        raise InteropError(f'{path.name} contains no "directions" by layer. Expected a file of activation-steering.')
+    return {str(layer): torch.tensor(vector, dtype=torch.float64) for layer, vector in directions.items()}
 
 
 def _read_control_vector(data: bytes, path: Path) -> dict[str, Tensor]:
@@ -152,19 +191,23 @@ def _read_npz(data: bytes, limit: int, path: Path) -> dict[str, Tensor]:
         arrays = {}
         for info in infos:
             with packed.open(info) as entry:  # if the directory claims a smaller size, the entry is cut off
-                arrays[info.filename.removesuffix(".npy")] = _read_npy(entry.read(limit), path)
+                name = info.filename.removesuffix(".npy")
+                arrays[name] = _read_npy(entry.read(limit), path, whole=name in LAYER_ENTRIES)
         return (
             {"array": arrays["arr_0"]} if set(arrays) == {"arr_0"} else arrays
         )  # the 0 in numpy's own name is not a layer
 
 
-def _read_npy(data: bytes, path: Path) -> Tensor:
-    """An array whose header claims as many bytes as there are. Objects are refused, because they could run code."""
+def _read_npy(data: bytes, path: Path, *, whole: bool = False) -> Tensor:
+    """An array whose header claims as many bytes as there are. Objects are refused, because they could run code.
+
+    `whole` also allows integers, as the number of a layer is.
+    """
     stream = io.BytesIO(data)
     version = np.lib.format.read_magic(stream)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read_header(stream)
-    if dtype.hasobject or dtype.kind != "f":
+    if dtype.hasobject or dtype.kind not in ("fiu" if whole else "f"):
         raise InteropError(
             f"{path.name} contains {dtype} values. Expected floating-point numbers; save the file again."
         )
@@ -172,58 +215,6 @@ def _read_npy(data: bytes, path: Path) -> Tensor:
         raise ValueError("the header claims another size")
     stream.seek(0)
     array = np.lib.format.read_array(stream, allow_pickle=False)
+    if dtype.kind != "f":
+        return torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64))
     return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float64 if dtype.itemsize > 4 else np.float32))
-
-
-def _layer_vectors(arrays: Mapping[str, Tensor], path: Path, loaded: LoadedModel) -> dict[int, Tensor]:
-    """The vector (d,) of each layer, from one array [L, d] or from vectors with a layer's number in their names."""
-    spec = loaded.spec
-    arrays = {name: _squeeze(tensor, name) for name, tensor in arrays.items()}
-    if not arrays:
-        raise InteropError(f"{path.name} contains no array. Save it again.")
-    name, array = next(iter(arrays.items()))
-    if len(arrays) == 1 and (array.dim() == 2 or not re.search(r"\d", name)):
-        if array.shape == (spec.n_layers + 1, spec.d_model):
-            raise InteropError(
-                f"{path.name} has {spec.n_layers + 1} rows, but {loaded.model_id} has {spec.n_layers} layers. If the "
-                "first row is for the embedding, remove it: row 0 must be for the output of layer 0."
-            )
-        if array.dim() != 2:
-            raise InteropError(
-                f"{path.name} contains one array of the shape {list(array.shape)[:4]}. Expected "
-                f"{[spec.n_layers, spec.d_model]}, a row per layer, or one vector per layer with the layer's number in "
-                "its name."
-            )
-        rows = check_numbers(array, (spec.n_layers, spec.d_model), f"{path.name}: its array", loaded)
-        return {layer: row.clone() for layer, row in enumerate(rows)}
-    layers: dict[int, Tensor] = {}
-    for name, tensor in sorted(arrays.items()):
-        layer = _parse_layer(name, spec, path)
-        if layer in layers:
-            raise InteropError(f"{path.name} contains two vectors for layer {layer}. Expected one per layer.")
-        layers[layer] = check_numbers(tensor, (spec.d_model,), f"{path.name}: {printable(name)}", loaded)
-    return layers
-
-
-def _squeeze(tensor: Tensor, name: str) -> Tensor:
-    """Remove the dimension of length 1 that a mean with `keepdim` leaves: in [L, 1, d], or in [1, d] of one layer."""
-    if tensor.layout != torch.strided:
-        return tensor
-    if tensor.dim() == 3 and tensor.shape[1] == 1:
-        return tensor.squeeze(1)
-    return tensor[0] if tensor.dim() == 2 and len(tensor) == 1 and re.search(r"\d", name) else tensor
-
-
-def _parse_layer(name: str, spec: ModelSpec, path: Path) -> int:
-    numbers = re.findall(r"\d+", name)
-    if len(numbers) != 1:
-        raise InteropError(
-            f'{path.name} contains the tensor "{printable(name)}". Expected one array with a row per layer, or one '
-            "vector per layer with the layer's number, and no other number, in its name."
-        )
-    if len(numbers[0]) > 5 or int(numbers[0]) >= spec.n_layers:
-        raise InteropError(
-            f"{path.name} has a vector for layer {numbers[0][:9]}, but the loaded model has the layers 0 to "
-            f"{spec.n_layers - 1}. Load the model that the file was made for."
-        )
-    return int(numbers[0])

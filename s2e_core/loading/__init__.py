@@ -1,6 +1,7 @@
 """From a folder or the Hub to a model in memory, checked before anything is built."""
 
 from .build import Target, budget, read_model
+from .data_set import download_data_set, is_data_set
 from .files import BUNDLED, BUNDLED_MODEL, SMOLLM2
 from .hub_names import HUB_ID, hub_name, split_revision
 from .load import load_model
@@ -19,6 +20,8 @@ __all__ = [
     "budget",
     "describe_template",
     "describe_tokenizer",
+    "download_data_set",
+    "is_data_set",
     "is_out_of_memory",
     "load_model",
     "describe_weights_size",

@@ -74,7 +74,7 @@ def _download_or_find(model_id: str, revision: str | None, gguf: str | None, pro
     names = _choose(model_id, tuple(sizes), gguf)
     storage = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=model_id, repo_type="model")
     missing = [name for name in names if not (storage / "snapshots" / info.sha / name).exists()]
-    _check_disk(model_id, sum(sizes[name] for name in missing))
+    check_disk(model_id, sum(sizes[name] for name in missing))
     total = sum(sizes[name] for name in names)
     done = total - sum(sizes[name] for name in missing)
     for name in sorted(missing, key=lambda name: (name != "config.json", sizes[name])):
@@ -86,7 +86,7 @@ def _download_or_find(model_id: str, revision: str | None, gguf: str | None, pro
         done += sizes[name]
     progress(total, total)
     # All files are in the cache: the client links them into a snapshot and records branch and commit.
-    return Path(snapshot_download(model_id, revision=revision, allow_patterns=list(names), tqdm_class=_NoBar))
+    return Path(snapshot_download(model_id, revision=revision, allow_patterns=list(names), tqdm_class=NoBar))
 
 
 def _report(progress: Progress, before: int, total: int, n_bytes: int) -> None:
@@ -113,7 +113,7 @@ def _choose(model_id: str, names: Sequence[str], gguf: str | None) -> tuple[str,
     return choose_files(model_id, names) if gguf is None else files_of_gguf(model_id, names, gguf)
 
 
-def _check_disk(model_id: str, n_bytes: int) -> None:
+def check_disk(model_id: str, n_bytes: int) -> None:
     cache = Path(constants.HF_HUB_CACHE)
     while not cache.exists():
         cache = cache.parent
@@ -125,7 +125,7 @@ def _check_disk(model_id: str, n_bytes: int) -> None:
         )
 
 
-class _NoBar(tqdm):
+class NoBar(tqdm):
     """Progress bar of the client that shows nothing."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -144,7 +144,7 @@ def _explain_broken_transfer(model_id: str, error: BrokenTransfer) -> str:
 def _explain_failure(model_id: str, revision: str | None, error: Exception) -> str:
     """Say what a failed request means, and what to do."""
     if isinstance(error, GatedRepoError):
-        return f"{model_id} is gated: its owner grants access. {_explain_access()}"
+        return f"{model_id} is gated: its owner grants access. {explain_access()}"
     if isinstance(error, RevisionNotFoundError):
         return (
             f'{model_id} has no revision "{revision}". Check the branch, tag or commit given as --revision, '
@@ -182,7 +182,7 @@ STATUSES: Mapping[int, str] = {
 }
 
 
-def _explain_access() -> str:
+def explain_access() -> str:
     if get_token() is None:
         return "Accept the conditions on its Hub page, and set HF_TOKEN to a token of the same account."
     return "The account of the token in HF_TOKEN has no access. Accept the conditions on its Hub page first."

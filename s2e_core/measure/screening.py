@@ -211,7 +211,7 @@ def _mean_kl(log_p: Tensor, logits: Tensor) -> Tensor:
 def _prompt_length(loaded: LoadedModel, example: Example) -> int:
     """Tokens of a prompt; 0 if the model cannot answer it, because it is empty or too long."""
     try:
-        return len(encode_prompt(loaded, example.prompt, example.system, ANSWER_TOKENS, 0.0))
+        return len(encode_prompt(loaded, example.prompt, example.system, ANSWER_TOKENS, 0.0, example.earlier))
     except SettingsError:
         return 0
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from s2e_core.data import content_hash
+from s2e_core.data import LEAVE_OUT, content_hash, name_examples
 from s2e_core.errors import ContrastDataError, S2EError
 from s2e_core.model import LoadedModel, example_ids
 from s2e_core.progress import Progress
-from s2e_core.text import dtype_name
+from s2e_core.text import counted, dtype_name
 from s2e_core.values import OUTLIERS, ActivationMeans, ContrastSet, Example, MeanInputs, Outliers
 
 from .input_hooks import watch_inputs
@@ -118,9 +118,9 @@ def tokenize_examples(
     """
     encoded = [example_ids(loaded.tokenizer, example) for example in examples]
     usable = [ExampleSpan(ids, start, is_positive) for ids, start in encoded if len(ids) > start > 0]
+    _check_lengths(loaded, examples, [len(ids) for ids, _ in encoded])
     if not usable:
         raise ContrastDataError(f"No example of {name} has a prompt and a response of at least one token.")
-    _check_lengths(loaded, usable)
     return usable
 
 
@@ -209,12 +209,13 @@ def reduce_spans(
     return n_outliers
 
 
-def _check_lengths(loaded: LoadedModel, spans: Sequence[ExampleSpan]) -> None:
-    limit = loaded.context_length
-    longest = max(len(span.ids) for span in spans)
+def _check_lengths(loaded: LoadedModel, examples: Sequence[Example], lengths: Sequence[int]) -> None:
+    limit, longest = loaded.context_length, max(lengths, default=0)
     if limit is not None and longest > limit:
+        long = [example for example, length in zip(examples, lengths, strict=True) if length > limit]
         raise ContrastDataError(
-            f"The longest example has {longest} tokens and the model reads at most {limit}. Shorten or remove it."
+            f"{counted(len(long), 'example')} longer than the {limit} tokens that the model reads: "
+            f"{name_examples(long)} (the longest has {longest}). {LEAVE_OUT}"
         )
 
 

@@ -97,7 +97,7 @@ def own_answers(
     loaded: LoadedModel, prompts: Sequence[Example], max_new_tokens: int, *, progress: Progress | None = None
 ) -> list[tuple[int, ...]]:
     """Token ids of every prompt with the model's greedy answer, in order. `progress` counts prompts."""
-    encoded = [tuple(encode_prompt(loaded, it.prompt, it.system, max_new_tokens, 0.0)) for it in prompts]
+    encoded = [tuple(encode_prompt(loaded, it.prompt, it.system, max_new_tokens, 0.0, it.earlier)) for it in prompts]
     order = sorted(range(len(prompts)), key=lambda i: len(encoded[i]), reverse=True)
     size = min(BATCH, rows_that_fit(loaded, max(map(len, encoded), default=0) + max_new_tokens))
     whole = dict[int, tuple[int, ...]]()
@@ -116,7 +116,7 @@ def _answerable(loaded: LoadedModel, prompts: Sequence[Example], max_new_tokens:
     kept, errors = list[Example](), list[SettingsError]()
     for example in prompts:
         try:
-            encode_prompt(loaded, example.prompt, example.system, max_new_tokens, 0.0)
+            encode_prompt(loaded, example.prompt, example.system, max_new_tokens, 0.0, example.earlier)
             kept.append(example)
         except SettingsError as error:
             errors.append(error)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from s2e_core.data import content_hash
@@ -45,12 +46,12 @@ def own_responses(
     """
     if not prompts:
         raise SettingsError("There is no prompt to answer. Provide at least one.")
-    encoded = [encode_prompt(loaded, it.prompt, it.system, max_new_tokens, temperature) for it in prompts]
+    encoded = [encode_prompt(loaded, it.prompt, it.system, max_new_tokens, temperature, it.earlier) for it in prompts]
     about = {
         "model_id": loaded.model_id,
         "revision": loaded.revision,
         "fingerprint": loaded.fingerprint,
-        "prompts": content_hash([Example(it.prompt, "", it.system) for it in prompts]),
+        "prompts": content_hash([replace(it, response="") for it in prompts]),
         "max_new_tokens": max_new_tokens,
         "temperature": float(temperature),
         "seed": seed,
@@ -91,7 +92,7 @@ def _own_response(
     thought, _ = thinking(f"<think>{text}" if in_thought else text)
     n_thought = len(loaded.tokenizer(thought, add_special_tokens=False)["input_ids"]) if thought else 0
     return OwnResponse(
-        Example(example.prompt, text, example.system),
+        replace(example, response=text),
         n_tokens=len(ids),
         n_thought=min(n_thought, len(ids)),
         in_thought=in_thought,

@@ -54,12 +54,16 @@ def read_prompts(reading: Reading, *, samples: int = 1) -> tuple[Asked, ...]:
 
 def _merge_answers(examples: Sequence[tuple[Side, Example]]) -> Sequence[Asked]:
     """Each prompt once, with all its answers as the reference."""
-    answers: dict[tuple[str | None, str], dict[Side, list[str]]] = defaultdict(lambda: defaultdict(list))
+    answers: dict[tuple[Any, ...], dict[Side, list[str]]] = defaultdict(lambda: defaultdict(list))
     for side, example in examples:
-        answers[example.system, example.prompt][side].append(example.response.strip())
+        answers[example.system, example.earlier, example.prompt][side].append(example.response.strip())
     return [
-        Asked(Example(prompt, "", system), next(iter(by_side)) if len(by_side) == 1 else "none", _reference(by_side))
-        for (system, prompt), by_side in answers.items()
+        Asked(
+            Example(prompt, "", system, earlier),
+            next(iter(by_side)) if len(by_side) == 1 else "none",
+            _reference(by_side),
+        )
+        for (system, earlier, prompt), by_side in answers.items()
     ]
 
 

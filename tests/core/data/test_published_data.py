@@ -143,14 +143,8 @@ def test_a_prompt_written_as_a_chat_may_have_a_system_text():
     assert {e.system for e in (*reading.positive, *reading.negative)} == {"Be brief."}
 
 
-def test_prompts_of_several_turns_are_skipped_and_counted_like_other_chats():
-    rows = [{"prompt": [USER, YES, USER], "chosen": [YES], "rejected": [NO]},
-            {"prompt": [USER], "chosen": [YES], "rejected": [NO]}]  # fmt: skip
-    reading = read(rows)
-    assert sides(reading) == ([("Hi", "Yes")], [("Hi", "No")])
-    assert reading.notes == ("2 chats are not one question with one answer and were skipped.",)
-    assert reading.n_skipped == 1  # a row, whatever sides it has
-    with pytest.raises(ContrastDataError, match="Row 1, column prompt: expected one question"):
+def test_a_prompt_written_as_a_chat_ends_with_the_question():
+    with pytest.raises(ContrastDataError, match="Row 1, column prompt: expected a chat that ends with a question"):
         read([{"prompt": [USER, YES], "chosen": [YES], "rejected": [NO]}])
 
 

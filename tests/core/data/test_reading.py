@@ -205,13 +205,6 @@ def test_chats_spelled_from_and_value_and_contents_in_parts_are_read():
     assert not reading.responses_missing  # one is there; the other is reported as empty
 
 
-def test_chats_of_several_turns_are_skipped_and_counted():
-    turns = [{"role": role, "content": role} for role in ("user", "assistant")]
-    reading = read([{"messages": turns * 2, "label": 1}, {"messages": turns, "label": 0}])
-    assert reading.n_skipped == 1 and any("1 chat is" in note for note in reading.notes)
-    assert responses(reading) == ([], ["assistant"])
-
-
 def test_preferences_written_as_chats_are_read():
     question, yes, no = ({"role": r, "content": c} for r, c in (("user", "Q"), ("assistant", "Y"), ("assistant", "N")))
     assert responses(read([{"chosen": [question, yes], "rejected": [question, no]}])) == (["Y"], ["N"])
@@ -224,9 +217,9 @@ def test_preferences_written_as_transcripts_are_split_into_prompt_and_response()
     longer = f"{asked}Hm.\n\nHuman: So?\n\nAssistant: Yes."
     reading = read([{"chosen": f"{asked}No.", "rejected": f"{asked}Yes: it is.\n\nIt is."},
                     {"chosen": longer, "rejected": longer}])  # fmt: skip
-    assert prompts(reading) == (["Is it, really?"],) * 2
-    assert responses(reading) == (["No."], ["Yes: it is.\n\nIt is."])
-    assert reading.notes == ("2 chats are not one question with one answer and were skipped.",)
+    assert prompts(reading) == (["Is it, really?", "So?"],) * 2
+    assert responses(reading) == (["No.", "Yes."], ["Yes: it is.\n\nIt is.", "Yes."])
+    assert reading.positive[1].earlier == (("user", "Is it, really?"), ("assistant", "Hm."))
     report = "The Human: a report.\n\nAssistant: none."
     plain = read([{"prompt": "Who?", "chosen": f"{asked}No.", "rejected": report}])
     assert responses(plain) == ([f"{asked}No."], [report])  # a prompt is given: every word is the response
@@ -239,7 +232,7 @@ def test_a_null_is_an_empty_response_and_a_missing_column_names_its_row():
         read([*rows, {"prompt": "q", "chosen": "a"}])
 
 
-@pytest.mark.parametrize("cell", ["[{", [1], [{"role": "judge", "content": "x"}], [{"role": "user", "content": 3}]])
+@pytest.mark.parametrize("cell", ["[{", [1], "Hello"])
 def test_a_malformed_chat_names_its_row(cell):
     with pytest.raises(ContrastDataError, match="Row 1, column messages: expected a chat"):
         read([{"messages": cell, "label": 1}])

@@ -147,7 +147,7 @@ def test_a_model_whose_numbers_are_too_large_for_its_format_at_once_is_told_to_b
 
 def test_an_example_longer_than_the_model_reads_is_an_error(llama):
     limit = llama.model.config.max_position_embeddings
-    with pytest.raises(ContrastDataError, match=f"at most {limit}"):
+    with pytest.raises(ContrastDataError, match=f"longer than the {limit} tokens"):
         capture_means(llama, contrast_set([Example("Hi", "word " * limit)], NEGATIVE, name="x"))
 
 

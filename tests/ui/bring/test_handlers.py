@@ -8,11 +8,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from components.bring.handlers import FromFile, adopted, home_of, inspected, prepared
-from components.bring.words import read_words, used_words
+from components.bring.handlers import FromFile, adopted, home_of, inspected, layer_choice, prepared
+from components.bring.words import open_words, read_words, used_words
 from components.page.view import opening_view, resting_view
 from components.shared.brought import OwnExamples
 from components.shared.choices import Choice, chosen_contrast, extract, opened
@@ -24,7 +25,7 @@ from components.trade_off.grid import GridRequest
 from components.trade_off.handlers import SweepRequest, swept
 from components.trade_off.lab import Bench, Place
 from s2e_core import ContrastDataError, InteropError, S2EError, component_scores, load_edit
-from s2e_core.interop import ImportedFile
+from s2e_core.interop import ImportedFile, OpenLayers
 from s2e_core.loading.load import fingerprint
 from s2e_core.values import MeanInputs
 from tests.ui.edits import with_count, with_nothing_edited, with_strength
@@ -41,6 +42,26 @@ def used(session: Session, path: Path, texts: Path | None = None, *, turned: boo
 
 def same_edit(one, other) -> bool:
     return all(torch.allclose(a, b, atol=1e-5) for a, b in zip(one.right, other.right, strict=True))
+
+
+def test_a_vector_whose_layer_is_open_is_asked_about_and_used_with_what_was_said(tmp_path: Path) -> None:
+    width, layers = 160, 6
+    np.save(tmp_path / "one.npy", np.ones(width))
+    np.save(tmp_path / "more.npy", np.ones((layers + 1, width)))
+    for name, chosen, extent in (
+        ("one.npy", layer_choice(2.0, False), "1 of 6 layers (2,"),
+        ("more.npy", layer_choice(None, True), "6 of 6 layers"),
+    ):
+        with pytest.raises(OpenLayers, match="on the page") as raised:
+            inspected(shared_store(), first_session(), str(tmp_path / name))
+        said = open_words("<b>", str(raised.value))
+        assert "&lt;b&gt;" in said and raised.value.needs in ("layer", "skip_first")
+        imported = inspected(shared_store(), first_session(), str(tmp_path / name), chosen)
+        assert extent in imported.sentence()
+    *_, given = prepared(shared_store(), first_session(), str(tmp_path / "one.npy"), None, layer=2)
+    assert isinstance(given, FromFile) and given.scored is not None
+    lengths = given.scored.extraction.directions.norm
+    assert {site.layer for site, n in zip(given.scored.scores.spec.sites, lengths, strict=True) if n > 0} == {2}
 
 
 # ---- what it is, before anything changes ----------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import pickle
 from dataclasses import replace
@@ -116,7 +117,7 @@ def test_a_correction_that_cannot_be_is_a_sentence_and_the_columns_stay_to_choos
 def test_another_file_begins_with_its_own_columns(tmp_path: Path) -> None:
     look = look_at(file=file(tmp_path, "a.csv", RATED))
     updates = list(correction_updates(look, Correction(label="gone", per_side=3), reset=True))
-    assert all(update["value"] in ("", [], None) for update in updates)
+    assert all(update["value"] in ("", [], None, False) for update in updates)
 
 
 def test_what_was_chosen_and_is_there_no_longer_is_taken_back(tmp_path: Path) -> None:
@@ -135,7 +136,7 @@ def test_what_was_chosen_and_is_there_no_longer_is_taken_back(tmp_path: Path) ->
         ("a.jsonl", pickle.dumps({"positive": ["x"]}), "UTF-8"),
         ("a.pt", pickle.dumps([1]), "a format that this program cannot read"),
         ("a.zip", b"PK\x03\x04", "a format that this program cannot read"),
-        ("a.jsonl.gz", b"\x1f\x8b", "a format that this program cannot read"),
+        ("a.jsonl.gz", b"\x1f\x8b", "damaged or not compressed with gzip"),
         ("a.csv", b"\x89PNG\r\n\x1a\n\x00", "UTF-8"),
         ("a.json", "[" * 100_000, "not valid JSON"),
         ("a.json", '{"a": 1}', "entries a, and no list of rows in it. Expected JSONL or CSV rows"),
@@ -248,3 +249,56 @@ def test_columns_of_two_files_are_both_to_choose_from(tmp_path: Path) -> None:
     assert column_names(own) == (("q", "x", "y"), ("first file", "second file"))
     with pytest.raises(ContrastDataError, match="is empty"):
         own_reading(OwnExamples(), Limits())
+
+
+# ---- files of other programs, scores, marks and long examples
+
+PREFERENCES = [
+    {"input": {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"},
+                            {"role": "user", "content": f"Question {n}?"}]},
+     "preferred_output": [{"role": "assistant", "content": f"Gladly, {n}."}],
+     "non_preferred_output": [{"role": "assistant", "content": f"No, {n}."}]}
+    for n in range(4)
+]  # fmt: skip
+
+
+def rows(*content: dict[str, Any]) -> str:
+    return "\n".join(json.dumps(row) for row in content)
+
+
+def test_preferences_over_several_turns_in_a_compressed_file_are_shown_as_understood(tmp_path: Path) -> None:
+    look = look_at(file=file(tmp_path, "a.jsonl.gz", gzip.compress(rows(*PREFERENCES).encode())))
+    said = preview_html(look)
+    assert look.contrast is not None and len(look.contrast.positive) == 4
+    assert look.contrast.positive[0].earlier == (("user", "Hi"), ("assistant", "Yes?"))
+    assert "preferences of OpenAI" in said and "8 examples have several turns" in said
+
+
+def test_a_score_is_a_label_with_a_threshold(tmp_path: Path) -> None:
+    scored = rows(*({"prompt": "q", "response": f"Answer {n}", "warmth": n * 10} for n in range(10)))
+    path = file(tmp_path, "a.jsonl", scored)
+    look = look_at(file=path, correction=Correction(label="warmth", above=60.0))
+    assert look.contrast is not None and (len(look.contrast.positive), len(look.contrast.negative)) == (3, 7)
+    assert "<code>above 60</code> positive (3)" in preview_html(look)
+    assert "positive side is empty" in look_at(file=path, correction=Correction(label="warmth", above=1e9)).problem
+
+
+def test_the_marks_of_a_template_are_noted_and_taken_off_where_that_is_ticked(tmp_path: Path) -> None:
+    marked = {"prompt": "<|im_start|>user\nWho?<|im_end|>\n", "chosen": "Me.<|im_end|>", "rejected": "You.<|im_end|>"}
+    path = file(tmp_path, "a.jsonl", rows(marked, marked))
+    assert "4 examples contain marks of a chat template" in preview_html(look_at(file=path))
+    look = look_at(file=path, correction=Correction(take_off_marks=True))
+    assert look.contrast is not None and look.contrast.positive[0].prompt == "Who?"
+    assert look.contrast.positive[0].response == "Me." and "taken off 4 examples" in preview_html(look)
+
+
+def test_examples_that_the_model_cannot_read_are_left_out_where_that_is_ticked(tmp_path: Path) -> None:
+    pair = {"prompt": "Who?", "chosen": "Me, of course.", "rejected": "You, I hope."}
+    path = file(tmp_path, "a.jsonl", rows(pair, pair | {"chosen": "word " * 700}, pair))
+    store = shared_store()
+    store.model(BUNDLED_LABEL)
+    whole = look_at(store, file=path)
+    look = look_at(store, file=path, correction=Correction(leave_out_long=True))
+    assert whole.contrast is not None and len(whole.contrast.positive) == 3 and whole.n_left_out == 0
+    assert look.contrast is not None and len(look.contrast.positive) == 2
+    assert "have no response: 1." in preview_html(look)
