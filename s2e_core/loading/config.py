@@ -32,7 +32,7 @@ def check_config(config: Mapping[str, Any], model_id: str) -> None:
     model_type = str(config.get("model_type", ""))
     if model_type not in CONFIG_MAPPING:
         raise ModelLoadError(_explain_unknown_type(model_id, model_type, needs_code="auto_map" in config))
-    classes = [str(name) for name in config.get("architectures") or ()]
+    classes = architectures(config)
     check_stored(read_quantization_method(config), model_id)
     reason = ""
     if classes and all(OTHER_TASKS.search(name) for name in classes):
@@ -48,6 +48,12 @@ def check_config(config: Mapping[str, Any], model_id: str) -> None:
             "model that generates text, such as a Llama, Qwen or Gemma."
         )
     refuse_by_name(model_type)
+
+
+def architectures(config: Mapping[str, Any]) -> list[str]:
+    """The names of the classes that a configuration is meant for; none if it does not list them."""
+    names = config.get("architectures")
+    return [str(name) for name in names] if isinstance(names, list) else []
 
 
 def read_json(file: Path, model_id: str) -> dict[str, Any]:

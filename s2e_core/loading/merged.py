@@ -23,7 +23,7 @@ from .build import NO_ADAPTER
 from .config import read_json
 from .files import MERGED, ModelFiles, check_pointers, find_files
 from .gguf import SHARD_SIZE, appearing, cache_folder
-from .memory import is_out_of_memory
+from .memory import available_memory, is_out_of_memory
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 LAYOUT = 1
@@ -46,6 +46,7 @@ def merge(files: ModelFiles, adapter: str | Path) -> ModelFiles:
     _check_adapter(files, folder)
     target = cache_folder() / f"{folder.name}-{_key(files, folder)}"
     if not target.is_dir():
+        _check_memory(files, folder)
         try:
             with appearing(target, name) as temporary:
                 _write(files, folder, temporary / "model")
@@ -54,13 +55,26 @@ def merge(files: ModelFiles, adapter: str | Path) -> ModelFiles:
             raise
         except Exception as error:  # an adapter of another program can cause any error
             if is_out_of_memory(error):
-                raise
+                raise ModelLoadError(_explain_memory(files, folder)) from error
             reason = " ".join(str(error).split())[:200].replace(str(folder), folder.name).rstrip(".")
             raise ModelLoadError(
                 f"The adapter {folder.name} cannot be merged into {files.model_id}: {reason}. Choose an adapter that "
                 "was made for this model."
             ) from error
     return replace(find_files(target / "model"), model_id=name, revision=None, gguf=files.gguf)
+
+
+def _check_memory(files: ModelFiles, folder: Path) -> None:
+    free = available_memory(torch.device("cpu"))
+    if free is not None and 4 * sum(tensor.numel for tensor in files.checkpoint.tensors().values()) > free:
+        raise ModelLoadError(_explain_memory(files, folder))
+
+
+def _explain_memory(files: ModelFiles, folder: Path) -> str:
+    return (
+        f"Merging the adapter {folder.name} into {files.model_id} needs more memory than is free, 4 bytes for each "
+        "weight of both. Use a machine with more memory."
+    )
 
 
 def _check_adapter(files: ModelFiles, folder: Path) -> None:

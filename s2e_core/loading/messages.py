@@ -13,7 +13,7 @@ from typing import Any
 import transformers
 from safetensors import SafetensorError
 
-from .config import read_json
+from .config import architectures, read_json
 from .file_names import CONFIG
 from .files import TOKENIZER_CONFIG, ModelFiles
 
@@ -48,7 +48,7 @@ def explain_other_shapes(files: ModelFiles) -> str:
 
 def explain_missing_weights(files: ModelFiles, missing: Sequence[str]) -> str:
     """Explain that the files lack the weights named `missing`."""
-    classes = [str(name) for name in files.config.get("architectures") or ()]
+    classes = architectures(files.config)
     if classes and all(name.endswith("Model") and not name.endswith("HeadModel") for name in classes):
         return (
             f"{files.model_id} is not a causal language model ({', '.join(classes)}): it has no language model head "

@@ -126,6 +126,12 @@ def test_the_sum_has_the_number_format_of_the_base(tmp_path):
             ),
             "is made for Megatron",
         ),
+        (
+            lambda f: (f / "adapter_config.json").write_text(
+                '{"peft_type": "LORA", "r": 1000000000000, "target_modules": ["o_proj"]}'
+            ),
+            "needs more memory than is free",
+        ),
         (lambda f: (f / "adapter_model.safetensors").write_bytes(b"\x08"), "cannot be merged into"),
         (
             lambda f: (f / "adapter_model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n"),

@@ -30,6 +30,7 @@ def folder(llama: LoadedModel, tmp_path: Path) -> Path:
         ({"dtype": "float7"}, "cannot build a model from its config.json .*float7"),
         ({"hidden_size": "big"}, "cannot build a model from its config.json .*hidden_size.*big"),
         ({"num_attention_heads": 7}, "cannot build a model from its config.json .*7"),
+        ({"architectures": 7, "hidden_act": "nonsense"}, r"\(hidden_act: nonsense\)"),
         ({"vocab_size": 77}, "weights are missing, or have other shapes than its config.json says"),
     ],
 )
