@@ -1,6 +1,6 @@
 """What the static site knows of a behaviour: its words, its prompts, and how answers to them are judged.
 
-Knows behaviours and the rows of their prompts; no model. The other end is components/static_site/asking.js.
+Knows behaviours and the rows of their prompts; no model. The other end is components/tab_model/asking.js.
 """
 
 from __future__ import annotations

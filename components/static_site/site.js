@@ -4,14 +4,14 @@ import {make} from '../studio/dom.js';
 import {elasticNet} from '../studio/method.js';
 import {start} from '../studio/studio.js';
 import {fromFragment} from '../studio/url.js';
+import {writer} from '../tab_model/live.js';
 import {openTabModel} from '../tab_model/tab_model.js';
 import {siteData} from './data.js';
 import {fill, offer, question} from './fields.js';
 import {start as rollsWidget} from './rolls.js';
 import {start as textsWidget} from './text_columns.js';
-import {writer} from './writing.js';
 
-const TYPING_MS = 350;
+const TYPING_MS = 350, LARGEST = 1e6;
 const here = path => new URL(path, document.baseURI);
 const status = document.querySelector('#status');
 const say = sentence => { status.textContent = sentence; status.classList.toggle('alarm', Boolean(sentence)); };
@@ -33,6 +33,13 @@ const placeHolder = moved => {
   let held = null, arrived = () => {};
   const props = {get value() { return held; }, set value(value) { held = value; if (value.made && value.made !== 'restored') moved(value); }};
   return {props, watch: (_, listener) => { arrived = listener; }, turn: place => { held = place; arrived(); }};
+};
+
+/** Throws an Error for settings that no dial can have made; they come from an address. */
+const check = (facts, settings) => {
+  let largest = NaN;
+  try { largest = Math.max(...elasticNet(facts, settings).lam.map(Math.abs), settings.gate?.gamma ?? 0, settings.gate?.mu ?? 0); } catch { /* stays NaN */ }
+  if (!(largest <= LARGEST)) throw new Error('This page’s address or its settings cannot be read. Choose a behaviour to start from.');
 };
 
 const open = async () => {
@@ -68,7 +75,7 @@ const open = async () => {
   /** The place of a behaviour with its suggested edit, or what an address wants of it. */
   const placeAt = async (name, wanted = {}) => {
     const {known, facts} = await data.behavior(name), settings = wanted.settings ?? facts.suggested;
-    elasticNet(known, settings);   // throws for components that there are not
+    check(known, settings);
     const under = names.includes(wanted.under?.behavior) ? wanted.under : null;
     return {model: site.model, behavior: name, swapped: false, key: facts.key, settings, file: null, origin: null, under, focus: wanted.focus, mode: wanted.mode, made: '', job: ''};
   };

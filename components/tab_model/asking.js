@@ -2,8 +2,8 @@
 // are the authority for the words; this file knows values and words alone, and no element.
 
 import {plural} from '../studio/dom.js';
-import {changedShare, differences} from '../tab_model/differences.js';
-import {judge, shows} from '../tab_model/judge.js';
+import {changedShare, differences} from './differences.js';
+import {judge, shows} from './judge.js';
 
 const EMPTY = '(empty answer)', SHOWN_CHARS = 50;
 export const N_ROLLS = 8, USUAL_TEMPERATURE = 1;

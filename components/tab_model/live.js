@@ -1,10 +1,15 @@
-// When the model writes: both texts after every move, the latest that was wanted as soon as the one before is done; eight
-// answers a side once the dials rest. Knows the model, the data and the widgets through functions; no dial and no field.
+// When the model in the tab writes: both texts after every move, the latest that was wanted as soon as the one before is done;
+// eight answers a side once the dials rest. Knows the model, the data and the widgets through functions; no dial, no field.
 
-import {ORIGINAL, edited, steered} from '../tab_model/edits.js';
+import {ORIGINAL, edited, steered} from './edits.js';
 import {N_ROLLS, USUAL_TEMPERATURE, columnsValue, editedTitle, rollsValue} from './asking.js';
 
-/** `question()` reads the fields or throws an Error; `show` has texts(value), rolls(value), outdated() and failed(sentence). */
+/**
+ * {texts(place), rolls(place), stopRolls()} for a page with a studio; `place` is the studio's value. The page gives: `model`
+ * of tab_model.js; `data` with behavior(name), which resolves with {known, vectors, positive, prompts, rows, other}, and
+ * editOf(place), with {right, lam}; the `words` of texts.py; `question()`, which reads the fields or throws an Error with a
+ * sentence; and `show` with texts(value) and rolls(value), in the form of the widgets of the app, and failed(sentence).
+ */
 export const writer = ({model, data, words, question, show}) => {
   let busy = false, wanted = null, rolling = null;
 
