@@ -11,7 +11,7 @@ import {N_ROLLS, USUAL_TEMPERATURE, columnsValue, editedTitle, rollsValue} from 
  * sentence; and `show` with texts(value) and rolls(value), in the form of the widgets of the app, and failed(sentence).
  */
 export const writer = ({model, data, words, question, show}) => {
-  let busy = false, wanted = null, rolling = null;
+  let busy = false, wanted = null, rolling = null, writing = Promise.resolve();
 
   /** What is compared: titles and variants. */
   const sides = async (place, {isSteered, gamma}) => {
@@ -25,26 +25,33 @@ export const writer = ({model, data, words, question, show}) => {
     return {titles, variants};
   };
 
-  const texts = async place => {
+  const writeOnce = async place => {
+    const asked = question(), {titles, variants} = await sides(place, asked), began = performance.now();
+    const value = (answers, going) => columnsValue(words, asked, titles, answers, {busy: going, edit: place.made});
+    const run = model.compare(asked.prompt, variants, asked, answers => show.texts(value(answers, true)));
+    show.texts({...value(await run.answers, false), milliseconds: performance.now() - began});
+  };
+  const write = async () => {
+    while (wanted) {
+      const place = wanted;
+      wanted = null;
+      await writeOnce(place).catch(error => show.failed(error.message));
+    }
+    busy = false;
+  };
+  const texts = place => {
     wanted = place;
     if (busy) return;
     busy = true;
-    try {
-      while (wanted) {
-        const now = wanted, asked = question();
-        wanted = null;
-        const {titles, variants} = await sides(now, asked), began = performance.now();
-        const value = (answers, going) => columnsValue(words, asked, titles, answers, {busy: going, edit: now.made});
-        const run = model.compare(asked.prompt, variants, asked, answers => show.texts(value(answers, true)));
-        show.texts({...value(await run.answers, false), milliseconds: performance.now() - began});
-      }
-    } catch (error) { show.failed(error.message); } finally { busy = false; }
+    writing = write();
   };
 
   const stop = () => { rolling?.stop(); rolling = null; };
   const rolls = async place => {
     stop();
     const mine = rolling = {stop: () => {}};
+    await writing;   // the two texts come first
+    if (rolling !== mine) return;
     try {
       const fields = question(), asked = {...fields, temperature: fields.temperature || USUAL_TEMPERATURE, count: N_ROLLS};
       const {titles, variants} = await sides(place, asked), behavior = await data.behavior(place.behavior);
@@ -57,5 +64,5 @@ export const writer = ({model, data, words, question, show}) => {
     } catch (error) { show.failed(error.message); }
   };
 
-  return {texts, rolls, stopRolls: stop, isBusy: () => busy};
+  return {texts, rolls, stopRolls: stop};
 };

@@ -188,6 +188,25 @@ def test_texts_and_judged_answers_are_those_of_the_app(page: Page, store: ModelS
     check(page, store)
 
 
+def test_the_edited_text_follows_while_a_dial_still_moves(page: Page) -> None:
+    """Moves come more often than the dials may rest; the text of one of them is there before they do."""
+    before, after, rested = page.evaluate(
+        """async () => {
+            const range = document.querySelector('#strength input[type=range]');
+            const {dataset} = document.querySelector('#texts');
+            const before = dataset.edit, end = performance.now() + 30000, rested = [];
+            for (let n = 0; performance.now() < end && (dataset.edit === before || !dataset.milliseconds); n++) {
+                range.value = 0.5 + 0.05 * (n % 20);
+                range.dispatchEvent(new Event('input', {bubbles: true}));
+                rested.push(window.steer2edit.isAtRest());
+                await new Promise(next => setTimeout(next, 40));
+            }
+            return [before, dataset.edit, rested.some(Boolean)];
+        }"""
+    )
+    assert int(after) > int(before) and not rested
+
+
 def test_a_click_on_a_component_leaves_it_out_of_the_text(page: Page, store: ModelStore) -> None:
     place = page.evaluate("() => window.steer2edit.place()")
     page.click("#table tbody tr >> nth=0 >> input")
