@@ -1,0 +1,1 @@
+"""The page of the bundled model as plain files, which any web server serves without Python."""

@@ -1,0 +1,107 @@
+"""Writes the static site: page, scripts, model, and for every behaviour what was extracted from the model.
+
+Knows files and the values that the page shows; every script of another package is copied as it is.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from components import compare, studio
+from components.shared import texts
+from components.shared.choices import Choice, opened
+from components.shared.session import Session
+from components.shared.store import ModelStore
+from components.studio.facts import facts
+from components.tab_model.files import runs_in_tab, scripts, write_model
+from components.tab_model.vectors import moments, vectors
+from s2e_core import Behavior, SettingsError
+
+from .behavior import behavior_data
+
+HERE = Path(__file__).parent
+STUDIO, COMPARE = (Path(package.__path__[0]) for package in (studio, compare))
+STYLE = Path(__file__).parents[2] / "assets" / "style.css"
+WIDGETS = ("text_columns", "rolls")
+"""Scripts of components/compare whose body draws a value into `element`; as modules they export a function."""
+TABLE_ROWS = 300
+WORDS = ("ASKED", "ROLLS_ASKED", "ROLLS_COUNT", "ROLLS_TOKENS", "ROLLS_UNJUDGED", "ORIGINAL_COLUMN", "EDITED_COLUMN",
+         "STEERED_COLUMN")  # fmt: skip
+
+
+def build(store: ModelStore, out: Path, *, progress: Callable[[str], None] = lambda line: None) -> None:
+    """Write the site into a folder that is new or empty.
+
+    Raises SettingsError if the folder has content, or if the store's first model does not run in a browser.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise SettingsError(f"{out} already exists and is not empty. Name a new folder, or empty it.")
+    loaded = store.model(store.first_model)
+    if not runs_in_tab(loaded):
+        raise SettingsError("Only the bundled model runs in a browser. Build the site from it.")
+    out.mkdir(parents=True, exist_ok=True)
+    behaviors = store.fitting(store.first_model)
+    write_model(loaded, out / "model")
+    _write_scripts(out)
+    _write_page(out, behaviors)
+    (out / "behaviors").mkdir()
+    for behavior in behaviors:
+        progress(f"{behavior.title}: reading its examples and prompts …")
+        session = _session(store, behavior)
+        _write_behavior(out / "behaviors", behavior, session, loaded.fingerprint)
+
+
+def _session(store: ModelStore, behavior: Behavior) -> Session:
+    scored = store.scored(store.first_model, behavior.contrast, behavior)
+    return opened(store, Choice(store.first_model, behavior.name), scored)
+
+
+def _write_behavior(folder: Path, behavior: Behavior, session: Session, fingerprint: str) -> None:
+    extraction = session.scored.extraction
+    data = {
+        # The store's key is one of a running server; an address of the site must hold after the next build as well.
+        "facts": {**facts(session, TABLE_ROWS), "key": f"{behavior.name} {fingerprint}"},
+        "vectors": vectors(extraction),
+        **behavior_data(behavior),
+    }
+    _write_json(folder / f"{behavior.name}.json", data)
+    if extraction.token_inputs is not None:
+        (folder / f"{behavior.name}.moments").write_bytes(moments(extraction.token_inputs))
+
+
+def _write_scripts(out: Path) -> None:
+    own = HERE.glob("*.js")
+    for folder, files in (("studio", STUDIO.glob("*.js")), ("tab_model", scripts()), ("site", own)):
+        (out / folder).mkdir()
+        for path in files:
+            shutil.copyfile(path, out / folder / path.name)
+    for name in WIDGETS:
+        body = (COMPARE / f"{name}.js").read_text(encoding="utf-8")
+        module = f"export const start = (element, props, watch) => {{\n{body}\n}};\n"
+        (out / "site" / f"{name}.js").write_text(module, encoding="utf-8")
+
+
+def _write_page(out: Path, behaviors: tuple[Behavior, ...]) -> None:
+    styles = [STYLE, *sorted(STUDIO.glob("*.css")), HERE / "site.css"]
+    (out / "style.css").write_text("\n".join(path.read_text(encoding="utf-8") for path in styles), encoding="utf-8")
+    page = Template((HERE / "page.html").read_text(encoding="utf-8"))
+    words = {"title": texts.TITLE, "legend": texts.LEGEND.replace("**", ""), "rolls": texts.ROLLS}
+    filled = page.substitute({name: html.escape(word) for name, word in words.items()})
+    (out / "index.html").write_text(filled, encoding="utf-8")
+    site: dict[str, Any] = {
+        "model": "Bundled demo model",
+        "behaviors": [{"name": each.name, "title": each.title} for each in behaviors],
+        "told": texts.TOOLTIPS,
+        "words": {name: getattr(texts, name) for name in WORDS},
+    }
+    _write_json(out / "site.json", site)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")

@@ -1,0 +1,43 @@
+"""The scripts of the model in the tab, and the files of the checkpoint that they run.
+
+Knows files and the tokenizer's chat template; no page and no server.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from s2e_core.loading import BUNDLED_MODEL
+from s2e_core.model import LoadedModel
+
+HERE = Path(__file__).parent
+CHECKPOINT = ("config.json", "generation_config.json", "tokenizer.json", "model.safetensors")
+"""Files that the scripts read as they are."""
+TURN = "turn.json"
+MARK = "<the prompt>"
+
+
+def scripts() -> tuple[Path, ...]:
+    return tuple(sorted(HERE.glob("*.js")))
+
+
+def runs_in_tab(loaded: LoadedModel) -> bool:
+    """Whether the scripts can run a model: they are written for the bundled one, which is small enough."""
+    return loaded.source.resolve() == BUNDLED_MODEL.resolve()
+
+
+def turn(loaded: LoadedModel) -> str:
+    """What the chat template writes before and after a prompt, as JSON."""
+    message = [{"role": "user", "content": MARK}]
+    text = str(loaded.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True))
+    return json.dumps(text.split(MARK))
+
+
+def write_model(loaded: LoadedModel, folder: Path) -> None:
+    """Copy the checkpoint's files into a new folder, with the turn of its chat template."""
+    folder.mkdir(parents=True)
+    for name in CHECKPOINT:
+        shutil.copyfile(loaded.source / name, folder / name)
+    (folder / TURN).write_text(turn(loaded), encoding="utf-8")
