@@ -69,6 +69,7 @@ def resting_view(store: ModelStore, session: Session, dtype: ExportDtype, *, rep
         "report": gr.skip() if reported == session.made else "",
         "checkpoint": _sized(texts.CHECKPOINT, loaded, session, checkpoint),
         "adapter": _sized(texts.ADAPTER, loaded, session, "adapter"),
+        "gguf_lora": _sized(texts.GGUF_LORA, loaded, session, "gguf-lora"),
         "recipe": _sized(texts.RECIPE, loaded, session, "recipe"),
         "as_python": as_python(store, session),
         "as_command": as_command(store, session),

@@ -13,7 +13,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from s2e_core.export import ExportFormat, export_adapter, export_checkpoint, export_size, load_edit, push_to_hub
+from s2e_core.export import (
+    ExportFormat,
+    export_adapter,
+    export_checkpoint,
+    export_gguf_lora,
+    export_size,
+    load_edit,
+    push_to_hub,
+)
 from s2e_core.files import check_empty
 from s2e_core.model import LoadedModel, component_label
 from s2e_core.text import readable_size
@@ -28,6 +36,7 @@ FORMATS: dict[str, ExportFormat] = {
     "stored": "checkpoint",
     "float32": "checkpoint-float32",
     "adapter": "adapter",
+    "gguf-lora": "gguf-lora",
 }
 _KEPT: Fields = {
     "median": "Median over the edited components.",
@@ -45,7 +54,7 @@ VERIFY_FIELDS: Fields = {
     "not_checked": "Why nothing could be computed on this machine, so that it did not pass; null if it was computed.",
     "sentence": "The verdict for a person.",
     "warnings": "What a person should know, as sentences.",
-    "kind": '"checkpoint" or "adapter".',
+    "kind": '"checkpoint", "adapter" or "gguf-lora".',
     "number_format": "Number format of the edited weights on disk, such as BF16.",
     "tensors": (
         "The tensors on disk.",
@@ -81,7 +90,7 @@ def add_export(sub: argparse.ArgumentParser) -> None:
         "--format",
         choices=tuple(FORMATS),
         default="stored",
-        help="the checkpoint in its stored dtype (default) or as fp32, or a rank-1 LoRA adapter",
+        help="the checkpoint in its stored dtype (default) or as fp32, a LoRA adapter for PEFT, or one for llama.cpp",
     )
 
 
@@ -94,6 +103,8 @@ def export(options: argparse.Namespace) -> int:
     with ProgressLine("writing", "kB", 1000) as progress:
         if options.format == "adapter":
             folder = export_adapter(loaded, edit, options.output, progress=progress)
+        elif options.format == "gguf-lora":
+            folder = export_gguf_lora(loaded, edit, options.output, progress=progress)
         else:
             folder = export_checkpoint(loaded, edit, options.output, dtype=options.format, progress=progress)
     print(folder)
@@ -102,7 +113,7 @@ def export(options: argparse.Namespace) -> int:
 
 def add_verify(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("recipe", type=Path)
-    sub.add_argument("folder", type=Path, help="an exported checkpoint or adapter")
+    sub.add_argument("folder", type=Path, help="an exported folder")
 
 
 def show_verification(options: argparse.Namespace) -> int:
@@ -165,7 +176,7 @@ def _show_verification(verification: Verification) -> int:
 
 
 def add_push(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("folder", type=Path, help="an exported checkpoint or adapter")
+    sub.add_argument("folder", type=Path, help="an exported folder")
     sub.add_argument("repo", metavar="OWNER/NAME", help="a repository that does not exist yet, or is empty")
     sub.add_argument("--public", action="store_true", help="for everybody to see (default: private)")
 

@@ -1,8 +1,11 @@
 """Take the edit home: checkpoint, adapter, recipe, model card, and the Hub."""
 
 from .adapter import CONFIG_FILE, PREFIX, WEIGHTS_FILE, adapter_change, adapter_factors, check_edit, export_adapter
-from .card import RECIPE_FILE, CardKind
+from .card import RECIPE_FILE
 from .checkpoint import ExportFormat, export_checkpoint, export_size
+from .factors import site_factors
+from .gguf_lora import export_gguf_lora, gguf_lora_factors, gguf_lora_header, tensor_name
+from .how_to_load import GGUF_FILE, CardKind
 from .push import check_push, push_to_hub
 from .recipe import is_recipe_header, load_edit, save_edit
 from .shards import ExportDtype
@@ -13,6 +16,7 @@ __all__ = [
     "CardKind",
     "ExportDtype",
     "ExportFormat",
+    "GGUF_FILE",
     "PREFIX",
     "RECIPE_FILE",
     "WEIGHTS_FILE",
@@ -22,10 +26,15 @@ __all__ = [
     "check_push",
     "export_adapter",
     "export_checkpoint",
+    "export_gguf_lora",
     "export_size",
+    "gguf_lora_factors",
+    "gguf_lora_header",
     "is_recipe_header",
     "load_edit",
     "push_to_hub",
     "save_edit",
+    "site_factors",
     "stored_changes",
+    "tensor_name",
 ]
