@@ -18,6 +18,7 @@ from s2e_core.export import (
     export_adapter,
     export_checkpoint,
     export_gguf_lora,
+    export_mlx,
     export_size,
     load_edit,
     push_to_hub,
@@ -37,6 +38,7 @@ FORMATS: dict[str, ExportFormat] = {
     "float32": "checkpoint-float32",
     "adapter": "adapter",
     "gguf-lora": "gguf-lora",
+    "mlx": "mlx",
 }
 _KEPT: Fields = {
     "median": "Median over the edited components.",
@@ -54,7 +56,7 @@ VERIFY_FIELDS: Fields = {
     "not_checked": "Why nothing could be computed on this machine, so that it did not pass; null if it was computed.",
     "sentence": "The verdict for a person.",
     "warnings": "What a person should know, as sentences.",
-    "kind": '"checkpoint", "adapter" or "gguf-lora".',
+    "kind": '"checkpoint", "adapter", "gguf-lora" or "mlx".',
     "number_format": "Number format of the edited weights on disk, such as BF16.",
     "tensors": (
         "The tensors on disk.",
@@ -90,7 +92,7 @@ def add_export(sub: argparse.ArgumentParser) -> None:
         "--format",
         choices=tuple(FORMATS),
         default="stored",
-        help="the checkpoint in its stored dtype (default) or as fp32, a LoRA adapter for PEFT, or one for llama.cpp",
+        help="the checkpoint in its stored dtype (default) or as fp32, or a LoRA adapter for PEFT, llama.cpp or MLX",
     )
 
 
@@ -105,6 +107,8 @@ def export(options: argparse.Namespace) -> int:
             folder = export_adapter(loaded, edit, options.output, progress=progress)
         elif options.format == "gguf-lora":
             folder = export_gguf_lora(loaded, edit, options.output, progress=progress)
+        elif options.format == "mlx":
+            folder = export_mlx(loaded, edit, options.output, progress=progress)
         else:
             folder = export_checkpoint(loaded, edit, options.output, dtype=options.format, progress=progress)
     print(folder)

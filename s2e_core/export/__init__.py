@@ -5,7 +5,8 @@ from .card import RECIPE_FILE
 from .checkpoint import ExportFormat, export_checkpoint, export_size
 from .factors import site_factors
 from .gguf_lora import export_gguf_lora, gguf_lora_factors, gguf_lora_header, tensor_name
-from .how_to_load import GGUF_FILE, CardKind
+from .how_to_load import GGUF_FILE, MLX_FILE, CardKind
+from .mlx import export_mlx, mlx_config, mlx_factors
 from .push import check_push, push_to_hub
 from .recipe import is_recipe_header, load_edit, save_edit
 from .shards import ExportDtype
@@ -17,6 +18,7 @@ __all__ = [
     "ExportDtype",
     "ExportFormat",
     "GGUF_FILE",
+    "MLX_FILE",
     "PREFIX",
     "RECIPE_FILE",
     "WEIGHTS_FILE",
@@ -27,11 +29,14 @@ __all__ = [
     "export_adapter",
     "export_checkpoint",
     "export_gguf_lora",
+    "export_mlx",
     "export_size",
     "gguf_lora_factors",
     "gguf_lora_header",
     "is_recipe_header",
     "load_edit",
+    "mlx_config",
+    "mlx_factors",
     "push_to_hub",
     "save_edit",
     "site_factors",

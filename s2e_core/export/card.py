@@ -21,7 +21,7 @@ from s2e_core.values import WeightEdit
 from .how_to_load import CardKind, base_to_load, how_to_load
 from .recipe import PAPER, model_label, recipe_bytes
 
-_LIBRARIES = {"checkpoint": "transformers", "adapter": "peft"}
+_LIBRARIES = {"checkpoint": "transformers", "adapter": "peft", "mlx": "mlx"}
 """The Hub's names of the libraries that load an export; it knows none for a GGUF LoRA."""
 _TAGS = ("steer2edit", "model-editing", "arxiv:2602.09870")
 CARD_FILE = "README.md"

@@ -12,14 +12,14 @@ from pathlib import Path
 from torch import Tensor
 
 from s2e_core.errors import ExportError
-from s2e_core.files import Meter, encode_gguf, stage_folder, write_files
+from s2e_core.files import encode_gguf
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress
 from s2e_core.spec import ModelSpec
 from s2e_core.values import WeightEdit
 
 from .adapter import check_edit
-from .card import card_and_recipe, change_of_edited_matrices, licence_files
+from .adapter_folder import with_companions, write_adapter_folder
 from .factors import site_factors
 from .how_to_load import GGUF_FILE
 
@@ -62,25 +62,18 @@ def export_gguf_lora(
     Raises ExportError if the edit is empty or belongs to another model, if llama.cpp is not known to keep the edited
     projections of this model type as they are, or if the folder cannot be written; then nothing is left behind.
     """
-    files = gguf_lora_files(loaded, edit, size=0.0)
-    total = sum(len(content) for content in files.values())
-    with stage_folder(folder, total) as target:
-        meter = Meter(total, progress)
-        size = change_of_edited_matrices(loaded, edit, tick=meter.still)
-        write_files(target, files | card_and_recipe(loaded, edit, "gguf-lora", size), meter)
-    return Path(folder)
+    return write_adapter_folder(loaded, edit, "gguf-lora", _own_files(loaded, edit), folder, progress)
 
 
-def gguf_lora_files(loaded: LoadedModel, edit: WeightEdit, size: float) -> dict[str, bytes]:
-    """Every file of the folder, by name; `size` is `change_of_edited_matrices`, for the model card."""
+def gguf_lora_files(loaded: LoadedModel, edit: WeightEdit) -> dict[str, bytes]:
+    """Every file of the folder, by name; see `with_companions`."""
+    return with_companions(loaded, edit, "gguf-lora", _own_files(loaded, edit))
+
+
+def _own_files(loaded: LoadedModel, edit: WeightEdit) -> dict[str, bytes]:
     check_edit(loaded, edit)
     _check_llama_cpp(edit)
-    licence = {path.name: path.read_bytes() for path in licence_files(loaded.source)}
-    return {
-        GGUF_FILE: encode_gguf(gguf_lora_header(loaded, edit), gguf_lora_factors(edit)),
-        **card_and_recipe(loaded, edit, "gguf-lora", size),
-        **licence,
-    }
+    return {GGUF_FILE: encode_gguf(gguf_lora_header(loaded, edit), gguf_lora_factors(edit))}
 
 
 def gguf_lora_header(loaded: LoadedModel, edit: WeightEdit) -> dict[str, str | int | float]:

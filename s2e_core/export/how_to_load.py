@@ -8,9 +8,10 @@ from s2e_core.model import LoadedModel
 from s2e_core.text import dtype_name
 from s2e_core.values import WeightEdit
 
-CardKind = Literal["checkpoint", "adapter", "gguf-lora"]
+CardKind = Literal["checkpoint", "adapter", "gguf-lora", "mlx"]
 
 GGUF_FILE = "steer2edit-lora.gguf"
+MLX_FILE = "adapters.safetensors"
 _CHECKPOINT = """```python
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -39,6 +40,14 @@ llama-server -m {gguf} --lora-scaled {file}:0.5    # half of it
 While it runs, `POST /lora-adapters` with `[{{"id": 0, "scale": 0.5}}]` sets another strength; 0 is the untouched model.
 The base may be quantised: the edit is not. The edit was made in {number_format}; with the base as F32, greedy answers
 are those that were shown, and in another number format some of them differ."""
+_MLX = """```python
+from mlx_lm import generate, load
+
+model, tokenizer = load({base!r}, adapter_path="path/to/this/folder")
+```
+
+The base may be quantised by MLX. MLX runs it in its own number format; the edit was made in {number_format}, and in
+another one some greedy answers differ. `scale` in `adapter_config.json` is the strength of the edit."""
 _SAME_FORMAT = "This is the number format in which the edit was made; in another one some greedy answers differ."
 _EXPERTS_NOTE = (
     "\n\nPEFT adds the change of a mixture of experts in the number format of the loaded base. Load the base with "
@@ -51,6 +60,8 @@ def how_to_load(loaded: LoadedModel, edit: WeightEdit, kind: CardKind) -> str:
     if kind == "gguf-lora":
         gguf = "base.gguf" if loaded.gguf is None else loaded.gguf.path.name
         return _GGUF_LORA.format(gguf=gguf, file=GGUF_FILE, number_format=dtype_name(loaded.dtype))
+    if kind == "mlx":
+        return _MLX.format(base=base_to_load(loaded), number_format=dtype_name(loaded.dtype))
     experts = any(edit.spec.sites[i].experts for i in edit.edited_sites())
     template = _CHECKPOINT if kind == "checkpoint" else _ADAPTER
     text = template.format(

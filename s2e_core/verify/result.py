@@ -16,7 +16,12 @@ from s2e_core.export import RECIPE_FILE, CardKind
 from s2e_core.model import component_label
 from s2e_core.spec import Component, ModelSpec
 
-NAMES: dict[CardKind, str] = {"checkpoint": "checkpoint", "adapter": "adapter", "gguf-lora": "GGUF LoRA"}
+NAMES: dict[CardKind, str] = {
+    "checkpoint": "checkpoint",
+    "adapter": "adapter",
+    "gguf-lora": "GGUF LoRA",
+    "mlx": "MLX adapter",
+}
 """What each kind of export is called in a sentence."""
 _ENOUGH = 0.9
 """Share of the intended change below which a component gets a warning about rounding."""
