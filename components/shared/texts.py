@@ -80,6 +80,8 @@ TAKE_HOME_HELP = (
 )
 CHECKPOINT = "Edited checkpoint"
 ADAPTER = "LoRA adapter"
+BOTH_EDITS = "both edits"
+"""On a download that contains the edit on the page and the one that lies under it."""
 GGUF_LORA = "LoRA for llama.cpp"
 RECIPE = "Recipe"
 DTYPE = "Numbers in the checkpoint"

@@ -40,7 +40,7 @@ def exported(store: ModelStore, session: Session, kind: str, dtype: ExportDtype 
     if kind == "control-vector":
         yield _control_vector(store, session)
         return
-    loaded, edit = store.model(session.model), session.edit
+    loaded, edit = store.model(session.model), session.taken
     formats: dict[str, ExportFormat] = {
         "checkpoint": "checkpoint" if dtype == "stored" else "checkpoint-float32",
         "adapter": "adapter",

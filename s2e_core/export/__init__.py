@@ -3,7 +3,7 @@
 from .adapter import CONFIG_FILE, PREFIX, WEIGHTS_FILE, adapter_change, adapter_factors, check_edit, export_adapter
 from .card import RECIPE_FILE
 from .checkpoint import ExportFormat, export_checkpoint, export_size
-from .factors import site_factors
+from .factors import rank_of, site_factors
 from .gguf_lora import export_gguf_lora, gguf_lora_factors, gguf_lora_header, tensor_name
 from .how_to_load import GGUF_FILE, MLX_FILE, CardKind
 from .mlx import export_mlx, mlx_config, mlx_factors
@@ -38,6 +38,7 @@ __all__ = [
     "mlx_config",
     "mlx_factors",
     "push_to_hub",
+    "rank_of",
     "save_edit",
     "site_factors",
     "stored_changes",

@@ -1,6 +1,6 @@
-"""Export the edit as a rank-1 LoRA adapter for PEFT: exact and small.
+"""Export the edit as a LoRA adapter for PEFT, of rank 1 for one direction: exact and small.
 
-lora_A is `right` (1, n_inputs) and lora_B is `left` (d, 1): B A = outer(left, right) is the change of the weight in
+lora_A is `right` (r, n_inputs) and lora_B is `left` (d, r): B A = left @ right is the change of the weight in
 (out, in) order. PEFT is imported only when it is used: the import takes seconds and imports every installed library for
 quantised weights.
 """
@@ -25,7 +25,7 @@ from s2e_core.spec import Site
 from s2e_core.values import WeightEdit
 
 from .card import card_and_recipe, change_of_edited_matrices, licence_files
-from .factors import site_factors
+from .factors import rank_of, site_factors
 from .how_to_load import base_to_load
 from .recipe import describe_base_mismatch
 
@@ -126,11 +126,12 @@ def check_edit(loaded: LoadedModel, edit: WeightEdit) -> None:
         raise ExportError(f"The edit {other}")
     if edit.is_empty:
         raise ExportError("The edit is empty; lower the threshold or choose components first.")
-    for site, left, right in zip(edit.spec.sites, edit.left, edit.right, strict=True):
-        if not bool(left.isfinite().all() and right.isfinite().all()):
-            raise ExportError(
-                f"The edit of {site.name} contains values that are not finite; rebuild it with a smaller strength."
-            )
+    for part in edit.parts:
+        for site, left, right in zip(edit.spec.sites, part.left, part.right, strict=True):
+            if not bool(left.isfinite().all() and right.isfinite().all()):
+                raise ExportError(
+                    f"The edit of {site.name} contains values that are not finite; rebuild it with a smaller strength."
+                )
 
 
 def _check_peft(loaded: LoadedModel, edit: WeightEdit) -> None:
@@ -171,15 +172,16 @@ def _config(loaded: LoadedModel, edit: WeightEdit, *, exact: bool) -> dict[str, 
     names = [site.name for site in sites if not site.experts]
     modules = _accepted_modules(loaded, names) if exact else names
     parameters = [f"{site.name}.{site.parameter}" for site in sites if site.name not in modules]
+    rank = rank_of(edit)
     return {
         "base_model_name_or_path": base_to_load(loaded),
         "bias": "none",
         "fan_in_fan_out": any(site.transposed for site in sites if not site.experts),
         "inference_mode": True,
-        "lora_alpha": 1,
+        "lora_alpha": rank,  # PEFT multiplies by alpha / r
         "lora_dropout": 0.0,
         "peft_type": "LORA",
-        "r": 1,
+        "r": rank,
         "revision": loaded.revision,
         "target_modules": modules,
         "task_type": "CAUSAL_LM",

@@ -18,6 +18,7 @@ from s2e_core.spec import KINDS
 from s2e_core.text import counted, layer_ranges
 from s2e_core.values import WeightEdit
 
+from .factors import Factors, rank_of, site_factors
 from .how_to_load import CardKind, base_to_load, how_to_load
 from .recipe import PAPER, model_label, recipe_bytes
 
@@ -70,7 +71,7 @@ def model_card(loaded: LoadedModel, edit: WeightEdit, kind: CardKind, size: floa
         title=f"{_line(loaded.model_id)}, edited with Steer2Edit",
         change=_change(loaded, edit, size),
         rows="\n".join(f"| {name} | {value} |" for name, value in _rows(loaded, edit)),
-        formula=_formula(edit.settings),
+        formula="; ".join(dict.fromkeys(_formula(part.settings) for part in edit.parts)),
         recipe=RECIPE_FILE,
         loading=how_to_load(loaded, edit, kind),
     )
@@ -79,19 +80,25 @@ def model_card(loaded: LoadedModel, edit: WeightEdit, kind: CardKind, size: floa
 def change_of_edited_matrices(
     loaded: LoadedModel, edit: WeightEdit, *, tick: Callable[[], None] = lambda: None
 ) -> float:
-    """|dW| / |W| in Frobenius norms over the edited matrices only, which are all read; |outer(u, a)| = |u| |a|.
+    """|dW| / |W| in Frobenius norms over the edited matrices only, which are all read.
 
     `EditSummary.relative_size` divides by the norm over all sites of the model instead. `tick` is called for every
     matrix, several times for a tall one; an error that it raises ends the reading.
     """
     sites = edit.edited_sites()
-    change = sum(float(edit.left[i].norm() * edit.right[i].norm()) ** 2 for i in sites)
+    change = sum(_squared_norm(site_factors(edit, i)) for i in sites)
     weight = 0.0
     for matrix in (stored_weight(loaded.source_model, edit.spec.sites[i]).flatten(0, -2) for i in sites):
         for part in matrix.split(_ROWS_PER_TICK):
             weight += sum(float(rows.float().norm()) ** 2 for rows in part.split(_ROWS))
             tick()
     return (change / weight) ** 0.5 if weight else 0.0
+
+
+def _squared_norm(factors: Factors) -> float:
+    """|left @ right|^2, from the small products left^T left and right right^T."""
+    left, right = factors.left.double(), factors.right.double()
+    return float(((left.T @ left) * (right @ right.T)).sum())
 
 
 def licence_files(folder: Path) -> list[Path]:
@@ -129,18 +136,26 @@ def _change(loaded: LoadedModel, edit: WeightEdit, size: float) -> str:
         f"{edit.count(kind)} of {edit.spec.n_components(kind)} {'attention ' if kind == 'heads' else 'MLP '}{kind}"
         for kind in KINDS
     )
+    towards = "a steering direction" if len(edit.parts) == 1 else counted(len(edit.parts), "steering direction")
     return (
-        f"{counts} of `{_line(loaded.model_id)}` were changed, each by a rank-1 weight edit towards a steering "
-        f"direction, in {len(layers)} of {edit.spec.n_layers} layers ({layer_ranges(layers)}, counted from 0). The "
+        f"{counts} of `{_line(loaded.model_id)}` were changed, each by a rank-{rank_of(edit)} weight edit towards "
+        f"{towards}, in {len(layers)} of {edit.spec.n_layers} layers ({layer_ranges(layers)}, counted from 0). The "
         f"change is {size:.2%} of the edited matrices' size (Frobenius norm). All other weights are unchanged."
         + ("" if loaded.gguf is None else f" {loaded.gguf.sentence()}")
     )
 
 
 def _rows(loaded: LoadedModel, edit: WeightEdit) -> Iterable[tuple[str, str]]:
-    settings, selection = edit.settings, edit.settings.selection
     yield "base model", f"`{_line(model_label(loaded.model_id, loaded.revision))}`"
     yield "fingerprint of the base weights", f"`{loaded.fingerprint}`"
+    for number, part in enumerate(edit.parts, start=1):
+        if len(edit.parts) > 1:
+            yield f"**edit {number}**", "laid on the others: the changes are added up"
+        yield from _edit_rows(part)
+
+
+def _edit_rows(edit: WeightEdit) -> Iterable[tuple[str, str]]:
+    settings, selection = edit.settings, edit.settings.selection
     yield "made from", f"{_line(edit.provenance.contrast_name)}, SHA-256 `{edit.provenance.contrast_hash}`"
     if settings.needs_texts:
         yield from _gate_rows(edit)

@@ -20,7 +20,7 @@ from s2e_core.values import WeightEdit
 
 from .adapter import check_edit
 from .adapter_folder import with_companions, write_adapter_folder
-from .factors import site_factors
+from .factors import rank_of, site_factors
 from .how_to_load import GGUF_FILE
 
 _SAME_NAME = (
@@ -83,7 +83,7 @@ def gguf_lora_header(loaded: LoadedModel, edit: WeightEdit) -> dict[str, str | i
         "general.architecture": ARCHITECTURES[edit.spec.model_type],
         "general.name": f"{edit.provenance.contrast_name}, an edit of {loaded.model_id}",
         "adapter.type": "lora",
-        "adapter.lora.alpha": float(site_factors(edit, 0).left.shape[1]),  # llama.cpp multiplies by alpha / r
+        "adapter.lora.alpha": float(rank_of(edit)),  # llama.cpp multiplies by alpha / r
     }
 
 

@@ -20,7 +20,7 @@ from s2e_core.values import WeightEdit
 
 from .adapter import check_edit
 from .adapter_folder import with_companions, write_adapter_folder
-from .factors import site_factors
+from .factors import rank_of, site_factors
 from .how_to_load import MLX_FILE
 
 _TYPES = "cohere cohere2 gemma gemma2 gemma3_text hunyuan_v1_dense llama ministral3 mistral olmo2 phi3 qwen2 qwen3"
@@ -58,7 +58,7 @@ def mlx_config(edit: WeightEdit) -> dict[str, object]:
         "fine_tune_type": "lora",
         "num_layers": edit.spec.n_layers,
         "lora_parameters": {
-            "rank": site_factors(edit, 0).left.shape[1],
+            "rank": rank_of(edit),
             "scale": 1.0,
             "dropout": 0.0,
             "keys": sorted({match[1] for match in matches if match}),

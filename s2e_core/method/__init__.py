@@ -1,6 +1,7 @@
 """The paper's method in reading order: capture, directions, scores, edit, and how reliable the examples are."""
 
 from .capture import capture_inputs, capture_means
+from .combine import combine
 from .directions import opposite, steering_directions
 from .edit import (
     EditSummary,
@@ -30,6 +31,7 @@ __all__ = [
     "capture_inputs",
     "capture_means",
     "capture_token_inputs",
+    "combine",
     "component_scores",
     "edited_mask",
     "edited_weight",

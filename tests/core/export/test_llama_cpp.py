@@ -9,6 +9,7 @@ import torch
 from s2e_core import Edited, EditSettings, Original, build_edit, compare, extract, load_behavior, load_model
 from s2e_core.data import CHAT_BEHAVIORS, contrast_set
 from s2e_core.export import GGUF_FILE, export_gguf_lora
+from s2e_core.generation import preview_logits
 from s2e_core.method import rho_for_count
 from s2e_core.model import prompt_ids
 from tests.core.edits import merged, random_edit
@@ -16,6 +17,8 @@ from tests.core.llama_cpp import greedy, write_base
 from tests.families import saved_folder
 
 pytestmark = pytest.mark.skipif(find_spec("xllamacpp") is None, reason="the package xllamacpp is not installed")
+NEAR_TIE = 0.02
+"""Of logits. In 20 prompts of a real model one such tie was met, of 0.006."""
 IDS = [[1, 40, 77, 12], [1, 9, 8, 7, 6], [1, 33, 21, 4, 90]]
 
 
@@ -80,6 +83,13 @@ def test_the_bundled_models_texts_are_those_of_the_page(tmp_path):
     assert [texts_of(loaded, some) for some in answers] == expected
 
 
+def assert_tie(loaded, variant, prompt, answer):
+    """Two tokens of nearly the same logit, of which either program takes the other: fp32 adds up in another order."""
+    logits = preview_logits(loaded, variant, torch.tensor([prompt + answer]))[0, len(prompt) - 1 : -1]
+    gaps = [float(row.max() - row[token]) for row, token in zip(logits, answer, strict=True)]
+    assert 0 < max(gaps) < NEAR_TIE, gaps
+
+
 @pytest.mark.real
 def test_a_real_chat_model_with_an_f32_base_and_with_its_own_4_bit_file(smollm2, tmp_path):
     examples, behavior = (
@@ -94,7 +104,10 @@ def test_a_real_chat_model_with_an_f32_base_and_with_its_own_4_bit_file(smollm2,
     ids = [prompt_ids(smollm2.tokenizer, prompt) for prompt in prompts]
     answers = greedy(base, folder / GGUF_FILE, ids, length=4, scales=(1, 0.5))
     variants = (Edited(edit), Edited(scaled(edit, 0.5)))
-    assert [texts_of(smollm2, some) for some in answers] == previews(smollm2, variants, prompts, 4)
+    for variant, some, texts in zip(variants, answers, previews(smollm2, variants, prompts, 4), strict=True):
+        for prompt, answer, text in zip(ids, some, texts, strict=True):
+            if texts_of(smollm2, [answer]) != [text]:
+                assert_tie(smollm2, variant, prompt, answer)
     assert answers[0] != answers[1]
     quantised = greedy(smollm2.gguf.path, folder / GGUF_FILE, ids[:4], length=4, scales=(1, 0))
     assert quantised[0] != quantised[1]
