@@ -8,8 +8,10 @@ from __future__ import annotations
 import argparse
 import getpass
 import os
+import re
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +91,12 @@ def add_export(sub: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, required=True, metavar="FOLDER", help="a folder that does not exist yet"
     )
     sub.add_argument(
+        "--base-name",
+        type=parse_base_name,
+        metavar="OWNER/NAME",
+        help="what the export calls its base (default: the id of a Hub model, the absolute path of a local one)",
+    )
+    sub.add_argument(
         "--format",
         choices=tuple(FORMATS),
         default="stored",
@@ -99,7 +107,7 @@ def add_export(sub: argparse.ArgumentParser) -> None:
 def export(options: argparse.Namespace) -> int:
     check_exists(options.recipe)
     check_empty(options.output)
-    loaded = load_chosen_model(options)
+    loaded = _named(load_chosen_model(options), options.base_name)
     edit = load_edit(options.recipe, base=loaded)
     print(f"about {readable_size(export_size(loaded, edit, FORMATS[options.format]))}", file=sys.stderr)
     with ProgressLine("writing", "kB", 1000) as progress:
@@ -113,6 +121,20 @@ def export(options: argparse.Namespace) -> int:
             folder = export_checkpoint(loaded, edit, options.output, dtype=options.format, progress=progress)
     print(folder)
     return _show_verification(_verify(loaded, edit, folder))
+
+
+def parse_base_name(text: str) -> str:
+    """A Hub id with its owner: a name alone would be taken for a model of that name."""
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", text):
+        raise argparse.ArgumentTypeError(f'"{text}" is no Hub id. Write owner/name')
+    return text
+
+
+def _named(loaded: LoadedModel, base_name: str | None) -> LoadedModel:
+    """The model with what an export calls it: a local one by its absolute path, as PEFT does."""
+    if not base_name and not loaded.revision:
+        base_name = str((loaded.source if loaded.gguf is None else loaded.gguf.path.parent).resolve())
+    return replace(loaded, base_name=base_name or "")
 
 
 def add_verify(sub: argparse.ArgumentParser) -> None:

@@ -108,9 +108,10 @@ def licence_files(folder: Path) -> list[Path]:
 
 def _front_matter(loaded: LoadedModel, kind: CardKind) -> dict[str, Any]:
     base = _base_metadata(loaded.source / CARD_FILE)
+    is_on_hub = bool(loaded.revision) or bool(loaded.base_name and not Path(loaded.base_name).is_absolute())
     # Only for a model from the Hub: the Hub would mistake a local folder's name for somebody else's model.
     relation = "finetune" if kind == "checkpoint" else "adapter"
-    lineage = {"base_model": base_to_load(loaded), "base_model_relation": relation} if loaded.revision else {}
+    lineage = {"base_model": base_to_load(loaded), "base_model_relation": relation} if is_on_hub else {}
     return {
         **lineage,
         **{key: base[key] for key in _INHERITED_KEYS if key in base},

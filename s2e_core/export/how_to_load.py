@@ -71,7 +71,9 @@ def how_to_load(loaded: LoadedModel, edit: WeightEdit, kind: CardKind) -> str:
 
 
 def base_to_load(loaded: LoadedModel) -> str:
-    """The Hub id to load the base from, or for a local model a path to fill in that cannot be mistaken for a Hub id."""
+    """What to load the base from: its given name, its Hub id, or a path to fill in that is not taken for a Hub id."""
+    if loaded.base_name:
+        return loaded.base_name
     if loaded.gguf is not None:
         return loaded.gguf.repository or "path/to/folder"
     return loaded.model_id if loaded.revision else f"path/to/{loaded.model_id}"

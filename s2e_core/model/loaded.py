@@ -47,6 +47,8 @@ class LoadedModel:
     """Quantisation method of the files that `model` was read from; empty if they are not quantised."""
     gguf: GGUFOrigin | None = None
     """GGUF file from which the checkpoint in `source` was made; None if the checkpoint is the model's own."""
+    base_name: str = ""
+    """What an export calls its base: a Hub id or a local path; empty for the Hub id, or else a path to fill in."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     """Lock to hold while the model runs, so that it never has the hooks of two visitors at once."""
 
