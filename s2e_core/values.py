@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from math import isfinite
 from typing import Literal, Protocol
 
+import torch
 from torch import Tensor
 
 from .errors import SettingsError
@@ -213,6 +214,11 @@ class WeightEdit:
     """Strength lambda_i = +|a_i| or -|a_i| with all multipliers, + if a_i . k_i >= 0. Per site: (n_components,)."""
     settings: EditSettings
     provenance: Provenance
+    also: tuple[WeightEdit, ...] = ()
+    """Edits laid on top of this one: the changes of a weight are added up, so that its rank grows with each direction.
+
+    All of them are of the same sites; the other fields are of this edit alone.
+    """
 
     def __post_init__(self) -> None:
         sites = self.spec.sites
@@ -224,13 +230,24 @@ class WeightEdit:
         """lambda as (L, widest layer), NaN for components that a layer does not have."""
         return layer_grid(self.spec, kind, self.strength)
 
+    @property
+    def parts(self) -> tuple[WeightEdit, ...]:
+        """This edit and those on top of it, each alone."""
+        return (self, *(part for edit in self.also for part in edit.parts))
+
     def edited_sites(self) -> tuple[int, ...]:
         """Indices in `spec.sites` of the projections whose weight changes."""
-        return tuple(i for i, right in enumerate(self.right) if bool(right.any()) and bool(self.left[i].any()))
+        return tuple(
+            i
+            for i in range(len(self.spec.sites))
+            if any(bool(part.right[i].any()) and bool(part.left[i].any()) for part in self.parts)
+        )
 
     def count(self, kind: Kind) -> int:
-        """Number of components of one kind whose lambda is not zero."""
-        return sum(int(self.strength[i].count_nonzero()) for i in self.spec.of_kind(kind))
+        """Number of components of one kind whose lambda is not zero, in any of the edits."""
+        return sum(
+            int(torch.stack([part.strength[i] for part in self.parts]).any(0).sum()) for i in self.spec.of_kind(kind)
+        )
 
     @property
     def is_empty(self) -> bool:
@@ -249,6 +266,11 @@ class Edited:
     edit: WeightEdit
     also: tuple[WeightEdit, ...] = ()
     """Edits of other behaviours: the changes of a weight are added up, so that its rank grows with every direction."""
+
+    @property
+    def parts(self) -> tuple[WeightEdit, ...]:
+        """All edits that run, each alone."""
+        return tuple(part for edit in (self.edit, *self.also) for part in edit.parts)
 
 
 @dataclass(frozen=True, eq=False)

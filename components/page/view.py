@@ -69,6 +69,7 @@ def resting_view(store: ModelStore, session: Session, dtype: ExportDtype, *, rep
         "report": gr.skip() if reported == session.made else "",
         "checkpoint": _sized(texts.CHECKPOINT, loaded, session, checkpoint),
         "adapter": _sized(texts.ADAPTER, loaded, session, "adapter"),
+        "gguf_lora": _sized(texts.GGUF_LORA, loaded, session, "gguf-lora"),
         "recipe": _sized(texts.RECIPE, loaded, session, "recipe"),
         "as_python": as_python(store, session),
         "as_command": as_command(store, session),
@@ -100,10 +101,12 @@ def _sized(label: str, loaded: LoadedModel, session: Session, format: ExportForm
 
     What cannot be exported has no size, and says why when it is asked for: the rest of the page works.
     """
-    if session.edit.is_empty:
+    if session.taken.is_empty:
         return gr.update(value=label, interactive=False)
+    if session.under is not None:
+        label = f"{label} · {texts.BOTH_EDITS}"
     try:
-        size = readable_size(export_size(loaded, session.edit, format))
+        size = readable_size(export_size(loaded, session.taken, format))
     except ExportError:
         return gr.update(value=label, interactive=True)
     return gr.update(value=f"{label} · {size}", interactive=True)

@@ -106,7 +106,7 @@ class Session:
     origin: Origin | None = None
     """Of directions out of a file; the behaviour's name then stands for the prompts alone."""
     under: Under | None = None
-    """What lies under the edit in comparisons; downloads and measurements are of the edit alone."""
+    """What lies under the edit in comparisons and downloads; measurements are of the edit alone."""
     made: str = ""
     """Tells this edit from every other of the same tab."""
 
@@ -127,6 +127,11 @@ class Session:
     def variant(self) -> Edited:
         """What runs as the edited model."""
         return Edited(self.edit, () if self.under is None else (self.under.edit,))
+
+    @property
+    def taken(self) -> WeightEdit:
+        """What downloads contain: the edit on the page, with the one that lies under it."""
+        return self.edit if self.under is None else replace(self.edit, also=(self.under.edit,))
 
     @property
     def recipe(self) -> str:

@@ -10,7 +10,7 @@ export const under = (root, {read, keep, weigh, drop}) => {
   const line = make('div', {id: 'under', className: 'dial', hidden: true},
     make('div', {className: 'head'}, make('label', {}, name), amount, make('button', {type: 'button', className: 'quiet', textContent: 'Remove', onclick: drop})), range);
   const button = make('button', {type: 'button', id: 'keep-under', className: 'quiet', textContent: 'Keep this edit below another',
-    title: 'Choose another behaviour then: its edit lies on top of this one in the comparison. Downloads are of the upper edit alone.', onclick: keep});
+    title: 'Choose another behaviour then: its edit lies on top of this one in the comparison, and downloads contain both.', onclick: keep});
   root.append(line, button);
   return () => {
     const kept = read();

@@ -37,6 +37,8 @@ def as_command(store: ModelStore, session: Session) -> str:
 
 def _not_from_settings(session: Session) -> str:
     """Why the edit does not follow from settings and examples; empty if it does."""
+    if session.under is not None:
+        return "Another edit lies under this one: save the recipe, it holds both."
     if session.origin is not None:
         return "The directions come from a file: save the recipe, it holds the whole edit."
     if session.recipe and not session.made_here(session.edit):

@@ -49,7 +49,7 @@ def pushed(store: ModelStore, session: Session, form: Form, token: str | None) -
     their check, or the Hub refuses.
     """
     token = check_push(form.repository.strip(), token or "")
-    loaded, edit = store.model(session.model), session.edit
+    loaded, edit = store.model(session.model), session.taken
     if edit.is_empty:
         raise ExportError(texts.NOTHING_EDITED)
     phases = [words.writing]

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from s2e_core.export import load_edit, save_edit
+from s2e_core.export import load_edit, rank_of, save_edit
 from s2e_core.generation import compare
 from s2e_core.measure import settings_label
-from s2e_core.method import EditSummary, build_edit, summarize
+from s2e_core.method import EditSummary, build_edit, combine, summarize
 from s2e_core.model import LoadedModel
+from s2e_core.spec import KINDS
 from s2e_core.values import ContrastSet, Edited, Original, Steered, Variant, WeightEdit
 
 from .arguments import add_contrast, add_extraction, parse_seed
@@ -94,6 +95,23 @@ def _write_edit(options: argparse.Namespace) -> tuple[LoadedModel, WeightEdit, E
         settings = read_settings(options, extraction.scores)
     edit = build_edit(extraction, settings)
     return loaded, edit, summarize(extraction.scores, edit), save_edit(edit, options.output)
+
+
+def add_combine(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("recipes", nargs="+", type=Path, metavar="RECIPE", help="recipes of edits of one model")
+    sub.add_argument(
+        "--strengths", nargs="+", type=float, metavar="FACTOR", help="one for each recipe (default 1, as it is)"
+    )
+    sub.add_argument("-o", "--output", type=Path, required=True, metavar="RECIPE", help="safetensors file to write")
+
+
+def combine_recipes(options: argparse.Namespace) -> None:
+    check_exists(*options.recipes)
+    check_writable(options.output)
+    edit = combine([load_edit(path) for path in options.recipes], options.strengths)
+    path = save_edit(edit, options.output)
+    counts = " and ".join(f"{edit.count(kind)} {kind}" for kind in KINDS)
+    print(f"{len(edit.parts)} edits as one, rank {rank_of(edit)}, {counts}: {path}")
 
 
 COMPARE_FIELDS: Fields = {
@@ -195,6 +213,10 @@ COMMANDS = (
     Command(
         "edit", "A recipe from a contrast set and settings.", add_edit, show_edit,
         describe=describe_edit, fields=EDIT_FIELDS,
+    ),
+    Command(
+        "combine", "One recipe of several, laid on each other, each with a strength.", add_combine, combine_recipes,
+        needs_model=False,
     ),
     Command(
         "compare", "Original, edited and steered answers to the prompts.", add_compare, show_comparison,

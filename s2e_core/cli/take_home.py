@@ -8,12 +8,23 @@ from __future__ import annotations
 import argparse
 import getpass
 import os
+import re
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from s2e_core.export import ExportFormat, export_adapter, export_checkpoint, export_size, load_edit, push_to_hub
+from s2e_core.export import (
+    ExportFormat,
+    export_adapter,
+    export_checkpoint,
+    export_gguf_lora,
+    export_mlx,
+    export_size,
+    load_edit,
+    push_to_hub,
+)
 from s2e_core.files import check_empty
 from s2e_core.model import LoadedModel, component_label
 from s2e_core.text import readable_size
@@ -28,6 +39,8 @@ FORMATS: dict[str, ExportFormat] = {
     "stored": "checkpoint",
     "float32": "checkpoint-float32",
     "adapter": "adapter",
+    "gguf-lora": "gguf-lora",
+    "mlx": "mlx",
 }
 _KEPT: Fields = {
     "median": "Median over the edited components.",
@@ -45,7 +58,7 @@ VERIFY_FIELDS: Fields = {
     "not_checked": "Why nothing could be computed on this machine, so that it did not pass; null if it was computed.",
     "sentence": "The verdict for a person.",
     "warnings": "What a person should know, as sentences.",
-    "kind": '"checkpoint" or "adapter".',
+    "kind": '"checkpoint", "adapter", "gguf-lora" or "mlx".',
     "number_format": "Number format of the edited weights on disk, such as BF16.",
     "tensors": (
         "The tensors on disk.",
@@ -78,31 +91,55 @@ def add_export(sub: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, required=True, metavar="FOLDER", help="a folder that does not exist yet"
     )
     sub.add_argument(
+        "--base-name",
+        type=parse_base_name,
+        metavar="OWNER/NAME",
+        help="what the export calls its base (default: the id of a Hub model, the absolute path of a local one)",
+    )
+    sub.add_argument(
         "--format",
         choices=tuple(FORMATS),
         default="stored",
-        help="the checkpoint in its stored dtype (default) or as fp32, or a rank-1 LoRA adapter",
+        help="the checkpoint in its stored dtype (default) or as fp32, or a LoRA adapter for PEFT, llama.cpp or MLX",
     )
 
 
 def export(options: argparse.Namespace) -> int:
     check_exists(options.recipe)
     check_empty(options.output)
-    loaded = load_chosen_model(options)
+    loaded = _named(load_chosen_model(options), options.base_name)
     edit = load_edit(options.recipe, base=loaded)
     print(f"about {readable_size(export_size(loaded, edit, FORMATS[options.format]))}", file=sys.stderr)
     with ProgressLine("writing", "kB", 1000) as progress:
         if options.format == "adapter":
             folder = export_adapter(loaded, edit, options.output, progress=progress)
+        elif options.format == "gguf-lora":
+            folder = export_gguf_lora(loaded, edit, options.output, progress=progress)
+        elif options.format == "mlx":
+            folder = export_mlx(loaded, edit, options.output, progress=progress)
         else:
             folder = export_checkpoint(loaded, edit, options.output, dtype=options.format, progress=progress)
     print(folder)
     return _show_verification(_verify(loaded, edit, folder))
 
 
+def parse_base_name(text: str) -> str:
+    """A Hub id with its owner: a name alone would be taken for a model of that name."""
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", text):
+        raise argparse.ArgumentTypeError(f'"{text}" is no Hub id. Write owner/name')
+    return text
+
+
+def _named(loaded: LoadedModel, base_name: str | None) -> LoadedModel:
+    """The model with what an export calls it: a local one by its absolute path, as PEFT does."""
+    if not base_name and not loaded.revision:
+        base_name = str((loaded.source if loaded.gguf is None else loaded.gguf.path.parent).resolve())
+    return replace(loaded, base_name=base_name or "")
+
+
 def add_verify(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("recipe", type=Path)
-    sub.add_argument("folder", type=Path, help="an exported checkpoint or adapter")
+    sub.add_argument("folder", type=Path, help="an exported folder")
 
 
 def show_verification(options: argparse.Namespace) -> int:
@@ -165,7 +202,7 @@ def _show_verification(verification: Verification) -> int:
 
 
 def add_push(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("folder", type=Path, help="an exported checkpoint or adapter")
+    sub.add_argument("folder", type=Path, help="an exported folder")
     sub.add_argument("repo", metavar="OWNER/NAME", help="a repository that does not exist yet, or is empty")
     sub.add_argument("--public", action="store_true", help="for everybody to see (default: private)")
 

@@ -1,8 +1,12 @@
 """Take the edit home: checkpoint, adapter, recipe, model card, and the Hub."""
 
 from .adapter import CONFIG_FILE, PREFIX, WEIGHTS_FILE, adapter_change, adapter_factors, check_edit, export_adapter
-from .card import RECIPE_FILE, CardKind
+from .card import RECIPE_FILE
 from .checkpoint import ExportFormat, export_checkpoint, export_size
+from .factors import rank_of, site_factors
+from .gguf_lora import export_gguf_lora, gguf_lora_factors, gguf_lora_header, tensor_name
+from .how_to_load import GGUF_FILE, MLX_FILE, CardKind
+from .mlx import export_mlx, mlx_config, mlx_factors
 from .push import check_push, push_to_hub
 from .recipe import is_recipe_header, load_edit, save_edit
 from .shards import ExportDtype
@@ -13,6 +17,8 @@ __all__ = [
     "CardKind",
     "ExportDtype",
     "ExportFormat",
+    "GGUF_FILE",
+    "MLX_FILE",
     "PREFIX",
     "RECIPE_FILE",
     "WEIGHTS_FILE",
@@ -22,10 +28,19 @@ __all__ = [
     "check_push",
     "export_adapter",
     "export_checkpoint",
+    "export_gguf_lora",
+    "export_mlx",
     "export_size",
+    "gguf_lora_factors",
+    "gguf_lora_header",
     "is_recipe_header",
     "load_edit",
+    "mlx_config",
+    "mlx_factors",
     "push_to_hub",
+    "rank_of",
     "save_edit",
+    "site_factors",
     "stored_changes",
+    "tensor_name",
 ]

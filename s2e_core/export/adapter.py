@@ -1,6 +1,6 @@
-"""Export the edit as a rank-1 LoRA adapter for PEFT: exact and small.
+"""Export the edit as a LoRA adapter for PEFT, of rank 1 for one direction: exact and small.
 
-lora_A is `right` (1, n_inputs) and lora_B is `left` (d, 1): B A = outer(left, right) is the change of the weight in
+lora_A is `right` (r, n_inputs) and lora_B is `left` (d, r): B A = left @ right is the change of the weight in
 (out, in) order. PEFT is imported only when it is used: the import takes seconds and imports every installed library for
 quantised weights.
 """
@@ -24,7 +24,9 @@ from s2e_core.progress import Progress
 from s2e_core.spec import Site
 from s2e_core.values import WeightEdit
 
-from .card import base_to_load, card_and_recipe, change_of_edited_matrices, licence_files
+from .card import card_and_recipe, change_of_edited_matrices, licence_files
+from .factors import rank_of, site_factors
+from .how_to_load import base_to_load
 from .recipe import describe_base_mismatch
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
@@ -69,29 +71,33 @@ def adapter_files(loaded: LoadedModel, edit: WeightEdit, size: float, *, exact: 
 
 
 def adapter_factors(loaded: LoadedModel, edit: WeightEdit) -> dict[str, Tensor]:
-    """PEFT's tensors for every edited projection: `lora_A.weight` (1, n_inputs) and `lora_B.weight` (d, 1).
+    """PEFT's tensors for every edited projection: `lora_A.weight` (r, n_inputs) and `lora_B.weight` (d, r).
 
-    For fused experts the shapes are (experts, n) and (d, experts): a row and a column per expert.
+    For fused experts the shapes are (experts * r, n) and (d, r * experts), A one expert after the other.
     """
-    factors: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     for i in edit.edited_sites():
-        site = edit.spec.sites[i]
-        right = edit.right[i].view(max(site.experts, 1), -1)  # (experts, n)
-        left = edit.left[i].unsqueeze(1).expand(-1, len(right))  # (d, experts)
-        a, b = (left.T, right.T) if _is_swapped(loaded, site) else (right, left)
-        for name, factor in zip(_names(site), (a, b), strict=True):
-            factors[name] = factor.contiguous()
-    return factors
+        site, factors = edit.spec.sites[i], site_factors(edit, i)
+        right, left = factors.by_expert(max(site.experts, 1)), factors.left  # (experts, r, n) and (d, r)
+        if _is_swapped(loaded, site):
+            a, b = left.T.expand(len(right), -1, -1), right.permute(2, 1, 0)
+        else:
+            a, b = right, left.unsqueeze(2).expand(-1, -1, len(right))
+        for name, factor in zip(_names(site), (a.flatten(0, 1), b.flatten(1)), strict=True):
+            tensors[name] = factor.contiguous()
+    return tensors
 
 
-def adapter_change(loaded: LoadedModel, edit: WeightEdit, index: int, factors: Mapping[str, Tensor]) -> Tensor:
-    """left . (PEFT's change of a site's weight): (n_inputs,) in fp64; 0 if a factor is missing."""
-    site = edit.spec.sites[index]
-    a, b = (factors.get(name) for name in _names(site))
+def adapter_change(loaded: LoadedModel, edit: WeightEdit, index: int, tensors: Mapping[str, Tensor]) -> Tensor:
+    """left . (PEFT's change of a site's weight): (r, n_inputs) in fp64; 0 if a factor is missing."""
+    site, left = edit.spec.sites[index], site_factors(edit, index).left.double()
+    a, b = (tensors.get(name) for name in _names(site))
     if a is None or b is None:
-        return torch.zeros(site.n_inputs, dtype=torch.float64)
-    right, left = (b.T, a.T) if _is_swapped(loaded, site) else (a, b)
-    return ((edit.left[index].double() @ left.double()).unsqueeze(1) * right.double()).flatten()
+        return torch.zeros(left.shape[1], site.n_inputs, dtype=torch.float64)
+    experts = max(site.experts, 1)
+    a3, b3 = a.double().unflatten(0, (experts, -1)), b.double().unflatten(1, (-1, experts))
+    change = "dk,erd,nre->ken" if _is_swapped(loaded, site) else "dk,ern,dre->ken"
+    return torch.einsum(change, left, a3, b3).flatten(1)
 
 
 def _names(site: Site) -> tuple[str, str]:
@@ -120,11 +126,12 @@ def check_edit(loaded: LoadedModel, edit: WeightEdit) -> None:
         raise ExportError(f"The edit {other}")
     if edit.is_empty:
         raise ExportError("The edit is empty; lower the threshold or choose components first.")
-    for site, left, right in zip(edit.spec.sites, edit.left, edit.right, strict=True):
-        if not bool(left.isfinite().all() and right.isfinite().all()):
-            raise ExportError(
-                f"The edit of {site.name} contains values that are not finite; rebuild it with a smaller strength."
-            )
+    for part in edit.parts:
+        for site, left, right in zip(edit.spec.sites, part.left, part.right, strict=True):
+            if not bool(left.isfinite().all() and right.isfinite().all()):
+                raise ExportError(
+                    f"The edit of {site.name} contains values that are not finite; rebuild it with a smaller strength."
+                )
 
 
 def _check_peft(loaded: LoadedModel, edit: WeightEdit) -> None:
@@ -165,15 +172,16 @@ def _config(loaded: LoadedModel, edit: WeightEdit, *, exact: bool) -> dict[str, 
     names = [site.name for site in sites if not site.experts]
     modules = _accepted_modules(loaded, names) if exact else names
     parameters = [f"{site.name}.{site.parameter}" for site in sites if site.name not in modules]
+    rank = rank_of(edit)
     return {
         "base_model_name_or_path": base_to_load(loaded),
         "bias": "none",
         "fan_in_fan_out": any(site.transposed for site in sites if not site.experts),
         "inference_mode": True,
-        "lora_alpha": 1,
+        "lora_alpha": rank,  # PEFT multiplies by alpha / r
         "lora_dropout": 0.0,
         "peft_type": "LORA",
-        "r": 1,
+        "r": rank,
         "revision": loaded.revision,
         "target_modules": modules,
         "task_type": "CAUSAL_LM",

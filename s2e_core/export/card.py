@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from huggingface_hub import metadata_load
@@ -18,9 +18,13 @@ from s2e_core.spec import KINDS
 from s2e_core.text import counted, layer_ranges
 from s2e_core.values import WeightEdit
 
+from .factors import Factors, rank_of, site_factors
+from .how_to_load import CardKind, base_to_load, how_to_load
 from .recipe import PAPER, model_label, recipe_bytes
 
-CardKind = Literal["checkpoint", "adapter"]
+_LIBRARIES = {"checkpoint": "transformers", "adapter": "peft", "mlx": "mlx"}
+"""The Hub's names of the libraries that load an export; it knows none for a GGUF LoRA."""
+_TAGS = ("steer2edit", "model-editing", "arxiv:2602.09870")
 CARD_FILE = "README.md"
 RECIPE_FILE = "recipe/steer2edit.safetensors"
 """File name of the recipe, in its own folder: some programs load every .safetensors file beside a checkpoint."""
@@ -49,32 +53,10 @@ The formula is closed-form and needs no training: {formula}.
 
 ## How to load it
 
-```python
-{snippet}
-```
+{loading}
 
-This is the number format in which the edit was made; in another one some greedy answers differ.
-
-{note}The licence of the base model applies.
+The licence of the base model applies.
 """
-_CHECKPOINT_SNIPPET = """import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-model = AutoModelForCausalLM.from_pretrained("path/to/this/folder", dtype={dtype})
-tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")"""
-_ADAPTER_SNIPPET = """import torch
-from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-base = AutoModelForCausalLM.from_pretrained({base!r}{options}, dtype={dtype})
-model = PeftModel.from_pretrained(base, "path/to/this/folder")
-tokenizer = AutoTokenizer.from_pretrained({base!r}{options})"""
-
-
-_EXPERTS_NOTE = (
-    "PEFT adds the change of a mixture of experts in the number format of the loaded base. Load the base with "
-    "`dtype=torch.float32` so that rounding loses no small change.\n\n"
-)
 
 
 def card_and_recipe(loaded: LoadedModel, edit: WeightEdit, kind: CardKind, size: float) -> dict[str, bytes]:
@@ -84,49 +66,39 @@ def card_and_recipe(loaded: LoadedModel, edit: WeightEdit, kind: CardKind, size:
 
 def model_card(loaded: LoadedModel, edit: WeightEdit, kind: CardKind, size: float) -> str:
     """The text of README.md; `size` is the edit's `change_of_edited_matrices`."""
-    experts = any(edit.spec.sites[i].experts for i in edit.edited_sites())
-    snippet = _CHECKPOINT_SNIPPET if kind == "checkpoint" else _ADAPTER_SNIPPET
     return _CARD.format(
         front=yaml.safe_dump(_front_matter(loaded, kind), sort_keys=False, allow_unicode=True),
         title=f"{_line(loaded.model_id)}, edited with Steer2Edit",
         change=_change(loaded, edit, size),
         rows="\n".join(f"| {name} | {value} |" for name, value in _rows(loaded, edit)),
-        formula=_formula(edit.settings),
+        formula="; ".join(dict.fromkeys(_formula(part.settings) for part in edit.parts)),
         recipe=RECIPE_FILE,
-        snippet=snippet.format(base=base_to_load(loaded), options=_options(loaded), dtype=loaded.dtype),
-        note=_EXPERTS_NOTE if experts and kind == "adapter" else "",
+        loading=how_to_load(loaded, edit, kind),
     )
-
-
-def base_to_load(loaded: LoadedModel) -> str:
-    """The Hub id to load the base from, or for a local model a path to fill in that cannot be mistaken for a Hub id."""
-    if loaded.gguf is not None:
-        return loaded.gguf.repository or "path/to/folder"
-    return loaded.model_id if loaded.revision else f"path/to/{loaded.model_id}"
-
-
-def _options(loaded: LoadedModel) -> str:
-    """Further arguments of `from_pretrained` for the base model, as text."""
-    revision = f", revision={loaded.revision!r}" if loaded.revision else ""
-    return revision + ("" if loaded.gguf is None else f", gguf_file={loaded.gguf.file!r}")
 
 
 def change_of_edited_matrices(
     loaded: LoadedModel, edit: WeightEdit, *, tick: Callable[[], None] = lambda: None
 ) -> float:
-    """|dW| / |W| in Frobenius norms over the edited matrices only, which are all read; |outer(u, a)| = |u| |a|.
+    """|dW| / |W| in Frobenius norms over the edited matrices only, which are all read.
 
     `EditSummary.relative_size` divides by the norm over all sites of the model instead. `tick` is called for every
     matrix, several times for a tall one; an error that it raises ends the reading.
     """
     sites = edit.edited_sites()
-    change = sum(float(edit.left[i].norm() * edit.right[i].norm()) ** 2 for i in sites)
+    change = sum(_squared_norm(site_factors(edit, i)) for i in sites)
     weight = 0.0
     for matrix in (stored_weight(loaded.source_model, edit.spec.sites[i]).flatten(0, -2) for i in sites):
         for part in matrix.split(_ROWS_PER_TICK):
             weight += sum(float(rows.float().norm()) ** 2 for rows in part.split(_ROWS))
             tick()
     return (change / weight) ** 0.5 if weight else 0.0
+
+
+def _squared_norm(factors: Factors) -> float:
+    """|left @ right|^2, from the small products left^T left and right right^T."""
+    left, right = factors.left.double(), factors.right.double()
+    return float(((left.T @ left) * (right @ right.T)).sum())
 
 
 def licence_files(folder: Path) -> list[Path]:
@@ -136,15 +108,16 @@ def licence_files(folder: Path) -> list[Path]:
 
 def _front_matter(loaded: LoadedModel, kind: CardKind) -> dict[str, Any]:
     base = _base_metadata(loaded.source / CARD_FILE)
+    is_on_hub = bool(loaded.revision) or bool(loaded.base_name and not Path(loaded.base_name).is_absolute())
     # Only for a model from the Hub: the Hub would mistake a local folder's name for somebody else's model.
-    relation = "adapter" if kind == "adapter" else "finetune"
-    lineage = {"base_model": base_to_load(loaded), "base_model_relation": relation} if loaded.revision else {}
+    relation = "finetune" if kind == "checkpoint" else "adapter"
+    lineage = {"base_model": base_to_load(loaded), "base_model_relation": relation} if is_on_hub else {}
     return {
         **lineage,
         **{key: base[key] for key in _INHERITED_KEYS if key in base},
-        "library_name": "peft" if kind == "adapter" else "transformers",
+        **({"library_name": _LIBRARIES[kind]} if kind in _LIBRARIES else {}),
         "pipeline_tag": "text-generation",
-        "tags": ["steer2edit", "model-editing"],
+        "tags": [*_TAGS, *(() if kind == "checkpoint" else ("lora",))],
     }
 
 
@@ -164,18 +137,26 @@ def _change(loaded: LoadedModel, edit: WeightEdit, size: float) -> str:
         f"{edit.count(kind)} of {edit.spec.n_components(kind)} {'attention ' if kind == 'heads' else 'MLP '}{kind}"
         for kind in KINDS
     )
+    towards = "a steering direction" if len(edit.parts) == 1 else counted(len(edit.parts), "steering direction")
     return (
-        f"{counts} of `{_line(loaded.model_id)}` were changed, each by a rank-1 weight edit towards a steering "
-        f"direction, in {len(layers)} of {edit.spec.n_layers} layers ({layer_ranges(layers)}, counted from 0). The "
+        f"{counts} of `{_line(loaded.model_id)}` were changed, each by a rank-{rank_of(edit)} weight edit towards "
+        f"{towards}, in {len(layers)} of {edit.spec.n_layers} layers ({layer_ranges(layers)}, counted from 0). The "
         f"change is {size:.2%} of the edited matrices' size (Frobenius norm). All other weights are unchanged."
         + ("" if loaded.gguf is None else f" {loaded.gguf.sentence()}")
     )
 
 
 def _rows(loaded: LoadedModel, edit: WeightEdit) -> Iterable[tuple[str, str]]:
-    settings, selection = edit.settings, edit.settings.selection
     yield "base model", f"`{_line(model_label(loaded.model_id, loaded.revision))}`"
     yield "fingerprint of the base weights", f"`{loaded.fingerprint}`"
+    for number, part in enumerate(edit.parts, start=1):
+        if len(edit.parts) > 1:
+            yield f"**edit {number}**", "laid on the others: the changes are added up"
+        yield from _edit_rows(part)
+
+
+def _edit_rows(edit: WeightEdit) -> Iterable[tuple[str, str]]:
+    settings, selection = edit.settings, edit.settings.selection
     yield "made from", f"{_line(edit.provenance.contrast_name)}, SHA-256 `{edit.provenance.contrast_hash}`"
     if settings.needs_texts:
         yield from _gate_rows(edit)

@@ -19,11 +19,13 @@ from s2e_core.values import WeightEdit
 
 from .adapter import adapter_files, check_edit
 from .card import CARD_FILE, card_and_recipe, change_of_edited_matrices
+from .gguf_lora import gguf_lora_files
+from .mlx import mlx_files
 from .recipe import recipe_bytes
 from .shards import ExportDtype, data_size, shard_size, write_shards
 from .stored_edit import check_not_quantized, stored_changes
 
-ExportFormat = Literal["checkpoint", "checkpoint-float32", "adapter", "recipe"]
+ExportFormat = Literal["checkpoint", "checkpoint-float32", "adapter", "gguf-lora", "mlx", "recipe"]
 
 _BASE_CARD = "README_base.md"
 
@@ -81,6 +83,10 @@ def export_size(loaded: LoadedModel, edit: WeightEdit, format: ExportFormat) -> 
     check_edit(loaded, edit)
     if format == "adapter":
         return sum(len(content) for content in adapter_files(loaded, edit, size=0.0, exact=False).values())
+    if format == "gguf-lora":
+        return sum(len(content) for content in gguf_lora_files(loaded, edit).values())
+    if format == "mlx":
+        return sum(len(content) for content in mlx_files(loaded, edit).values())
     check_not_quantized(loaded)
     dtype: ExportDtype = "float32" if format == "checkpoint-float32" else "stored"
     return _checkpoint_size(

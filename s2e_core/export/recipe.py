@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, BinaryIO, TypedDict
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -27,15 +27,12 @@ from s2e_core.values import Provenance, WeightEdit
 PAPER = "Sun, Yan, Wang, Weng: Steer2Edit, arXiv 2602.09870"
 _KEY = "steer2edit"  # one key, because safetensors writes several in random order
 _VERSION = 1
+_VERSION_OF_SEVERAL = 2
+"""Version of a recipe of several edits, so that a program that reads one edit alone does not take it for that."""
+_TENSORS = ("left", "right", "strength")
 _HEADER_LIMIT = 32_000_000  # bytes; selecting every neuron of a large model needs less
 _EXTRA_OUTPUT = "writes_more"
 """Key of `Site.has_extra_output` in recipe files, all of which carry it."""
-
-
-class _Tensors(TypedDict):
-    left: Tensor
-    right: Tensor
-    strength: Tensor
 
 
 def save_edit(edit: WeightEdit, path: str | Path) -> Path:
@@ -53,12 +50,15 @@ def save_edit(edit: WeightEdit, path: str | Path) -> Path:
 
 def recipe_bytes(edit: WeightEdit) -> bytes:
     """The content of the recipe file; the same edit always gives the same bytes."""
-    tensors = {
-        "left": torch.stack(edit.left),
-        "right": torch.cat(edit.right),
-        "strength": torch.cat(edit.strength),
-    }
-    return save(tensors, {_KEY: json.dumps(_description(edit), sort_keys=True, allow_nan=False)})
+    tensors: dict[str, Tensor] = {}
+    for number, part in enumerate(edit.parts):
+        values = torch.stack(part.left), torch.cat(part.right), torch.cat(part.strength)
+        tensors |= {f"{name}{_suffix(number)}": value for name, value in zip(_TENSORS, values, strict=True)}
+    description = _description(edit)
+    if len(edit.parts) > 1:
+        more = [{"provenance": p.provenance.to_json(), **settings_to_json(p.settings)} for p in edit.parts[1:]]
+        description |= {"version": _VERSION_OF_SEVERAL, "also": more}
+    return save(tensors, {_KEY: json.dumps(description, sort_keys=True, allow_nan=False)})
 
 
 def load_edit(path: str | Path, *, base: LoadedModel | None = None) -> WeightEdit:
@@ -69,13 +69,19 @@ def load_edit(path: str | Path, *, base: LoadedModel | None = None) -> WeightEdi
     path = Path(path)
     text, tensors = _read(path)
     try:
-        edit = _edit(json.loads(text), tensors)
+        data = json.loads(text)
+        edit = _edit(data, tensors, 0)
+        more = [_edit(data | entry, tensors, n) for n, entry in enumerate(data.get("also", ()), start=1)]
+        if len(tensors) != len(_TENSORS) * (1 + len(more)) or (data["version"] == _VERSION_OF_SEVERAL) != bool(more):
+            raise ValueError("its tensors are not those of its edits")
     except (ValueError, TypeError, AttributeError, LookupError, OverflowError, RuntimeError, SettingsError) as error:
         raise RecipeError(f"The recipe {path.name} is damaged ({error}); save the edit again.") from error
-    other = describe_base_mismatch(edit, base) if base is not None else None
-    if other is not None:
-        raise RecipeError(f"The recipe {path.name} {other}")
-    return edit if base is None else replace(edit, spec=base.spec)
+    if base is not None:
+        other = next(filter(None, (describe_base_mismatch(part, base) for part in (edit, *more))), None)
+        if other is not None:
+            raise RecipeError(f"The recipe {path.name} {other}")
+        edit, *more = (replace(part, spec=base.spec) for part in (edit, *more))
+    return replace(edit, also=tuple(more))
 
 
 def describe_base_mismatch(edit: WeightEdit, loaded: LoadedModel) -> str | None:
@@ -127,8 +133,8 @@ def is_recipe_header(file: BinaryIO) -> bool:
     return isinstance(metadata, dict) and _KEY in metadata
 
 
-def _read(path: Path) -> tuple[str, _Tensors]:
-    """The description and the three tensors. The length of the header is checked before anything is read."""
+def _read(path: Path) -> tuple[str, dict[str, Tensor]]:
+    """The description and the tensors, three for each edit. The length of the header is checked before all else."""
     not_a_recipe = RecipeError(
         f"{path.name} is not a recipe of this program, or it is cut off; choose a complete .safetensors file that this "
         "program saved."
@@ -139,28 +145,34 @@ def _read(path: Path) -> tuple[str, _Tensors]:
                 raise not_a_recipe
         with safe_open(path, framework="pt") as recipe:
             text = (recipe.metadata() or {}).get(_KEY)
-            if text is None or set(recipe.keys()) != {"left", "right", "strength"}:
+            if text is None or not set(_TENSORS) <= set(recipe.keys()):
                 raise not_a_recipe
-            left, right, strength = (recipe.get_tensor(name) for name in ("left", "right", "strength"))
+            tensors = {name: recipe.get_tensor(name) for name in recipe.keys()}  # noqa: SIM118
     except OSError as error:
         raise RecipeError(f"The recipe {path.name} cannot be read: {error.strerror}; choose another file.") from error
     except SafetensorError as error:
         raise not_a_recipe from error
-    return text, _Tensors(left=left, right=right, strength=strength)
+    return text, tensors
 
 
-def _edit(data: Mapping[str, Any], tensors: _Tensors) -> WeightEdit:
-    if data["version"] != _VERSION:
-        raise ValueError(f"format version {data['version']}; this program reads version {_VERSION}")
-    for name, tensor in tensors.items():
+def _suffix(number: int) -> str:
+    """End of the names of the tensors of one edit: nothing for the first, so that such a file is that of one edit."""
+    return f".{number}" if number else ""
+
+
+def _edit(data: Mapping[str, Any], tensors: Mapping[str, Tensor], number: int) -> WeightEdit:
+    if data["version"] not in (_VERSION, _VERSION_OF_SEVERAL):
+        raise ValueError(f"format version {data['version']}; this program reads {_VERSION} and {_VERSION_OF_SEVERAL}")
+    left, right, strength = (tensors[f"{name}{_suffix(number)}"] for name in _TENSORS)
+    for name, tensor in zip(_TENSORS, (left, right, strength), strict=True):
         if not isinstance(tensor, Tensor) or tensor.dtype != torch.float32 or not bool(tensor.isfinite().all()):
             raise ValueError(f"{name} is not a tensor of finite fp32 numbers")
     spec = _spec(data)
     return WeightEdit(
         spec=spec,
-        left=tuple(row.clone() for row in tensors["left"]),
-        right=_split(tensors["right"], [site.n_inputs for site in spec.sites]),
-        strength=_split(tensors["strength"], [site.n_components for site in spec.sites]),
+        left=tuple(row.clone() for row in left),
+        right=_split(right, [site.n_inputs for site in spec.sites]),
+        strength=_split(strength, [site.n_components for site in spec.sites]),
         settings=settings_from_json(data, spec),
         provenance=_provenance(data["provenance"]),
     )

@@ -18,42 +18,43 @@ from s2e_core.method import edited_weight
 from s2e_core.model import LoadedModel, weight_identities
 from s2e_core.values import WeightEdit
 
+from .factors import site_factors
 from .locating import Piece, locate, split_by_matrix
 
 
 @dataclass(frozen=True, eq=False)
 class StoredChange:
-    """The change of one stored tensor: outer(left, right) in (out, in) order, for each of its matrices."""
+    """The change of one stored tensor: left @ right in (out, in) order, for each of its matrices."""
 
     site: int
     """Index in `spec.sites`."""
     piece: Piece
     left: Tensor
-    """The edit's `left` at this site: (d,)."""
+    """The edit's directions at this site: (d, r)."""
     right: Tensor
-    """The edit's `right` at the inputs of the piece: (n,)."""
+    """The edit's `right` at the inputs of the piece: (r, n)."""
 
     def apply(self, first: int, rows: Tensor) -> Tensor:
         """The edited version of a block of stored rows that starts at row `first`; same shape and dtype."""
         if self.piece.transposed:
-            return edited_weight(rows.T, self.left, self.right[first : first + len(rows)]).T
-        right = self.right.view(-1, rows.shape[1])  # one row per matrix
+            return edited_weight(rows.T, self.left, self.right[:, first : first + len(rows)]).T
+        right = self.right.unflatten(1, (-1, rows.shape[1]))  # (r, matrices, n)
         parts = [
-            edited_weight(part, self.left[row : row + len(part)], right[matrix])
+            edited_weight(part, self.left[row : row + len(part)], right[:, matrix])
             for matrix, row, part in split_by_matrix(first, rows, len(self.left))
         ]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def measure_written(self, after: StoredTensor) -> Tensor:
-        """left . (after - before): (n,) in fp64, read block by block from both files."""
-        projection, left = torch.zeros(len(self.right), dtype=torch.float64), self.left.double()
+        """left . (after - before): (r, n) in fp64, read block by block from both files."""
+        projection, left = torch.zeros(self.right.shape, dtype=torch.float64), self.left.double()
         for (first, old), (_, new) in zip(read_rows(self.piece.tensor), read_rows(after), strict=True):
             change = new.double() - old.double()
             if self.piece.transposed:
-                projection[first : first + len(change)] = change @ left
+                projection[:, first : first + len(change)] = (change @ left).T
                 continue
             for matrix, row, part in split_by_matrix(first, change, len(left)):
-                projection.view(-1, part.shape[1])[matrix] += left[row : row + len(part)] @ part
+                projection.unflatten(1, (-1, part.shape[1]))[:, matrix] += left[row : row + len(part)].T @ part
         return projection
 
 
@@ -70,10 +71,11 @@ def stored_changes(checkpoint: Checkpoint, loaded: LoadedModel, edit: WeightEdit
 
 def _verified_changes(checkpoint: Checkpoint, loaded: LoadedModel, edit: WeightEdit) -> Iterator[StoredChange]:
     for i, pieces in locate(checkpoint, loaded, edit.edited_sites()):
+        factors = site_factors(edit, i)
         for piece in pieces:
-            right = edit.right[i][piece.inputs]
+            right = factors.right[:, piece.inputs]
             if bool(right.any()):  # experts without an edited neuron stay as they are
-                yield StoredChange(i, piece, edit.left[i], right)
+                yield StoredChange(i, piece, factors.left, right)
 
 
 def check_not_quantized(loaded: LoadedModel) -> None:

@@ -15,6 +15,7 @@ from .checkpoint import (
 )
 from .companions import CARD, LICENCES, is_companion
 from .copying import Meter, Span, copy_alongside, copy_file, open_source, write_files, write_pieces
+from .gguf_file import GGUFError, encode_gguf, read_gguf
 from .growing_file import GrowingFile, Kind, growing_file, read_lines
 from .staging import LEFTOVER, check_empty, stage_folder, write_whole
 
@@ -23,6 +24,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "FLOATS",
+    "GGUFError",
     "GrowingFile",
     "INDEX",
     "Kind",
@@ -36,12 +38,14 @@ __all__ = [
     "check_empty",
     "copy_alongside",
     "copy_file",
+    "encode_gguf",
     "growing_file",
     "is_companion",
     "read_lines",
     "open_checkpoint",
     "open_source",
     "read_bytes",
+    "read_gguf",
     "read_rows",
     "read_shard",
     "stage_folder",

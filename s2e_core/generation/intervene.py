@@ -120,13 +120,13 @@ class _ExpertsHook:
 
 def _site_factors(spec: ModelSpec, variants: Sequence[Variant], site: int) -> _Factors | None:
     """Factors of one site under all variants; None if no variant changes it."""
-    rank = max((1 + len(variant.also) for variant in variants if isinstance(variant, Edited)), default=1)
+    rank = max((len(variant.parts) for variant in variants if isinstance(variant, Edited)), default=1)
     left = torch.zeros(rank, len(variants), spec.d_model)
     right = torch.zeros(rank, len(variants), spec.sites[site].n_inputs)
     offset = torch.zeros(len(variants), spec.d_model)
     for v, variant in enumerate(variants):
         if isinstance(variant, Edited):
-            for r, edit in enumerate((variant.edit, *variant.also)):
+            for r, edit in enumerate(variant.parts):
                 left[r, v], right[r, v] = edit.left[site], edit.right[site]
         elif isinstance(variant, Steered):
             offset[v] = _steering_offset(variant, site)
@@ -143,7 +143,7 @@ def _steering_offset(variant: Steered, site: int) -> Tensor:
 def _check_model(spec: ModelSpec, variant: Variant) -> None:
     others: list[ModelSpec] = []
     if isinstance(variant, Edited):
-        others = [edit.spec for edit in (variant.edit, *variant.also)]
+        others = [edit.spec for edit in variant.parts]
     elif isinstance(variant, Steered):
         others = [variant.directions.spec]
     for other in others:

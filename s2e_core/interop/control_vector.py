@@ -11,10 +11,8 @@ import torch
 from torch import Tensor
 
 from s2e_core.errors import InteropError
-from s2e_core.files import write_whole
+from s2e_core.files import encode_gguf, write_whole
 from s2e_core.values import SteeringDirections
-
-from .gguf_file import encode_gguf
 
 CONTROL_VECTOR_NOTE = (
     "Activation steering, not the weight edit: llama.cpp adds these vectors to the residual stream after each layer, "

@@ -70,7 +70,13 @@ def import_file(path: str | Path, loaded: LoadedModel, choice: LayerChoice = AS_
     if kind != "steering vector" and choice != AS_IN_FILE:
         raise InteropError(f"{path.name} is no steering vector, so its layers are known. Leave their setting out.")
     if kind == "recipe":
-        return ImportedFile(kind, path.name, edit=load_edit(path, base=loaded))
+        edit = load_edit(path, base=loaded)
+        if edit.also:
+            raise InteropError(
+                f"{path.name} contains {len(edit.parts)} edits laid on each other, which cannot be shown as one. Bring "
+                "their recipes one by one, or use it with the commands export, verify, compare and evaluate."
+            )
+        return ImportedFile(kind, path.name, edit=edit)
     if kind == "edit pack":
         return ImportedFile(kind, path.name, edit=load_edit_pack(path, loaded))
     if kind == "directions":

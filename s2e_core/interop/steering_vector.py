@@ -22,6 +22,7 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
 from s2e_core.errors import InteropError
+from s2e_core.files import GGUFError, read_gguf
 from s2e_core.model import LoadedModel
 from s2e_core.text import readable_size
 from s2e_core.values import SteeringDirections
@@ -33,7 +34,6 @@ from .checks import (
     open_limited,
     printable,
 )
-from .gguf_file import GGUFError, read_gguf
 from .torch_file import load_torch_file
 from .vector_layers import LAYER_ENTRIES, LayerChoice, place_vectors
 

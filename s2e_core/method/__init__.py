@@ -1,6 +1,7 @@
 """The paper's method in reading order: capture, directions, scores, edit, and how reliable the examples are."""
 
 from .capture import capture_inputs, capture_means, reduce_spans, refuse_not_finite, tokenize_examples
+from .combine import combine
 from .directions import opposite, project, steering_directions
 from .edit import (
     EditSummary,
@@ -29,6 +30,7 @@ __all__ = [
     "capture_inputs",
     "capture_means",
     "capture_token_inputs",
+    "combine",
     "component_scores",
     "edited_mask",
     "edited_weight",

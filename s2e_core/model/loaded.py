@@ -58,6 +58,8 @@ class LoadedModel:
     """Folder of the LoRA adapter that is merged into the weights; empty if there is none."""
     gguf: GGUFOrigin | None = None
     """GGUF file from which the checkpoint in `source` was made; None if the checkpoint is the model's own."""
+    base_name: str = ""
+    """What an export calls its base: a Hub id or a local path; empty for the Hub id, or else a path to fill in."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     """Lock to hold while the model runs, so that it never has the hooks of two visitors at once."""
 

@@ -5,7 +5,7 @@ Loads no model and runs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +13,16 @@ import torch
 from torch import Tensor
 
 from s2e_core.errors import ExportError
-from s2e_core.export import CONFIG_FILE, PREFIX, WEIGHTS_FILE, adapter_change, adapter_factors, stored_changes
+from s2e_core.export import (
+    CONFIG_FILE,
+    GGUF_FILE,
+    PREFIX,
+    WEIGHTS_FILE,
+    adapter_change,
+    adapter_factors,
+    site_factors,
+    stored_changes,
+)
 from s2e_core.files import (
     FLOATS,
     INDEX,
@@ -39,8 +48,8 @@ def checkpoint_findings(loaded: LoadedModel, edit: WeightEdit, folder: Path, met
     """
     if not any((folder / name).is_file() for name in (SINGLE, INDEX)):
         raise ExportError(
-            f"{folder.name} contains no export: {CONFIG_FILE}, {SINGLE} and an index of shards are all missing. Name "
-            "the folder of an export."
+            f"{folder.name} contains no export: {CONFIG_FILE}, {GGUF_FILE}, {SINGLE} and an index of shards are all "
+            "missing. Name the folder of an export."
         )
     base = open_checkpoint(loaded.source)
     with _blame_export():
@@ -57,7 +66,7 @@ def checkpoint_findings(loaded: LoadedModel, edit: WeightEdit, folder: Path, met
             unedited.append(name)
         else:
             change = changes[name]
-            projections[change.site][change.piece.inputs] = change.measure_written(after)
+            projections[change.site][:, change.piece.inputs] = change.measure_written(after)
             formats.add(after.dtype)
         meter.add(1)
     return Verification(
@@ -97,23 +106,29 @@ def adapter_findings(loaded: LoadedModel, edit: WeightEdit, folder: Path) -> Ver
         spec=edit.spec,
         number_format=" and ".join(sorted({tensor.dtype for tensor in stored.values()})),
         intended_tensors=tuple(intended),
-        unedited_tensors=tuple(
-            name for name, factor in intended.items() if name not in written or not torch.equal(factor, written[name])
-        ),
+        unedited_tensors=different(intended, written),
         unexpected_tensors=tuple(sorted(stored.keys() - intended.keys())),
         realised_shares=tuple(realised_share(edit, i, values) for i, values in enumerate(projections)),
+    )
+
+
+def different(intended: Mapping[str, Tensor], written: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Names of the intended tensors that were not written as they are."""
+    return tuple(
+        name for name, tensor in intended.items() if name not in written or not torch.equal(tensor, written[name])
     )
 
 
 def realised_share(edit: WeightEdit, site: int, projection: Tensor) -> Tensor:
     """realised . intended / |intended|^2 per component: (n_components,), NaN for a component without an edit.
 
-    `projection` (n_inputs,) is left . realised; the intended change of component i is outer(left, right_i).
+    `projection` (r, n_inputs) is left . realised; the intended change of component i is left @ right_i, whose product
+    with any other change sums up right_i times left . change.
     """
-    n = edit.spec.sites[site].n_components
-    right = edit.right[site].double()
-    intended = edit.left[site].double().square().sum() * right.square().view(n, -1).sum(1)
-    return ((projection * right).view(n, -1).sum(1) / intended).float()  # 0 / 0 is NaN
+    factors, n = site_factors(edit, site), edit.spec.sites[site].n_components
+    left, right = factors.left.double(), factors.right.double()
+    realised, intended = ((right * values).sum(0).view(n, -1).sum(1) for values in (projection, left.T @ left @ right))
+    return (realised / intended).float()  # 0 / 0 is NaN
 
 
 @contextmanager
@@ -126,8 +141,8 @@ def _blame_export() -> Iterator[None]:
 
 
 def _zero_projections(edit: WeightEdit) -> list[Tensor]:
-    """left . change for a change of 0, per site: (n_inputs,) in fp64."""
-    return [torch.zeros(site.n_inputs, dtype=torch.float64) for site in edit.spec.sites]
+    """left . change for a change of 0, per site: (r, n_inputs) in fp64."""
+    return [torch.zeros_like(site_factors(edit, i).right.double()) for i in range(len(edit.spec.sites))]
 
 
 def _is_same(before: StoredTensor, after: StoredTensor) -> bool:

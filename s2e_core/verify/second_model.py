@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from s2e_core.errors import ExportError
-from s2e_core.export import CONFIG_FILE
+from s2e_core.export import CONFIG_FILE, GGUF_FILE, MLX_FILE
 from s2e_core.files import FLOATS, Checkpoint, open_checkpoint
 from s2e_core.loading import WORKING_SHARE, Target, budget, estimate_memory, is_out_of_memory, read_model
 from s2e_core.model import SPREAD, LoadedModel, offload_maps, running_device
@@ -56,6 +56,9 @@ def plan_second_model(loaded: LoadedModel, edit: WeightEdit, folder: str | Path)
     if none is possible, and ExportError if a file cannot be read.
     """
     full, folder = loaded.in_full(), Path(folder)
+    for name in (GGUF_FILE, MLX_FILE):
+        if (folder / name).is_file():
+            raise NotCheckedError("another program runs it")
     is_adapter = (folder / CONFIG_FILE).is_file()
     # PEFT adds the change of experts in the number format of the weights, which must not round it.
     rounds = full.dtype != torch.float32 and any(edit.spec.sites[i].experts for i in edit.edited_sites())

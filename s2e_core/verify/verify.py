@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from s2e_core.errors import ExportError
-from s2e_core.export import CONFIG_FILE, check_edit
+from s2e_core.export import CONFIG_FILE, GGUF_FILE, MLX_FILE, check_edit
 from s2e_core.files import Meter, open_checkpoint
 from s2e_core.generation import preview_logits
 from s2e_core.model import LoadedModel, prompt_ids, running_device
@@ -21,6 +21,8 @@ from s2e_core.progress import Progress
 from s2e_core.values import Edited, Original, Variant, WeightEdit
 
 from .findings import adapter_findings, checkpoint_findings
+from .gguf_lora import gguf_lora_findings
+from .mlx import mlx_findings
 from .result import Verification
 from .second_model import (
     READING_ERRORS,
@@ -52,14 +54,19 @@ def verify_export(
     prompts: Sequence[str] = PROMPTS,
     progress: Progress | None = None,
 ) -> Verification:
-    """Check an export against base and preview: an adapter if it contains adapter_config.json, else a checkpoint.
+    """Check an export against base and preview: what it is, its files tell.
 
+    What another program runs (a GGUF LoRA, an MLX adapter) is read back and compared with the edit, and not run.
     Reads the files in blocks, then runs a second model made by plain transformers (and PEFT). `plan_second_model` says
     in advance where that model will run; if it fits nowhere, `not_checked` says why. `progress` counts tensors and
     prompts. Raises ExportError if the folder cannot be read or loaded.
     """
     check_edit(loaded, edit)
     running, loaded, folder = loaded, loaded.in_full(), Path(folder)
+    if (folder / GGUF_FILE).is_file():
+        return gguf_lora_findings(loaded, edit, folder)
+    if (folder / MLX_FILE).is_file():
+        return mlx_findings(edit, folder)
     if (folder / CONFIG_FILE).is_file():
         meter = Meter(len(prompts), progress)
         result = adapter_findings(loaded, edit, folder)

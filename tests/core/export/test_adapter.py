@@ -21,8 +21,10 @@ from s2e_core import (
     export_checkpoint,
     load_edit,
     load_model,
+    save_edit,
     verify_export,
 )
+from s2e_core.cli import main
 from s2e_core.export import CONFIG_FILE, RECIPE_FILE, WEIGHTS_FILE, export_size
 from s2e_core.generation import preview_logits
 from tests.core.edits import IDS, files_of, merged, random_edit
@@ -174,3 +176,27 @@ def test_stop_leaves_nothing(llama, tmp_path):
     with pytest.raises(Cancelled):
         export_adapter(llama, random_edit(llama), tmp_path / "out", progress=stop)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_command_names_a_local_base_by_its_path_so_that_auto_classes_find_it(llama, tmp_path):
+    recipe = str(save_edit(random_edit(llama), tmp_path / "a.safetensors"))
+    arguments = ["export", recipe, "--model", str(llama.source), "--device", "cpu", "--format", "adapter", "-o"]
+    assert main([*arguments, str(tmp_path / "local")]) == 0
+    assert json.loads((tmp_path / "local" / CONFIG_FILE).read_text())["base_model_name_or_path"] == str(llama.source)
+    assert "base_model" not in metadata_load(tmp_path / "local" / "README.md")
+    model = AutoPeftModelForCausalLM.from_pretrained(tmp_path / "local", dtype=torch.float32).eval()
+    expected = preview_logits(llama, Edited(random_edit(llama)), IDS)
+    torch.testing.assert_close(logits(model), expected, atol=1e-4, rtol=0)
+
+
+def test_a_base_can_be_given_the_name_that_it_has_on_the_hub(llama, tmp_path, capsys):
+    recipe = str(save_edit(random_edit(llama), tmp_path / "a.safetensors"))
+    arguments = ["export", recipe, "--model", str(llama.source), "--device", "cpu", "--format", "adapter"]
+    assert main([*arguments, "--base-name", "owner/base", "-o", str(tmp_path / "named")]) == 0
+    config = json.loads((tmp_path / "named" / CONFIG_FILE).read_text())
+    front = metadata_load(tmp_path / "named" / "README.md")
+    assert config["base_model_name_or_path"] == front["base_model"] == "owner/base"
+    assert front["base_model_relation"] == "adapter" and "arxiv:2602.09870" in front["tags"]
+    with pytest.raises(SystemExit):
+        main([*arguments, "--base-name", "base", "-o", str(tmp_path / "x")])
+    assert '"base" is no Hub id. Write owner/name' in capsys.readouterr().err

@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import save_file
 
 from s2e_core import EditSettings, Example, InteropError, Steered, build_edit
+from s2e_core.files.gguf_file import encode_gguf
 from s2e_core.generation import preview_logits
 from s2e_core.interop import CONTROL_VECTOR_NOTE, load_steering_vector, save_control_vector
-from s2e_core.interop.gguf_file import encode_gguf
 from s2e_core.method import capture_inputs, score_along
 from tests.core.author_files import Evil
 from tests.core.chain import chain

@@ -370,9 +370,9 @@ def test_an_export_is_one_uncompressed_archive_of_one_folder_and_says_that_it_wa
 def test_the_sizes_on_the_buttons_are_those_of_the_files() -> None:
     session = strong_session()
     labels = resting_view(shared_store(), session, "stored")
-    for kind in ("checkpoint", "adapter", "recipe"):
+    for kind in ("checkpoint", "adapter", "gguf-lora", "recipe"):
         size = parcel(session, kind).path.stat().st_size
-        shown = labels[kind]["value"].split(" · ")[1]
+        shown = labels[kind.replace("-", "_")]["value"].split(" · ")[1]
         figure = float(shown.split()[0]) * (1e6 if "MB" in shown else 1e3)
         assert figure == pytest.approx(size, rel=0.05), kind
 

@@ -1,4 +1,4 @@
-"""Read and write GGUF files of a few F32 tensors, the format of llama.cpp's control vectors.
+"""Read and write GGUF files of a few F32 tensors: llama.cpp's control vectors and LoRA adapters.
 
 Knows the layout (a header of typed entries, then tensors at aligned positions), not what the tensors mean. Every length
 in a file is checked against the rest of the file, so a hostile file costs nothing; the format's own Python package
@@ -12,6 +12,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,9 +20,13 @@ MAGIC = b"GGUF"
 VERSION = 3
 ALIGNMENT = 32
 _F32 = 0  # the code of the tensor type
-_UINT32, _STRING, _ARRAY = 4, 8, 9  # codes of header entries
+_UINT32, _FLOAT32, _STRING, _ARRAY = 4, 6, 8, 9  # codes of header entries
 _SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 """Bytes of one number by its code."""
+
+
+Header = Mapping[str, str | int | float]
+"""Texts, whole numbers of 32 bits, and float32 numbers, by the names of the entries."""
 
 
 class GGUFError(ValueError):
@@ -52,7 +57,7 @@ class _Cursor:
             raise GGUFError("a name in it is not text") from None
 
 
-def read_gguf(data: bytes) -> tuple[dict[str, str | int], dict[str, Tensor]]:
+def read_gguf(data: bytes) -> tuple[dict[str, str | int | float], dict[str, Tensor]]:
     """Return (texts and 32-bit numbers of the header, fp32 tensors by name in torch's order of dimensions).
 
     Raises GGUFError unless this is a little-endian file of version 2 or 3 whose tensors are all F32.
@@ -64,7 +69,7 @@ def read_gguf(data: bytes) -> tuple[dict[str, str | int], dict[str, Tensor]]:
     if version not in (2, VERSION):
         raise GGUFError(f"it has the version {version}, but only 2 and 3 can be read")
     n_tensors, n_entries = cursor.number("Q"), cursor.number("Q")
-    header: dict[str, str | int] = {}
+    header: dict[str, str | int | float] = {}
     for _ in range(n_entries):
         name, value = cursor.text(), _read_entry(cursor, cursor.number("I"))
         if value is not None:
@@ -82,15 +87,17 @@ def read_gguf(data: bytes) -> tuple[dict[str, str | int], dict[str, Tensor]]:
     return header, tensors
 
 
-def encode_gguf(header: Mapping[str, str | int], tensors: Mapping[str, Tensor]) -> bytes:
+def encode_gguf(header: Header, tensors: Mapping[str, Tensor]) -> bytes:
     """Encode a GGUF file (version 3) with texts and 32-bit numbers in its header and tensors as F32."""
     head = [MAGIC, struct.pack("<IQQ", VERSION, len(tensors), len(header))]
     for name, value in header.items():
         head.append(_pack_text(name))
         if isinstance(value, str):
             head += [struct.pack("<I", _STRING), _pack_text(value)]
-        else:
+        elif isinstance(value, int):
             head.append(struct.pack("<II", _UINT32, value))
+        else:
+            head.append(struct.pack("<If", _FLOAT32, value))
     body: list[bytes] = []
     offset = 0
     for name, tensor in tensors.items():
@@ -107,12 +114,14 @@ def encode_gguf(header: Mapping[str, str | int], tensors: Mapping[str, Tensor]) 
     return header_bytes + bytes(-len(header_bytes) % ALIGNMENT) + b"".join(body)
 
 
-def _read_entry(cursor: _Cursor, kind: int) -> str | int | None:
+def _read_entry(cursor: _Cursor, kind: int) -> str | int | float | None:
     """Read the value of one entry; None for a type that no caller needs."""
     if kind == _STRING:
         return cursor.text()
     if kind == _UINT32:
         return cursor.number("I")
+    if kind == _FLOAT32:
+        return float(struct.unpack("<f", cursor.take(4))[0])
     if kind == _ARRAY:
         _skip_array(cursor)
     elif kind in _SIZES:
@@ -146,11 +155,11 @@ def _read_tensor_entry(cursor: _Cursor) -> tuple[str, tuple[int, ...], int]:
 
 
 def _read_tensor(data: bytes, start: int, shape: tuple[int, ...]) -> Tensor:
-    n_bytes = 4 * math.prod(shape)
-    if start + n_bytes > len(data):
+    count = math.prod(shape)
+    if start + 4 * count > len(data):
         raise GGUFError("it is cut off")
-    values = struct.unpack_from(f"<{n_bytes // 4}f", data, start)
-    return torch.tensor(values, dtype=torch.float32).view(shape)
+    values = np.frombuffer(data, "<f4", count, start) if count else np.empty(0, "<f4")
+    return torch.from_numpy(values.astype(np.float32)).view(shape)
 
 
 def _pack_text(text: str) -> bytes:

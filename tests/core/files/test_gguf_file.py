@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from s2e_core.interop.gguf_file import GGUFError, encode_gguf, read_gguf
+from s2e_core.files.gguf_file import GGUFError, encode_gguf, read_gguf
 
 TENSORS = {"direction.1": torch.arange(5.0), "direction.2": torch.randn(7), "wide": torch.randn(2, 3)}
 HEADER = {"general.architecture": "controlvector", "controlvector.layer_count": 3, "general.name": "Grüße"}
