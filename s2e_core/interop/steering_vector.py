@@ -138,8 +138,9 @@ def bare_tensors(content: object) -> dict[str, Tensor] | None:
         content = dict(enumerate(content))
     named = content if isinstance(content, dict) else {"array": content}
     numbers = {k: torch.tensor(v) for k, v in named.items() if k in LAYER_ENTRIES and type(v) is int and v < 1 << 31}
-    if numbers:
-        named = {k: v for k, v in named.items() if isinstance(v, Tensor)} | numbers
+    tensors = {k: v for k, v in named.items() if isinstance(v, Tensor)}
+    if numbers and tensors:
+        named = tensors | numbers
     return (
         {str(k): t for k, t in named.items()} if named and all(isinstance(t, Tensor) for t in named.values()) else None
     )
