@@ -13,7 +13,7 @@ export const lessonCard = (root, {onLeave}) => {
     make('header', {}, make('div', {}, eyebrow, title), leave), bar, body, live);
   root.append(node);
 
-  const show = ({say, name, kind, position, many, text, choices = [], choose, buttons = [], note = ''}) => {
+  const show = ({say, name, kind, position, many, text, choices = [], choose, buttons = [], note = '', hint = ''}) => {
     node.hidden = false;
     leave.setAttribute('aria-label', say.say('ui.leave'));
     leave.title = say.say('ui.leave');
@@ -27,7 +27,8 @@ export const lessonCard = (root, {onLeave}) => {
       'aria-label': say.say(`kinds.${kind}`)}, ...choices.map((one, n) => make('button', {type: 'button', onclick: () => choose(n)}, one)))] : [];
     body.replaceChildren(...told, ...options, ...(note ? [make('p', {className: 'feedback'}, ...rich(note))] : []),
       ...(buttons.length ? [make('div', {className: 'buttons'}, ...buttons.map(({label, act, plain}) =>
-        make('button', {type: 'button', className: plain ? 'quiet' : 'primary', onclick: act}, label)))] : []));
+        make('button', {type: 'button', className: plain ? 'quiet' : 'primary', onclick: act}, label)))] : []),
+      ...(hint ? [make('p', {className: 'hint'}, ...rich(hint))] : []));
     body.scrollTop = 0;
     announce(told.map(one => one.textContent).join(' '));
   };

@@ -3,9 +3,9 @@
 import {DIRECTIONS, asking, compared, countRight, countTruth, counts, lengths, ranked} from './steps.js';
 
 const both = now => ({original: now.columns[0], edited: now.columns[1]});
-/** The edited component with the largest |g|. */
+/** The edited component with the largest |g|; the weakest neuron where nothing is edited. */
 const top = now => ['heads', 'neurons'].flatMap(kind => ranked(now.facts, kind).filter(i => now.edit.lam[i] !== 0).slice(0, 1))
-  .reduce((a, b) => Math.abs(now.facts.g[b]) > Math.abs(now.facts.g[a]) ? b : a);
+  .reduce((a, b) => Math.abs(now.facts.g[b]) > Math.abs(now.facts.g[a]) ? b : a, ranked(now.facts, 'neurons').at(-1));
 
 export const fooled = {
   key: 'fooled',

@@ -20,8 +20,7 @@ const languageChoice = (say, languages, speak) => {
 };
 
 const link = (code, number) => {
-  const url = new URL(window.location.href);
-  url.hash = '';
+  const url = new URL(window.location.pathname, window.location.origin);   // nothing of the teacher's own page
   url.searchParams.set('lesson', number);
   url.searchParams.set('room', code);
   return url.href;

@@ -105,7 +105,8 @@ export const play = ({lesson, say, about, card, room, onEnd, onNext}) => {
         {label: words.say('ui.stay'), act: () => { finish(); onEnd(); }, plain: true},
       ].slice(0, lesson.last ? 1 : 2)});
     } else if (step.kind === 'claim') {
-      card.show({...shared, text: told(step, 'text'), buttons: [{label: words.say('ui.begin'), act: begin}]});
+      card.show({...shared, text: told(step, 'text'), buttons: [{label: words.say('ui.begin'), act: begin}],
+        hint: page.look().history.past.length ? words.say('ui.undo') : ''});
     } else {
       card.show({...shared, text: told(step, 'text'), buttons: [
         {label: words.say('ui.where'), act: () => guide(step), plain: true}, ...earlier,

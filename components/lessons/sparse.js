@@ -1,12 +1,16 @@
 // Lesson 3: why so few. The elastic net takes a threshold off |g|: few components, and what more of them cost.
 
 import {countAbove, elasticNet, summarize, threshold} from '../studio/method.js';
-import {asking, countRight, countTruth, counts, familySettings, isNear, ranked} from './steps.js';
+import {setCount} from '../studio/settings.js';
+import {asking, compared, countRight, countTruth, counts, familySettings, ranked} from './steps.js';
 
 const MORE = 4;
 const FEW = 10;   // neurons to begin with, where the suggestion has none
 const CLEARLY = 0.9;   // of the threshold, so that two decimals tell the options from it
-const settings = facts => familySettings(facts, 'elastic');
+const settings = facts => {
+  const start = familySettings(facts, 'elastic');
+  return countAbove(facts, start, 'neurons') ? start : setCount(facts, start, 'neurons', FEW);   // it may edit heads alone
+};
 const neuronsOf = now => countAbove(now.facts, now.settings, 'neurons');
 const target = ({now, notes}) => Math.min(now.facts.kinds.neurons.count, MORE * Math.max(FEW, notes.few?.neurons ?? neuronsOf(now)));
 const taken = now => {
@@ -55,7 +59,7 @@ export const sparse = {
     asking('many', {note: taken}),
     {key: 'cost', kind: 'conclude', of: 'better', target: '#rolls', right: countRight,
       truth: context => countTruth(context, context.notes.many.edited, context.notes.few.edited),
-      variant: ({notes}) => isNear(notes.many.edited.count, notes.few.edited.count) ? '' : 'moved',
+      variant: ({notes, about}) => compared(notes.many.edited, notes.few.edited, about.measure) === 'same' ? '' : 'moved',
       values: ({notes, said, say}) => ({
         few: say.number(notes.few.neurons), many: say.number(notes.many.neurons), before: said(notes.few.edited), after: said(notes.many.edited),
         size_before: say.percent(notes.few.relativeSize), size_after: say.percent(notes.many.relativeSize),

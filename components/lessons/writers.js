@@ -1,7 +1,7 @@
 // Lesson 2: who writes it. Heads and neurons write along the direction or against it, and one alone is seldom enough.
 
 import {chanceLevel} from '../studio/method.js';
-import {answered, asking, countRight, countTruth, counts, familySettings, isNear, ranked} from './steps.js';
+import {answered, asking, compared, countRight, countTruth, counts, familySettings, ranked} from './steps.js';
 
 const FIRST_DOTS = 20;   // where overlapping dots are all "the far left"
 const beyond = (facts, kind) => facts.kinds[kind].ranked.filter(size => size > chanceLevel(facts)).length;
@@ -45,7 +45,7 @@ export const writers = {
       done: answered, note: now => ({edited: now.columns[1]})},
     {key: 'one', kind: 'conclude', of: 'alone', target: '#rolls', right: countRight,
       truth: context => countTruth(context, context.notes.ask_alone.edited, context.notes.whole.original),
-      variant: ({notes}) => isNear(notes.ask_alone.edited.count, notes.whole.original.count) ? '' : 'strong',
+      variant: ({notes, about}) => compared(notes.ask_alone.edited, notes.whole.original, about.measure) === 'same' ? '' : 'strong',
       values: ({named, notes, said}) => ({
         name: named(notes.strongest.component), original: said(notes.whole.original), edited: said(notes.whole.edited),
         alone: said(notes.ask_alone.edited),
@@ -53,6 +53,6 @@ export const writers = {
     {key: 'lowest', kind: 'question', target: '#maps', options: ({now}) => four(now.facts).map(String), answer: ({now}) => String(lowest(now.facts)),
       option: ({named}, value) => named(+value),
       values: ({now, say}) => ({g: say.signed(now.facts.g[lowest(now.facts)])})},
-    {key: 'play', kind: 'play', target: '#maps'},
+    {key: 'play', kind: 'play', target: '#maps', focus: '#heads [role=application]'},
   ],
 };
