@@ -22,6 +22,7 @@ export const direction = {
     asking('ask_on', {note: columns}),
     {key: 'moved', kind: 'conclude', of: 'push', target: '#rolls', right: countRight,
       truth: context => countTruth(context, context.notes.ask_on.edited, context.notes.ask_on.original),
+      variant: ({notes, about}) => compared(notes.ask_on.edited, notes.ask_on.original, about.measure) === 'same' ? 'same' : '',
       values: ({notes, said}) => ({original: said(notes.ask_on.original), edited: said(notes.ask_on.edited)})},
     {key: 'sides', kind: 'question', options: () => ['stays', 'turns', 'vanishes'], answer: () => 'turns'},
     {key: 'play', kind: 'play', target: '#prompt'},
