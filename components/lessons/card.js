@@ -23,8 +23,9 @@ export const lessonCard = (root, {onLeave}) => {
     title.textContent = name;
     bar.style.setProperty('--share', position / many);
     const told = [make('p', {className: 'kind'}, say.say(`kinds.${kind}`)), ...paragraphs(text)];
-    const options = choices.length ? [make('div', {className: `choices${choices.every(one => one.length < 3) ? ' numbers' : ''}`, role: 'group',
-      'aria-label': say.say(`kinds.${kind}`)}, ...choices.map((one, n) => make('button', {type: 'button', onclick: () => choose(n)}, one)))] : [];
+    const look = choices.every(one => one.length < 3) ? 'choices numbers' : 'choices';
+    const options = choices.length ? [make('div', {className: look, role: 'group', 'aria-label': say.say(`kinds.${kind}`)},
+      ...choices.map((one, n) => make('button', {type: 'button', onclick: () => choose(n)}, one)))] : [];
     body.replaceChildren(...told, ...options, ...(note ? [make('p', {className: 'feedback'}, ...rich(note))] : []),
       ...(buttons.length ? [make('div', {className: 'buttons'}, ...buttons.map(({label, act, plain}) =>
         make('button', {type: 'button', className: plain ? 'quiet' : 'primary', onclick: act}, label)))] : []),

@@ -9,11 +9,14 @@ export const direction = {
   key: 'direction',
   settings: facts => facts.suggested,
   steps: [
-    {key: 'claim', kind: 'claim', values: ({now, say}) => ({width: say.number(now.facts.d_model), layers: say.number(now.facts.n_layers)})},
+    {key: 'claim', kind: 'claim', values: ({now: {facts}, say}) => ({
+      width: say.number(facts.d_model), layers: say.number(facts.n_layers),
+    })},
     {key: 'zero', kind: 'predict', options: () => DIRECTIONS},
     {key: 'off', kind: 'act', target: '#strength', done: now => now.settings.strength === 0},
     asking('ask_off', {note: columns}),
-    {key: 'nothing', kind: 'conclude', of: 'zero', target: '#rolls', truth: ({notes, about}) => compared(notes.ask_off.edited, notes.ask_off.original, about.measure),
+    {key: 'nothing', kind: 'conclude', of: 'zero', target: '#rolls',
+      truth: ({notes, about}) => compared(notes.ask_off.edited, notes.ask_off.original, about.measure),
       values: ({notes, said}) => ({original: said(notes.ask_off.original), edited: said(notes.ask_off.edited)})},
     {key: 'push', kind: 'predict', options: context => counts(context, context.notes.ask_off.original.total),
       values: ({notes, said}) => ({original: said(notes.ask_off.original)})},

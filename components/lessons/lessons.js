@@ -17,11 +17,14 @@ import {writers} from './writers.js';
 const LESSONS = [direction, writers, sparse, cost, {...fooled, last: true}];
 const LANGUAGE = 'steer2edit language';
 const WAIT_MS = 100;
+const OPEN_LIST = '[aria-expanded=true][role=combobox], [role=listbox] [role=option]';   // which Escape closes
 
 const address = () => new URL(window.location.href);
 const setAddress = changes => {
   const next = address();
-  for (const [name, value] of Object.entries(changes)) if (value) next.searchParams.set(name, value); else next.searchParams.delete(name);
+  for (const [name, value] of Object.entries(changes)) {
+    if (value) next.searchParams.set(name, value); else next.searchParams.delete(name);
+  }
   window.history.replaceState(null, '', `${next.pathname}${next.search}${next.hash}`);
 };
 const isReady = () => new Promise(next => {
@@ -46,7 +49,8 @@ export const start = async ({root, server, languages}) => {
   const firstLanguage = () => {
     let kept = null;
     try { kept = sessionStorage.getItem(LANGUAGE); } catch { /* nothing is kept */ }
-    return [address().searchParams.get('lang'), kept, ...navigator.languages.map(one => one.slice(0, 2)), 'en'].find(one => one in languages);
+    const wanted = [address().searchParams.get('lang'), kept, ...navigator.languages.map(one => one.slice(0, 2)), 'en'];
+    return wanted.find(one => one in languages);
   };
 
   const open = async number => {
@@ -101,8 +105,7 @@ export const start = async ({root, server, languages}) => {
   });
 
   document.addEventListener('keydown', event => {
-    if (event.key !== 'Escape' || !lesson || event.defaultPrevented || document.querySelector('[aria-expanded=true][role=combobox], [role=listbox] [role=option]')) return;
-    leave();
+    if (event.key === 'Escape' && lesson && !event.defaultPrevented && !document.querySelector(OPEN_LIST)) leave();
   });
   document.addEventListener('click', event => {
     const link = event.target.closest?.('a.learn');

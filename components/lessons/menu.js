@@ -26,35 +26,41 @@ const link = (code, number) => {
   return url.href;
 };
 
+const row = (field, label, act) =>
+  make('div', {className: 'room-row'}, field, make('button', {type: 'button', onclick: act}, label));
+
 const roomPart = ({say, room, entries, teach, join, leaveRoom}) => {
   const problem = make('p', {className: 'feedback', role: 'status'});
   const told = async promise => { problem.textContent = (await promise) || ''; };
   const now = room.now();
   if (now) {
     const number = Math.trunc(+new URL(window.location.href).searchParams.get('lesson')) || 1;
-    return [make('p', {}, say.say(room.isTeacher() ? 'room.opened' : 'room.joined')), make('p', {className: 'room-code'}, spoken(now.code)),
+    return [make('p', {}, say.say(room.isTeacher() ? 'room.opened' : 'room.joined')),
+      make('p', {className: 'room-code'}, spoken(now.code)),
       ...(room.isTeacher() ? [make('p', {className: 'room-link'}, link(now.code, number))] : []),
       make('button', {type: 'button', className: 'quiet', onclick: leaveRoom}, say.say('room.leave')), problem];
   }
   const which = make('select', {'aria-label': say.say('room.which')}, ...entries.map(({key}, n) =>
     make('option', {value: n + 1}, say.say(`lessons.${key}.title`))));
-  const code = make('input', {type: 'text', maxLength: 12, autocomplete: 'off', 'aria-label': say.say('room.code'), placeholder: say.say('room.code')});
+  const name = say.say('room.code');
+  const code = make('input', {type: 'text', maxLength: 12, autocomplete: 'off', 'aria-label': name, placeholder: name});
   const enter = () => {
     const typed = code.value.toUpperCase().replace(/[^A-Z0-9]/g, '');
     if (typed) told(join(typed));
   };
   code.addEventListener('keydown', event => { if (event.key === 'Enter') enter(); });
   return [make('p', {}, say.say('room.what')),
-    make('div', {className: 'room-row'}, which, make('button', {type: 'button', onclick: () => told(teach(+which.value))}, say.say('room.open'))),
-    make('div', {className: 'room-row'}, code, make('button', {type: 'button', onclick: enter}, say.say('room.join'))), problem];
+    row(which, say.say('room.open'), () => told(teach(+which.value))), row(code, say.say('room.join'), enter), problem];
 };
 
 /** Draws the menu; `open`, `speak`, `teach` and `join` are what can be done. */
 export const menu = (root, options) => {
-  const {say, languages, entries, open, speak} = options, fold = root.querySelector('.lesson-room')?.open ?? Boolean(options.room.now());
+  const {say, languages, entries, open, speak} = options;
+  const fold = root.querySelector('.lesson-room')?.open ?? Boolean(options.room.now());
   const room = make('details', {className: 'lesson-room'}, make('summary', {}, say.say('room.title')), ...roomPart(options));
   room.open = fold;
   root.lang = say.language;
-  root.replaceChildren(make('div', {className: 'lessons-head'}, make('h2', {}, say.say('ui.lessons')), languageChoice(say, languages, speak)),
-    make('p', {className: 'status'}, say.say('ui.what')), make('ol', {className: 'lesson-list'}, ...entries.map((one, n) => entry(say, one, n + 1, open))), room);
+  const head = make('div', {className: 'lessons-head'}, make('h2', {}, say.say('ui.lessons')), languageChoice(say, languages, speak));
+  const list = make('ol', {className: 'lesson-list'}, ...entries.map((one, n) => entry(say, one, n + 1, open)));
+  root.replaceChildren(head, make('p', {className: 'status'}, say.say('ui.what')), list, room);
 };

@@ -11,7 +11,9 @@ const HANDS_ON = ['look', 'act', 'play'];
 /** Progress of a lesson in this tab. */
 const KEPT = 'steer2edit lesson';
 const read = key => { try { return JSON.parse(sessionStorage.getItem(`${KEPT} ${key}`)); } catch { return null; } };
-const write = (key, value) => { try { sessionStorage.setItem(`${KEPT} ${key}`, JSON.stringify(value)); } catch { /* not kept */ } };
+const write = (key, value) => {
+  try { sessionStorage.setItem(`${KEPT} ${key}`, JSON.stringify(value)); } catch { /* not kept */ }
+};
 export const progress = lesson => read(lesson.key)?.at ?? 0;
 
 /** Starts or resumes a lesson; gives {redraw, end}. `say()` are the words of the language chosen now. */
@@ -25,14 +27,16 @@ export const play = ({lesson, say, about, card, room, onEnd, onNext}) => {
 
   const named = i => {
     const {facts} = page.look(), name = nameOf(facts, i), kind = kindOf(facts, i).slice(0, -1), [, index] = pairOf(facts, i);
-    return name === `${kind} ${index}` ? say().say(`ui.${kind}`, {index, layer: layerOf(facts, i)}) : `${name} (${layerOf(facts, i)})`;
+    const layer = layerOf(facts, i);
+    return name === `${kind} ${index}` ? say().say(`ui.${kind}`, {index, layer}) : `${name} (${layer})`;
   };
   const said = column => about.measure === 'length' ? say().say('ui.tokens', {tokens: say().number(Math.round(column.tokens))})
     : say().say('ui.count', {count: say().number(column.count), total: say().number(column.total)});
   const context = () => ({now: page.look(), notes, about, say: say(), said, named, page});
   const named_ = step => `lessons.${lesson.key}.${step.key}`;
   const values = step => ({
-    title: about.title, positive: about.positive, negative: about.negative, ask: page.wordOn('ask-eight'), alone: page.wordOn('alone'),
+    title: about.title, positive: about.positive, negative: about.negative,
+    ask: page.wordOn('ask-eight'), alone: page.wordOn('alone'),
     ...(step.values?.(context()) ?? {}),
   });
   /** A text of a step in the variant that fits: by what came out, or where length is the behaviour. */
@@ -82,17 +86,20 @@ export const play = ({lesson, say, about, card, room, onEnd, onNext}) => {
   const draw = () => {
     const step = steps[at], words = say();
     const shared = {
-      say: words, name: words.say(`lessons.${lesson.key}.title`), kind: step.kind, position: at + 1, many: steps.length, note: feedback,
+      say: words, name: words.say(`lessons.${lesson.key}.title`), kind: step.kind, note: feedback,
+      position: at + 1, many: steps.length,
     };
     if (moved) {
-      card.show({...shared, kind: 'claim', text: words.say('ui.moved'), buttons: [{label: words.say('ui.again'), act: () => onNext(lesson)}]});
+      const again = {label: words.say('ui.again'), act: () => onNext(lesson)};
+      card.show({...shared, kind: 'claim', text: words.say('ui.moved'), buttons: [again]});
       return;
     }
     const earlier = at > 0 ? [{label: words.say('ui.back'), act: back, plain: true}] : [];
     const next = {label: words.say('ui.next'), act: forth};
     if (step.kind === 'predict') {
       const options = step.options(context());
-      card.show({...shared, text: told(step, 'text'), choices: options.map(one => optionText(step, one)), choose: n => predict(step, options, n), buttons: earlier});
+      const choices = options.map(one => optionText(step, one));
+      card.show({...shared, text: told(step, 'text'), choices, choose: n => predict(step, options, n), buttons: earlier});
     } else if (step.kind === 'question') {
       const options = step.options(context());
       card.show({...shared, text: told(step, 'text'), choices: right ? [] : options.map(one => optionText(step, one)),
@@ -124,7 +131,8 @@ export const play = ({lesson, say, about, card, room, onEnd, onNext}) => {
     if (!room.now()) { forth(); return; }
     write(lesson.key, {at, notes, chosen, here});
     endRoom = roomCard(card.body, {
-      say: say(), room, step: `${lesson.key}.${step.key}`, options: options.map(one => optionText(step, one)), mine: n, next: forth, announce: card.announce,
+      say: say(), room, step: `${lesson.key}.${step.key}`, mine: n, next: forth, announce: card.announce,
+      options: options.map(one => optionText(step, one)),
     });
     card.focus();
   };

@@ -6,14 +6,20 @@ const LOOK_MS = 2000;
 
 const random = () => Array.from(crypto.getRandomValues(new Uint32Array(4)), one => one.toString(36)).join('').slice(0, 28);
 const read = () => { try { return JSON.parse(sessionStorage.getItem(KEPT)); } catch { return null; } };
-const write = room => { try { sessionStorage.setItem(KEPT, JSON.stringify(room)); } catch { /* then it lasts until a reload */ } };
+const write = room => {
+  try { sessionStorage.setItem(KEPT, JSON.stringify(room)); } catch { /* then it lasts until a reload */ }
+};
 
 /** {code, key, voter} or null, and what can be asked about it; an answer with `error` is a sentence. */
 export const rooms = server => {
   let room = read();
   const keep = next => { room = next; write(next); return next; };
   const asked = async (question, step, more = {}) => {
-    try { return await server[question]({code: room.code, step, ...more}); } catch { return {error: null}; }   // no network: looked again
+    try {
+      return await server[question]({code: room.code, step, ...more});
+    } catch {
+      return {error: null};   // no network: the next look tells
+    }
   };
   return {
     now: () => room,
@@ -34,7 +40,8 @@ export const rooms = server => {
         const answer = await asked('look', step);
         if (over) return;
         if (answer.error !== null) tell(answer);
-        if (!answer.revealed && answer.error === undefined || answer.error === null) timer = setTimeout(look, LOOK_MS);
+        const isOver = Boolean(answer.error) || answer.revealed;   // the room is gone, or nothing more is to come
+        if (!isOver) timer = setTimeout(look, LOOK_MS);
       };
       look();
       return () => { over = true; clearTimeout(timer); };

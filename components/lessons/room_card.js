@@ -15,13 +15,15 @@ const histogram = (say, options, counts, mine) => {
 /** Sends the prediction `mine` (its number among `options`) and draws into `root`; `next` goes on. Gives what ends it. */
 export const roomCard = (root, {say, room, step, options, mine, next, announce}) => {
   const line = make('p', {className: 'waiting'}), place = make('div');
-  const reveal = make('button', {type: 'button', className: 'primary', onclick: async () => show(await room.reveal(step))}, say.say('room.reveal'));
+  const reveal = make('button', {type: 'button', className: 'primary', onclick: async () => show(await room.reveal(step))},
+    say.say('room.reveal'));
   const go = make('button', {type: 'button', className: 'quiet', onclick: next}, say.say('room.alone'));
   let end = () => {};
   const show = known => {
     if (known.error) { line.textContent = known.error; return; }
     if (known.count === undefined) return;
-    line.textContent = say.say(known.revealed ? 'room.revealed' : room.isTeacher() ? 'room.so_far' : 'room.wait', {count: say.number(known.count)});
+    const name = known.revealed ? 'revealed' : room.isTeacher() ? 'so_far' : 'wait';
+    line.textContent = say.say(`room.${name}`, {count: say.number(known.count)});
     if (!known.revealed) return;
     end();
     place.replaceChildren(histogram(say, options, known.counts, mine));

@@ -6,7 +6,7 @@ import {summarize} from '../studio/method.js';
 const find = selector => document.querySelector(selector);
 const studio = () => window.steer2edit;
 
-/** The judged answers of every column: {judged, count, total, tokens, changed}, changed from the first column's; and whether they belong to what is asked now. */
+/** The judged answers of every column, `changed` of them from the first column's; and whether they are complete. */
 const answers = () => {
   const root = find('#rolls .rolls');
   const columns = [...root?.querySelectorAll('.roll-column') || []].map(column => {
@@ -18,7 +18,8 @@ const answers = () => {
       open: all.findIndex(one => one.getAttribute('aria-pressed') === 'true'),
     };
   });
-  const complete = Boolean(columns.length) && root.getAttribute('aria-busy') === 'false' && !root.classList.contains('outdated');
+  const complete = Boolean(columns.length)
+    && root.getAttribute('aria-busy') === 'false' && !root.classList.contains('outdated');
   return {columns, complete, arrived: +(root?.dataset.arrived || 0)};
 };
 
@@ -87,7 +88,8 @@ export const pointAt = (selector, {focus, takesFocus}) => {
   if (!node) return;
   node.dataset.lessonTarget = '';
   const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
-  const goal = focus ? find(focus) : node.matches(FOCUSABLE) ? node : node.querySelector('input[type=range]') ?? node.querySelector(FOCUSABLE);
+  const inner = () => node.querySelector('input[type=range]') ?? node.querySelector(FOCUSABLE);
+  const goal = focus ? find(focus) : node.matches(FOCUSABLE) ? node : inner();
   if (takesFocus) goal?.focus({preventScroll: true});
   node.scrollIntoView({block: 'center', behavior: calm ? 'auto' : 'smooth'});
 };

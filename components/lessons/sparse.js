@@ -12,7 +12,8 @@ const settings = facts => {
   return countAbove(facts, start, 'neurons') ? start : setCount(facts, start, 'neurons', FEW);   // it may edit heads alone
 };
 const neuronsOf = now => countAbove(now.facts, now.settings, 'neurons');
-const target = ({now, notes}) => Math.min(now.facts.kinds.neurons.count, MORE * Math.max(FEW, notes.few?.neurons ?? neuronsOf(now)));
+const target = ({now, notes}) =>
+  Math.min(now.facts.kinds.neurons.count, MORE * Math.max(FEW, notes.few?.neurons ?? neuronsOf(now)));
 const taken = now => {
   const strongest = ranked(now.facts, 'neurons')[0];
   return {original: now.columns[0], edited: now.columns[1], neurons: neuronsOf(now), strongest, lambda: now.edit.lam[strongest],
@@ -23,7 +24,7 @@ const four = ({facts, settings}) => {
   const tau = threshold(settings, 'neurons') ?? Infinity, all = ranked(facts, 'neurons');
   const inside = all.filter(i => Math.abs(facts.g[i]) > tau), outside = all.filter(i => Math.abs(facts.g[i]) <= CLEARLY * tau);
   const middle = inside.slice(Math.floor(inside.length / 2)), one = middle.find(i => facts.g[i] < 0) ?? middle[0];
-  const others = [outside.find(i => facts.g[i] > 0), outside[Math.floor(outside.length / 3)], outside[Math.floor(2 * outside.length / 3)]];
+  const others = [outside.find(i => facts.g[i] > 0), ...[1 / 3, 2 / 3].map(part => outside[Math.floor(part * outside.length)])];
   return [...new Set([one, ...others])].filter(i => i !== undefined).sort((a, b) => a - b);
 };
 
@@ -40,7 +41,8 @@ export const sparse = {
       neurons: context.say.number(context.notes.few.neurons), target: context.say.number(target(context)),
       lambda: context.say.signed(context.notes.few.lambda),
     })},
-    {key: 'more', kind: 'act', target: '#neurons-count', values: context => ({target: context.say.number(target(context))}),
+    {key: 'more', kind: 'act', target: '#neurons-count',
+      values: context => ({target: context.say.number(target(context))}),
       done: (now, before, context) => neuronsOf(now) >= target(context),
       note: now => ({lambda: now.edit.lam[ranked(now.facts, 'neurons')[0]], neurons: neuronsOf(now),
         relativeSize: summarize(now.facts, now.edit).relativeSize})},
@@ -53,15 +55,18 @@ export const sparse = {
         before: say.signed(notes.few.lambda), after: say.signed(notes.more.lambda),
         size_before: say.percent(notes.few.relativeSize), size_after: say.percent(notes.more.relativeSize),
       })},
-    {key: 'better', kind: 'predict', options: context => counts(context, context.notes.few.original.total), values: ({notes, said, say}) => ({
-      few: say.number(notes.few.neurons), many: say.number(notes.more.neurons), original: said(notes.few.original), edited: said(notes.few.edited),
+    {key: 'better', kind: 'predict', options: context => counts(context, context.notes.few.original.total),
+      values: ({notes, said, say}) => ({
+      few: say.number(notes.few.neurons), many: say.number(notes.more.neurons), original: said(notes.few.original),
+        edited: said(notes.few.edited),
     })},
     asking('many', {note: taken}),
     {key: 'cost', kind: 'conclude', of: 'better', target: '#rolls', right: countRight,
       truth: context => countTruth(context, context.notes.many.edited, context.notes.few.edited),
       variant: ({notes, about}) => compared(notes.many.edited, notes.few.edited, about.measure) === 'same' ? '' : 'moved',
       values: ({notes, said, say}) => ({
-        few: say.number(notes.few.neurons), many: say.number(notes.many.neurons), before: said(notes.few.edited), after: said(notes.many.edited),
+        few: say.number(notes.few.neurons), many: say.number(notes.many.neurons), before: said(notes.few.edited),
+        after: said(notes.many.edited),
         size_before: say.percent(notes.few.relativeSize), size_after: say.percent(notes.many.relativeSize),
       })},
     {key: 'passes', kind: 'question', options: ({now}) => four(now).map(String),

@@ -28,9 +28,10 @@ export const compared = (one, other, measure) => {
 export const lengths = (one, other) => compared(one, other, 'length');
 export const DIRECTIONS = ['more', 'same', 'fewer'];
 
+export const everyCount = total => Array.from({length: total + 1}, (_, n) => String(n));
 /** Options of a prediction of how many answers: every count, or a direction where length is the behaviour. */
 export const counts = ({about}, total) =>
-  about.measure === 'length' ? DIRECTIONS : Array.from({length: total + 1}, (_, n) => String(n));
+  about.measure === 'length' ? DIRECTIONS : everyCount(total);
 /** What came out, as one of these options. */
 export const countTruth = ({about}, column, reference) =>
   about.measure === 'length' ? compared(column, reference, 'length') : String(column.count);

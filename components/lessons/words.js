@@ -19,7 +19,8 @@ export const words = (language, catalogue) => {
   const signed = digits => format({minimumFractionDigits: digits, maximumFractionDigits: digits, signDisplay: 'exceptZero'});
   return {
     language, say, has: name => find(name) !== undefined, number: format({maximumFractionDigits: 2}),
-    signed: (value, digits = 2) => signed(digits)(value).replace('-', '−'), percent: format({style: 'percent', maximumFractionDigits: 1}),
+    signed: (value, digits = 2) => signed(digits)(value).replace('-', '−'),
+    percent: format({style: 'percent', maximumFractionDigits: 1}),
   };
 };
 
