@@ -23,6 +23,8 @@ from components.compare.panel import compare_panel
 from components.compare.rolls import rolled
 from components.compare.text_columns import of_edit
 from components.examples.wiring import DataWiring
+from components.lessons.panel import lessons_panel
+from components.lessons.questions import lesson_questions
 from components.page import look
 from components.page.options import options, read_first, set_threads, store_of
 from components.page.parts import BROKEN, Page
@@ -71,6 +73,7 @@ def build(store: ModelStore) -> gr.Blocks:
         trade_off = trade_off_panel(store.limits)
         details_place()
         take = take_home_panel(push=store.push)
+        lessons_panel(lesson_questions(store))
         look.footer(store.limits)
         studio = studio_panel(place_of(first), questions(store))
         page = Page(store, studio, choose, compare, take)

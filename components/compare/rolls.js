@@ -22,7 +22,7 @@ const marked = (parent, roll) => {   // the words that decided are marked where 
   parent.replaceChildren(roll.text.slice(0, at), Object.assign(document.createElement('mark'), {textContent: roll.text.slice(at, end)}), roll.text.slice(end));
 };
 
-const column = (data, place, all) => {
+const column = (data, place, all, first) => {
   const section = make('section', 'roll-column', all);
   const head = make('header', '', section);
   make('h3', '', head, data.title).setAttribute('aria-level', 2);   // for ears: the columns stand below those of the texts
@@ -32,6 +32,8 @@ const column = (data, place, all) => {
     const button = make('button', 'roll', row, SIGNS[roll.wanted]);
     button.type = 'button';
     button.dataset.wanted = String(roll.wanted);
+    button.dataset.tokens = roll.tokens;
+    button.dataset.changed = String(roll.text !== first.rolls[n]?.text);
     button.setAttribute('aria-pressed', String(n === open));
     button.setAttribute('aria-label', `Answer ${n + 1}: ${state(roll)}`);
     button.title = `${n + 1}: ${state(roll)}, ${roll.tokens} tokens`;
@@ -56,8 +58,12 @@ const draw = () => {
   root.replaceChildren();
   make('p', 'asked', root, value.asked + (value.busy ? ' …' : ''));
   const all = make('div', 'roll-columns', root);
-  value.columns.forEach((data, place) => column(data, place, all));
+  value.columns.forEach((data, place) => column(data, place, all, value.columns[0]));
 };
 
-watch('value', () => { root.classList.remove('outdated'); draw(); });
+watch('value', () => {
+  root.classList.remove('outdated');
+  root.dataset.arrived = +(root.dataset.arrived || 0) + 1;   // tells new answers from another one that is opened
+  draw();
+});
 draw();

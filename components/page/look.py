@@ -8,6 +8,8 @@ from typing import Any
 
 import gradio as gr
 
+from components.lessons.lessons_widget import lesson_routes
+from components.lessons.panel import WAY_IN, lessons_css
 from components.shared import texts
 from components.shared.limits import Limits
 from components.studio.panel import studio_css
@@ -24,7 +26,7 @@ MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 def header() -> gr.HTML:
     steps = "".join(f"<li><b>{name}</b> {what}</li>" for name, what in texts.STEPS)
     return gr.HTML(
-        f"<header><h1>{texts.TITLE}</h1><p>{texts.INTRO}</p></header><ol>{steps}</ol>",
+        f"<header><h1>{texts.TITLE}</h1><p>{texts.INTRO}{WAY_IN}</p></header><ol>{steps}</ol>",
         elem_id="top",
         apply_default_css=False,
     )
@@ -42,9 +44,9 @@ def launch_options(limits: Limits) -> dict[str, Any]:
     """Arguments of `launch` that belong to the page, whatever the host and port."""
     return {
         "theme": _theme(),
-        "css": (ASSETS / "style.css").read_text(encoding="utf-8") + studio_css() + why_css(),
+        "css": (ASSETS / "style.css").read_text(encoding="utf-8") + studio_css() + why_css() + lessons_css(),
         "js": _script(),
-        "app_kwargs": {"routes": [*routes(), *why_routes()]},
+        "app_kwargs": {"routes": [*routes(), *why_routes(), *lesson_routes()]},
         "max_file_size": f"{limits.file_megabytes}mb",
         "run_history": False,
         "footer_links": [],

@@ -91,8 +91,8 @@ export const start = async ({props, trigger, watch, server, told}) => {
     if (restoring) return;   // and is told of the place that is on its way
     const another = turned !== place.key, address = fragment(shared());
     // Another behaviour is another page to go back from; a moved dial is not.
-    if (another && turned && window.location.hash !== address) window.history.pushState(null, '', address);
-    else window.history.replaceState(null, '', address);
+    if (another && turned && window.location.hash !== address) window.history.pushState(null, '', inPage(address));
+    else window.history.replaceState(null, '', inPage(address));
     remember(place, history.now, facts);
     if (another) { turned = place.key; trigger('turned'); }
     trigger('rested');
@@ -105,7 +105,7 @@ export const start = async ({props, trigger, watch, server, told}) => {
     clearTimeout(noting);
     noting = setTimeout(() => {
       noting = 0;
-      if (history && !timer && !restoring) window.history.replaceState(null, '', fragment(shared()));
+      if (history && !timer && !restoring) window.history.replaceState(null, '', inPage(fragment(shared())));
     }, RESTING_MS);
   };
   for (const event of ['input', 'change']) document.addEventListener(event, ({target}) => { if (target.closest?.(ASKED)) note(); });
@@ -218,8 +218,10 @@ export const start = async ({props, trigger, watch, server, told}) => {
   });
   window.steer2edit = {
     ...window.steer2edit, end: names => server.stop(names), ahead: name => server.ahead(name), place: value,
-    tell: () => { restoring = false; tell(); }, look: setFocus,
-    asked: () => [focus, window.steer2edit.watched?.() || ''],   // which component the card in full is about, on which text
+    tell: () => { restoring = false; tell(); },
+    // What is drawn; a change of the settings as by hand, and what is looked at: for the lessons and the card in full.
+    state: () => drawn, change, focus: setFocus,
+    asked: () => [focus, window.steer2edit.watched?.() || ''],   // which component that card is about, on which text
     isAtRest: () => !timer && !noting && document.body.dataset.studio === String(made),   // drawn, and told to the page
     // The same place with one component alone: what it does by itself.
     alone: told => focus < 0 ? told : {...told, file: null, settings: keepOnly(facts, history.now.settings, focus)},
@@ -227,6 +229,9 @@ export const start = async ({props, trigger, watch, server, told}) => {
   restore();
   window.addEventListener('hashchange', restore);
 };
+
+/** A fragment alone would be read from the page's base, and lose what stands behind the "?". */
+const inPage = hash => `${window.location.pathname}${window.location.search}${hash}`;
 
 /** The component with the largest |lambda|, or the largest |g|: something to look at from the start. */
 const strongest = (facts, {lam}) => {

@@ -32,19 +32,21 @@ import(new URL('%(path)s/studio.js', document.baseURI).href).then(studio =>
 def routes() -> list[Route]:
     """For `launch(app_kwargs={"routes": routes()})`: the scripts of the studio, and plotly.js from its package."""
     plotly_js = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-    return [*script_routes(HERE, SCRIPTS_PATH), Route(f"/{PLOTLY_PATH}", _send(plotly_js, "public, max-age=86400"))]
+    return [*script_routes(HERE, SCRIPTS_PATH), Route(f"/{PLOTLY_PATH}", send(plotly_js, "public, max-age=86400"))]
 
 
 def script_routes(folder: Path, path: str) -> list[Route]:
     """The scripts of a folder below a path; they may change between two starts of the program."""
-    return [Route(f"/{path}/{script.name}", _send(script, "no-cache")) for script in sorted(folder.glob("*.js"))]
+    return [Route(f"/{path}/{script.name}", send(script, "no-cache")) for script in sorted(folder.glob("*.js"))]
 
 
-def _send(path: Path, caching: str) -> Callable[[object], Any]:
-    async def send(_request: object) -> FileResponse:
-        return FileResponse(path, media_type="text/javascript", headers={"Cache-Control": caching})
+def send(path: Path, caching: str, media_type: str = "text/javascript") -> Callable[[object], Any]:
+    """What a route does that sends a file."""
 
-    return send
+    async def sent(_request: object) -> FileResponse:
+        return FileResponse(path, media_type=media_type, headers={"Cache-Control": caching})
+
+    return sent
 
 
 def studio_widget(
@@ -57,12 +59,12 @@ def studio_widget(
         visible="hidden",
         html_template="<div></div>",
         js_on_load=START % {"path": SCRIPTS_PATH, "told": json.dumps(dict(told), ensure_ascii=False)},
-        server_functions=[_answering(name, question) for name, question in questions.items()],
+        server_functions=[answering(name, question) for name, question in questions.items()],
         apply_default_css=False,
     )
 
 
-def _answering(name: str, question: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def answering(name: str, question: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """A question as the browser asks it; what goes wrong is answered in a sentence."""
 
     def answer(data: Any) -> Any:

@@ -14,7 +14,7 @@ const section = (title, ...children) => make('section', {}, make('h3', {textCont
 const say = text => make('p', {className: 'status', textContent: text});
 const table = (...rows) => make('table', {}, make('tbody', {}, ...rows.map(cells => make('tr', {}, ...cells.map((cell, n) =>
   make(n ? 'td' : 'th', n ? {} : {scope: 'row'}, typeof cell === 'string' ? document.createTextNode(cell) : cell))))));
-const open = number => window.steer2edit.look?.(number);
+const open = number => window.steer2edit.focus?.(number);
 
 // ---- what is it to this behaviour ---------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ export const start = ({element, props, watch}) => {
       return one;
     }));
   const names = list => list.length ? list.map(({name, number, g, margin}) => make('li', {}, make('button', {
-    type: 'button', className: 'quiet', textContent: name, onclick: () => window.steer2edit.look?.(number)}), ` g ${signed(g, 2)}, effect ${signed(margin, 3)}`))
+    type: 'button', className: 'quiet', textContent: name, onclick: () => window.steer2edit.focus?.(number)}), ` g ${signed(g, 2)}, effect ${signed(margin, 3)}`))
     : [make('li', {textContent: 'none'})];
 
   const draw = () => {
@@ -50,7 +50,7 @@ export const start = ({element, props, watch}) => {
     const x = g => LEFT + (WIDTH - LEFT - 10) * (1 + g / wide) / 2, y = value => (HEIGHT - BOTTOM) / 2 * (1 - Math.max(-1, Math.min(1, value / most)) * 0.96);
     const dot = row => {
       const clear = row.margin_low > 0 || row.margin_high < 0, label = `${row.name}: g ${signed(row.g, 3)}, effect ${figure({value: row.margin, low: row.margin_low, high: row.margin_high})}, KL ${row.kl.toFixed(4)}`;
-      const open = () => window.steer2edit.look?.(row.number);
+      const open = () => window.steer2edit.focus?.(row.number);
       return svg('g', {class: `why-one ${row.kind} ${clear ? 'clear' : ''}`, tabindex: clear ? 0 : -1, role: 'button', 'aria-label': label, onclick: open, onkeydown: event => { if (event.key === 'Enter' || event.key === ' ') { event.preventDefault(); open(); } }},
         svg('line', {x1: x(row.g), x2: x(row.g), y1: y(row.margin_low), y2: y(row.margin_high)}),
         row.kind === 'head' ? svg('rect', {x: x(row.g) - 4, y: y(row.margin) - 4, width: 8, height: 8}) : svg('circle', {cx: x(row.g), cy: y(row.margin), r: 3}),

@@ -12,7 +12,7 @@ from .behaviors import (
 from .columns import Columns
 from .contrast import content_hash, contrast_set, contrast_set_from, load_contrast_set, parse_contrast_set, swapped
 from .corrections import LEAVE_OUT, long_examples, name_examples, sampled, without_long
-from .gate_texts import FIRST_PROMPTS, GateTexts, behavior_gate_texts, example_gate_texts, read_harmless
+from .gate_texts import FIRST_PROMPTS, NEUTRAL, GateTexts, behavior_gate_texts, example_gate_texts, read_harmless
 from .lint import FEW, Finding, lint, mark_averaged_tokens
 from .probes import ProbeKind, ProbeRow, load_probes
 from .questions import OpenQuestion, QuestionKind
@@ -30,6 +30,7 @@ __all__ = [
     "Finding",
     "FIRST_PROMPTS",
     "LEAVE_OUT",
+    "NEUTRAL",
     "GateTexts",
     "OpenQuestion",
     "ProbeKind",

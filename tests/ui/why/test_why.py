@@ -45,7 +45,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def open_card(page: Page, number: int) -> None:
-    page.evaluate("number => window.steer2edit.look(number)", number)
+    page.evaluate("number => window.steer2edit.focus(number)", number)
     page.click("#why")
     page.wait_for_selector(".why-card[aria-busy=false] .why-sections section")
     settled(page)
@@ -125,7 +125,7 @@ def test_a_visitor_opens_a_card_walks_on_and_takes_it_home(page: Page, address: 
         card.get_by_role("button", name="SVG").click()
     drawing = Path(drawn.value.path()).read_text(encoding="utf-8")
     assert kept["name"] in drawing and kept["behavior"] in drawing and kept["model"] in drawing
-    page.evaluate("number => window.steer2edit.look(number)", a_head() + 1)
+    page.evaluate("number => window.steer2edit.focus(number)", a_head() + 1)
     expect(card.locator("h2")).not_to_have_text(f"Why {kept['name']}?")
     settled(page)
     set_slider(page, "strength", 0.5)
