@@ -126,6 +126,7 @@ def test_the_keyboard_alone_is_enough(page: Page, address: str) -> None:
     page.keyboard.press("Escape")
     expect(page.locator("#lesson")).to_be_hidden()
     assert "lesson" not in page.evaluate("location.search") and page.locator("[data-lesson-target]").count() == 0
+    settled(page)
 
 
 def test_a_reload_goes_on_where_it_was_and_the_language_can_change(page: Page, address: str) -> None:
@@ -145,6 +146,7 @@ def test_a_reload_goes_on_where_it_was_and_the_language_can_change(page: Page, a
     set_to_zero.fill("0")
     set_to_zero.press("Tab")
     expect(page.locator("#lesson .eyebrow")).to_have_text("Schritt 4 von 11")
+    settled(page)
 
 
 def test_a_class_predicts_together_and_the_teacher_reveals(browser: Browser, address: str) -> None:
