@@ -13,7 +13,7 @@ from typing import Any
 import gradio as gr
 from starlette.routing import Route
 
-from components.studio.studio_widget import answering, send
+from components.studio.studio_widget import answering, script_routes, send
 
 HERE = Path(__file__).parent
 TEXTS = HERE / "texts"
@@ -26,7 +26,7 @@ import(new URL('%(path)s/lessons.js', document.baseURI).href).then(lessons =>
 
 def lesson_routes() -> list[Route]:
     """For `launch(app_kwargs={"routes": ...})`, beside those of the studio, whose modules the scripts import."""
-    scripts = [Route(f"/{LESSONS_PATH}/{path.name}", send(path, "no-cache")) for path in sorted(HERE.glob("*.js"))]
+    scripts = script_routes(HERE, LESSONS_PATH)
     texts = [
         Route(f"/{LESSONS_PATH}/{path.name}", send(path, "no-cache", "application/json"))
         for path in sorted(TEXTS.glob("*.json"))
