@@ -82,7 +82,7 @@ CHECKPOINT = "Edited checkpoint"
 ADAPTER = "LoRA adapter"
 BOTH_EDITS = "both edits"
 """On a download that contains the edit on the page and the one that lies under it."""
-GGUF_LORA = "LoRA for llama.cpp"
+GGUF_LORA = "GGUF LoRA"
 RECIPE = "Recipe"
 DTYPE = "Numbers in the checkpoint"
 DTYPE_CHOICES = (("as stored", "stored"), ("float32", "float32"))

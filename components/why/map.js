@@ -38,8 +38,7 @@ export const start = ({element, props, watch}) => {
       make('p', {className: 'status', textContent: `${HOWS[how][0]}: ${HOWS[how][1]}. Upwards: what that changes of the mean log-likelihood of wanted minus unwanted answers, in nats a token, over ${value.n_texts} answers; lines are 95 % intervals. `
         + (agreed?.value === null || !agreed ? 'Too few components have an effect to compare ranks.'
           : `Rank agreement of ${taken ? 'g with what is lost' : '|g| with what the edit gains'}: ${figure(agreed, 2)}, where 1 is the same order and 0 none.`)}),
-      plot(rows),
-      make('div', {className: 'why-friends'},
+      make('div', {className: 'why-friends'}, plot(rows),
         make('section', {}, make('h3', {textContent: 'Large g, no clear effect when zeroed'}), make('ol', {}, ...names(value.unneeded))),
         make('section', {}, make('h3', {textContent: 'Small g, and yet needed'}), make('ol', {}, ...names(value.overlooked)))));
   };
@@ -47,7 +46,7 @@ export const start = ({element, props, watch}) => {
   const plot = rows => {
     const most = Math.max(1e-6, cut(rows.flatMap(row => [Math.abs(row.margin_low), Math.abs(row.margin_high)]), 0.99) || 0);
     const wide = Math.max(0.1, ...rows.map(row => Math.abs(row.g)));
-    const x = g => LEFT + (WIDTH - LEFT - 10) * (1 + g / wide) / 2, y = value => (HEIGHT - BOTTOM) / 2 * (1 - Math.max(-1, Math.min(1, value / most)) * 0.96);
+    const x = g => LEFT + (WIDTH - LEFT - 24) * (1 + g / wide) / 2, y = value => (HEIGHT - BOTTOM) / 2 * (1 - Math.max(-1, Math.min(1, value / most)) * 0.96);
     const dot = row => {
       const clear = row.margin_low > 0 || row.margin_high < 0, label = `${row.name}: g ${signed(row.g, 3)}, effect ${figure({value: row.margin, low: row.margin_low, high: row.margin_high})}, KL ${row.kl.toFixed(4)}`;
       const open = () => window.steer2edit.focus?.(row.number);
@@ -58,7 +57,7 @@ export const start = ({element, props, watch}) => {
     };
     const ticks = [-1, -0.5, 0.5, 1].map(share => svg('text', {x: LEFT - 6, y: y(share * most) + 4, 'text-anchor': 'end', text: signed(share * most, most < 0.1 ? 4 : 2)}));
     const drawing = picture(WIDTH, HEIGHT, `${rows.length} components: g to the right, effect upwards`,
-      svg('line', {x1: LEFT, x2: WIDTH - 10, y1: y(0), y2: y(0), class: 'why-axis'}), svg('line', {x1: x(0), x2: x(0), y1: 4, y2: HEIGHT - BOTTOM, class: 'why-axis'}),
+      svg('line', {x1: LEFT, x2: WIDTH - 24, y1: y(0), y2: y(0), class: 'why-axis'}), svg('line', {x1: x(0), x2: x(0), y1: 4, y2: HEIGHT - BOTTOM, class: 'why-axis'}),
       ...ticks, ...[-1, -0.5, 0.5, 1].map(share => svg('text', {x: x(share * wide), y: HEIGHT - BOTTOM + 16, 'text-anchor': 'middle', text: signed(share * wide, 2)})),
       svg('text', {x: (WIDTH + LEFT) / 2, y: HEIGHT - 4, 'text-anchor': 'middle', text: 'alignment g; squares are heads, dots neurons'}),
       ...[...rows].sort((a, b) => Math.abs(a.margin) - Math.abs(b.margin)).map(dot));
