@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from s2e_core.errors import SettingsError
 from s2e_core.export import (
     ExportFormat,
     export_adapter,
@@ -28,12 +29,13 @@ from s2e_core.export import (
 from s2e_core.files import check_empty
 from s2e_core.model import LoadedModel, component_label
 from s2e_core.text import readable_size
-from s2e_core.values import WeightEdit
+from s2e_core.values import Steered, WeightEdit
 from s2e_core.verify import NotCheckedError, Verification, plan_second_model, verify_export
 
+from .arguments import add_contrast, add_extraction
 from .command import Command
 from .json_output import MODEL, RECIPE, Fields, describe_model, describe_recipe
-from .terminal import ProgressLine, check_exists, load_chosen_model
+from .terminal import ProgressLine, check_exists, extract_chosen, load_chosen_contrast, load_chosen_model
 
 FORMATS: dict[str, ExportFormat] = {
     "stored": "checkpoint",
@@ -102,25 +104,59 @@ def add_export(sub: argparse.ArgumentParser) -> None:
         default="stored",
         help="the checkpoint in its stored dtype (default) or as fp32, or a LoRA adapter for PEFT, llama.cpp or MLX",
     )
+    sub.add_argument(
+        "--steer",
+        type=float,
+        metavar="GAMMA",
+        help="steering strength that evaluate.sh compares with, along the directions of the recipe's own examples, "
+        "which --behavior or --contrast names",
+    )
+    add_contrast(sub)
+    add_extraction(sub)
 
 
 def export(options: argparse.Namespace) -> int:
     check_exists(options.recipe)
     check_empty(options.output)
+    _check_steering(options)
     loaded = _named(load_chosen_model(options), options.base_name)
     edit = load_edit(options.recipe, base=loaded)
-    print(f"about {readable_size(export_size(loaded, edit, FORMATS[options.format]))}", file=sys.stderr)
+    steered = _steered(options, loaded, edit)
+    print(f"about {readable_size(export_size(loaded, edit, FORMATS[options.format], steered))}", file=sys.stderr)
     with ProgressLine("writing", "kB", 1000) as progress:
         if options.format == "adapter":
-            folder = export_adapter(loaded, edit, options.output, progress=progress)
+            folder = export_adapter(loaded, edit, options.output, steered=steered, progress=progress)
         elif options.format == "gguf-lora":
             folder = export_gguf_lora(loaded, edit, options.output, progress=progress)
         elif options.format == "mlx":
             folder = export_mlx(loaded, edit, options.output, progress=progress)
         else:
-            folder = export_checkpoint(loaded, edit, options.output, dtype=options.format, progress=progress)
+            folder = export_checkpoint(
+                loaded, edit, options.output, dtype=options.format, steered=steered, progress=progress
+            )
     print(folder)
     return _show_verification(_verify(loaded, edit, folder))
+
+
+def _check_steering(options: argparse.Namespace) -> None:
+    """Raises SettingsError if --steer lacks its examples, or examples their --steer, or if nothing would use them."""
+    has_examples = bool(options.behavior or options.contrast)
+    if options.steer is None and has_examples:
+        raise SettingsError("--behavior and --contrast are for --steer. Give --steer GAMMA too, or leave them out.")
+    if options.steer is not None and not has_examples:
+        raise SettingsError("--steer needs the recipe's examples. Give --behavior NAME or --contrast FILE.")
+    if options.steer is not None and options.format in ("gguf-lora", "mlx"):
+        raise SettingsError("--steer is for evaluate.sh, which only a checkpoint or an adapter for PEFT has.")
+
+
+def _steered(options: argparse.Namespace, loaded: LoadedModel, edit: WeightEdit) -> Steered | None:
+    """The steering that evaluate.sh compares with; None without --steer."""
+    if options.steer is None:
+        return None
+    contrast = load_chosen_contrast(options)
+    if contrast.content_hash not in {part.provenance.contrast_hash for part in edit.parts}:
+        raise SettingsError(f"The recipe was not made from {contrast.name}. Give its own examples for --steer.")
+    return Steered(extract_chosen(options, loaded, contrast).directions, options.steer)
 
 
 def parse_base_name(text: str) -> str:

@@ -3,6 +3,7 @@
 from .adapter import CONFIG_FILE, PREFIX, WEIGHTS_FILE, adapter_change, adapter_factors, check_edit, export_adapter
 from .card import RECIPE_FILE
 from .checkpoint import ExportFormat, export_checkpoint, export_size
+from .evaluating import EVALUATE_FILE, RUNS, STEERING_FILE, steering_vectors
 from .factors import rank_of, site_factors
 from .gguf_lora import export_gguf_lora, gguf_lora_factors, gguf_lora_header, tensor_name
 from .how_to_load import GGUF_FILE, MLX_FILE, CardKind
@@ -15,12 +16,15 @@ from .stored_edit import stored_changes
 __all__ = [
     "CONFIG_FILE",
     "CardKind",
+    "EVALUATE_FILE",
     "ExportDtype",
     "ExportFormat",
     "GGUF_FILE",
     "MLX_FILE",
     "PREFIX",
     "RECIPE_FILE",
+    "RUNS",
+    "STEERING_FILE",
     "WEIGHTS_FILE",
     "adapter_factors",
     "adapter_change",
@@ -41,6 +45,7 @@ __all__ = [
     "rank_of",
     "save_edit",
     "site_factors",
+    "steering_vectors",
     "stored_changes",
     "tensor_name",
 ]

@@ -22,9 +22,10 @@ from s2e_core.files import Meter, stage_folder, write_files
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress
 from s2e_core.spec import Site
-from s2e_core.values import WeightEdit
+from s2e_core.values import Steered, WeightEdit
 
 from .card import card_and_recipe, change_of_edited_matrices, licence_files
+from .evaluating import evaluation_files
 from .factors import rank_of, site_factors
 from .how_to_load import base_to_load
 from .recipe import describe_base_mismatch
@@ -35,16 +36,23 @@ PREFIX = "base_model.model."
 
 
 def export_adapter(
-    loaded: LoadedModel, edit: WeightEdit, folder: str | Path, *, progress: Progress | None = None
+    loaded: LoadedModel,
+    edit: WeightEdit,
+    folder: str | Path,
+    *,
+    steered: Steered | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Write the edit as a PEFT adapter with its model card and recipe; `folder` must be new or empty.
 
-    Factors are fp32, for the edited projections only. Raises ExportError if the edit is empty or belongs to another
-    model, if PEFT cannot adapt an edited projection, or if the folder cannot be written; then nothing is left behind.
+    Factors are fp32, for the edited projections only. `evaluate.sh` compares the edit with `steered` too.
+
+    Raises ExportError if the edit is empty or belongs to another model, if PEFT cannot adapt an edited
+    projection, or if the folder cannot be written; then nothing is left behind.
     """
     check_edit(loaded, edit)
     _check_peft(loaded, edit)
-    files = adapter_files(loaded, edit, size=0.0)
+    files = adapter_files(loaded, edit, size=0.0, steered=steered)
     total = sum(len(content) for content in files.values())
     with stage_folder(folder, total) as target:
         meter = Meter(total, progress)
@@ -53,7 +61,9 @@ def export_adapter(
     return Path(folder)
 
 
-def adapter_files(loaded: LoadedModel, edit: WeightEdit, size: float, *, exact: bool = True) -> dict[str, bytes]:
+def adapter_files(
+    loaded: LoadedModel, edit: WeightEdit, size: float, *, steered: Steered | None = None, exact: bool = True
+) -> dict[str, bytes]:
     """Every file of the adapter folder, by name; `size` is `change_of_edited_matrices`, for the model card.
 
     Without `exact`, PEFT is not imported: the files are ready at once, and their sizes are right within a few bytes.
@@ -66,6 +76,7 @@ def adapter_files(loaded: LoadedModel, edit: WeightEdit, size: float, *, exact: 
         CONFIG_FILE: config.encode(),
         WEIGHTS_FILE: weights,
         **card_and_recipe(loaded, edit, "adapter", size),
+        **evaluation_files(loaded, edit, "adapter", steered),
         **licence,
     }
 

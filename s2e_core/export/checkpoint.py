@@ -15,10 +15,11 @@ from s2e_core.errors import ExportError
 from s2e_core.files import Checkpoint, Meter, copy_file, is_companion, open_checkpoint, stage_folder, write_files
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress
-from s2e_core.values import WeightEdit
+from s2e_core.values import Steered, WeightEdit
 
 from .adapter import adapter_files, check_edit
 from .card import CARD_FILE, card_and_recipe, change_of_edited_matrices
+from .evaluating import evaluation_files
 from .gguf_lora import gguf_lora_files
 from .mlx import mlx_files
 from .recipe import recipe_bytes
@@ -36,13 +37,15 @@ def export_checkpoint(
     folder: str | Path,
     *,
     dtype: ExportDtype = "stored",
+    steered: Steered | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Copy the model's checkpoint into `folder`, which must be new or empty, with the edit in its weights.
 
     `dtype` "stored" keeps every tensor's dtype and every other byte; "float32" writes all weights as fp32, twice the
     size of bf16, so that rounding loses no small change. The export adds a model card and the recipe, and omits
-    everything that does not belong to the model, such as unedited weights in other formats. `progress` counts bytes.
+    everything that does not belong to the model, such as unedited weights in other formats. `evaluate.sh` compares
+    the edit with `steered` too. `progress` counts bytes.
 
     Raises ExportError if the checkpoint cannot be read, edited or written. After this error and after `Cancelled`,
     nothing is left behind.
@@ -55,11 +58,12 @@ def export_checkpoint(
     expected = {f"{site.name}.{site.parameter}" for site in (edit.spec.sites[i] for i in edit.edited_sites())}
     companions = _companions(checkpoint)
     # A card with size 0 is a few letters shorter; the real size takes long to compute.
-    total = _checkpoint_size(checkpoint, card_and_recipe(loaded, edit, "checkpoint", size=0.0), dtype)
+    extra = evaluation_files(loaded, edit, "checkpoint", steered)
+    total = _checkpoint_size(checkpoint, card_and_recipe(loaded, edit, "checkpoint", size=0.0) | extra, dtype)
     with stage_folder(folder, total) as target:
         meter = Meter(total, progress)
         size = change_of_edited_matrices(loaded, edit, tick=meter.still)
-        files = card_and_recipe(loaded, edit, "checkpoint", size)
+        files = card_and_recipe(loaded, edit, "checkpoint", size) | extra
         if not write_shards(checkpoint, target, changes, expected, dtype, meter):
             raise ExportError(
                 "The edit is too small for the stored number format: rounding would remove it. Export float32 or an "
@@ -73,8 +77,10 @@ def export_checkpoint(
     return Path(folder)
 
 
-def export_size(loaded: LoadedModel, edit: WeightEdit, format: ExportFormat) -> int:
+def export_size(loaded: LoadedModel, edit: WeightEdit, format: ExportFormat, steered: Steered | None = None) -> int:
     """Bytes that an export takes on disk, within 1 %, without reading a weight.
+
+    `steered` is what `evaluate.sh` compares with, beside a checkpoint or an adapter for PEFT.
 
     Raises ExportError if the edit or the model cannot be exported.
     """
@@ -82,16 +88,18 @@ def export_size(loaded: LoadedModel, edit: WeightEdit, format: ExportFormat) -> 
         return len(recipe_bytes(edit))
     check_edit(loaded, edit)
     if format == "adapter":
-        return sum(len(content) for content in adapter_files(loaded, edit, size=0.0, exact=False).values())
+        return sum(
+            len(content) for content in adapter_files(loaded, edit, size=0.0, steered=steered, exact=False).values()
+        )
     if format == "gguf-lora":
         return sum(len(content) for content in gguf_lora_files(loaded, edit).values())
     if format == "mlx":
         return sum(len(content) for content in mlx_files(loaded, edit).values())
     check_not_quantized(loaded)
     dtype: ExportDtype = "float32" if format == "checkpoint-float32" else "stored"
-    return _checkpoint_size(
-        open_checkpoint(loaded.source), card_and_recipe(loaded, edit, "checkpoint", size=0.0), dtype
-    )
+    files = card_and_recipe(loaded, edit, "checkpoint", size=0.0)
+    extra = evaluation_files(loaded, edit, "checkpoint", steered)
+    return _checkpoint_size(open_checkpoint(loaded.source), files | extra, dtype)
 
 
 def _checkpoint_size(checkpoint: Checkpoint, files: Mapping[str, bytes], dtype: ExportDtype) -> int:

@@ -10,6 +10,8 @@ from s2e_core.values import WeightEdit
 
 CardKind = Literal["checkpoint", "adapter", "gguf-lora", "mlx"]
 
+PLACEHOLDER = "path/to/"
+"""Beginning of a path that a person has to fill in."""
 GGUF_FILE = "steer2edit-lora.gguf"
 MLX_FILE = "adapters.safetensors"
 _CHECKPOINT = """```python
@@ -75,8 +77,8 @@ def base_to_load(loaded: LoadedModel) -> str:
     if loaded.base_name:
         return loaded.base_name
     if loaded.gguf is not None:
-        return loaded.gguf.repository or "path/to/folder"
-    return loaded.model_id if loaded.revision else f"path/to/{loaded.model_id}"
+        return loaded.gguf.repository or f"{PLACEHOLDER}folder"
+    return loaded.model_id if loaded.revision else f"{PLACEHOLDER}{loaded.model_id}"
 
 
 def _options(loaded: LoadedModel) -> str:

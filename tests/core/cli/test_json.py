@@ -48,8 +48,10 @@ def check(found, fields):
                 check(one, inner[0])
 
 
-def test_nine_commands_have_an_object():
-    assert set(FIELDS) == {"info", "scores", "edit", "compare", "find", "sweep", "evaluate", "verify", "why"}
+def test_ten_commands_have_an_object():
+    assert set(FIELDS) == {
+        "info", "scores", "edit", "compare", "find", "sweep", "evaluate", "verify", "why", "results",
+    }  # fmt: skip
 
 
 def test_info_names_the_model(capsys):

@@ -25,7 +25,7 @@ from s2e_core import (
     verify_export,
 )
 from s2e_core.cli import main
-from s2e_core.export import CONFIG_FILE, RECIPE_FILE, WEIGHTS_FILE, export_size
+from s2e_core.export import CONFIG_FILE, EVALUATE_FILE, RECIPE_FILE, WEIGHTS_FILE, export_size
 from s2e_core.generation import preview_logits
 from tests.core.edits import IDS, files_of, merged, random_edit
 from tests.families import saved_folder
@@ -118,7 +118,7 @@ def test_card_licence_and_recipe_lie_beside_the_factors(llama, tmp_path):
     (source / "LICENSE.txt").write_text("Do what you like.")
     base = replace(load_model(source, device="cpu"), model_id="owner/base", revision="abc123")
     out = export_adapter(base, random_edit(base), tmp_path / "out")
-    assert files_of(out).keys() == {"README.md", "LICENSE.txt", CONFIG_FILE, WEIGHTS_FILE, RECIPE_FILE}
+    assert files_of(out).keys() == {"README.md", "LICENSE.txt", CONFIG_FILE, WEIGHTS_FILE, RECIPE_FILE, EVALUATE_FILE}
     front = metadata_load(out / "README.md")
     assert (front["license"], front["base_model"], front["library_name"]) == ("mit", "owner/base", "peft")
     assert "from_pretrained('owner/base', revision='abc123', dtype=torch.float32)" in (out / "README.md").read_text()

@@ -19,7 +19,7 @@ from s2e_core import (
     load_model,
     save_edit,
 )
-from s2e_core.export import RECIPE_FILE, export_size
+from s2e_core.export import EVALUATE_FILE, RECIPE_FILE, export_size
 from s2e_core.export.locating import locate
 from s2e_core.files import checkpoint as checkpoint_module
 from s2e_core.files import open_checkpoint
@@ -39,7 +39,7 @@ from tests.core.edits import (
     stored_tensors,
 )
 
-OWN_FILES = {"README.md", RECIPE_FILE}
+OWN_FILES = {"README.md", RECIPE_FILE, EVALUATE_FILE}
 """Files that an export adds."""
 
 
