@@ -17,8 +17,10 @@ from s2e_core import (
     export_checkpoint,
     load_behavior,
     load_model,
+    save_edit,
     verify_export,
 )
+from s2e_core.cli import main
 from s2e_core.export import EVALUATE_FILE, RUNS, STEERING_FILE, steering_vectors
 from s2e_core.export.evaluating import evaluation_files
 from s2e_core.generation import preview_logits
@@ -191,3 +193,20 @@ def test_an_export_with_the_new_files_is_verified(export, tmp_path):
     subprocess.run(["bash", "-n", folder / EVALUATE_FILE], check=True)
     assert (folder / STEERING_FILE).is_file()
     assert verify_export(loaded, edit, folder).passed
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--steer", "0.5"], "--steer needs the recipe's examples"),
+        (["--behavior", "tone"], "--behavior and --contrast are for --steer"),
+        (["--steer", "1", "--behavior", "tone", "--format", "mlx"], "only a checkpoint or an adapter for PEFT has"),
+        (["--steer", "1", "--behavior", "safety"], "The recipe was not made from safety"),
+    ],
+    ids=["no examples", "no strength", "no script", "other examples"],
+)
+def test_the_command_refuses_steering_that_is_not_of_the_recipe(bundled, tmp_path, capsys, options, sentence):
+    recipe = save_edit(tone_edit(bundled), tmp_path / "tone.safetensors")
+    assert main(["export", str(recipe), "-o", str(tmp_path / "out"), *options]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
