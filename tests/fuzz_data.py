@@ -25,11 +25,11 @@ import numpy as np
 import pyarrow as pa
 import torch
 from pyarrow import feather, parquet
-from s2e_core.interop.gguf_file import encode_gguf
 from safetensors.torch import save as save_safetensors
 
 from s2e_core.data import Columns, contrast_set_from, lint, read_examples, sampled
 from s2e_core.errors import S2EError
+from s2e_core.files.gguf_file import encode_gguf
 from s2e_core.interop import LayerChoice, import_file
 from s2e_core.loading import load_model
 from s2e_core.model import LoadedModel

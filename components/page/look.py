@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.routing import Route
 
 from components.lessons.lessons_widget import lesson_routes
 from components.lessons.panel import WAY_IN, lessons_css
@@ -46,7 +47,7 @@ def launch_options(limits: Limits) -> dict[str, Any]:
         "theme": _theme(),
         "css": (ASSETS / "style.css").read_text(encoding="utf-8") + studio_css() + why_css() + lessons_css(),
         "js": _script(),
-        "app_kwargs": {"routes": [*routes(), *why_routes(), *lesson_routes()]},
+        "app_kwargs": {"routes": page_routes()},
         "max_file_size": f"{limits.file_megabytes}mb",
         "run_history": False,
         "footer_links": [],
@@ -55,6 +56,11 @@ def launch_options(limits: Limits) -> dict[str, Any]:
         "show_error": False,
         "state_session_capacity": 200,
     }
+
+
+def page_routes() -> list[Route]:
+    """Every script of the page that is a file of its own."""
+    return [*routes(), *why_routes(), *lesson_routes()]
 
 
 def _script() -> str:

@@ -18,11 +18,11 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import app
+from components.page.look import page_routes
 from components.page.options import options, store_of
 from components.shared.errors import told
 from components.shared.session import Session
 from components.shared.store import ModelStore
-from components.studio.studio_widget import routes
 from components.take_home import push_handlers
 from components.take_home.push_handlers import Form, pushed
 from s2e_core import ExportError, load_edit, load_model
@@ -262,7 +262,7 @@ def test_a_visitor_pushes_and_the_token_stays_with_nobody(
     store = store_beside(work=tmp_path / "work", push=True)
     demo = app.build(store)
     sent: list[bytes] = []
-    recorded = {"routes": routes(), "middleware": [Middleware(Recorder, sent=sent)]}
+    recorded = {"routes": page_routes(), "middleware": [Middleware(Recorder, sent=sent)]}
 
     with (
         caplog.at_level(logging.DEBUG),
