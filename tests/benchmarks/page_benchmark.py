@@ -38,11 +38,20 @@ LIKE_LLAMA_2_7B = {
 MOVE = """async ([value, picture]) => {
     const slider = document.querySelector('#neurons-count input[type=range]'), start = performance.now();
     const draws = () => Number(document.querySelector(`#${picture} [data-draws]`).dataset.draws), before = draws();
+    const frame = window.requestAnimationFrame;
+    let script = 0;
+    const timed = work => (...values) => {
+        const began = performance.now();
+        try { return work(...values); } finally { script += performance.now() - began; }
+    };
+    window.requestAnimationFrame = work => frame.call(window, timed(work));
     slider.value = value;
-    slider.dispatchEvent(new Event('input', {bubbles: true}));
+    timed(() => slider.dispatchEvent(new Event('input', {bubbles: true})))();
     while (draws() === before && performance.now() - start < 20000) await new Promise(next => setTimeout(next, 1));
-    return performance.now() - start;
+    window.requestAnimationFrame = frame;
+    return [performance.now() - start, script];
 }"""
+"""Moves the slider; returns the milliseconds until the picture is drawn again, and those of script in them."""
 
 
 @contextmanager
@@ -67,11 +76,12 @@ def started(model: str, *options: str) -> Iterator[tuple[str, float]]:
         app.wait()
 
 
-def milliseconds(page: Page, moves: int, picture: str) -> Iterator[float]:
-    """From each move of the slider of neurons to the next drawing of their picture."""
+def milliseconds(page: Page, moves: int, picture: str) -> Iterator[tuple[float, float]]:
+    """From each move of the slider of neurons to the next drawing of their picture: in all, and of script."""
     for move in range(moves):
         page.wait_for_timeout(1500)  # the texts follow once the dials rest
-        yield page.evaluate(MOVE, [40 + 25 * (move % 5), picture])
+        whole, script = page.evaluate(MOVE, [40 + 25 * (move % 5), picture])
+        yield whole, script
 
 
 def measure(name: str, model: str, moves: int, *options: str) -> None:
@@ -83,9 +93,10 @@ def measure(name: str, model: str, moves: int, *options: str) -> None:
             page.locator(f"#maps button[data-view={view}]").click()
             page.wait_for_timeout(5000)
             page.evaluate(MOVE, [30, picture])  # the first drawing after the page was opened is no usual one
-            times = list(milliseconds(page, moves, picture))
-            print(f"  slider to {view}: {statistics.median(times):.0f} ms, median of {moves}, load {load()}")
-            print(f"    {', '.join(f'{one:.0f}' for one in times)}")
+            wholes, scripts = zip(*milliseconds(page, moves, picture), strict=True)
+            print(f"  slider to {view}: {statistics.median(wholes):.0f} ms, of them script "
+                  f"{statistics.median(scripts):.1f} ms, medians of {moves}, load {load()}")  # fmt: skip
+            print(f"    {', '.join(f'{one:.0f}' for one in wholes)}")
 
 
 def cut(examples: Path) -> None:
