@@ -15,7 +15,7 @@ from components.shared import texts
 from components.shared.session import Session
 from components.shared.store import ModelStore
 from s2e_core import Behavior, BehaviorError
-from s2e_core.measure import N_ROLLS, Roll, rolls, row_for, shows
+from s2e_core.measure import N_ROLLS, Roll, is_utility, rolls, row_for, shows
 
 from .handlers import EMPTY, Request, check_request, request_variants, short
 
@@ -31,7 +31,7 @@ class Asked:
     row: dict[str, Any] | None
     """How answers are scored; None if nothing says so."""
     wanted: str
-    """Label of the wanted side."""
+    """What an answer that counts shows: the label of the wanted side, or that it is a good answer to another prompt."""
     swapped: bool
 
     @classmethod
@@ -41,6 +41,8 @@ class Asked:
             row = None if behavior is None else row_for(behavior, request.prompt)
         except BehaviorError:
             row = None
+        if behavior is not None and is_utility(behavior, request.prompt):
+            return cls(request, row, texts.ROLLS_GOOD, swapped=False)
         sides = ("", "") if behavior is None else (behavior.positive, behavior.negative)
         return cls(request, row, sides[session.swapped], session.swapped)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from components.shared.prompt_chips import chip_label
 from s2e_core import Behavior, BehaviorError
-from s2e_core.measure import row_for
+from s2e_core.measure import is_utility, row_for
 
 JUDGED = (
     "kind", "phrases", "not_phrases", "true", "myth", "wanted", "unwanted", "cheerful", "gloomy", "answer", "anywhere",
@@ -32,6 +32,7 @@ def behavior_data(behavior: Behavior) -> dict[str, Any]:
         "length": behavior.max_new_tokens,
         "gamma": behavior.gamma,
         "prompts": prompts,
+        "utility": [prompt for prompt in prompts if is_utility(behavior, prompt)],
         "other": _other(behavior, rows),
         "rows": [json.loads(row) for row in rows],
     }

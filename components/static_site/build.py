@@ -31,8 +31,8 @@ STYLE = Path(__file__).parents[2] / "assets" / "style.css"
 WIDGETS = ("text_columns", "rolls")
 """Scripts of components/compare whose body draws a value into `element`; as modules they export a function."""
 TABLE_ROWS = 300
-WORDS = ("ASKED", "ROLLS_ASKED", "ROLLS_COUNT", "ROLLS_TOKENS", "ROLLS_UNJUDGED", "ORIGINAL_COLUMN", "EDITED_COLUMN",
-         "STEERED_COLUMN")  # fmt: skip
+WORDS = ("ASKED", "ROLLS_ASKED", "ROLLS_COUNT", "ROLLS_GOOD", "ROLLS_TOKENS", "ROLLS_UNJUDGED", "ORIGINAL_COLUMN",
+         "EDITED_COLUMN", "STEERED_COLUMN")  # fmt: skip
 
 
 def build(store: ModelStore, out: Path, *, progress: Callable[[str], None] = lambda line: None) -> None:

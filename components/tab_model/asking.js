@@ -53,16 +53,17 @@ export const columnsValue = (words, question, titles, answers, {busy, edit}) => 
 /** The row by which answers to a prompt are judged; null if nothing says how. */
 const rowOf = (behavior, prompt) => behavior.rows[behavior.prompts[prompt] ?? behavior.other] ?? null;
 
-const told = (words, behavior, row, judged) => {
+const told = (words, wanted, row, judged) => {
   const total = judged.length;
   if (!row) return filled(words.ROLLS_UNJUDGED, {count: new Set(judged.map(one => one.text)).size, total});
   if (row.kind === 'length') return filled(words.ROLLS_TOKENS, {tokens: judged.reduce((sum, one) => sum + one.tokens, 0) / Math.max(1, total)});
-  return filled(words.ROLLS_COUNT, {wanted: behavior.positive, count: judged.filter(one => one.wanted).length, total});
+  return filled(words.ROLLS_COUNT, {wanted, count: judged.filter(one => one.wanted).length, total});
 };
 
 /** The value of the eight answers a side, each with its verdict. */
 export const rollsValue = (words, behavior, question, titles, answers, busy) => {
   const row = rowOf(behavior, question.prompt), isLength = row?.kind === 'length';
+  const wanted = behavior.utility.includes(question.prompt) ? words.ROLLS_GOOD : behavior.positive;
   const entry = ({text, tokens}) => {
     const verdict = row && judge(row, text, tokens);
     return {
@@ -72,7 +73,7 @@ export const rollsValue = (words, behavior, question, titles, answers, busy) => 
   };
   const columns = titles.map((title, i) => {
     const judged = (answers[i] ?? []).map(entry);
-    return {title, told: busy ? '' : told(words, behavior, row, judged), rolls: judged};
+    return {title, told: busy ? '' : told(words, wanted, row, judged), rolls: judged};
   });
   const asked = {count: N_ROLLS, prompt: short(question.prompt), temperature: question.temperature, seed: question.seed};
   return {busy, asked: filled(words.ROLLS_ASKED, asked), columns};

@@ -15,7 +15,7 @@ from .probing import PROBE_FIGURES, PROBE_TOKENS, SOLUTION_TOKENS, Probed, probe
 from .race import PLACEBO_ARM, PROMPT_ARM, STEERING_ARM, Race, placebo, run_race
 from .ranks import RankCorrelation, spearman, spearman_interval
 from .ray import RayWorkers
-from .rolls import N_ROLLS, Roll, rolls, row_for, shows
+from .rolls import N_ROLLS, Roll, is_utility, rolls, row_for, shows
 from .screening import (
     Likelihood,
     Screen,
@@ -65,6 +65,7 @@ __all__ = [
     "is_slow",
     "rolls",
     "row_for",
+    "is_utility",
     "shows",
     "Answer",
     "Arm",

@@ -47,6 +47,12 @@ def row_for(behavior: Behavior, prompt: str) -> dict[str, Any]:
     return row
 
 
+def is_utility(behavior: Behavior, prompt: str) -> bool:
+    """Whether a prompt measures what else the model can do, so that its verdicts say nothing of the behaviour."""
+    attribute, utility = ({row["prompt"] for row in rows} for rows in (behavior.attribute, behavior.utility))
+    return prompt in utility - attribute
+
+
 def rolls(
     loaded: LoadedModel,
     prompt: str,

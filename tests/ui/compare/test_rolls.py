@@ -48,6 +48,16 @@ def test_turned_sides_count_the_other_side() -> None:
     assert sum(wanted) == N_ROLLS - flawed and turned["told"].startswith("helps: ")
 
 
+def test_an_answer_to_a_prompt_of_another_purpose_is_no_sign_of_the_behaviour() -> None:
+    session = first_session()
+    useful = shared_store().behavior("safety").utility[0]["prompt"]
+    request = replace(ASK, prompt=useful)
+    for one in (session, replace(session, swapped=True)):
+        column = last(one, request)["columns"][0]
+        well = sum(roll["wanted"] for roll in column["rolls"])
+        assert column["told"] == f"answers well: {well} of {N_ROLLS}" and well > N_ROLLS / 2
+
+
 def test_a_length_is_averaged_and_own_examples_are_not_judged() -> None:
     store, session = shared_store(), first_session()
     asked = Asked.of(store.behavior("reasoning"), session, replace(ASK, prompt="2 + 2?"))
