@@ -9,7 +9,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -95,16 +95,22 @@ class Watch:
     """What went wrong on the pages of one context so far, as sentences."""
 
     complaints: list[str] = field(default_factory=list)
+    is_over: bool = False
+    """Set before the context is closed: what a page says of questions that are cut off there is no complaint."""
 
     def attach(self, page: Page) -> None:
         page.on("request", lambda request: self._request(request.url))
-        page.on("pageerror", lambda error: self.complaints.append(f"page error: {error}"))
-        page.on("console", lambda m: m.type == "error" and self.complaints.append(f"console error: {m.text}"))
+        page.on("pageerror", lambda error: self._complain(f"page error: {error}"))
+        page.on("console", lambda m: m.type == "error" and self._complain(f"console error: {m.text}"))
 
     def _request(self, url: str) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("data", "blob", "file") and parts.hostname not in ("127.0.0.1", "localhost"):
-            self.complaints.append(f"foreign request: {url}")
+            self._complain(f"foreign request: {url}")
+
+    def _complain(self, sentence: str) -> None:
+        if not self.is_over:
+            self.complaints.append(sentence)
 
 
 def state(page: Page) -> str:
@@ -132,10 +138,13 @@ def watched_page(browser: Browser, **options: Any) -> Iterator[Page]:
     try:
         page = context.new_page()
         yield page
+        with suppress(PlaywrightError):
+            page.evaluate("0")  # what was said before is heard
     except Exception as error:
         error.add_note(f"{state(page)}; complaints: {watch.complaints}")
         raise
     finally:
+        watch.is_over = True
         context.close()
     assert not watch.complaints, "\n".join(watch.complaints)
 

@@ -12,6 +12,7 @@ from tests.ui.browser import PHONE, settled, watched_page
 from tests.ui.lessons.student import Student
 from tests.ui.page.test_accessibility import problems
 from tests.ui.running import running_app, shared_store
+from tests.ui.studio_page import arrive
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +153,7 @@ def test_a_reload_goes_on_where_it_was_and_the_language_can_change(page: Page, a
 def test_a_class_predicts_together_and_the_teacher_reveals(browser: Browser, address: str) -> None:
     with watched_page(browser) as teacher:
         host = Student(teacher)
-        teacher.goto(f"{address}/?lang=en")
+        arrive(teacher, f"{address}/?lang=en")
         teacher.locator(".lesson-room summary").click()
         teacher.get_by_role("button", name="Open a room").click()
         teacher.wait_for_selector("#lesson .primary")
@@ -160,7 +161,7 @@ def test_a_class_predicts_together_and_the_teacher_reveals(browser: Browser, add
         link = teacher.inner_text(".room-link")
         pupil = teacher.context.new_page()
         guest = Student(pupil)
-        pupil.goto(f"{address}/?lang=en")
+        arrive(pupil, f"{address}/?lang=en")
         pupil.locator(".lesson-room summary").click()
         pupil.fill(".lesson-room input", "WRONGCODE")
         pupil.get_by_role("button", name="Join", exact=True).click()
