@@ -5,7 +5,7 @@ Loads no model and runs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from s2e_core.export import (
     GGUF_FILE,
     PREFIX,
     WEIGHTS_FILE,
+    CardKind,
     adapter_change,
     adapter_factors,
     site_factors,
@@ -159,3 +160,25 @@ def _is_same(before: StoredTensor, after: StoredTensor) -> bool:
 
 def _bits(rows: Tensor) -> Tensor:
     return rows.float().view(torch.int32)  # compares NaN and -0 by their bits
+
+
+def factor_findings(
+    kind: CardKind,
+    edit: WeightEdit,
+    intended: Mapping[str, Tensor],
+    written: dict[str, Tensor],
+    change: Callable[[WeightEdit, int, dict[str, Tensor]], Tensor],
+    *,
+    runs_in: str,
+) -> Verification:
+    """What the F32 factors in a file come to; `change` gives left . (the change of a site's weight) from them."""
+    return Verification(
+        kind=kind,
+        spec=edit.spec,
+        number_format="F32",
+        intended_tensors=tuple(intended),
+        unedited_tensors=different(intended, written),
+        unexpected_tensors=tuple(sorted(written.keys() - intended.keys())),
+        realised_shares=tuple(realised_share(edit, i, change(edit, i, written)) for i in range(len(edit.spec.sites))),
+        runs_in=runs_in,
+    )

@@ -13,7 +13,7 @@ from s2e_core.files import GGUFError, read_gguf
 from s2e_core.model import LoadedModel
 from s2e_core.values import WeightEdit
 
-from .findings import different, realised_share
+from .findings import factor_findings
 from .result import Verification
 
 
@@ -35,17 +35,7 @@ def gguf_lora_findings(loaded: LoadedModel, edit: WeightEdit, folder: Path) -> V
                 f"{path.name} says {key} = {header.get(key)}, and {value} was expected; export it again with the model "
                 "that the edit was made for."
             )
-    intended = gguf_lora_factors(edit)
-    return Verification(
-        kind="gguf-lora",
-        spec=edit.spec,
-        number_format="F32",
-        intended_tensors=tuple(intended),
-        unedited_tensors=different(intended, written),
-        unexpected_tensors=tuple(sorted(written.keys() - intended.keys())),
-        realised_shares=tuple(realised_share(edit, i, _change(edit, i, written)) for i in range(len(edit.spec.sites))),
-        runs_in="llama.cpp",
-    )
+    return factor_findings("gguf-lora", edit, gguf_lora_factors(edit), written, _change, runs_in="llama.cpp")
 
 
 def _change(edit: WeightEdit, site: int, written: dict[str, Tensor]) -> Tensor:

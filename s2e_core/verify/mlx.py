@@ -14,7 +14,7 @@ from s2e_core.errors import ExportError
 from s2e_core.export import CONFIG_FILE, MLX_FILE, mlx_config, mlx_factors, site_factors
 from s2e_core.values import WeightEdit
 
-from .findings import different, realised_share
+from .findings import factor_findings
 from .result import Verification
 
 
@@ -30,17 +30,7 @@ def mlx_findings(edit: WeightEdit, folder: Path) -> Verification:
         raise ExportError(f"The MLX adapter in {folder.name} cannot be read ({error}); export it again.") from error
     if config != mlx_config(edit):
         raise ExportError(f"{CONFIG_FILE} in {folder.name} does not describe this edit for MLX; export it again.")
-    intended = mlx_factors(edit)
-    return Verification(
-        kind="mlx",
-        spec=edit.spec,
-        number_format="F32",
-        intended_tensors=tuple(intended),
-        unedited_tensors=different(intended, written),
-        unexpected_tensors=tuple(sorted(written.keys() - intended.keys())),
-        realised_shares=tuple(realised_share(edit, i, _change(edit, i, written)) for i in range(len(edit.spec.sites))),
-        runs_in="MLX",
-    )
+    return factor_findings("mlx", edit, mlx_factors(edit), written, _change, runs_in="MLX")
 
 
 def _change(edit: WeightEdit, site: int, written: dict[str, Tensor]) -> Tensor:
