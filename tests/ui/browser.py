@@ -61,6 +61,13 @@ EVENTS = """
         if (!address.includes('/queue/data')) return answer;
         return new Response(answer.body.pipeThrough(listening()), answer);
     };
+
+    // A page that is left cuts its streams off and says so, to nobody. If it stays after all, it is heard again.
+    addEventListener('beforeunload', () => {
+        const say = console.error;
+        console.error = () => {};
+        setTimeout(() => { console.error = say; }, 2000);
+    });
 """
 QUIET_FOR = 10
 """Looks, 10 milliseconds apart, at which nothing may be under way: what one event sets off begins in between."""

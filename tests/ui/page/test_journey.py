@@ -391,7 +391,6 @@ def wait_for_place(page: Page, wanted: dict[str, Any]) -> None:
 
 def reload(page: Page) -> None:
     settled(page)
-    page.wait_for_timeout(500)  # gradio reports an error if a page is left whose stream is about to close
     page.reload()
 
 
