@@ -128,7 +128,7 @@ def write_sections(
         append_section(readme, model, probe_section(runs, probed))
         merge_json(root / "assets" / "headline.json", "probes", model, describe_probes(runs, probed))
     if model == REAL:
-        found = [(headline.behavior, run_likelihood(loaded, headline.behavior)) for headline in headlines]
+        found = [run_likelihood(loaded, headline.behavior) for headline in headlines]
         append_section(readme, model, likelihood_section(found))
         merge_json(root / "assets" / "headline.json", "by likelihood", model, describe_likelihood_runs(found))
         append_section(readme, model, answer_section(loaded, runs))

@@ -44,6 +44,8 @@ CORRECTIONS = 3
 """Most times that the strength of one of them is corrected."""
 AIM = 0.95
 """Share of the bound that steering and edits are brought to."""
+REPORT_TOKENS = 10_000
+"""Most tokens of the examples that are reported on: they are read three times, those of the choice a hundred times."""
 ENOUGH = 0.85
 """Share of the bound from which nothing is corrected any more."""
 
@@ -72,14 +74,19 @@ class LikelihoodFound:
     """The same for steering."""
     lead: Estimate | None
     """Margin of the edit minus that of steering, pair by pair; None unless there are both."""
+    pairs: int
+    """Number of reported pairs."""
     screened: tuple[Screened, ...]
     """All that was measured on the examples of the choice."""
 
 
-def split_fifths(contrast: ContrastSet) -> Fifths:
-    """The examples for the fit, the choice and the report. Raises ContrastDataError for fewer than ten a side."""
+def split_fifths(contrast: ContrastSet, turn: int = 0) -> Fifths:
+    """The examples for the fit, the choice and the report; over the turns 0 to 4 each is reported on once.
+
+    Raises ContrastDataError for fewer than ten a side.
+    """
     check_enough(contrast, LEAST_EXAMPLES, "of which a fifth is kept for the choice and a fifth for the report")
-    *first, choose, report = range(HELD_OUT_EVERY)
+    *first, choose, report = ((turn + part) % HELD_OUT_EVERY for part in range(HELD_OUT_EVERY))
     return Fifths(*(pick_examples(contrast, remainders) for remainders in (first, [choose], [report])))
 
 
@@ -123,10 +130,10 @@ def find_by_likelihood(
     bench = _Bench(loaded, extraction, against, bound, step("bound"))
     screened = (*screened, *_nearer_steering(bench, screened), *_nearer_edits(bench, screened))
     chosen = [_choose(screened, arm, bound) for arm in ARMS]
-    reported = _report(bench, chosen, screen_texts(loaded, examples.report, probes, progress=step("report")))
+    texts = screen_texts(loaded, examples.report, probes, most_tokens=REPORT_TOKENS, progress=step("report"))
+    edit, steering = _report(bench, chosen, texts)
     stages.finish()
-    edit, steering = reported
-    return LikelihoodFound(bound, edit, steering, _lead(edit, steering), screened)
+    return LikelihoodFound(bound, edit, steering, _lead(edit, steering), len(texts.wanted), screened)
 
 
 @dataclass(frozen=True, eq=False)

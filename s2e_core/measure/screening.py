@@ -114,17 +114,23 @@ def check_enough(contrast: ContrastSet, least: int, purpose: str) -> None:
 
 
 def screen_texts(
-    loaded: LoadedModel, pairs: ContrastSet, harmless: Sequence[Example], *, progress: Progress | None = None
+    loaded: LoadedModel,
+    pairs: ContrastSet,
+    harmless: Sequence[Example],
+    *,
+    most_tokens: int = MOST_TOKENS,
+    progress: Progress | None = None,
 ) -> ScreenTexts:
     """Responses of both sides, as many of each, and the model's own answers to the harmless prompts.
 
-    A harmless prompt that is empty or too long is left out. `progress` counts prompts. Raises S2EError for a response
-    that the model cannot read, and if no text can be used.
+    Of responses with more than `most_tokens` in all, some are read, but LEAST_PAIRS at least. A harmless prompt that is
+    empty or too long is left out. `progress` counts prompts. Raises S2EError for a response that the model cannot read,
+    and if no text can be used.
     """
     n = min(len(pairs.positive), len(pairs.negative))
     sides = [[encode_text(loaded, example) for example in side[:n]] for side in (pairs.positive, pairs.negative)]
     n_tokens = sum(len(span.ids) for side in sides for span in side)
-    share = min(1.0, max(MOST_TOKENS / max(n_tokens, 1), LEAST_PAIRS / max(n, 1)))
+    share = min(1.0, max(most_tokens / max(n_tokens, 1), LEAST_PAIRS / max(n, 1)))
     encoded = [(example, _prompt_length(loaded, example)) for example in harmless]
     asked, starts = [example for example, length in encoded if length], [length for _, length in encoded if length]
     rows = own_answers(loaded, asked, ANSWER_TOKENS, progress=progress)

@@ -34,15 +34,12 @@ def case(request, llama, bundled, few_pairs, few_texts, tone):
 @pytest.fixture(scope="module")
 def opened(case):
     loaded, _, pairs, harmless = case
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(screening, "MOST_TOKENS", 100_000)
-        return open_screen(loaded, screen_texts(loaded, pairs, harmless))
+    return open_screen(loaded, screen_texts(loaded, pairs, harmless, most_tokens=100_000))
 
 
-def test_a_screen_has_at_most_so_many_tokens_but_a_few_pairs_in_any_case(case, monkeypatch):
+def test_a_screen_has_at_most_so_many_tokens_but_a_few_pairs_in_any_case(case):
     loaded, _, pairs, harmless = case
-    monkeypatch.setattr(screening, "MOST_TOKENS", 200)
-    texts = screen_texts(loaded, pairs, harmless)
+    texts = screen_texts(loaded, pairs, harmless, most_tokens=200)
     whole = [encode_text(loaded, one) for one in pairs.positive]
     assert len(texts.wanted) == len(texts.unwanted) >= screening.LEAST_PAIRS
     spent = sum(len(span.ids) for span in (*texts.wanted, *texts.unwanted))
