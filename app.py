@@ -37,6 +37,7 @@ from components.shared.store import ModelStore
 from components.studio.panel import details_place, dials_place, pictures_place, studio_panel
 from components.studio.place import place_of
 from components.studio.questions import questions
+from components.tab_model.questions import tab_questions
 from components.take_home.panel import take_home_panel
 from components.take_home.wiring import wire_take_home
 from components.trade_off.panel import trade_off_panel
@@ -75,7 +76,7 @@ def build(store: ModelStore) -> gr.Blocks:
         take = take_home_panel(push=store.push)
         lessons_panel(lesson_questions(store))
         look.footer(store.limits)
-        studio = studio_panel(place_of(first), questions(store))
+        studio = studio_panel(place_of(first), {**questions(store), **(tab_questions(store) if store.in_tab else {})})
         page = Page(store, studio, choose, compare, take)
         data = DataWiring(page)
         ChooseWiring(page, data.inputs).wire()

@@ -42,7 +42,9 @@
   const end = names => {
     const ends = live(names);
     for (const name of ends) stopped.add(name);
-    if (ends.length) window.steer2edit.end?.(ends);
+    const isHere = name => name.startsWith('tab '), here = ends.filter(isHere), there = ends.filter(name => !isHere(name));
+    if (here.length) window.steer2edit.halt(here);
+    if (there.length) window.steer2edit.end?.(there);
   };
   const replace = names => {
     for (const name of live(names)) replaced.add(name);
@@ -62,7 +64,7 @@
       replace(runs[kind] || []);
       runs[kind] = [...runs[kind] || [], name];
       mark(stop);
-      setTimeout(() => queued(stop, kind, name), WAITING_MS);
+      if (queue !== 'tab') setTimeout(() => queued(stop, kind, name), WAITING_MS);
       return name;
     },
     // A run is over; tells whether something else follows from the same panel, so that nothing is to be put back.
@@ -78,6 +80,8 @@
       replace(Object.values(under_way[stop] || {}).flat());
       if (under_way[stop]) mark(stop);
     },
+    // Whether the server has still to answer, or to say that it was stopped.
+    isAsked: (stop, kind) => (under_way[stop]?.[kind] || []).some(name => !name.startsWith('tab ')),
     isUnderWay: (stop, kind) => live(under_way[stop]?.[kind]).length > 0,
     stop: stop => {
       end(Object.values(under_way[stop] || {}).flat());

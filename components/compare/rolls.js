@@ -61,9 +61,14 @@ const draw = () => {
   value.columns.forEach((data, place) => column(data, place, all, value.columns[0]));
 };
 
-watch('value', () => {
+const arrived = () => {
   root.classList.remove('outdated');
   root.dataset.arrived = +(root.dataset.arrived || 0) + 1;   // tells new answers from another one that is opened
   draw();
-});
+};
+root.show = value => {   // for a model in the tab
+  props.value = value;
+  arrived();
+};
+watch('value', arrived);
 draw();

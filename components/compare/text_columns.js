@@ -61,5 +61,9 @@ const draw = () => {
   });
 };
 
+root.show = value => {   // for a model in the tab
+  props.value = value;
+  draw();
+};
 watch('value', draw);
 draw();

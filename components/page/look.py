@@ -15,6 +15,7 @@ from components.shared import texts
 from components.shared.limits import Limits
 from components.studio.panel import studio_css
 from components.studio.studio_widget import routes
+from components.tab_model.tab_widget import tab_routes
 from components.why.panel import why_css
 from components.why.why_widget import why_routes
 
@@ -60,7 +61,7 @@ def launch_options(limits: Limits) -> dict[str, Any]:
 
 def page_routes() -> list[Route]:
     """Every script of the page that is a file of its own."""
-    return [*routes(), *why_routes(), *lesson_routes()]
+    return [*routes(), *tab_routes(), *why_routes(), *lesson_routes()]
 
 
 def _script() -> str:

@@ -64,6 +64,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add_variations(parser)
     parser.add_argument("--no-cache", action="store_true", help="extract anew, and keep nothing for the next start")
     add_outliers(parser)
+    parser.add_argument("--server-only", action="store_true", help="never run the bundled model in visitors' browsers")
     parser.add_argument("--threads", type=int, help="of the CPU; by default one for a small model, else all")
     parser.add_argument("--max-tokens", type=int, default=limits.new_tokens, help="longest answer")
     parser.add_argument("--max-prompt", type=int, default=limits.prompt_chars, help="longest prompt, in characters")
@@ -96,6 +97,7 @@ def store_of(chosen: argparse.Namespace, work: Path) -> ModelStore:
             sweep_prompts=chosen.max_measured,
         ),
         hub=chosen.allow_hub,
+        in_tab=not chosen.server_only,
         push=_is_private(chosen.host) if chosen.allow_push is None else chosen.allow_push,
         device=chosen.device,
         dtype=DTYPES[chosen.dtype] if chosen.dtype else None,

@@ -86,6 +86,8 @@ class ModelStore:
     limits: Limits = field(default_factory=Limits)
     hub: bool = False
     """Visitors may name a model on the Hub."""
+    in_tab: bool = True
+    """Visitors' browsers may run the bundled model."""
     push: bool = False
     """Visitors may send their edited model to the Hub, with their own token."""
     device: str | None = None

@@ -19,11 +19,11 @@ from components.shared.choices import Choice, opened
 from components.shared.session import Session
 from components.shared.store import ModelStore
 from components.studio.facts import facts
+from components.tab_model.behavior import behavior_data
 from components.tab_model.files import runs_in_tab, scripts, write_model
+from components.tab_model.questions import words
 from components.tab_model.vectors import moments, vectors
 from s2e_core import Behavior, SettingsError
-
-from .behavior import behavior_data
 
 HERE = Path(__file__).parent
 STUDIO, COMPARE = (Path(package.__path__[0]) for package in (studio, compare))
@@ -31,8 +31,6 @@ STYLE = Path(__file__).parents[2] / "assets" / "style.css"
 WIDGETS = ("text_columns", "rolls")
 """Scripts of components/compare whose body draws a value into `element`; as modules they export a function."""
 TABLE_ROWS = 300
-WORDS = ("ASKED", "ROLLS_ASKED", "ROLLS_COUNT", "ROLLS_GOOD", "ROLLS_TOKENS", "ROLLS_UNJUDGED", "ORIGINAL_COLUMN",
-         "EDITED_COLUMN", "STEERED_COLUMN")  # fmt: skip
 
 
 def build(store: ModelStore, out: Path, *, progress: Callable[[str], None] = lambda line: None) -> None:
@@ -91,14 +89,14 @@ def _write_page(out: Path, behaviors: tuple[Behavior, ...]) -> None:
     styles = [STYLE, *sorted(STUDIO.glob("*.css")), HERE / "site.css"]
     (out / "style.css").write_text("\n".join(path.read_text(encoding="utf-8") for path in styles), encoding="utf-8")
     page = Template((HERE / "page.html").read_text(encoding="utf-8"))
-    words = {"title": texts.TITLE, "legend": texts.LEGEND.replace("**", ""), "rolls": texts.ROLLS}
-    filled = page.substitute({name: html.escape(word) for name, word in words.items()})
+    shown = {"title": texts.TITLE, "legend": texts.LEGEND.replace("**", ""), "rolls": texts.ROLLS}
+    filled = page.substitute({name: html.escape(word) for name, word in shown.items()})
     (out / "index.html").write_text(filled, encoding="utf-8")
     site: dict[str, Any] = {
         "model": "Bundled demo model",
         "behaviors": [{"name": each.name, "title": each.title} for each in behaviors],
         "told": texts.TOOLTIPS,
-        "words": {name: getattr(texts, name) for name in WORDS},
+        "words": words(),
     }
     _write_json(out / "site.json", site)
 

@@ -66,5 +66,5 @@ export const siteData = () => {
     stop: () => true,
     ahead: () => null,
   };
-  return {behavior, editOf, keep, server};
+  return {behavior: place => behavior(place.behavior), editOf, keep, server};
 };

@@ -44,7 +44,8 @@ const check = (facts, settings) => {
 
 const open = async () => {
   const site = await (await fetch('site.json')).json(), data = siteData(), {words} = site, names = site.behaviors.map(({name}) => name);
-  const model = await openTabModel({scripts: here('tab_model/'), model: here('model/')});
+  const turn = await (await fetch('model/turn.json')).json();
+  const model = await openTabModel({scripts: here('tab_model/'), model: here('model/'), turn});
   say('');
   let place = null;
   const outdated = () => { for (const one of document.querySelectorAll('.texts, .rolls')) one.classList.add('outdated'); };
@@ -74,14 +75,14 @@ const open = async () => {
   nav.append(...buttons.values());
   /** The place of a behaviour with its suggested edit, or what an address wants of it. */
   const placeAt = async (name, wanted = {}) => {
-    const {known, facts} = await data.behavior(name), settings = wanted.settings ?? facts.suggested;
+    const {known, facts} = await data.behavior({behavior: name}), settings = wanted.settings ?? facts.suggested;
     check(known, settings);
     const under = names.includes(wanted.under?.behavior) ? wanted.under : null;
     return {model: site.model, behavior: name, swapped: false, key: facts.key, settings, file: null, origin: null, under, focus: wanted.focus, mode: wanted.mode, made: '', job: ''};
   };
   const prepare = async (name, wanted) => {
     const next = await placeAt(name, wanted);
-    offer(await data.behavior(name), asked);
+    offer(await data.behavior({behavior: name}), asked);
     fill(wanted?.ask);
     for (const [each, button] of buttons) button.setAttribute('aria-pressed', String(each === name));
     return next;

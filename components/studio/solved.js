@@ -18,14 +18,14 @@ export const unpack = (facts, sent) => {
     return mask;
   });
   const read = name => name in sent ? sparse(facts.n, at, floats(sent[name])) : null;   // an empty text is an empty edit
-  const [lam, change, on, off] = ['lam', 'change', 'on', 'off'].map(read);
-  return {lam, change, on, off, edited, ruled, harmless: sent.harmless, settings: sent.settings || null};
+  const [lam, change, on, off] = ['lam', 'change', 'on', 'off'].map(read), right = sent.right ? floats(sent.right) : null;
+  return {right, lam, change, on, off, edited, ruled, harmless: sent.harmless, settings: sent.settings || null};
 };
 
 /** Every edit is proportional to the strength: what was solved at another one needs no server to be shown. */
 export const scaled = (edit, factor) => {
   const times = values => values && values.map(value => value * factor);
-  return {...edit, lam: times(edit.lam), change: times(edit.change), on: times(edit.on), off: times(edit.off)};
+  return {...edit, right: times(edit.right), lam: times(edit.lam), change: times(edit.change), on: times(edit.on), off: times(edit.off)};
 };
 
 /** What decides about an edit besides its strength. */

@@ -23,7 +23,8 @@ const RESTING_MS = 250;
 const ASKED = '#prompt, #length, #temperature, #seed';
 const HEIGHT = 200;
 
-export const start = async ({props, trigger, watch, server, told}) => {
+/** `live` is told what is drawn, where a model in the tab writes; the rest is the widget's machinery. */
+export const start = async ({props, trigger, watch, server, told, live}) => {
   const roots = Object.fromEntries(await Promise.all(
     ['summary', 'dials', 'maps', 'selection', 'table-panel', 'inspector-panel'].map(async id => [id, await arrival(id)])));
   let facts = null, place = null, history = null, edit = null;   // of the extraction; where the tab is; its steps; what is drawn
@@ -110,6 +111,7 @@ export const start = async ({props, trigger, watch, server, told}) => {
   };
   for (const event of ['input', 'change']) document.addEventListener(event, ({target}) => { if (target.closest?.(ASKED)) note(); });
   document.addEventListener('click', ({target}) => { if (target.closest?.('#run, #ask-eight')) note(); });   // after an example
+  document.addEventListener('studio:asked', note);   // of the model in the tab, which the click did not pass
   /** What an address holds: the place, and what is asked. */
   const shared = () => {
     const read = id => document.querySelector(`#${id} :is(textarea, input)`)?.value;
@@ -165,6 +167,7 @@ export const start = async ({props, trigger, watch, server, told}) => {
     if (!timer) drawTable(state);
     pictures.show({...edit, mode, focus, hand: file ? new Uint8Array(facts.n) : byHand(facts, settings)});
     document.body.dataset.studio = String(made);
+    live?.drawn({...state, place: value()});
   };
 
   // ---- what the server sends: another place --------------------------------------------------------------------------

@@ -21,11 +21,17 @@ HERE = Path(__file__).parent
 SCRIPTS_PATH = "gradio_api/s2e/studio"
 PLOTLY_PATH = "gradio_api/s2e/plotly.min.js"
 """Below /gradio_api, which every proxy in front of the app forwards; relative, so that a sub-path works too."""
+TAB_PATH, MODEL_PATH = "gradio_api/s2e/tab_model", "gradio_api/s2e/demo_model"
+"""Where the scripts of the model in the tab are, and its files, below the fingerprint of their weights."""
 # The events that it tells the page: the dials have come to rest; the tab has another model or other examples, which is
 # told at rest as well; an address names a place.
 START = """
-import(new URL('%(path)s/studio.js', document.baseURI).href).then(studio =>
-  studio.start({props, trigger, watch, server, told: %(told)s, events: ['rested', 'turned', 'restore']}));
+const here = path => new URL(path, document.baseURI).href;
+const scripts = ['%(path)s/studio.js', '%(tab)s/in_page.js'].map(path => import(here(path)));
+Promise.all(scripts).then(([studio, tab]) => studio.start({
+  props, trigger, watch, server, told: %(told)s, events: ['rested', 'turned', 'restore'],
+  live: tab.inPage({server, scripts: here('%(tab)s/'), model: here('%(model)s/')}),
+}));
 """
 
 
@@ -58,7 +64,13 @@ def studio_widget(
         elem_id="studio",
         visible="hidden",
         html_template="<div></div>",
-        js_on_load=START % {"path": SCRIPTS_PATH, "told": json.dumps(dict(told), ensure_ascii=False)},
+        js_on_load=START
+        % {
+            "path": SCRIPTS_PATH,
+            "tab": TAB_PATH,
+            "model": MODEL_PATH,
+            "told": json.dumps(dict(told), ensure_ascii=False),
+        },
         server_functions=[answering(name, question) for name, question in questions.items()],
         apply_default_css=False,
     )

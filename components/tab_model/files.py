@@ -9,6 +9,8 @@ import json
 import shutil
 from pathlib import Path
 
+import torch
+
 from s2e_core.loading import BUNDLED_MODEL
 from s2e_core.model import LoadedModel
 
@@ -24,15 +26,16 @@ def scripts() -> tuple[Path, ...]:
 
 
 def runs_in_tab(loaded: LoadedModel) -> bool:
-    """Whether the scripts can run a model: they are written for the bundled one, which is small enough."""
-    return loaded.source.resolve() == BUNDLED_MODEL.resolve()
+    """Whether the scripts can run a model as it runs here: they are written for the bundled one in float32."""
+    is_bundled = loaded.source.resolve() == BUNDLED_MODEL.resolve() and not loaded.adapter
+    return is_bundled and loaded.dtype == torch.float32
 
 
-def turn(loaded: LoadedModel) -> str:
-    """What the chat template writes before and after a prompt, as JSON."""
+def turn(loaded: LoadedModel) -> list[str]:
+    """What the chat template writes before and after a prompt."""
     message = [{"role": "user", "content": MARK}]
     text = str(loaded.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True))
-    return json.dumps(text.split(MARK))
+    return text.split(MARK)
 
 
 def write_model(loaded: LoadedModel, folder: Path) -> None:
@@ -40,4 +43,4 @@ def write_model(loaded: LoadedModel, folder: Path) -> None:
     folder.mkdir(parents=True)
     for name in CHECKPOINT:
         shutil.copyfile(loaded.source / name, folder / name)
-    (folder / TURN).write_text(turn(loaded), encoding="utf-8")
+    (folder / TURN).write_text(json.dumps(turn(loaded)), encoding="utf-8")

@@ -5,20 +5,22 @@ import {ORIGINAL, edited, steered} from './edits.js';
 import {N_ROLLS, USUAL_TEMPERATURE, columnsValue, editedTitle, rollsValue} from './asking.js';
 
 /**
- * {texts(place), rolls(place), stopRolls()} for a page with a studio; `place` is the studio's value. The page gives: `model`
- * of tab_model.js; `data` with behavior(name), which resolves with {known, vectors, positive, prompts, rows, other}, and
+ * {texts(place), rolls(place), stopTexts(), stopRolls(), isWriting()} for a page with a studio; `place` is the studio's value.
+ * Both promise their end. The page gives: `model`
+ * of tab_model.js; `data` with behavior(place), which resolves with {known, vectors, positive, prompts, rows, other}, and
  * editOf(place), with {right, lam}; the `words` of texts.py; `question()`, which reads the fields or throws an Error with a
- * sentence; and `show` with texts(value) and rolls(value), in the form of the widgets of the app, and failed(sentence).
+ * sentence; and `show` with texts(value) and rolls(value), in the form of the widgets of the app, and
+ * failed(sentence, what).
  */
 export const writer = ({model, data, words, question, show}) => {
-  let busy = false, wanted = null, rolling = null, writing = Promise.resolve();
+  let busy = false, now = null, wanted = null, rolling = null, writing = Promise.resolve();
 
   /** What is compared: titles and variants. */
   const sides = async (place, {isSteered, gamma}) => {
-    const {known, vectors} = await data.behavior(place.behavior), edit = await data.editOf(place), rights = [{vectors, right: edit.right}];
+    const {known, vectors} = await data.behavior(place), edit = await data.editOf(place), rights = [{vectors, right: edit.right}];
     if (place.under) {
       const {weight, behavior, settings} = place.under, below = await data.editOf({behavior, settings});
-      rights.push({vectors: (await data.behavior(behavior)).vectors, right: below.right.map(value => weight * value)});
+      rights.push({vectors: (await data.behavior(place.under)).vectors, right: below.right.map(value => weight * value)});
     }
     const titles = [words.ORIGINAL_COLUMN, editedTitle(words, known, edit, place.under)], variants = [ORIGINAL, edited(rights)];
     if (isSteered) { titles.push(`${words.STEERED_COLUMN}, γ = ${gamma}`); variants.push(steered(vectors, gamma)); }
@@ -28,22 +30,29 @@ export const writer = ({model, data, words, question, show}) => {
   const writeOnce = async place => {
     const asked = question(), {titles, variants} = await sides(place, asked), began = performance.now();
     const value = (answers, going) => columnsValue(words, asked, titles, answers, {busy: going, edit: place.made});
-    const run = model.compare(asked.prompt, variants, asked, answers => show.texts(value(answers, true)));
-    show.texts({...value(await run.answers, false), milliseconds: performance.now() - began});
+    const run = now = model.compare(asked.prompt, variants, asked, answers => show.texts(value(answers, true)));
+    const answers = await run.answers.catch(error => { if (error) throw error; return null; });   // null: it was stopped
+    if (answers) show.texts({...value(answers, false), milliseconds: performance.now() - began});
   };
   const write = async () => {
     while (wanted) {
       const place = wanted;
       wanted = null;
-      await writeOnce(place).catch(error => show.failed(error.message));
+      await writeOnce(place).catch(error => show.failed(error.message, 'texts'));
     }
     busy = false;
   };
   const texts = place => {
     wanted = place;
-    if (busy) return;
-    busy = true;
-    writing = write();
+    if (!busy) {
+      busy = true;
+      writing = write();
+    }
+    return writing;
+  };
+  const stopTexts = () => {
+    wanted = null;
+    now?.stop();
   };
 
   const stop = () => { rolling?.stop(); rolling = null; };
@@ -54,15 +63,15 @@ export const writer = ({model, data, words, question, show}) => {
     if (rolling !== mine) return;
     try {
       const fields = question(), asked = {...fields, temperature: fields.temperature || USUAL_TEMPERATURE, count: N_ROLLS};
-      const {titles, variants} = await sides(place, asked), behavior = await data.behavior(place.behavior);
+      const {titles, variants} = await sides(place, asked), behavior = await data.behavior(place);
       if (rolling !== mine) return;
       const began = performance.now();
       show.rolls(rollsValue(words, behavior, asked, titles, [], true));
       const run = rolling = model.rolls(asked.prompt, variants, asked);
       const answers = await run.answers.catch(error => { if (error) throw error; return null; });   // null: it was stopped
       if (answers && rolling === run) show.rolls({...rollsValue(words, behavior, asked, titles, answers, false), milliseconds: performance.now() - began});
-    } catch (error) { show.failed(error.message); }
+    } catch (error) { show.failed(error.message, 'rolls'); }
   };
 
-  return {texts, rolls, stopRolls: stop};
+  return {texts, rolls, stopTexts, stopRolls: stop, isWriting: () => busy};
 };

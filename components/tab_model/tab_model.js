@@ -3,9 +3,9 @@
 
 const MOST_KEPT = 200;   // answers of the untouched model
 
-/** `scripts` and `model` are addresses of folders; the model is fetched now. Resolves once it can answer. */
-export const openTabModel = async ({scripts, model, workers = 2}) => {
-  const team = await Promise.all(Array.from({length: workers}, () => member(scripts, model)));
+/** `scripts` and `model` are addresses of folders, `turn` is of files.py; the model is fetched now. Resolves once it can answer. */
+export const openTabModel = async ({scripts, model, turn, workers = 2}) => {
+  const team = await Promise.all(Array.from({length: workers}, () => member(scripts, model, turn)));
   const kept = new Map();
 
   /** The answers of one variant; `grow` is told them while they are written. Rejects with null if it was stopped. */
@@ -38,13 +38,13 @@ export const openTabModel = async ({scripts, model, workers = 2}) => {
 };
 
 /** One worker with its questions. */
-const member = async (scripts, model) => {
+const member = async (scripts, model, turn) => {
   const worker = new Worker(new URL('worker.js', scripts), {type: 'module'}), open = new Map();
   let next = 1;
   await new Promise((resolve, reject) => {
     worker.onmessage = ({data}) => data.loaded ? resolve() : reject(new Error(data.error));
     worker.onerror = event => reject(new Error(event.message || 'The model could not be started in this browser.'));
-    worker.postMessage({load: String(model)});
+    worker.postMessage({load: String(model), turn});
   });
   worker.onmessage = ({data: {id, answers, done, error}}) => {
     const question = open.get(id);

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from s2e_core import Extraction
+from s2e_core import Extraction, WeightEdit
 from s2e_core.token_inputs import TokenInputs
 
 
@@ -54,6 +54,11 @@ def _triangle(rows: Tensor) -> Tensor:
     n = rows.shape[1]
     row, column = torch.triu_indices(n, n)
     return (rows.T @ rows / max(len(rows), 1))[row, column]
+
+
+def right_vectors(edit: WeightEdit) -> str:
+    """The right vector a of every site, one after the other, as base64 of float32."""
+    return _floats(edit.right)
 
 
 def _floats(parts: Sequence[Tensor]) -> str:

@@ -1,5 +1,5 @@
 // The model in a worker of the tab: loads it once, writes answers part by part, and can be told to stop. Messages in:
-// {load: address}, {id, question}, {stop: id}. Messages out: {id, answers, done} or {id, error}, and {loaded} once.
+// {load: address, turn}, {id, question}, {stop: id}. Messages out: {id, answers, done} or {id, error}, and {loaded} once.
 
 import {llama} from './llama.js';
 import {readTensors} from './safetensors.js';
@@ -15,10 +15,10 @@ const fetched = async (address, kind) => {
   return response[kind]();
 };
 
-/** A folder with the checkpoint's own files, and with turn.json: what the chat template writes around a prompt. */
-const load = async address => {
-  const [config, generation, parts, turn, weights] = await Promise.all([
-    ['config.json', 'json'], ['generation_config.json', 'json'], ['tokenizer.json', 'json'], ['turn.json', 'json'], ['model.safetensors', 'arrayBuffer'],
+/** A folder with the checkpoint's own files; `turn` is what the chat template writes before and after a prompt. */
+const load = async (address, turn) => {
+  const [config, generation, parts, weights] = await Promise.all([
+    ['config.json', 'json'], ['generation_config.json', 'json'], ['tokenizer.json', 'json'], ['model.safetensors', 'arrayBuffer'],
   ].map(([name, kind]) => fetched(new URL(name, address).href, kind)));
   return {model: llama(config, readTensors(weights)), words: tokenizer(parts), turn, ends: [generation.eos_token_id].flat()};
 };
@@ -43,7 +43,7 @@ const answer = async (id, {prompt, variants, rows, length, temperature}) => {
 
 onmessage = ({data}) => {
   if (data.load) {
-    loading = load(data.load);
+    loading = load(data.load, data.turn);
     loading.then(() => postMessage({loaded: true}), error => postMessage({loaded: false, error: error.message}));
   } else if (data.stop) stopped.add(data.stop);
   else answer(data.id, data.question).catch(error => postMessage({id: data.id, error: error.message}));

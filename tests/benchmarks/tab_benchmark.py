@@ -29,7 +29,8 @@ async () => {
     const {settings} = facts.suggestions.find(one => !one.settings.gate);
     window.prompt = sent.examples[0].prompt;
     window.untouched = {edits: [], offset: new Float32Array(vectors.unit.length)};   // its answers are not remembered
-    window.model = await tab.openTabModel({scripts, model});
+    const turn = await (await fetch('/model/turn.json')).json();
+    window.model = await tab.openTabModel({scripts, model, turn});
     window.edited = strength => {
         const {lam} = elasticNet(facts, {...settings, strength});
         return edits.edited([{vectors, right: edits.netRight(facts, vectors, lam)}]);

@@ -26,8 +26,8 @@ from components.shared.store import ModelStore
 
 @functools.cache
 def shared_store() -> ModelStore:
-    """Its behaviours open with the elastic net, with which most tests of the dials begin."""
-    store = store_of(options([]), Path(tempfile.mkdtemp(prefix="steer2edit-tests-")))
+    """Its behaviours open with the elastic net, with which most tests begin; its texts are the server's."""
+    store = store_of(options(["--server-only"]), Path(tempfile.mkdtemp(prefix="steer2edit-tests-")))
     behaviors = {folder: tuple(replace(one, best=None) for one in found) for folder, found in store._behaviors.items()}
     store.__dict__["_behaviors"] = behaviors  # a cached property
     return store

@@ -15,8 +15,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
-from components.compare.handlers import Request, compared
-from components.compare.rolls import rolled
+from components.compare.handlers import Request
 from components.shared.choices import Choice, opened
 from components.shared.session import Session
 from components.shared.store import ModelStore
@@ -26,6 +25,7 @@ from s2e_core import SettingsError
 from tests.ui.browser import PHONE, watched_page
 from tests.ui.running import shared_store, store_beside
 from tests.ui.tab_model.serving import served_folder
+from tests.ui.tab_model.shown import shown_texts, shows_what_the_server_writes
 
 LENGTH = 24
 """Tokens of an answer, for a busy machine."""
@@ -85,66 +85,14 @@ def session_on(page: Page, store: ModelStore) -> Session:
     return replace(session, settings=read_settings(place["settings"], session.scored.extraction.spec))
 
 
-def shown_texts(page: Page) -> list[dict[str, Any]]:
-    return page.evaluate(
-        """() => {
-            const marks = {DEL: 'gone', MARK: 'new', SPAN: ''};
-            const segment = ({tagName, title, textContent}) =>
-                [tagName === 'DEL' ? title.replace('left out: ', '') : textContent, marks[tagName]];
-            return [...document.querySelectorAll('.text-column')].map(column => ({
-                title: column.querySelector('h3').textContent, note: column.querySelector('.note').textContent,
-                segments: [...column.querySelector('.text').children].map(segment),
-            }));
-        }"""
-    )
-
-
-def shown_rolls(page: Page) -> list[dict[str, Any]]:
-    """Every answer, opened one after the other."""
-    return page.evaluate(
-        """() => {
-            const column = n => document.querySelectorAll('.roll-column')[n];
-            const roll = (n, i) => column(n).querySelectorAll('.roll')[i];
-            const answer = (n, i) => {
-                roll(n, i).click();
-                const text = column(n).querySelector('.text'), mark = text.querySelector('mark');
-                return [text.textContent, roll(n, i).dataset.wanted, mark?.textContent.toLowerCase() ?? ''];
-            };
-            return [...document.querySelectorAll('.roll-column')].map((_, n) => ({
-                title: column(n).querySelector('h3').textContent, told: column(n).querySelector('.told').textContent,
-                rolls: Array.from({length: 8}, (_, i) => answer(n, i)),
-            }));
-        }"""
-    )
-
-
 def check(page: Page, store: ModelStore, **options: Any) -> None:
     """Everything that the page shows is what the app would answer."""
     written(page)
-    session, prompt = session_on(page, store), page.input_value("#prompt input")
-    request = Request(prompt, LENGTH, **options)
-    *_, texts = compared(store, session, request)
-    shown = shown_texts(page)
-    assert shown == texts["columns"]
-    assert page.inner_text("#texts .asked") == texts["asked"]
-    *_, answers = rolled(store, session, request)
-    expected = [
-        {
-            "title": column["title"],
-            "told": column["told"],
-            "rolls": [
-                [roll["text"], {True: "true", False: "false", None: "null"}[roll["wanted"]], _marked(roll)]
-                for roll in column["rolls"]
-            ],
-        }
-        for column in answers["columns"]
-    ]
-    assert shown_rolls(page) == expected
-    assert page.inner_text("#rolls .asked") == answers["asked"]
+    shows_what_the_server_writes(page, store, session_on(page, store), Request(prompt_on(page), LENGTH, **options))
 
 
-def _marked(roll: dict[str, Any]) -> str:
-    return roll["matched"].lower() if roll["matched"].lower() in roll["text"].lower() else ""
+def prompt_on(page: Page) -> str:
+    return page.input_value("#prompt input")
 
 
 def move(page: Page, dial: str, value: float) -> None:

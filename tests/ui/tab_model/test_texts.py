@@ -61,7 +61,8 @@ def page(browser: Browser, session: Session, tmp_path_factory: pytest.TempPathFa
                 window.variantOf = ({settings, gamma}) => gamma ? edits.steered(its, gamma)
                     : settings ? edits.edited([{vectors: its, right: rightOf(settings).right}]) : edits.ORIGINAL;
                 const [scripts, model] = ['/tab_model/', '/model/'].map(path => new URL(path, location));
-                window.model = await tab_model.openTabModel({scripts, model});
+                const turn = await (await fetch('/model/turn.json')).json();
+                window.model = await tab_model.openTabModel({scripts, model, turn});
             }""",
             [facts(session, 100), vectors(extraction), b64encode(moments(extraction.token_inputs)).decode()],
         )

@@ -1,6 +1,6 @@
-"""What the static site knows of a behaviour: its words, its prompts, and how answers to them are judged.
+"""What a tab knows of a behaviour to ask and judge by itself: its words, its prompts, and how answers are judged.
 
-Knows behaviours and the rows of their prompts; no model. The other end is components/tab_model/asking.js.
+Knows behaviours and the rows of their prompts; no model. The other end is asking.js.
 """
 
 from __future__ import annotations
@@ -36,6 +36,11 @@ def behavior_data(behavior: Behavior) -> dict[str, Any]:
         "other": _other(behavior, rows),
         "rows": [json.loads(row) for row in rows],
     }
+
+
+def own_data() -> dict[str, Any]:
+    """The same for a visitor's own examples, whose answers nothing judges."""
+    return {"positive": "", "prompts": {}, "utility": [], "other": None, "rows": []}
 
 
 def _other(behavior: Behavior, rows: dict[str, int]) -> int | None:
