@@ -78,17 +78,9 @@ def load_model(
     Raises ModelLoadError if a source cannot be read, is damaged, does not fit into memory or was not made from
     `originals`, and UnsupportedModelError if the components of the model cannot be located.
     """
-    files = find_files(source, revision=revision, progress=progress)
-    check_quantize(quantize, files.method, files.model_id)
-    own_adapter = adapter is None and has_adapter(files.folder)
-    if adapter is not None:
-        if originals is not None:
-            raise ModelLoadError("Both --adapter and --originals were given. Give one of them.")
-        files = merge(files, adapter)
-    full_files = files
-    if originals is not None:
-        full_files = find_files(originals, progress=progress)
-        check_originals(files, full_files)
+    found = find_files(source, revision=revision, progress=progress)
+    check_quantize(quantize, found.method, found.model_id)
+    files, full_files = _with_others(found, adapter, originals, progress)
     check_vocabulary(full_files.model_id, [path.name for path in full_files.folder.iterdir()])
     target: Target = SPREAD if device == SPREAD else default_device() if device is None else _resolve_device(device)
     if max_memory is not None and target != SPREAD:
@@ -115,13 +107,31 @@ def load_model(
         ) from error
     if files.method is not None and dtype not in (None, loaded.model.dtype):
         warnings += (f"The files are quantised and set their own number format: {dtype} was ignored.",)
-    if own_adapter:
+    if adapter is None and has_adapter(found.folder):
         warnings += (
             "An adapter lies beside the weights and is not applied. To have it merged into them, give this folder as "
             "--adapter, too.",
         )
     source_adapter = "" if adapter is None else str(Path(adapter).resolve())
     return replace(loaded, warnings=(*loaded.warnings, *warnings), adapter=source_adapter)
+
+
+def _with_others(
+    files: ModelFiles, adapter: str | Path | None, originals: str | Path | None, progress: Progress | None
+) -> tuple[ModelFiles, ModelFiles]:
+    """The files that run, with an adapter merged into them, and those that are scored and exported.
+
+    Raises ModelLoadError if both an adapter and originals are given, or one of them does not belong to the files.
+    """
+    if adapter is not None:
+        if originals is not None:
+            raise ModelLoadError("Both --adapter and --originals were given. Give one of them.")
+        files = merge(files, adapter)
+    if originals is None:
+        return files, files
+    full_files = find_files(originals, progress=progress)
+    check_originals(files, full_files)
+    return files, full_files
 
 
 def _build_and_verify(

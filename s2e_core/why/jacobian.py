@@ -17,6 +17,7 @@ from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from s2e_core.errors import S2EError
+from s2e_core.loading import is_out_of_memory
 from s2e_core.measure import TextSpan
 from s2e_core.model import LoadedModel, watch
 
@@ -55,6 +56,8 @@ def _pushed(loaded: LoadedModel, site: int, vectors: Tensor, spans: Sequence[Tex
             logits = loaded.model(input_ids=ids, attention_mask=mask, use_cache=False).logits
             tangent = forward_ad.unpack_dual(logits).tangent
         except (NotImplementedError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                raise
             raise S2EError(
                 f"The mean Jacobian cannot be computed for this {loaded.spec.model_type} model, which contains a step "
                 f"without a forward derivative ({str(error).splitlines()[0][:120]}). The logit lens does not need it."

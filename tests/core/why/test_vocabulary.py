@@ -112,3 +112,12 @@ def test_most_families_have_a_lens_and_the_rest_a_sentence():
             assert "logit lens" in str(error)
             silent.append(family)
     assert len(silent) < 6, silent
+
+
+def test_memory_that_runs_out_is_not_taken_for_a_missing_derivative(llama, monkeypatch):
+    def full(**_inputs):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(llama.model, "forward", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        mean_jacobian(llama, 0, torch.ones(1, 64), [encode_text(llama, MANY.positive[0])])
