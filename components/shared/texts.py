@@ -250,6 +250,15 @@ home contains changed weights.
 Method: Sun, Yan, Wang, Weng, *Steer2Edit: From Activation Steering to Component-Level Editing*, arXiv 2602.09870.
 """
 
+CHANCE_NO_EXAMPLES = (
+    "The directions come from a file, without examples to shuffle: the grey band is that of random directions, which is "
+    "narrower than that of chance."
+)
+CHANCE_WAITS = (
+    "The grey band is that of random directions, which is narrower than that of chance; for that this model has to read "
+    "all examples once more."
+)
+
 WHY_CARD = "One component in full"
 WHY_STRIP = "Where the texts part"
 WHY_MAP = "Does it really matter? Attribution beside cause"

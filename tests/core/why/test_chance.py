@@ -93,6 +93,11 @@ def test_expected_false_selections_are_counted_along_the_remainders(llama, loops
             counted = sum(g > threshold for one in values for g in one) / DRAWS
             assert found.expected_false(kind, threshold) == pytest.approx(counted)
         assert found.expected_false(kind, 1.0) == 0 and len(found.false_counts[kind]) == GRID + 1
+        above = [
+            sum(float(g > found.band[i][n]) for i in llama.spec.of_kind(kind) for n, g in enumerate(sites[i]))
+            for sites in along
+        ]
+        assert found.beyond[kind] == pytest.approx(sum(above) / DRAWS) and sum(above) > 0
         assert min(map(max, values)) - 1e-5 <= found.largest[kind] <= max(map(max, values)) + 1e-5
     for index, band in enumerate(found.band):
         by_hand = torch.tensor([sites[index] for sites in along]).quantile(0.95, dim=0)
