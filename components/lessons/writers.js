@@ -4,6 +4,10 @@ import {bandOf, countBeyond} from '../studio/chance.js';
 import {answered, asking, compared, countRight, countTruth, counts, familySettings, ranked} from './steps.js';
 
 const FIRST_DOTS = 20;   // where overlapping dots are all "the far left"
+const lucky = (say, facts, kind) => {   // to the digit that the page shows
+  const {expected} = facts.chance?.beyond[kind] || {expected: 0};
+  return say.number(expected < 9.95 ? Math.round(10 * expected) / 10 : Math.round(expected));
+};
 const SHARES = [['few', 0.01], ['some', 0.1], ['many', 0.5], ['most', Infinity]];
 const share = facts => SHARES.find(([, end]) => countBeyond(facts, 'neurons') / facts.kinds.neurons.count < end)[0];
 
@@ -30,11 +34,12 @@ export const writers = {
       done: (now, before) => now.made !== before.made && ranked(now.facts, 'neurons').slice(0, FIRST_DOTS).includes(now.focus),
       note: now => ({component: now.focus})},
     {key: 'band', kind: 'conclude', of: 'share', target: '#neurons-ranked', truth: ({now}) => share(now.facts),
+      variant: ({now}) => now.facts.chance ? 'counted' : '',
       values: ({now, named, say, notes}) => ({
       name: named(notes.strongest.component), g: say.signed(now.facts.g[notes.strongest.component]),
       level: say.number(bandOf(now.facts, notes.strongest.component)), beyond: say.number(countBeyond(now.facts, 'neurons')),
       neurons: say.number(now.facts.kinds.neurons.count), beyond_heads: say.number(countBeyond(now.facts, 'heads')),
-      heads: say.number(now.facts.kinds.heads.count),
+      heads: say.number(now.facts.kinds.heads.count), lucky: lucky(say, now.facts, 'neurons'), lucky_heads: lucky(say, now.facts, 'heads'),
     })},
     {key: 'undo', kind: 'act', target: '#undo', done: now => now.history.future.length > 0},
     asking('whole', {note: now => ({original: now.columns[0], edited: now.columns[1]})}),

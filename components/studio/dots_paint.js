@@ -10,6 +10,8 @@ const SOFT = 20;     // up to about this rank all steps are alike; then they shr
 const FEW = 120;     // components that have room side by side keep equal steps
 const TONES = 24;    // shades of a sign; a dot of each is drawn once and stamped
 
+const radius = count => count <= 60 ? 5 : count <= 400 ? 4 : 3.5;   // of a dot, in CSS pixels
+
 /** Where a rank lies from 0 to 1 across the window, and the rank that lies there. */
 export const ruler = (count, {c0, c1}) => {
   const squeezed = count > FEW;
@@ -44,15 +46,15 @@ const places = (frame, {order, view, cache}) => {
 
 /**
  * The band across a window, as [{from, to, band}] in ranks: that of random directions is level; by chance every component
- * has its own, and those that share a pixel the mean of theirs.
+ * has its own, and those that stand as close as a dot is wide the mean of theirs.
  */
 const bandSteps = (at, {grid, order, view, edit}) => {
   const own = edit?.chance?.band;
   if (!own) return [{from: view.c0, to: view.c1, band: grid.chance || 0}];
   if (at.steps && at.stepsOf === own) return at.steps;
-  const steps = [];
-  for (let n = 0, r = view.c0, slot = -1, sum = 0; n < at.slot.length; n++, r++) {
-    if (at.slot[n] !== slot) { steps.push({from: r, to: r, band: 0}); slot = at.slot[n]; sum = 0; }
+  const steps = [], wide = 2 * radius(at.slot.length);
+  for (let n = 0, r = view.c0, end = -1, sum = 0; n < at.slot.length; n++, r++) {
+    if (at.slot[n] >= end) { steps.push({from: r, to: r, band: 0}); end = at.slot[n] + wide; sum = 0; }
     const step = steps.at(-1);
     step.to = r + 1;
     sum += own[order[r]];
@@ -72,8 +74,6 @@ const groups = ({x, slot}, {order, heightOf, view, shade}) => {
   }
   return {slots, first, last};
 };
-
-const radius = count => count <= 60 ? 5 : count <= 400 ? 4 : 3.5;
 
 /** The shade of a dot; never so light that the dot is lost on the paper, and 0 (grey) only for a figure of 0. */
 const toneOf = (shade, i, full) => {

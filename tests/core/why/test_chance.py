@@ -119,7 +119,7 @@ def test_the_interval_contains_the_score_and_is_narrower_with_more_examples(llam
 
 def test_without_a_behaviour_as_many_pass_as_the_level_says():
     """20 random models with random labels; the shares are averaged by model, since components depend on each other."""
-    by_test, by_band, by_sphere = [], [], []
+    by_test, by_band, by_sphere, surplus = [], [], [], {"heads": [], "neurons": []}
     for seed in range(20):
         loaded = in_memory(tiny_model("llama", seed=seed, vocab_size=320, num_hidden_layers=2))
         rng = random.Random(seed)
@@ -129,8 +129,15 @@ def test_without_a_behaviour_as_many_pass_as_the_level_says():
         by_test.append(float((torch.cat(found.p) <= 0.05).float().mean()))
         by_band.append(float((g > torch.cat(found.band)).float().mean()))
         by_sphere.append(float((g > isotropic_band(loaded.spec.d_model)).float().mean()))
+        assert sum(found.beyond.values()) / len(g) == pytest.approx(0.05, abs=0.001)
+        for kind, values in surplus.items():
+            above = sum(int((found.g[site].abs() > 0.3).sum()) for site in loaded.spec.of_kind(kind))
+            values.append(above - found.expected_false(kind, 0.3))
     test, band, sphere = map(mean, (by_test, by_band, by_sphere))
     assert test.low <= 0.05 <= test.high < 0.15
+    for kind, most in (("heads", 0.5), ("neurons", 2.5)):  # of 1.3 heads and 12 neurons that are expected
+        falsely = mean(surplus[kind])
+        assert falsely.low <= 0 <= falsely.high and falsely.high - falsely.low < 2 * most, kind
     assert band.low <= 0.06 <= band.high < sphere.low  # the remainders lack the direction itself: a little too narrow
 
 
