@@ -254,12 +254,12 @@ Method: Sun, Yan, Wang, Weng, *Steer2Edit: From Activation Steering to Component
 """
 
 CHANCE_NO_EXAMPLES = (
-    "The directions come from a file, without examples to shuffle: the grey band is that of random directions, which is "
-    "narrower than that of chance."
+    "The directions come from a file, without examples to shuffle: the grey band is that of random directions, and it "
+    "is too kind."
 )
 CHANCE_WAITS = (
-    "The grey band is that of random directions, which is narrower than that of chance; for that this model has to read "
-    "all examples once more."
+    "The grey band is that of random directions, and it is too kind. For that of chance this model reads all examples "
+    "once more."
 )
 
 WHY_CARD = "One component in full"

@@ -1,6 +1,6 @@
 // What chance gives: for every component the |g| that 95 of 100 directions of chance stay below, and how many components pass
 // a threshold along such a direction. s2e_core/why/chance.py computes it; until it is here, and where there is none, the
-// band is that of random directions, 3 / sqrt(d), which is narrower.
+// band is that of random directions, 3 / sqrt(d), the same for all.
 
 import {KINDS, doubles, floats} from './facts.js';
 

@@ -557,7 +557,7 @@ def test_by_chance_every_dot_has_a_band_of_its_own(page: Page, url: str) -> None
         middle, band = box["y"] + box["height"] / 2, ranked[rank] / top * box["height"] / 2
         inside = pixels(page, [(x, middle - band + 3), (x, middle + band - 3)])
         outside = pixels(page, [(x, middle - band - 3), (x, middle + band + 3)])
-        assert (inside[:, 3] > 8).all() and (outside[:, 3] == 0).all(), rank
+        assert (inside[:, 3] > 8).all() and (outside[:, 3] % 255 == 0).all(), rank  # 255: a line of the axis
     assert "beyond it: 24 of 48, by chance about 2.4" in page.locator(".s2e-map-legend").inner_text()
 
 
