@@ -35,7 +35,8 @@ class Found(NamedTuple):
 class _Reading:
     """One reading under way."""
 
-    def __init__(self) -> None:
+    def __init__(self, loaded: LoadedModel) -> None:
+        self.loaded = loaded
         self.done, self.total = 0, 0
         self.asked = time.monotonic()
 
@@ -46,7 +47,7 @@ class _Reading:
 
 
 class Chances:
-    """What was read, by the keys of extractions, within bounds; one reading at a time, the others wait."""
+    """What was read, by the keys of extractions, within bounds; a model has one reading at a time, others wait."""
 
     def __init__(self) -> None:
         self._kept: Kept[Found | Exception] = Kept()
@@ -69,9 +70,9 @@ class Chances:
             if reading is None:
                 if not begin:
                     return None
-                if self._under_way:  # the model and the processor have one reading at a time
+                if any(other.loaded is loaded for other in self._under_way.values()):
                     return 0, 0
-                reading = self._under_way[scored.key] = _Reading()
+                reading = self._under_way[scored.key] = _Reading(loaded)
                 # The server waits for it at its end: torch aborts a thread that runs while Python is being taken down.
                 threading.Thread(target=self._run, args=(loaded, scored, reading)).start()
             reading.asked = time.monotonic()

@@ -30,10 +30,9 @@ from .scores import component_scores
 from .token_capture import capture_token_inputs, own_answers
 
 __all__ = [
-    "ExampleSpan",
-    "split_batches",
     "MUS",
     "EditSummary",
+    "ExampleSpan",
     "Reliability",
     "Weakness",
     "build_edit",
@@ -60,6 +59,7 @@ __all__ = [
     "rho_for_count",
     "score_along",
     "solve_keys",
+    "split_batches",
     "steering_directions",
     "summarize",
     "tokenize_examples",

@@ -108,9 +108,7 @@ def test_a_selection_by_hand_is_not_compared_as_if_the_threshold_had_made_it(js:
     assert told(js, gated, found)["words"] == "" == told(js, start, found, file={"name": "x"})["words"]
 
 
-def test_the_card_says_beyond_or_within_and_without_chance_speaks_of_random_directions(
-    js: Modules, found: Found
-) -> None:
+def test_one_component_is_beyond_or_within_and_else_it_is_about_random_directions(js: Modules, found: Found) -> None:
     session = first_session()
     rows = told(js, session, found)["rows"]
     g, band = torch.cat(session.scored.scores.g).abs()[:40], torch.cat(found.chance.band)[:40]
