@@ -6,7 +6,7 @@ import {chanceWords, figures, verdict} from './words.js';
 export const summary = (root, {readChance}) => {
   const row = make('div', {className: 'figures'}), line = make('p', {className: 'verdict'});
   const words = make('span'), wish = make('button', {type: 'button', className: 'quiet', textContent: 'Read it', onclick: () => readChance()});
-  root.append(row, line, make('p', {id: 'by-chance', className: 'verdict'}, words, ' ', wish));
+  root.append(row, line, make('p', {id: 'by-chance'}, words, ' ', wish));
   return ({facts, settings, edit, file, waiting, made}) => {
     root.dataset.edit = made;
     root.setAttribute('aria-busy', String(waiting));

@@ -173,5 +173,5 @@ def test_a_reading_that_nobody_asks_for_ends_and_can_begin_again(monkeypatch: py
     kept.ask(loaded, session.scored)
     while kept.ask(loaded, session.scored, begin=False) is not None:
         time.sleep(0.2)
-    monkeypatch.setattr(chances, "GONE_SECONDS", 15.0)
+    monkeypatch.setattr(chances, "GONE_SECONDS", 90.0)
     assert isinstance(kept.read(loaded, session.scored, lambda done, total: None), Found)
