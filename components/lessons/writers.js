@@ -1,12 +1,15 @@
 // Lesson 2: who writes it. Heads and neurons write along the direction or against it, and one alone is seldom enough.
 
-import {chanceLevel} from '../studio/method.js';
+import {bandOf, countBeyond} from '../studio/chance.js';
 import {answered, asking, compared, countRight, countTruth, counts, familySettings, ranked} from './steps.js';
 
 const FIRST_DOTS = 20;   // where overlapping dots are all "the far left"
-const beyond = (facts, kind) => facts.kinds[kind].ranked.filter(size => size > chanceLevel(facts)).length;
+const lucky = (say, facts, kind) => {   // to the digit that the page shows
+  const {expected} = facts.chance?.beyond[kind] || {expected: 0};
+  return say.number(expected < 9.95 ? Math.round(10 * expected) / 10 : Math.round(expected));
+};
 const SHARES = [['few', 0.01], ['some', 0.1], ['many', 0.5], ['most', Infinity]];
-const share = facts => SHARES.find(([, end]) => beyond(facts, 'neurons') / facts.kinds.neurons.count < end)[0];
+const share = facts => SHARES.find(([, end]) => countBeyond(facts, 'neurons') / facts.kinds.neurons.count < end)[0];
 
 /** Four heads (neurons where there are few heads): the lowest g, the highest, two between them; in the picture's order. */
 const four = facts => {
@@ -25,17 +28,18 @@ export const writers = {
     })},
     {key: 'share', kind: 'predict', target: '#neurons-ranked', options: () => SHARES.map(([name]) => name),
       values: ({now, say}) => ({
-      level: say.number(chanceLevel(now.facts)), neurons: say.number(now.facts.kinds.neurons.count),
+      neurons: say.number(now.facts.kinds.neurons.count),
     })},
     {key: 'strongest', kind: 'look', target: '#neurons-ranked', focus: '#neurons-ranked [role=application]',
       done: (now, before) => now.made !== before.made && ranked(now.facts, 'neurons').slice(0, FIRST_DOTS).includes(now.focus),
       note: now => ({component: now.focus})},
     {key: 'band', kind: 'conclude', of: 'share', target: '#neurons-ranked', truth: ({now}) => share(now.facts),
+      variant: ({now}) => now.facts.chance ? 'counted' : '',
       values: ({now, named, say, notes}) => ({
       name: named(notes.strongest.component), g: say.signed(now.facts.g[notes.strongest.component]),
-      level: say.number(chanceLevel(now.facts)), beyond: say.number(beyond(now.facts, 'neurons')),
-      neurons: say.number(now.facts.kinds.neurons.count), beyond_heads: say.number(beyond(now.facts, 'heads')),
-      heads: say.number(now.facts.kinds.heads.count),
+      level: say.number(bandOf(now.facts, notes.strongest.component)), beyond: say.number(countBeyond(now.facts, 'neurons')),
+      neurons: say.number(now.facts.kinds.neurons.count), beyond_heads: say.number(countBeyond(now.facts, 'heads')),
+      heads: say.number(now.facts.kinds.heads.count), lucky: lucky(say, now.facts, 'neurons'), lucky_heads: lucky(say, now.facts, 'heads'),
     })},
     {key: 'undo', kind: 'act', target: '#undo', done: now => now.history.future.length > 0},
     asking('whole', {note: now => ({original: now.columns[0], edited: now.columns[1]})}),

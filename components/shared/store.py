@@ -40,6 +40,7 @@ from s2e_core.model import LoadedModel, Quantize
 from s2e_core.progress import Progress, Stages, in_steps
 from s2e_core.values import OUTLIERS, Outliers
 
+from .chances import Chances
 from .gate_prompts import gate_texts, token_bytes
 from .jobs import Jobs
 from .kept import Kept
@@ -108,6 +109,8 @@ class ModelStore:
     """What becomes of positions whose residual norm is an outlier; "keep" is the paper's."""
     jobs: Jobs = field(default_factory=Jobs)
     """Runs of visitors that are to stop."""
+    chances: Chances = field(default_factory=Chances)
+    """What chance gives the components of extractions."""
     _models: OrderedDict[str, LoadedModel] = field(default_factory=OrderedDict)
     _scored: Kept[Scored] = field(default_factory=Kept)
     _keys: dict[tuple[str, str, Behavior | None], str] = field(default_factory=dict)

@@ -242,13 +242,25 @@ count $\mu$ times. Either can be added to the elastic net. The *suggested* setti
 whose KL from the untouched model on harmless texts is at most 0.05 nats a token and no more than that of
 steering with $\gamma = 0.5$.
 
-**Reading the figures.** If directions were random, $g$ would spread by $1/\sqrt d$ around zero: components beyond
-three times that are unlikely to be luck. $\lambda$ is absolute, so $|\Delta W|/|W|$ tells whether it is large for
+**Reading the figures.** If directions were random, $g$ would spread by $1/\sqrt d$ around zero. But texts differ along
+few directions, and along these $g$ is large by chance alone. So the examples are shuffled, after the mean of their side
+was taken from each: the grey band is the $|g|$ that 95 of 100 such *directions of chance* stay below, for every
+component its own. One component in twenty lies beyond its band by chance, and the line below the dials says how many
+the threshold would select. $\lambda$ is absolute, so $|\Delta W|/|W|$ tells whether it is large for
 *this* weight. The model on this server is never written to; your edit is a few vectors, and only the file you take
 home contains changed weights.
 
 Method: Sun, Yan, Wang, Weng, *Steer2Edit: From Activation Steering to Component-Level Editing*, arXiv 2602.09870.
 """
+
+CHANCE_NO_EXAMPLES = (
+    "The directions come from a file, without examples to shuffle: the grey band is that of random directions, and it "
+    "is too kind."
+)
+CHANCE_WAITS = (
+    "The grey band is that of random directions, and it is too kind. For that of chance this model reads all examples "
+    "once more."
+)
 
 WHY_CARD = "One component in full"
 WHY_STRIP = "Where the texts part"

@@ -18,12 +18,14 @@ from components.shared import texts
 from components.shared.choices import Choice, opened
 from components.shared.session import Session
 from components.shared.store import ModelStore
+from components.studio.by_chance import chance_values
 from components.studio.facts import facts
 from components.tab_model.behavior import behavior_data
 from components.tab_model.files import runs_in_tab, scripts, write_model
 from components.tab_model.questions import words
 from components.tab_model.vectors import moments, vectors
 from s2e_core import Behavior, SettingsError
+from s2e_core.why import Chance
 
 HERE = Path(__file__).parent
 STUDIO, COMPARE = (Path(package.__path__[0]) for package in (studio, compare))
@@ -52,7 +54,8 @@ def build(store: ModelStore, out: Path, *, progress: Callable[[str], None] = lam
     for behavior in behaviors:
         progress(f"{behavior.title}: reading its examples and prompts …")
         session = _session(store, behavior)
-        _write_behavior(out / "behaviors", behavior, session, loaded.fingerprint)
+        found = store.chances.read(loaded, session.scored, lambda done, total: None)
+        _write_behavior(out / "behaviors", behavior, session, loaded.fingerprint, found.chance)
 
 
 def _session(store: ModelStore, behavior: Behavior) -> Session:
@@ -60,11 +63,12 @@ def _session(store: ModelStore, behavior: Behavior) -> Session:
     return opened(store, Choice(store.first_model, behavior.name), scored)
 
 
-def _write_behavior(folder: Path, behavior: Behavior, session: Session, fingerprint: str) -> None:
+def _write_behavior(folder: Path, behavior: Behavior, session: Session, fingerprint: str, chance: Chance) -> None:
     extraction = session.scored.extraction
     data = {
         # The store's key is one of a running server; an address of the site must hold after the next build as well.
         "facts": {**facts(session, TABLE_ROWS), "key": f"{behavior.name} {fingerprint}"},
+        "chance": chance_values(chance),
         "vectors": vectors(extraction),
         **behavior_data(behavior),
     }

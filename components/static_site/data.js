@@ -62,6 +62,7 @@ export const siteData = () => {
 
   const server = {
     facts: async place => (await behavior(place.behavior)).facts,
+    chance: async place => (await behavior(place.behavior)).chance,
     solve: async place => packed(await editOf(place)),
     stop: () => true,
     ahead: () => null,

@@ -25,3 +25,5 @@ export const counted = number => number.toLocaleString('en');
 export const signed = (number, digits) => (number < 0 && +number.toFixed(digits) ? '−' : '+') + Math.abs(number).toFixed(digits);
 export const percent = (number, digits = 0) => `${(100 * number).toFixed(digits)}%`;
 export const plural = (count, word) => `${counted(count)} ${word}${count === 1 ? '' : 's'}`;
+/** A mean number, which need not be whole. */
+export const roughly = number => number < 9.95 ? number.toFixed(1) : counted(Math.round(number));

@@ -1,11 +1,11 @@
 // The ranked dots: one dot for every component, the strongest on the left, its height the alignment g; a band shows
-// what random directions give. Says how ranks are laid out; map_host.js gives it its life, dots_paint.js its look.
+// what chance gives, or random directions. Says how ranks are laid out; map_host.js gives it its life, dots_paint.js its look.
 
 import {clamp, codeOf} from './map_colors.js';
 import {span, zoomed} from './map_frame.js';
 import {dotSize, paintRanked, ruler} from './dots_paint.js';
 import {host} from './map_host.js';
-import {legendItems, one} from './map_words.js';
+import {beyondWords, legendItems, one} from './map_words.js';
 
 const MARGIN = {left: 58, right: 10, top: 10, bottom: 42};
 const NEAR = 8;   // CSS pixels to either side in which the nearest dot is looked for
@@ -54,11 +54,13 @@ const cellOf = ({order, rank}, i) => {
   return rank.get(i) < 0 ? null : [0, rank.get(i)];
 };
 
+const band = (kind, grid, edit) => edit?.chance ? ['band', `its band of chance; beyond it: ${beyondWords(edit.chance.beyond[kind])}`]
+  : grid.chance ? ['band', `random directions stay below |g| = ${grid.chance.toPrecision(2)}`] : null;
 const legend = ({kind, grid, edit, shade, marks, drawn, frame}, table) => ({
   full: table.css(codeOf(0.67, true)), pale: shade.masked ? table.inks.hatch : table.css(codeOf(0.67, false)),
-  items: legendItems(kind, {compared: Boolean(edit), marks, chance: grid.chance}),
+  items: legendItems(kind, {compared: Boolean(edit), marks, chance: band(kind, grid, edit)}),
   note: drawn.x.length > frame.w / frame.ratio / 2
-    ? `Where dots overlap, edited ones lie on top. Zoom in to see every ${one(kind)}.` : '',
+    ? `Where dots overlap, edited ones lie on top${edit?.chance ? ' and the band is the mean of theirs' : ''}. Zoom in to see every ${one(kind)}.` : '',
 });
 
 const PLAN = {

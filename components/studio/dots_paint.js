@@ -1,4 +1,4 @@
-// Paints the ranked dots on a canvas: the chance band, the axes, and a dot for every component, edited ones on top.
+// Paints the ranked dots on a canvas: the band of chance, the axes, and a dot for every component, edited ones on top.
 // Dots closer than a pixel are drawn once for each sign and state. Knows ranks, figures and pixels; no person.
 
 import {clamp, codeOf} from './map_colors.js';
@@ -9,6 +9,8 @@ import {counted} from './dom.js';
 const SOFT = 20;     // up to about this rank all steps are alike; then they shrink as those of a logarithm
 const FEW = 120;     // components that have room side by side keep equal steps
 const TONES = 24;    // shades of a sign; a dot of each is drawn once and stamped
+
+const radius = count => count <= 60 ? 5 : count <= 400 ? 4 : 3.5;   // of a dot, in CSS pixels
 
 /** Where a rank lies from 0 to 1 across the window, and the rank that lies there. */
 export const ruler = (count, {c0, c1}) => {
@@ -22,8 +24,9 @@ export const ruler = (count, {c0, c1}) => {
 };
 
 /** The heights of a window: its top figure, and where a figure lies in pixels of the device. */
-export const heights = (frame, {grid, order, view, folded}) => {
-  const top = 1.1 * Math.max(Math.abs(grid.g[order[view.c0]] || 0), 1.2 * (grid.chance || 0)) || 1;
+export const heights = (frame, {grid, order, view, folded}, steps) => {
+  const band = steps.reduce((most, step) => Math.max(most, step.band), 0);
+  const top = Math.max(1.1 * Math.max(Math.abs(grid.g[order[view.c0]] || 0), band), 1.32 * steps.at(-1).band) || 1;
   const zero = folded ? frame.y + frame.h : frame.y + frame.h / 2, unit = (folded ? frame.h : frame.h / 2) / top;
   return {top, zero, unit, y: g => zero - (folded ? Math.abs(g) : g) * unit};
 };
@@ -38,7 +41,26 @@ const places = (frame, {order, view, cache}) => {
     x[n] = frame.x + across;
     slot[n] = across / frame.ratio;
   }
-  return Object.assign(cache, {key, x, slot});
+  return Object.assign(cache, {key, x, slot, steps: null});
+};
+
+/**
+ * The band across a window, as [{from, to, band}] in ranks: that of random directions is level; by chance every component
+ * has its own, and those that stand as close as a dot is wide the mean of theirs.
+ */
+const bandSteps = (at, {grid, order, view, edit}) => {
+  const own = edit?.chance?.band;
+  if (!own) return [{from: view.c0, to: view.c1, band: grid.chance || 0}];
+  if (at.steps && at.stepsOf === own) return at.steps;
+  const steps = [], wide = 2 * radius(at.slot.length);
+  for (let n = 0, r = view.c0, end = -1, sum = 0; n < at.slot.length; n++, r++) {
+    if (at.slot[n] >= end) { steps.push({from: r, to: r, band: 0}); end = at.slot[n] + wide; sum = 0; }
+    const step = steps.at(-1);
+    step.to = r + 1;
+    sum += own[order[r]];
+    step.band = sum / (step.to - step.from);
+  }
+  return Object.assign(at, {steps, stepsOf: own}).steps;
 };
 
 /** Per pixel, sign and state the first and the last rank: four groups a pixel, as negative + 2 * edited. */
@@ -52,8 +74,6 @@ const groups = ({x, slot}, {order, heightOf, view, shade}) => {
   }
   return {slots, first, last};
 };
-
-const radius = count => count <= 60 ? 5 : count <= 400 ? 4 : 3.5;
 
 /** The shade of a dot; never so light that the dot is lost on the paper, and 0 (grey) only for a figure of 0. */
 const toneOf = (shade, i, full) => {
@@ -139,46 +159,47 @@ const rankTicks = (rule, view, width) => {
   return found;
 };
 
-const paintGround = (ctx, frame, state, up, inks, theme) => {
-  const {grid, folded, view, order, font} = state, {ratio, x, y, w, h} = frame, text = axisText(ctx, frame, font, inks);
+const paintGround = (ctx, frame, state, up, steps, inks, theme) => {
+  const {folded, view, order, font} = state, {ratio, x, y, w, h} = frame, text = axisText(ctx, frame, font, inks);
   const line = (at, color) => {
     ctx.fillStyle = color;
     ctx.fillRect(x, Math.round(at), w, Math.max(1, Math.round(ratio)));
   };
-  const band = Math.min(grid.chance * up.unit, folded ? h : h / 2);
-  ctx.fillStyle = theme === 'dark' ? 'rgba(255,255,255,0.09)' : 'rgba(24,24,27,0.07)';
-  ctx.fillRect(x, Math.round(up.zero - band), w, Math.round(folded ? band : 2 * band));
+  const rule = ruler(order.length, view), across = rank => Math.round(x + rule.to(rank) * w);
+  ctx.fillStyle = theme === 'dark' ? 'rgba(255,255,255,0.13)' : 'rgba(24,24,27,0.09)';
+  for (const {from, to, band} of steps) {
+    const half = Math.min(band * up.unit, folded ? h : h / 2), left = across(from);
+    ctx.fillRect(left, Math.round(up.zero - half), across(to) - left, Math.round(folded ? half : 2 * half));
+  }
   const mark = (at, label, color) => { line(at, color); text.left(at, label); };
   for (const [value, label] of valueTicks(up.top, folded ? 5 : 3)) {
     const away = value * up.unit;
     mark(up.zero - away, value && !folded ? `+${label}` : label, value ? inks.grid : inks.faint);
     if (value && !folded) mark(up.zero + away, `−${label}`, inks.grid);
   }
-  const rule = ruler(order.length, view);
   for (const rank of rankTicks(rule, view, w / ratio)) text.below(x + rule.to(rank - 0.5) * w, counted(rank));
-  const across = rule.squeezed ? 'rank by |g|, closer together to the right' : 'rank by |g|';
-  text.titles(across, folded ? 'size |g|' : 'alignment g');
+  text.titles(rule.squeezed ? 'rank by |g|, closer together to the right' : 'rank by |g|', folded ? 'size |g|' : 'alignment g');
 };
 
 /** Names the band beside its right end, where no dot is: the weakest components lie inside of it. */
-const paintBandName = (ctx, frame, {grid, font}, up, inks) => {
-  const {ratio, x, w} = frame, size = 11 * ratio;
-  if (!grid.chance) return;
+const paintBandName = (ctx, frame, {edit, font}, up, {band}, inks) => {
+  const {ratio, x, w} = frame, size = 11 * ratio, name = edit?.chance ? 'chance' : 'random';
+  if (!band) return;
   ctx.font = `${size}px ${font}`; ctx.textAlign = 'right'; ctx.textBaseline = 'middle';
   ctx.lineWidth = 3 * ratio; ctx.lineJoin = 'round'; ctx.strokeStyle = inks.paper; ctx.fillStyle = inks.soft;
-  const right = x + w - 6 * ratio, y = up.zero - grid.chance * up.unit - size;
-  ctx.strokeText('random', right, y);
-  ctx.fillText('random', right, y);
+  const right = x + w - 6 * ratio, y = up.zero - band * up.unit - size;
+  ctx.strokeText(name, right, y);
+  ctx.fillText(name, right, y);
 };
 
 /** Paints everything, and gives the place of every rank: {x, up}. */
 export const paintRanked = (ctx, frame, state, table) => {
-  const {inks, theme} = table, at = places(frame, state), up = heights(frame, state), {x} = at;
+  const {inks, theme} = table, at = places(frame, state), steps = bandSteps(at, state), up = heights(frame, state, steps), {x} = at;
   ctx.clearRect(0, 0, frame.width, frame.height);
-  paintGround(ctx, frame, state, up, inks, theme);
+  paintGround(ctx, frame, state, up, steps, inks, theme);
   paintDots(ctx, frame, state, at, up, table);
   paintHand(ctx, frame, state, x, up, inks);
-  paintBandName(ctx, frame, state, up, inks);
+  paintBandName(ctx, frame, state, up, steps.at(-1), inks);
   return {x, up};
 };
 export const dotSize = state => radius(state.view.c1 - state.view.c0);

@@ -3,6 +3,7 @@
 
 const bytes = text => Uint8Array.from(atob(text), letter => letter.charCodeAt(0)).buffer;
 export const floats = text => new Float32Array(bytes(text));
+export const doubles = text => new Float64Array(bytes(text));
 export const whole = text => new Int32Array(bytes(text));
 
 export const KINDS = ['heads', 'neurons'];

@@ -34,9 +34,9 @@ def facts(session: Session, table_rows: int) -> dict[str, Any]:
         "n_layers": spec.n_layers,
         "d_model": spec.d_model,
         "sites": _sites(spec),
-        "g": _floats(scores.g),
-        "norms": _floats(scores.weight_norms),
-        "contributions": _floats(scores.contributions),
+        "g": packed_floats(scores.g),
+        "norms": packed_floats(scores.weight_norms),
+        "contributions": packed_floats(scores.contributions),
         "has_texts": session.scored.extraction.token_inputs is not None,
         "mus": list(MUS),
         "suggested": settings_to_json(session.suggested),
@@ -122,8 +122,14 @@ def _how(suggestion: Suggestion) -> str:
     return f"Suggested: {how}; here it is {kl_words(suggestion)}."
 
 
-def _floats(sites: Sequence[Tensor]) -> str:
+def packed_floats(sites: Sequence[Tensor]) -> str:
+    """A figure of every component through all sites, as float32."""
     return _text(torch.cat(list(sites)).numpy().astype("<f4"))
+
+
+def packed_doubles(values: Tensor) -> str:
+    """Figures as float64."""
+    return _text(values.numpy().astype("<f8"))
 
 
 def _whole(numbers: Tensor) -> str:

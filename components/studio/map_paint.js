@@ -129,6 +129,33 @@ const paintNumbers = (ctx, frame, {grid, shade, view, font}, at, table) => {
   });
 };
 
+/** Marks what stands out of its band of chance: the corner of a cell, or where cells are small the top of its pixel. */
+const paintBeyond = (ctx, frame, {grid, shade, view, edit}, {shown, width}, at, table) => {
+  const band = edit?.chance?.band, {ratio} = frame;
+  if (!band) return;
+  const isBeyond = i => Math.abs(grid.g[i]) > band[i];
+  if (outlines(at)) {
+    const size = Math.round(Math.min(9, at.h / 2) * ratio), inset = Math.round(3 * ratio);
+    eachCell(grid, view, (i, row, c) => {
+      if (!isBeyond(i)) return;
+      const x = at.x(c) + inset, y = at.y(row) + inset;
+      ctx.fillStyle = table.inkOn(cellCode(shade, i));
+      ctx.beginPath();
+      ctx.moveTo(x, y); ctx.lineTo(x + size, y); ctx.lineTo(x, y + size);
+      ctx.fill();
+    });
+    return;
+  }
+  ctx.fillStyle = table.inks.line;
+  const thick = Math.max(1, Math.round(Math.min(3, at.h / 5) * ratio));
+  for (let p = 0; p < shown.length; p++) {
+    const row = view.r0 + Math.floor(p / width), pixel = p % width;
+    if (shown[p] < 0 || !isBeyond(grid.cells[row * grid.widest + shown[p]])) continue;
+    const from = frame.x + Math.floor(pixel * frame.w / width), to = frame.x + Math.floor((pixel + 1) * frame.w / width);
+    ctx.fillRect(from, at.y(row) + Math.round(ratio), Math.max(1, to - from), thick);
+  }
+};
+
 /** A sign in every cell, or one for a run of cells too narrow for it; signs never overlap. */
 const paintHand = (ctx, frame, {grid, shade, view, marks}, at, inks) => {
   if (!marks[1] && !marks[2]) return;
@@ -175,6 +202,7 @@ export const paintMap = (ctx, frame, picture, table) => {
   paintAbsent(ctx, frame, picture, at, inks);
   paintOutlines(ctx, frame, picture, at, inks);
   paintNumbers(ctx, frame, picture, at, table);
+  paintBeyond(ctx, frame, picture, cells, at, table);
   if (picture.shade.hand) paintHand(ctx, frame, picture, at, inks);
   paintAxes(ctx, frame, picture, at, inks);
   return cells;

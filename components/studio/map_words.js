@@ -1,7 +1,7 @@
 // What the pictures say about a component and about themselves, in words and figures. Knows an extraction's grid and an
 // edit; knows no canvas and no element.
 
-import {counted, plural} from './dom.js';
+import {counted, plural, roughly} from './dom.js';
 
 export const ENDS = {   // the two ends of the colour scale
   g: ['against', 'for the behaviour'],
@@ -24,7 +24,9 @@ const stateOf = (edit, i) => (edit.edited[i] ? 'edited' : 'left as it is') + BY_
 /** The lines of a component's card, as [name, figure]. */
 export const figures = (grid, edit, i) => {
   const lines = [['alignment g', signed(grid.g[i])]];
-  if (grid.chance) lines.push(['random directions give up to', `±${grid.chance.toPrecision(2)}`]);
+  const band = edit?.chance?.band[i];
+  if (band !== undefined) lines.push([Math.abs(grid.g[i]) > band ? 'beyond its band of chance' : 'within its band of chance', `±${band.toPrecision(3)}`]);
+  else if (grid.chance) lines.push(['random directions give up to', `±${grid.chance.toPrecision(2)}`]);
   if (!edit) return lines;
   if (edit.edited[i]) {
     lines.push(['strength λ', signed(edit.lam[i])]);
@@ -56,10 +58,14 @@ export const keysText = kind => [
   'Delete leaves out, plus and minus zoom, 0 shows everything, Escape ends.',
 ].join(' ');
 
+/** Of a kind: how many stand out of their bands of chance, and how many would along a direction of chance. */
+export const beyondWords = ({found, count, expected}) =>
+  `${counted(found)} of ${counted(count)}, by chance about ${roughly(expected)}`;
+
 /** The entries of the legend after the colour scale: [class, text, whether it applies now]. */
-export const legendItems = (kind, {compared, marks, absent = false, outlined = false, chance = 0}) => [
+export const legendItems = (kind, {compared, marks, absent = false, outlined = false, chance = null}) => [
   [outlined ? 'full s2e-map-outlined' : 'full', 'edited', compared], ['pale', 'left as it is', compared],
   ...(absent ? [['none', `no ${one(kind)}`, true]] : []),
-  ...(chance ? [['band', `random directions stay below |g| = ${chance.toPrecision(2)}`, true]] : []),
+  ...(chance ? [[...chance, true]] : []),
   ['in', 'added by hand', marks[1]], ['ex', 'left out by hand', marks[2]],
 ];

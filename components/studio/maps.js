@@ -5,7 +5,7 @@ import {clamp, codeOf} from './map_colors.js';
 import {span, zoomed} from './map_frame.js';
 import {host} from './map_host.js';
 import {edges, outlines, paintMap} from './map_paint.js';
-import {crowdWords, legendItems} from './map_words.js';
+import {beyondWords, crowdWords, legendItems} from './map_words.js';
 
 const MARGIN = {left: 42, right: 8, top: 6, bottom: 42};
 const QUICK = 200;   // more columns than these are zoomed in larger steps
@@ -45,7 +45,8 @@ const legend = ({kind, grid, edit, shade, marks, view, frame, drawn}, table) => 
   const crowd = (view.c1 - view.c0) / drawn.width, outlined = outlines(edges(frame, view));
   return {
     full: table.css(codeOf(0.67, true)), pale: table.css(codeOf(shade.masked ? 0 : 0.67, false)),
-    items: legendItems(kind, {compared: Boolean(edit), marks, absent: grid.absent, outlined}),
+    items: legendItems(kind, {compared: Boolean(edit), marks, absent: grid.absent, outlined, chance: edit?.chance
+      ? [`beyond${outlined ? ' s2e-map-corner' : ''}`, `beyond its band of chance: ${beyondWords(edit.chance.beyond[kind])}`] : null}),
     note: crowd > 1 ? crowdWords(kind, crowd) : '',
   };
 };

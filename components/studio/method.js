@@ -2,6 +2,7 @@
 // s2e_core/method/edit.py is the authority. Every step is rounded to float32 as torch rounds it, so that both edit the
 // same components; tests/ui/studio/test_parity.py compares them. Gates are fitted on texts and asked of the server.
 
+import {isBeyond} from './chance.js';
 import {numberOf} from './facts.js';
 
 const f = Math.fround;
@@ -67,13 +68,10 @@ export const countAbove = (facts, settings, kind) => {
   return low;
 };
 
-/** Three standard deviations of g for random directions: 3 / sqrt(d). */
-export const chanceLevel = facts => 3 / Math.sqrt(facts.d_model);
-
-/** Counts and relative sizes of an edit, as `summarize` of the core. */
+/** Counts and relative sizes of an edit, as `summarize` of the core, and how many components stand out of their bands. */
 export const summarize = (facts, {lam, change}) => {
   const found = {heads: 0, neurons: 0, layers: 0, relativeSize: 0, largestChange: 0, edited: 0, beyond: 0};
-  const level = f(chanceLevel(facts)), layers = new Set();
+  const layers = new Set();
   let squares = 0;
   facts.sites.forEach(({kind, layer, n}, site) => {
     for (let i = facts.offset[site], end = i + n; i < end; i++) {
@@ -81,7 +79,7 @@ export const summarize = (facts, {lam, change}) => {
       found[kind]++;
       layers.add(layer);
       squares += lam[i] * lam[i];
-      if (Math.abs(facts.g[i]) > level) found.beyond++;
+      if (isBeyond(facts, i)) found.beyond++;
       if (change[i] > found.largestChange) found.largestChange = change[i];
     }
   });

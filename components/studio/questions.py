@@ -10,6 +10,7 @@ from typing import Any
 
 from components.shared.store import ModelStore
 
+from .by_chance import by_chance
 from .facts import facts, solved
 from .place import session_of
 
@@ -26,6 +27,7 @@ def questions(store: ModelStore) -> Mapping[str, Callable[[Any], Any]]:
 
     return {
         "facts": lambda place: facts(session_of(store, place), store.limits.table_rows),
+        "chance": lambda place: by_chance(store, session_of(store, place), begin=place.get("begin") is True),
         "solve": lambda place: solved(session_of(store, place)),
         "stop": stop,
         "ahead": lambda name: store.jobs.ahead(str(name)[:100]),

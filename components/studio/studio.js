@@ -3,12 +3,13 @@
 
 import {arrival, make} from './dom.js';
 import {card} from './card.js';
+import {chanceAsker, randomLevel} from './chance.js';
 import {decode, gridOf, kindOf, layerOf, nameOf, numberOf} from './facts.js';
 import {dials} from './dials.js';
 import {dots} from './dots.js';
 import * as steps from './history.js';
 import {heatmap} from './maps.js';
-import {byHand, chanceLevel, elasticNet, needsTexts} from './method.js';
+import {byHand, elasticNet, needsTexts} from './method.js';
 import {selection} from './selection.js';
 import {keepOnly, setFamily, switchOn} from './settings.js';
 import {asker, scaled, shape, unpack} from './solved.js';
@@ -140,7 +141,8 @@ export const start = async ({props, trigger, watch, server, told, live}) => {
     family: name => change(settings => setFamily(facts, settings, name, steps.earlier(history))),
     forget: () => { forget(); facts.presets = facts.presets.filter(preset => preset.kind !== 'mine'); draw(); },
   }});
-  const drawSummary = summary(roots.summary);
+  const askChance = chanceAsker(question => server.chance(question), () => draw());
+  const drawSummary = summary(roots.summary, {readChance: () => askChance(facts, value(), true)});
   const drawTable = table(roots['table-panel'], {onSwitch: (i, on) => pick({action: on ? 'include' : 'exclude', components: [i]}), onFocus: setFocus});
   const drawCard = card(roots['inspector-panel'], {
     change, onToggle: () => pick({action: 'toggle', components: [focus]}),
@@ -165,7 +167,7 @@ export const start = async ({props, trigger, watch, server, told, live}) => {
     for (const one of [drawSummary, drawDials, drawCard, drawSelection, drawUnder]) one(state);
     drawn = state;
     if (!timer) drawTable(state);
-    pictures.show({...edit, mode, focus, hand: file ? new Uint8Array(facts.n) : byHand(facts, settings)});
+    pictures.show({...edit, mode, focus, chance: facts.chance || null, hand: file ? new Uint8Array(facts.n) : byHand(facts, settings)});
     document.body.dataset.studio = String(made);
     live?.drawn({...state, place: value()});
   };
@@ -197,6 +199,7 @@ export const start = async ({props, trigger, watch, server, told, live}) => {
     if (sent.mode || another) mode = sent.mode || 'g';
     if (first) tell(); else changed();   // the texts that the page comes with are those of its first edit
     draw();
+    if (another) setTimeout(() => askChance(facts, value()), RESTING_MS);   // after the first picture, which needs none
     for (const [step, dial] of early.splice(0)) change(step, dial);
   };
   watch('value', arrived);
@@ -219,6 +222,8 @@ export const start = async ({props, trigger, watch, server, told, live}) => {
     event.preventDefault();
     goTo(key === 'y' || event.shiftKey ? steps.redo(history) : steps.undo(history));
   });
+  // A card in full reads the examples: then their chance is known, too.
+  document.addEventListener('why:shown', () => { if (facts?.wait?.waits) askChance(facts, value()); });
   window.steer2edit = {
     ...window.steer2edit, end: names => server.stop(names), ahead: name => server.ahead(name), place: value,
     tell: () => { restoring = false; tell(); },
@@ -267,7 +272,7 @@ const picturesIn = (root, {onPick, onFocus}) => {
   const hidden = n => n === 1 ? ranked.hidden : n === 2 ? map.hidden : false;
   const load = (facts, caption) => all.forEach((picture, n) => picture.load({
     ...gridOf(facts, kinds[n]), nameOf: i => nameOf(facts, i), layerOf: i => layerOf(facts, i), kindOf: i => kindOf(facts, i),
-    title: kinds[n] === 'heads' ? 'Attention heads' : 'MLP neurons', chance: chanceLevel(facts), g: facts.g, caption,
+    title: kinds[n] === 'heads' ? 'Attention heads' : 'MLP neurons', chance: randomLevel(facts), g: facts.g, caption,
   }));
   const show = edit => { latest = edit; all.forEach((picture, n) => { if (!hidden(n)) picture.show(edit); }); };
   return {load, show};

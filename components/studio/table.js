@@ -1,10 +1,11 @@
 // Components ranked by |g|, strongest first, with what the current edit does to each. The ranking depends on the scores
 // alone, so that a row keeps its component while dials move.
 
+import {bandOf, isBeyond} from './chance.js';
 import {columnOf, kindOf, layerOf, nameOf} from './facts.js';
 import {make, signed} from './dom.js';
 
-const COLUMNS = ['edited', 'kind', 'layer', 'index', 'g', 'λ', '|ΔW| / |W|', 'mean contribution'];
+const COLUMNS = ['edited', 'kind', 'layer', 'index', 'g', 'by chance', 'λ', '|ΔW| / |W|', 'mean contribution'];
 const WHEN_COLUMNS = ['on its texts', 'on harmless'];
 export const SHOWN = [['all', 'All'], ['heads', 'Heads'], ['neurons', 'Neurons']];
 
@@ -41,17 +42,19 @@ export const table = (root, {onSwitch, onFocus}) => {
   const row = (facts, i) => {
     const tick = make('input', {type: 'checkbox', 'aria-label': `edit ${nameOf(facts, i)} of layer ${layerOf(facts, i)}`,
       onchange: () => onSwitch(i, tick.checked), onclick: event => event.stopPropagation()});
-    const cells = [what(facts, i), layerOf(facts, i), columnOf(facts, i), signed(facts.g[i], 3), '', '', signed(facts.contributions[i], 4)];
+    const cells = [what(facts, i), layerOf(facts, i), columnOf(facts, i), signed(facts.g[i], 3), '', '', '', signed(facts.contributions[i], 4)];
     const node = make('tr', {tabIndex: 0, onclick: () => onFocus(i), onkeydown: event => { if (event.key === 'Enter' && event.target === node) onFocus(i); }},
       make('td', {}, tick), ...cells.map(text => make('td', {textContent: text})));
     node.dataset.number = i;
     return node;
   };
-  const fill = (node, i, edit) => {
+  const fill = (node, i, facts, edit) => {
     node.firstChild.firstChild.checked = Boolean(edit.edited[i]);
     node.classList.toggle('edited', edit.lam[i] !== 0);
-    node.children[5].textContent = edit.lam[i] === 0 ? '0' : signed(edit.lam[i], 3);
-    node.children[6].textContent = edit.change[i].toFixed(3);
+    node.classList.toggle('beyond', isBeyond(facts, i));
+    node.children[5].textContent = `${isBeyond(facts, i) ? 'beyond' : 'within'} ${bandOf(facts, i).toFixed(3)}`;
+    node.children[6].textContent = edit.lam[i] === 0 ? '0' : signed(edit.lam[i], 3);
+    node.children[7].textContent = edit.change[i].toFixed(3);
     const when = edit.on ? [signed(edit.on[i], 4), signed(edit.off[i], 4)] : [];
     while (node.children.length > COLUMNS.length + when.length) node.lastChild.remove();
     when.forEach((text, n) => {
@@ -66,9 +69,9 @@ export const table = (root, {onSwitch, onFocus}) => {
       numbers = ranking(facts, shown, limit);
       body.replaceChildren(...numbers.map(i => row(facts, i)));
     }
-    head.replaceChildren(...[...COLUMNS, ...(edit.on ? WHEN_COLUMNS : [])].map(text => make('th', {textContent: text, scope: 'col'})));
+    head.replaceChildren(...[...COLUMNS, ...(edit.on ? WHEN_COLUMNS : [])].map(text => facts.chance || text !== 'by chance' ? text : 'random').map(text => make('th', {textContent: text, scope: 'col'})));
     [...body.children].forEach((node, n) => {
-      fill(node, numbers[n], edit);
+      fill(node, numbers[n], facts, edit);
       node.setAttribute('aria-current', String(numbers[n] === focus));
     });
   };

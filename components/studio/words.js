@@ -1,10 +1,11 @@
 // Figures in words: the summary of an edit, its rule, and why one component is or is not edited. Knows the values of the
 // studio; every function returns plain text or figures, and no element.
 
+import {bandOf, expectedFalse, isBeyond, randomLevel} from './chance.js';
 import {kindOf, nameOf, pairOf, layerOf} from './facts.js';
-import {chanceLevel, hasNet, needsTexts, rhoOf, summarize, threshold} from './method.js';
+import {countAbove, hasNet, needsTexts, rhoOf, summarize, threshold} from './method.js';
 import {presetOf} from './settings.js';
-import {counted, percent, signed} from './dom.js';
+import {counted, percent, roughly, signed} from './dom.js';
 
 const LARGE_EDIT = 0.1;     // |dW| / |W| over the whole model from which an edit usually costs fluency
 const LARGE_CHANGE = 1;     // |dW_i| / |W_i| from which a component is more edit than weight
@@ -17,11 +18,26 @@ export const figures = (facts, edit, file) => {
     {number: counted(found.neurons), label: `of ${counted(facts.kinds.neurons.count)} neurons`},
     {number: percent(found.relativeSize, 1), label: 'of the weights’ size', told: '|ΔW| / |W| of all heads and neurons together.'},
   ];
-  if (!file || file.here) cells.push({
-    number: `${counted(found.beyond)} / ${counted(found.edited)}`, label: `exceed random directions, |g| > ${chanceLevel(facts).toFixed(2)}`,
-    told: 'Edited components with a larger |g| than random directions would give: three standard deviations.',
-  });
+  if (!file || file.here) cells.push({number: `${counted(found.beyond)} / ${counted(found.edited)}`, ...facts.chance
+    ? {label: 'exceed their band of chance', told: 'Edited components with a larger |g| than 95 of 100 directions of chance give them: directions in which the examples differ anyway.'}
+    : {label: `exceed random directions, |g| > ${randomLevel(facts).toFixed(2)}`, told: 'Edited components with a larger |g| than random directions would give: three standard deviations.'}});
   return cells;
+};
+
+/** Of those selected, how many would be by chance alone; or how far the reading of chance is, or why there is none. */
+export const chanceWords = (facts, settings, edit, file) => {
+  if (!facts.chance) {
+    const {done, total, waits, none} = facts.wait || {};
+    return waits || none || (total ? `Reading what chance gives: ${percent(done / total)} …` : total === 0 ? 'Reading what chance gives …' : '');
+  }
+  if (file || !hasNet(settings)) return '';
+  const on = ['heads', 'neurons'].filter(kind => threshold(settings, kind) !== null);
+  const above = on.reduce((sum, kind) => sum + countAbove(facts, settings, kind), 0);
+  const expected = roughly(on.reduce((sum, kind) => sum + expectedFalse(facts.chance, kind, threshold(settings, kind)), 0));
+  const selected = edit.edited.reduce((sum, one) => sum + one, 0);
+  const byRule = !settings.gate && !settings.only && !settings.layers && !settings.included.length && !settings.excluded.length;
+  return byRule && selected === above ? `${counted(selected)} selected; about ${expected} would be by chance.`
+    : `${counted(selected)} selected; ${counted(above)} lie above the threshold, and by chance about ${expected} would.`;
 };
 
 /** {level, sentence}: what a person should know about this edit before anything else. */
@@ -101,10 +117,12 @@ const gateReason = (settings, edit, pair, i) => {
 /** The figures of one component: [name, value, what it means]. */
 export const cardRows = (facts, edit, file, i) => {
   const g = facts.g[i], lam = edit.lam[i] + 0, sds = Math.abs(g) * Math.sqrt(facts.d_model);
+  const luck = facts.chance ? `${isBeyond(facts, i) ? 'beyond' : 'within'} its band of chance, ±${bandOf(facts, i).toFixed(3)}`
+    : `${sds.toFixed(1)} standard deviations of random directions`;
   const side = g > 0 ? 'for' : 'against';
   const effect = lam === 0 ? 'not edited' : lam > 0 ? 'amplifies a helper' : 'weakens an opponent';
   const rows = [
-    ['g', signed(g, 3), `works ${side} the behaviour; ${sds.toFixed(1)} standard deviations of random directions`],
+    ['g', signed(g, 3), `works ${side} the behaviour; ${luck}`],
     ['λ', signed(lam, 3), effect + (file && lam ? ' of the edit’s own direction' : '')],
     ['|ΔW| / |W|', percent(edit.change[i], 1), 'size of the change beside the weight'],
     ['mean contribution', signed(facts.contributions[i], 4), 'written along the direction per token'],

@@ -1,7 +1,7 @@
 // The card of one component in full, in the order of a person's questions: what it is to the behaviour, what it does, when,
 // which kind of head it is, what it says, and who is like it. Every number comes with the value, which the server computed.
 
-import {make, counted, signed} from '../studio/dom.js';
+import {make, counted, roughly, signed} from '../studio/dom.js';
 import {attention, elasticCurve, figure, histogram, interval, tinted} from './draw.js';
 import {copying} from './copying.js';
 
@@ -30,7 +30,7 @@ const score = ({luck, arithmetic, kind, settings}) => {
       ['with shuffled labels', '', `as far apart in ${(100 * p).toFixed(1)}% of draws`]),
     say(Math.abs(g) > band ? 'The grey band is what 95 of 100 directions of chance reach here: this one is outside it.'
       : 'It lies within the grey band, which 95 of 100 directions of chance reach: this g can be luck.'),
-    say(`Along a direction of chance ${falsely < 10 ? falsely.toFixed(1) : counted(Math.round(falsely))} of the ${counted(count)} ${kind}s have so large a |g|.`),
+    say(`Along a direction of chance ${roughly(falsely)} of the ${counted(count)} ${kind}s have so large a |g|.`),
     make('details', {}, make('summary', {textContent: 'The arithmetic, step by step'}), table(
       ['what it writes on average, |W x̄|', '', arithmetic.output_length.toFixed(4)], ['of it along the direction, u · W x̄', '', signed(arithmetic.contribution, 4)],
       ['their quotient is g', '', signed(g, 4)], ...(tau === null ? [] : [['threshold ρα', '', tau.toFixed(4)], ['gain 1 / (ρ(1 − α))', '', gain.toFixed(3)]]),
@@ -95,6 +95,7 @@ export const start = ({element, props, watch}) => {
     root.setAttribute('aria-busy', String(Boolean(value.busy)));
     root.dataset.edit = value.edit || '';
     root.classList.remove('outdated');
+    if (value.luck) document.dispatchEvent(new CustomEvent('why:shown'));
     const close = make('button', {type: 'button', className: 'quiet', textContent: 'Close', onclick: () => { root.hidden = true; }});
     const parts = value.luck ? [score, effects, when, kinds, says, relatives].map(part => part(value, ask)) : [];
     root.replaceChildren(

@@ -13,18 +13,20 @@ from components.compare.handlers import Request, check_request
 from components.shared import texts
 from components.shared.kept import Kept
 from components.shared.progress import duration, progress_bar
-from components.shared.session import Session
+from components.shared.session import Scored, Session
 from components.shared.store import ModelStore
 from components.shared.work import Work
 from s2e_core import Example, Original, SettingsError, WeightEdit, build_edit, compare
 from s2e_core.measure import is_slow
-from s2e_core.model import component_label
-from s2e_core.progress import Progress
+from s2e_core.model import LoadedModel, component_label
+from s2e_core.progress import Progress, Stages, in_steps
 from s2e_core.spec import Component, ModelSpec
 from s2e_core.why import N_HEADS, N_NEURONS, Card, CausalMap, Study, causal_map, make_card, open_study, parting, plain
 
 FEW_HEADS, FEW_NEURONS = 60, 40
 """Components that are tried where a model answers slowly."""
+READING_STEPS, TEXT_STEPS = 80, 20
+"""Steps of the progress in which examples are read, and some of them once more for the kinds of heads."""
 MOST_STUDIES, MOST_STUDY_BYTES = 8, 512_000_000
 MOST_CHARS = 600
 """Characters of a text of one's own."""
@@ -40,7 +42,7 @@ def looked_at(
     name = {"number": int(number), "name": component_label(loaded.spec, component)}
     study = studies.find(scored.key)
     if study is None:
-        work = Work(lambda progress: open_study(loaded, scored.contrast, scored.extraction, progress=progress))
+        work = Work(lambda progress: _study(store, loaded, scored, progress))
         for done, total in work.ticks():
             share = f" {done / total:.0%}" if total else ""
             yield {**name, "busy": f"{texts.WHY_STUDIES}{share} …"}
@@ -54,6 +56,14 @@ def looked_at(
     for _ in work_card.ticks():
         pass
     yield {**card_value(work_card.result, loaded.spec, session), **name, "text": written} | _titles(store, session)
+
+
+def _study(store: ModelStore, loaded: LoadedModel, scored: Scored, progress: Progress) -> Study:
+    """What the cards share; the examples are read once, for the pictures and for the cards."""
+    stages = Stages(progress, examples=READING_STEPS, texts=TEXT_STEPS)
+    known = store.chances.read(loaded, scored, in_steps(stages.of("examples"), READING_STEPS))
+    texts_read = in_steps(stages.of("texts"), TEXT_STEPS)
+    return open_study(loaded, scored.contrast, scored.extraction, known=known, progress=texts_read)
 
 
 def card_value(card: Card, spec: ModelSpec, session: Session) -> dict[str, Any]:

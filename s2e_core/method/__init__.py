@@ -1,6 +1,14 @@
 """The paper's method in reading order: capture, directions, scores, edit, and how reliable the examples are."""
 
-from .capture import capture_inputs, capture_means, reduce_spans, refuse_not_finite, tokenize_examples
+from .capture import (
+    ExampleSpan,
+    capture_inputs,
+    capture_means,
+    reduce_spans,
+    refuse_not_finite,
+    split_batches,
+    tokenize_examples,
+)
 from .combine import combine
 from .directions import opposite, project, steering_directions
 from .edit import (
@@ -24,6 +32,7 @@ from .token_capture import capture_token_inputs, own_answers
 __all__ = [
     "MUS",
     "EditSummary",
+    "ExampleSpan",
     "Reliability",
     "Weakness",
     "build_edit",
@@ -50,6 +59,7 @@ __all__ = [
     "rho_for_count",
     "score_along",
     "solve_keys",
+    "split_batches",
     "steering_directions",
     "summarize",
     "tokenize_examples",

@@ -56,6 +56,8 @@ class Chance:
     """Largest |g| along 95 of 100 directions of chance. Per site: (n_components,)."""
     false_counts: Mapping[Kind, Tensor]
     """Mean number of components above |g| = i / GRID along a direction of chance: (GRID + 1,), by kind."""
+    beyond: Mapping[Kind, float]
+    """Mean number of components above their own band along a direction of chance, by kind."""
     largest: Mapping[Kind, float]
     """Largest |g| of any component of the kind along 95 of 100 directions of chance."""
     n_examples: int
@@ -83,6 +85,7 @@ def chance(
     spec = means.spec
     parts = []
     counts = {kind: torch.zeros(GRID + 1, dtype=torch.float64) for kind in KINDS}
+    beyond = dict.fromkeys(KINDS, 0.0)
     largest = {kind: torch.zeros(draws) for kind in KINDS}
     for index, site in enumerate(spec.sites):
         differences, centres = _draw(means.inputs[index], weights, means.n_positive, draws)
@@ -90,12 +93,13 @@ def chance(
         by_chance = scores[2 * draws + 1 :].abs()
         parts.append(_summary(scores, lengths, draws))
         counts[site.kind] += _exceedances(by_chance) / draws
+        beyond[site.kind] += int((by_chance > parts[-1][-1]).sum()) / draws
         largest[site.kind] = torch.maximum(largest[site.kind], by_chance.amax(dim=1))
         if progress is not None:
             progress(index + 1, len(spec.sites))
     g, low, high, p, band = zip(*parts, strict=True)
     tops = {kind: float(values.quantile(0.95)) for kind, values in largest.items()}
-    return Chance(spec, g, low, high, p, band, counts, tops, len(means.examples), draws)
+    return Chance(spec, g, low, high, p, band, counts, beyond, tops, len(means.examples), draws)
 
 
 def label_weights(n_examples: int, n_positive: int, draws: int, seed: int) -> Tensor:

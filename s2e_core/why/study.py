@@ -57,18 +57,22 @@ def open_study(
     contrast: ContrastSet,
     extraction: Extraction,
     *,
+    known: tuple[ExampleMeans, Chance] | None = None,
     unrelated: Sequence[str] = UNRELATED,
     progress: Progress | None = None,
 ) -> Study:
     """Read the examples once more, one by one, and some of them for the kinds of heads.
 
-    `progress` counts examples, sites and texts together. Raises ContrastDataError and S2EError as its parts do where
-    nothing can be told, Cancelled if `progress` raises it.
+    `known` are the means of these examples and what chance gives, where they have been read before. `progress` counts
+    examples, sites and texts together. Raises ContrastDataError and S2EError as its parts do where nothing can be told,
+    Cancelled if `progress` raises it.
     """
     examples = (*contrast.positive, *contrast.negative)
     stages = Stages(progress, examples=len(examples), sites=len(loaded.spec.sites), texts=min(N_TEXTS, len(examples)))
-    means = example_means(loaded, contrast, outliers=extraction.outliers, progress=stages.of("examples"))
-    luck = chance(loaded, means, progress=stages.of("sites"))
+    if known is None:
+        means = example_means(loaded, contrast, outliers=extraction.outliers, progress=stages.of("examples"))
+        known = means, chance(loaded, means, progress=stages.of("sites"))
+    means, luck = known
     missing: list[str] = []
     kinds: HeadKinds | None = None
     lens: Lens | None = None

@@ -20,6 +20,11 @@ def arrive(page: Page, address: str) -> Page:
     page.wait_for_selector("#heads [data-draws]")
     page.wait_for_selector("#neurons-ranked [data-draws]")
     rest(page)
+    page.wait_for_function(
+        "() => { const {chance, wait} = window.steer2edit.state().facts;"
+        " return chance || (wait && !('total' in wait)); }",
+        timeout=PATIENCE,
+    )
     return page
 
 

@@ -93,6 +93,11 @@ def test_expected_false_selections_are_counted_along_the_remainders(llama, loops
             counted = sum(g > threshold for one in values for g in one) / DRAWS
             assert found.expected_false(kind, threshold) == pytest.approx(counted)
         assert found.expected_false(kind, 1.0) == 0 and len(found.false_counts[kind]) == GRID + 1
+        above = [
+            sum(float(g > found.band[i][n]) for i in llama.spec.of_kind(kind) for n, g in enumerate(sites[i]))
+            for sites in along
+        ]
+        assert found.beyond[kind] == pytest.approx(sum(above) / DRAWS) and sum(above) > 0
         assert min(map(max, values)) - 1e-5 <= found.largest[kind] <= max(map(max, values)) + 1e-5
     for index, band in enumerate(found.band):
         by_hand = torch.tensor([sites[index] for sites in along]).quantile(0.95, dim=0)
@@ -114,7 +119,7 @@ def test_the_interval_contains_the_score_and_is_narrower_with_more_examples(llam
 
 def test_without_a_behaviour_as_many_pass_as_the_level_says():
     """20 random models with random labels; the shares are averaged by model, since components depend on each other."""
-    by_test, by_band, by_sphere = [], [], []
+    by_test, by_band, by_sphere, surplus = [], [], [], {"heads": [], "neurons": []}
     for seed in range(20):
         loaded = in_memory(tiny_model("llama", seed=seed, vocab_size=320, num_hidden_layers=2))
         rng = random.Random(seed)
@@ -124,8 +129,15 @@ def test_without_a_behaviour_as_many_pass_as_the_level_says():
         by_test.append(float((torch.cat(found.p) <= 0.05).float().mean()))
         by_band.append(float((g > torch.cat(found.band)).float().mean()))
         by_sphere.append(float((g > isotropic_band(loaded.spec.d_model)).float().mean()))
+        assert sum(found.beyond.values()) / len(g) == pytest.approx(0.05, abs=0.001)
+        for kind, values in surplus.items():
+            above = sum(int((found.g[site].abs() > 0.3).sum()) for site in loaded.spec.of_kind(kind))
+            values.append(above - found.expected_false(kind, 0.3))
     test, band, sphere = map(mean, (by_test, by_band, by_sphere))
     assert test.low <= 0.05 <= test.high < 0.15
+    for kind, most in (("heads", 0.5), ("neurons", 2.5)):  # of 1.3 heads and 12 neurons that are expected
+        falsely = mean(surplus[kind])
+        assert falsely.low <= 0 <= falsely.high and falsely.high - falsely.low < 2 * most, kind
     assert band.low <= 0.06 <= band.high < sphere.low  # the remainders lack the direction itself: a little too narrow
 
 

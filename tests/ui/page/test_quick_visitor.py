@@ -128,7 +128,7 @@ def shows_what_python_computes(page: Page) -> Session:
     lam, change = torch.cat(edit.strength), torch.cat(relative_changes(scores, edit))
     rows = page.evaluate(
         """() => [...document.querySelectorAll('#table tbody tr')].map(row => [row.dataset.number,
-            row.children[5].innerText, row.children[6].innerText].map(text => +text.replace('−', '-')))"""
+            row.children[6].innerText, row.children[7].innerText].map(text => +text.replace('−', '-')))"""
     )
     for number, its_lambda, its_change in rows:
         assert its_lambda == pytest.approx(float(lam[int(number)]), abs=0.0006), (number, found)

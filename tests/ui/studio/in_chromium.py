@@ -17,7 +17,7 @@ from tests.ui.browser import watched_page
 
 STUDIO = Path(__file__).parents[3] / "components" / "studio"
 ADDRESS = "http://localhost/"
-MODULES = ("facts", "method", "settings", "url", "history", "solved", "words", "table")
+MODULES = ("facts", "chance", "method", "settings", "url", "history", "solved", "words", "table")
 """What `call` passes on by name."""
 
 

@@ -46,7 +46,8 @@ PAGE = """<!doctype html><html lang="en"><title>Pictures</title><link rel="icon"
       const lam = g.map((x, i) => edited[i] ? 10 * x : 0);
       return {mode: studio.mode, lam, change: lam.map(x => Math.abs(x) / 100), edited: Uint8Array.from(edited), hand,
         on: studio.firing ? lam.map(x => 2 * x) : null, off: studio.firing ? lam.map(x => x / 2) : null,
-        focus: studio.focus};
+        focus: studio.focus,
+        chance: studio.chance ? {...studio.chance, band: Float32Array.from(studio.chance.band)} : null};
     };
     studio.show = () => { studio.edit = studio.next(); studio.picture.show(studio.edit); };
     studio.picture = {heatmap, dots}[which](document.querySelector('#root'), {

@@ -543,6 +543,41 @@ def test_the_band_ends_where_chance_ends(page: Page, url: str, theme: str) -> No
     assert "random directions stay below |g| = 0.030" in page.locator(".s2e-map-legend").inner_text()
 
 
+OWN_BANDS = [abs(float(g)) * (0.5 if i % 2 else 1.5) for i, g in enumerate(FEW.g)]
+"""Every second component stands out of its own band of chance."""
+BY_CHANCE = {"band": OWN_BANDS, "beyond": {"heads": {"found": 24, "count": 48, "expected": 2.4}}}
+
+
+def test_by_chance_every_dot_has_a_band_of_its_own(page: Page, url: str) -> None:
+    begin_dots(page, url, chance=BY_CHANCE)
+    box, ranked = area(page), [OWN_BANDS[i] for i in RANKED]
+    top = max(1.1 * max(abs(float(FEW.g[RANKED[0]])), *ranked), 1.32 * ranked[-1])
+    for rank in (0, 1, 2, 3, 5):
+        x = box["x"] + (rank + 0.9) / len(RANKED) * box["width"]  # beside the dot
+        middle, band = box["y"] + box["height"] / 2, ranked[rank] / top * box["height"] / 2
+        inside = pixels(page, [(x, middle - band + 3), (x, middle + band - 3)])
+        outside = pixels(page, [(x, middle - band - 3), (x, middle + band + 3)])
+        assert (inside[:, 3] > 8).all() and (outside[:, 3] % 255 == 0).all(), rank  # 255: a line of the axis
+    assert "beyond it: 24 of 48, by chance about 2.4" in page.locator(".s2e-map-legend").inner_text()
+
+
+def test_a_cell_beyond_its_band_has_a_corner_and_says_so(page: Page, url: str) -> None:
+    begin(page, url, "heatmap", FEW.sent("heads", tau=TAU), chance=BY_CHANCE)
+    cells = [(row, column) for row in range(6) for column in range(8)]
+    numbers = [int(FEW.grids["heads"][cell]) for cell in cells]
+    width, height = area(page)["width"] / 8, area(page)["height"] / 6
+    corners = [(x - width / 2 + 5, y - height / 2 + 5) for x, y in (at(page, *cell) for cell in cells)]
+    plain = [(x - width * 0.4, y + 8) for x, y in (at(page, *cell) for cell in cells)]
+    differs = np.abs(pixels(page, corners)[:, :3] - pixels(page, plain)[:, :3]).max(axis=1) > 40
+    assert differs.tolist() == [bool(number % 2) for number in numbers]
+    page.locator(".s2e-map-stage").focus()
+    page.keyboard.press("Home")
+    first = page.locator(".s2e-map-live").inner_text()
+    page.keyboard.press("ArrowRight")
+    assert ("within" in first, "beyond" in first) == (True, False)
+    assert "beyond its band of chance ±" in page.locator(".s2e-map-live").inner_text()
+
+
 def test_a_click_on_a_dot_reports_its_component_and_hovering_names_it(page: Page, url: str) -> None:
     begin_dots(page, url)
     for rank in (0, 3, 17, 47):

@@ -120,6 +120,12 @@ def test_a_visitor_opens_a_card_walks_on_and_takes_it_home(page: Page, address: 
     *_, expected = looked_at(shared_store(), Studies(), first_session(), a_head(), "")
     for part in ("luck", "arithmetic", *(f"head_kind.{name}" for name in expected["head_kind"])):
         assert _at(kept, part) == pytest.approx(_at(expected, part)), part
+    band = page.evaluate("number => window.steer2edit.state().facts.chance.band[number]", a_head())
+    assert band == pytest.approx(kept["luck"]["band"]), "the pictures have the band of the card"
+    row = page.locator(f"#table tr[data-number='{a_head()}'] td").nth(5)
+    is_beyond = abs(kept["arithmetic"]["g"]) > kept["luck"]["band"]
+    expect(row).to_have_text(f"{'beyond' if is_beyond else 'within'} {kept['luck']['band']:.3f}")
+    expect(page.locator("#by-chance")).to_contain_text("would be by chance")
     assert kept["examples"]["positive"] == expected["examples"]["positive"]
     with page.expect_download() as drawn:
         card.get_by_role("button", name="SVG").click()
