@@ -8,7 +8,7 @@ from typing import Any
 
 from .lessons_widget import lessons_widget
 
-WAY_IN = ' <a class="learn" href="?lesson=1">New here? Take the first lesson.</a>'
+WAY_IN = ' <a class="learn" href="?lesson=1">New here? Start with a lesson.</a>'
 """Stands in the header; without a script it still leads to the lesson."""
 
 

@@ -2,8 +2,8 @@
 
 TITLE = "Steer2Edit"
 INTRO = (
-    "See which parts of a language model carry a behaviour, change them with a slider, compare what it says, and take "
-    "the edited model home. No training."
+    "See which parts of a language model carry a behaviour, change them with a slider, and take the edited model home. "
+    "No training."
 )
 STEPS = (
     ("Look", "Violet works for the behaviour, ochre against it."),

@@ -58,7 +58,7 @@ def trade_off_panel(limits: Limits) -> TradeOffPanel:
     fields: dict[str, Any] = {}
     with gr.Column(elem_id="trade-off"):
         gr.Markdown(f"## {texts.TRADE_OFF}\n{texts.TRADE_OFF_HELP}")
-        with gr.Row(elem_id="find-row", elem_classes="dials"):
+        with gr.Row(elem_id="find-row"):
             fields["floor"] = gr.Slider(
                 80, 100, 97, step=0.5, label=texts.FLOOR, info=texts.FLOOR_HELP, elem_id="floor", interactive=True,
                 buttons=[], min_width=260, scale=2,
