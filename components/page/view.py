@@ -70,6 +70,7 @@ def resting_view(store: ModelStore, session: Session, dtype: ExportDtype, *, rep
         "checkpoint": _sized(texts.CHECKPOINT, loaded, session, checkpoint),
         "adapter": _sized(texts.ADAPTER, loaded, session, "adapter"),
         "gguf_lora": _sized(texts.GGUF_LORA, loaded, session, "gguf-lora"),
+        "mlx": _sized(texts.MLX, loaded, session, "mlx"),
         "recipe": _sized(texts.RECIPE, loaded, session, "recipe"),
         "as_python": as_python(store, session),
         "as_command": as_command(store, session),

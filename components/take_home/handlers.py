@@ -20,7 +20,7 @@ from components.shared.session import Session
 from components.shared.store import ModelStore
 from components.shared.work import Work
 from s2e_core import ExportError, WeightEdit, export_adapter, export_checkpoint, save_edit, verify_export
-from s2e_core.export import ExportDtype, ExportFormat, export_gguf_lora
+from s2e_core.export import ExportDtype, ExportFormat, export_gguf_lora, export_mlx
 from s2e_core.interop import CONTROL_VECTOR_NOTE, save_control_vector
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress
@@ -45,6 +45,7 @@ def exported(store: ModelStore, session: Session, kind: str, dtype: ExportDtype 
         "checkpoint": "checkpoint" if dtype == "stored" else "checkpoint-float32",
         "adapter": "adapter",
         "gguf-lora": "gguf-lora",
+        "mlx": "mlx",
         "recipe": "recipe",
     }
     format = formats[kind]
@@ -87,11 +88,13 @@ def _control_vector(store: ModelStore, session: Session) -> Parcel:
 
 
 def written(loaded: LoadedModel, edit: WeightEdit, files: Path, format: ExportFormat, progress: Progress) -> Path:
-    """A checkpoint, or an adapter of either kind, in a new folder."""
+    """A checkpoint, or an adapter of any kind, in a new folder."""
     if format == "adapter":
         return export_adapter(loaded, edit, files, progress=progress)
     if format == "gguf-lora":
         return export_gguf_lora(loaded, edit, files, progress=progress)
+    if format == "mlx":
+        return export_mlx(loaded, edit, files, progress=progress)
     dtype: ExportDtype = "stored" if format == "checkpoint" else "float32"
     return export_checkpoint(loaded, edit, files, dtype=dtype, progress=progress)
 

@@ -356,10 +356,19 @@ def parcel(session: Session, kind: str, dtype: str = "stored") -> Parcel:
     return last
 
 
-@pytest.mark.parametrize("kind", ["checkpoint", "adapter"])
-def test_an_export_is_one_uncompressed_archive_of_one_folder_and_says_that_it_was_checked(kind: str) -> None:
+@pytest.mark.parametrize(
+    "kind, verdict",
+    [
+        ("checkpoint", "The checkpoint does what the preview showed"),
+        ("adapter", "The adapter does what the preview showed"),
+        ("mlx", "The MLX adapter contains the edit"),
+    ],
+)
+def test_an_export_is_one_uncompressed_archive_of_one_folder_and_says_that_it_was_checked(
+    kind: str, verdict: str
+) -> None:
     made = parcel(strong_session(), kind)
-    assert f"The {kind} does what the preview showed" in made.report
+    assert verdict in made.report
     with zipfile.ZipFile(made.path) as archive:
         assert archive.testzip() is None
         assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
@@ -370,7 +379,7 @@ def test_an_export_is_one_uncompressed_archive_of_one_folder_and_says_that_it_wa
 def test_the_sizes_on_the_buttons_are_those_of_the_files() -> None:
     session = strong_session()
     labels = resting_view(shared_store(), session, "stored")
-    for kind in ("checkpoint", "adapter", "gguf-lora", "recipe"):
+    for kind in ("checkpoint", "adapter", "gguf-lora", "mlx", "recipe"):
         size = parcel(session, kind).path.stat().st_size
         shown = labels[kind.replace("-", "_")]["value"].split(" · ")[1]
         figure = float(shown.split()[0]) * (1e6 if "MB" in shown else 1e3)
