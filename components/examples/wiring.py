@@ -66,8 +66,8 @@ class DataWiring:
         panel = self.panel
         # What `Choice.of` is made from.
         self.inputs = [
-            choose.model, choose.behavior, choose.swap, panel.positive, panel.negative, panel.file, panel.second,
-            *panel.corrections, self.answers,
+            choose.model, choose.behavior, choose.swap, choose.template, panel.positive, panel.negative, panel.file,
+            panel.second, *panel.corrections, self.answers,
         ]  # fmt: skip
         self.check = CheckWiring(page, self.look)
         self.outputs = [
@@ -85,6 +85,9 @@ class DataWiring:
             choose.model.input, choose.behavior.input, choose.swap.input, *(one.input for one in panel.corrections),
         ]  # fmt: skip
         apart(*changed)(self.page.asks(self._look), state, self.outputs, trigger_mode="always_last", **LOOK)
+        # What is wrong with arguments is said by the choice, which listens to them, too.
+        quiet = self.page.asks(self._look, after_failure=True)
+        apart(choose.template.submit)(quiet, state, self.outputs, trigger_mode="always_last", **LOOK)
         self._wire_answers(state)
         self.check.wire()
 
@@ -150,7 +153,8 @@ class DataWiring:
             return answers, *self._fold(answers)
 
         failed = done.failure(guarded(stopped), self.answers, outputs, **QUIET)
-        choose.model.input(None, js=stops(panel.stop))  # they would be another model's
+        for other in (choose.model.input, choose.template.submit):
+            other(None, js=stops(panel.stop))  # they would be another model's
         wire_stop(panel.stop, generate=done)
         failed.success(self.page.asks(self._look), state, self.outputs, **LOOK)
         self._wire_sides(state)

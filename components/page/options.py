@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 
 from components.shared.limits import Limits
-from components.shared.store import ModelStore, model_sources
+from components.shared.model_names import model_sources
+from components.shared.store import ModelStore
 from s2e_core import ModelLoadError
 from s2e_core.cache import default_cache
 from s2e_core.cli import ProgressLine, add_outliers, add_variations, chosen_outliers, parse_memory

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from components.shared import texts
+from components.shared.model_names import split_text
 from components.shared.session import Session
 from components.shared.store import ModelStore
 from components.shared.work import Work
@@ -69,7 +70,7 @@ def exported(store: ModelStore, session: Session, kind: str, dtype: ExportDtype 
 
 def file_stem(session: Session) -> str:
     """What a visitor's files are called: after the model and the behaviour, in letters that every system takes."""
-    parts = ("steer2edit", session.model, session.label)
+    parts = ("steer2edit", split_text(session.model)[0], session.label)
     return "-".join(re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-")[:40] for part in parts)
 
 

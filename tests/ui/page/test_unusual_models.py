@@ -9,13 +9,14 @@ import pytest
 
 from components.page.view import opening_view, resting_view
 from components.shared.choices import Choice, opened
+from components.shared.model_names import model_sources
 from components.shared.session import Session
-from components.shared.store import ModelStore, model_sources
+from components.shared.store import ModelStore
 from components.studio.facts import facts
 from components.take_home.handlers import exported
 from s2e_core import Example, ExportError
-from s2e_core.export import export_mlx
 from s2e_core.data import contrast_set
+from s2e_core.export import export_mlx
 from tests.families import saved_folder
 
 FEW = contrast_set([Example("a", "b"), Example("b", "good")], [Example("a", "c")], name="few")
