@@ -40,7 +40,7 @@ def choose_panel(
     *,
     any_model: bool,
 ) -> ChoosePanel:
-    """`template` are properties of the field for arguments of the chat template."""
+    """`template` are properties of the field for arguments of the chat template; `any_model`: also from the Hub."""
     with gr.Row(elem_id="choose", elem_classes="bar"):
         model = gr.Dropdown(
             models, value=models[0], label=texts.MODEL, allow_custom_value=any_model, interactive=True,
@@ -60,5 +60,5 @@ def choose_panel(
             label=texts.TEMPLATE, elem_id="template", max_lines=1, interactive=True, **template
         )  # fmt: skip
     said = gr.Markdown(status, elem_id="status", elem_classes="status")
-    data = data_panel(limits)
+    data = data_panel(limits, hub=any_model)
     return ChoosePanel(model, behavior, swap, extract, stop, template_field, said, check, data.own, data, check_panel())

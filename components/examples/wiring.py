@@ -25,6 +25,7 @@ from s2e_core.responses import possible_rules
 
 from .answer_table import read_mark
 from .check_wiring import CheckRequest, CheckWiring
+from .data_set_wiring import wire_data_set
 from .handlers import AnswerRequest, Look, answer_settings, generate_answers, look_at_examples, stop_answers
 from .trusted import Checks
 from .view import answers_line, answers_value
@@ -89,6 +90,8 @@ class DataWiring:
         quiet = self.page.asks(self._look, after_failure=True)
         apart(choose.template.submit)(quiet, state, self.outputs, trigger_mode="always_last", **LOOK)
         self._wire_answers(state)
+        if panel.data_set is not None:
+            wire_data_set(self.page, panel.data_set)
         self.check.wire()
 
     # ---- what was understood

@@ -38,7 +38,9 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--allow-folder", action="append", default=[], type=_folder, metavar="DIR",
         help="let visitors choose this model folder, or any model folder or GGUF file in it (may be repeated)",
     )  # fmt: skip
-    parser.add_argument("--allow-hub", action="store_true", help="let visitors load any model of the Hub by its id")
+    parser.add_argument(
+        "--allow-hub", action="store_true", help="let visitors load any model or data set of the Hub by its id"
+    )
     parser.add_argument(
         "--allow-push", action=argparse.BooleanOptionalAction,
         help="let visitors send their edited model to the Hub with a token of their own; by default only where nobody "

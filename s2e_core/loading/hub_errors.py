@@ -61,8 +61,8 @@ def explain_failure(wanted: Wanted, name: str, revision: str | None, error: Exce
     if isinstance(error, PermissionError):
         return f"{name} cannot be saved: the cache is not writable. Set HF_HOME to a folder that you may write to."
     return (
-        f"The Hub cannot be reached, and {name} is no {LOCAL[wanted]} here and as a download not complete on this "
-        "machine. Check the name and the connection."
+        f"The Hub cannot be reached, and {name} is neither a {LOCAL[wanted]} here nor completely downloaded. "
+        "Check the name and the connection."
     )
 
 

@@ -50,7 +50,7 @@ def test_without_a_connection_the_cache_is_used(hub, monkeypatch, tmp_path):
     use_hub(monkeypatch, "http://127.0.0.1:1", tmp_path / "cache")
     again, sentence = download_data_set(ID)
     assert again == first and "as downloaded before" in sentence
-    with pytest.raises(ContrastDataError, match="The Hub cannot be reached, and somebody/else is no file here"):
+    with pytest.raises(ContrastDataError, match="cannot be reached, and somebody/else is neither a file here nor"):
         download_data_set("somebody/else")
 
 
