@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from s2e_core import ContrastDataError, ContrastSet, EditSettings, build_edit, swapped
+from s2e_core import ContrastDataError, ContrastSet, EditSettings, WeightEdit, build_edit, swapped
 from s2e_core.data import without_long
 from s2e_core.method import rho_for_count, summarize
 from s2e_core.spec import Kind
@@ -93,6 +93,16 @@ def carried_over(store: ModelStore, model: str, name: str) -> str:
         return name
     title = store.behavior(name).title
     return next((behavior.name for behavior in fitting if behavior.title == title), fitting[0].name)
+
+
+def choice_behind(store: ModelStore, model: str, edit: WeightEdit) -> Choice | None:
+    """The behaviour that a finished edit was made from, among those that fit the model; None if it is unknown."""
+    made_from = edit.provenance.contrast_hash
+    for behavior in store.fitting(model):
+        for swap, contrast in ((False, behavior.contrast), (True, swapped(behavior.contrast))):
+            if contrast.content_hash == made_from:
+                return Choice(model, behavior.name, swap)
+    return None
 
 
 def is_ready(store: ModelStore, choice: Choice, session: Session | None) -> bool:
