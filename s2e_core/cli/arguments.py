@@ -84,7 +84,14 @@ def add_contrast(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusive
         metavar="FILE",
         help="your own examples, also a data set of the Hub; `data` shows how they are read",
     )
+    add_leave_out_long(parser)
     return examples
+
+
+def add_leave_out_long(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--leave-out-long", action="store_true", help="leave out examples that are longer than the model reads"
+    )
 
 
 def add_behavior(parser: argparse.ArgumentParser) -> None:
