@@ -149,8 +149,14 @@ class ModelStore:
         kept = self._variants.find(name)
         if kept is not None and kept.model is loaded.model:
             return kept
-        variant = with_template_args(loaded, {**loaded.template_args, **args})
+        variant = with_template_args(loaded, self.template_args_of(name))
         return self._variants.keep(name, variant, lambda: len(self._variants) > MOST_VARIANTS)
+
+    def template_args_of(self, name: str) -> dict[str, Any]:
+        """The operator's arguments of a model's chat template, and the visitor's in their place where both have one."""
+        plain, args = split_arguments(name)
+        operators = self.template_args if plain == self.first_model else None
+        return {**(operators or {}), **args}
 
     def template_names(self, name: str) -> tuple[str, ...]:
         """Arguments that the chat template of a model takes; empty while the model is not loaded."""

@@ -134,7 +134,7 @@ def _options(store: ModelStore, session: Session) -> Iterator[str]:
     if model != BUNDLED:
         place, revision = split_revision(model)
         yield f"--model {shlex.quote(str(place))}" + (f" --revision {shlex.quote(revision)}" if revision else "")
-    if args := store.model(session.model).template_args:
+    if args := store.template_args_of(session.model):
         yield f"--template-args {shlex.quote(json.dumps(args))}"
     yield f"--contrast {EXAMPLES_FILE}" if session.behavior == OWN else f"--behavior {shlex.quote(session.behavior)}"
     if settings.has_elastic_net or gate is None:
@@ -160,6 +160,6 @@ def _model(store: ModelStore, session: Session) -> str:
 
 def _python_model(store: ModelStore, session: Session) -> str:
     place, revision = split_revision(_model(store, session))
-    args = store.model(session.model).template_args
+    args = store.template_args_of(session.model)
     further = {"revision": revision, "template_args": dict(args)}
     return ", ".join([repr(str(place)), *(f"{name}={value!r}" for name, value in further.items() if value)])
