@@ -28,7 +28,7 @@ from components.lessons.questions import lesson_questions
 from components.page import look
 from components.page.options import options, read_first, set_threads, store_of
 from components.page.parts import BROKEN, Page
-from components.page.view import opening_view
+from components.page.view import opening_view, template_field
 from components.shared import texts
 from components.shared.choices import Choice, offered, opened
 from components.shared.events import MODEL, QUIET, RUN, named, spare_the_browser, wire_stop
@@ -64,7 +64,8 @@ def build(store: ModelStore) -> gr.Blocks:
     with gr.Blocks(title=texts.TITLE, fill_width=True, delete_cache=(3600, 86400)) as demo:
         look.header()
         behaviors = offered(store, store.first_model)
-        choose = choose_panel(list(store.sources), behaviors, store.limits, status, any_model=store.hub)
+        template = template_field(store, first.model)
+        choose = choose_panel(list(store.sources), behaviors, store.limits, status, template, any_model=store.hub)
         with gr.Row(elem_id="work"):
             dials_place()
             compare = compare_panel(behavior, of_edit(columns, FIRST), answers, store.limits)

@@ -25,6 +25,8 @@ from huggingface_hub.utils import _http, close_session
 from transformers.utils import hub as transformers_hub
 
 BLOCK = 1 << 14
+LARGE = (".safetensors", ".jsonl")
+"""Ends of the names of files that come by a redirect, as large ones do from the Hub."""
 
 
 class Request(NamedTuple):
@@ -246,7 +248,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _file(self, repository: Repository, name: str, *, body: bool) -> None:
         content = repository.files[name]
         headers = {"X-Repo-Commit": repository.commit, "ETag": f'"{_oid(content)}"'}
-        if name.endswith(".safetensors"):
+        if name.endswith(LARGE):
             digest = hashlib.sha256(content).hexdigest()
             headers |= {"X-Linked-ETag": f'"{digest}"', "X-Linked-Size": str(len(content)), "Content-Length": "0"}
             headers["Location"] = f"http://localhost:{self.hub.port}/cdn/{digest}"
@@ -296,7 +298,7 @@ def _info(model_id: str, repository: Repository) -> dict[str, object]:
 
 
 def _upload_mode(path: str) -> dict[str, object]:
-    mode = "lfs" if path.endswith(".safetensors") else "regular"
+    mode = "lfs" if path.endswith(LARGE) else "regular"
     return {"path": path, "uploadMode": mode, "shouldIgnore": False, "oid": None}
 
 

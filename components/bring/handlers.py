@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from secrets import token_urlsafe
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from components.shared.choices import Choice, chosen_contrast, opened, strongest_few
+from components.shared.choices import Choice, choice_behind, chosen_contrast, opened, strongest_few
 from components.shared.session import Brought, Origin, Scored, Session
 from components.shared.store import ModelStore
 from components.shared.work import Work
+from components.studio.place import place_of, title_below
 from s2e_core import (
     ActivationMeans,
     ContrastDataError,
@@ -28,7 +29,7 @@ from s2e_core.interop import AS_IN_FILE, ImportedFile, LayerChoice, read_texts
 from s2e_core.method import capture_inputs, opposite, score_along
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress
-from s2e_core.values import MeanInputs
+from s2e_core.values import MeanInputs, WeightEdit
 
 from . import words as words
 
@@ -56,7 +57,10 @@ def inspected(store: ModelStore, session: Session, path: str | None, choice: Lay
     """
     if not path:
         raise InteropError("No file has arrived. Choose one and upload it again.")
-    return import_file(path, store.model(session.model), choice)
+    imported = import_file(path, store.model(session.model), choice)
+    if imported.edit is not None and len(imported.edit.parts) > 2:
+        raise InteropError(words.TOO_MANY_EDITS.format(imported.name, len(imported.edit.parts)))
+    return imported
 
 
 def layer_choice(layer: float | None, skip_first: bool) -> LayerChoice:
@@ -68,12 +72,7 @@ def home_of(store: ModelStore, session: Session, imported: ImportedFile) -> Choi
     """The behaviour that a finished edit belongs to, if it fits the model and is not the one on the page."""
     if imported.edit is None or session.made_here(imported.edit):
         return None
-    made_from = imported.edit.provenance.contrast_hash
-    for behavior in store.fitting(session.model):
-        for swap, contrast in ((False, behavior.contrast), (True, swapped(behavior.contrast))):
-            if contrast.content_hash == made_from:
-                return Choice(session.model, behavior.name, swap)
-    return None
+    return choice_behind(store, session.model, imported.edit)
 
 
 def title_of(store: ModelStore, session: Session) -> str:
@@ -136,10 +135,25 @@ def adopted(store: ModelStore, session: Session, given: FromFile) -> Session:
     if imported.edit is not None:
         if given.home is not None and scored is not None:
             session = opened(store, given.home, scored)
-        return session.with_brought(store.keep_edit(Brought(imported.name, token_urlsafe(), imported.edit)))
+        return session.with_brought(_kept(store, imported.name, replace(imported.edit, also=())))
     assert scored is not None
     origin = Origin(imported.name, f"{imported.sentence()} {given.where}")
     return Session.start(session.model, session.behavior, scored, strongest_few(scored), origin=origin)
+
+
+def place_below(store: ModelStore, session: Session, imported: ImportedFile) -> dict[str, Any] | None:
+    """The place, for the tab, of the edit under that on the page; None if the file has none.
+
+    It stands on the extraction on the page, of which it uses nothing.
+    """
+    if imported.edit is None or not imported.edit.also:
+        return None
+    below = replace(session, brought=_kept(store, imported.name, imported.edit.also[0]), under=None)
+    return {**place_of(below), "weight": 1.0, "title": title_below(store, below)}
+
+
+def _kept(store: ModelStore, name: str, edit: WeightEdit) -> Brought:
+    return store.keep_edit(Brought(name, token_urlsafe(), edit))
 
 
 def _weights_of(imported: ImportedFile) -> str:

@@ -18,7 +18,7 @@ from components.shared.session import Session
 from s2e_core.interop import OpenLayers
 
 from . import words as words
-from .handlers import FromFile, adopted, home_of, inspected, layer_choice, prepared, title_of
+from .handlers import FromFile, adopted, home_of, inspected, layer_choice, place_below, prepared, title_of
 from .panel import ImportPanel
 
 VIEW = ("place", "status", "prompt", "examples", "length", "gamma", "model", "behavior", "swap", "own")
@@ -57,6 +57,8 @@ def wire_import(page: Page, panel: ImportPanel) -> None:
     def adopt(session: Session, given: FromFile) -> tuple[Any, ...]:
         taken = adopted(store, session, given)
         view = opening_view(store, taken)
+        if (below := place_below(store, taken, given.imported)) is not None:
+            view["place"] = {**view["place"], "under": below}
         if taken.brought is not None and not session.made_here(taken.brought.edit):
             # Of other directions: the pictures show the edit, not the alignment of this behaviour.
             view["place"] = {**view["place"], "mode": "lambda"}

@@ -27,6 +27,10 @@ USE = "Use it"
 NOTHING_READ = progress_bar("Nothing was read from this file; the page is as it was.")
 NOT_USED = progress_bar("Nothing was changed. The file is still here.")
 READING = progress_bar("Reading the file …")
+TOO_MANY_EDITS = (
+    "{} contains {} edits laid on each other, and the page shows two at most, one on top of the other. Use it with the "
+    "commands export, verify, compare and evaluate, or bring two of its recipes, laid on each other by combine."
+)
 SCORING = progress_bar("Scoring every head and neuron …")
 TITLES = {
     "recipe": "Recipe", "directions": "Directions", "edit pack": "Edit pack", "steering vector": "Steering vector",

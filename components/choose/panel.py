@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 
@@ -21,6 +22,8 @@ class ChoosePanel:
     swap: gr.Checkbox
     extract: gr.Button
     stop: gr.Button
+    template: gr.Textbox
+    """Arguments of the model's chat template; hidden where it has none."""
     status: gr.Markdown
     check: gr.Button
     own: gr.Column
@@ -29,8 +32,15 @@ class ChoosePanel:
 
 
 def choose_panel(
-    models: Sequence[str], behaviors: Sequence[tuple[str, str]], limits: Limits, status: str, *, any_model: bool
+    models: Sequence[str],
+    behaviors: Sequence[tuple[str, str]],
+    limits: Limits,
+    status: str,
+    template: Mapping[str, Any],
+    *,
+    any_model: bool,
 ) -> ChoosePanel:
+    """`template` are properties of the field for arguments of the chat template; `any_model`: also from the Hub."""
     with gr.Row(elem_id="choose", elem_classes="bar"):
         model = gr.Dropdown(
             models, value=models[0], label=texts.MODEL, allow_custom_value=any_model, interactive=True,
@@ -45,6 +55,10 @@ def choose_panel(
         check = gr.Button(words.CHECK, elem_id="check-examples", size="sm", scale=0, min_width=72)
         extract = gr.Button(texts.EXTRACT, elem_id="extract", size="sm", scale=0, min_width=84)
         stop = gr.Button(texts.STOP, elem_id="stop-extract", size="sm", scale=0, min_width=64, interactive=False)
+    with gr.Row(elem_id="template-row", elem_classes="bar"):
+        template_field = gr.Textbox(
+            label=texts.TEMPLATE, elem_id="template", max_lines=1, interactive=True, **template
+        )  # fmt: skip
     said = gr.Markdown(status, elem_id="status", elem_classes="status")
-    data = data_panel(limits)
-    return ChoosePanel(model, behavior, swap, extract, stop, said, check, data.own, data, check_panel())
+    data = data_panel(limits, hub=any_model)
+    return ChoosePanel(model, behavior, swap, extract, stop, template_field, said, check, data.own, data, check_panel())

@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from components.page.parts import Page
-from components.page.view import ASKED, CHOICE, kept_choice, kept_status, opening_view, restored_view
+from components.page.view import ASKED, CHOICE, kept_choice, kept_status, opening_view, restored_view, template_field
 from components.shared.choices import Choice, carried_over, extract, is_ready, offered
 from components.shared.errors import guarded
 from components.shared.events import MODEL, QUIET, apart, ended, named, stops
@@ -19,7 +19,7 @@ from components.shared.session import OWN, Session
 from components.studio.place import session_of
 from s2e_core import S2EError
 
-TURNED = ("place", "status", "prompt", "examples", "length", "gamma", "swap")
+TURNED = ("place", "status", "prompt", "examples", "length", "gamma", "swap", "template")
 """What follows a choice; the choice itself is on the page already, and may have moved on."""
 LATE = (
     "(place, ...values) => (%s)("
@@ -48,10 +48,11 @@ class ChooseWiring:
         )  # fmt: skip
         # Another model speaks of other things: the behaviours that fit it are offered before the choices are read.
         changed = apart(choose.model.input)(
-            lambda model, name: gr.update(
-                choices=offered(self.store, model), value=carried_over(self.store, model, name)
+            lambda model, name: (
+                gr.update(choices=offered(self.store, model), value=carried_over(self.store, model, name)),
+                gr.update(**template_field(self.store, model), value=""),
             ),
-            [choose.model, choose.behavior], choose.behavior, trigger_mode="always_last", **QUIET,
+            [choose.model, choose.behavior], [choose.behavior, choose.template], trigger_mode="always_last", **QUIET,
         )  # fmt: skip
         inputs = [page.place, *self.inputs]
         runs = {
@@ -67,7 +68,7 @@ class ChooseWiring:
                     page.runs(self._extract_ready), inputs, self.turned, trigger_mode="multiple",
                     js=LATE % named(choose.stop, "choice"), **MODEL,
                 )
-                for listen in (turned.success, apart(choose.swap.input), changed.success)
+                for listen in (turned.success, apart(choose.swap.input), apart(choose.template.submit), changed.success)
             ],
             "restore": [
                 page.place.restore(
@@ -87,7 +88,7 @@ class ChooseWiring:
         choose.stop.click(None, js=stops(choose.stop))
         # Before the run of the new choice begins, which may come after a click on the button.
         gr.on(
-            [choose.behavior.input, choose.swap.input, choose.model.input], None,
+            [choose.behavior.input, choose.swap.input, choose.model.input, choose.template.submit], None,
             js=f"() => window.steer2edit?.replace?.('{choose.stop.elem_id}')", trigger_mode="multiple", **QUIET,
         )  # fmt: skip
 
@@ -106,6 +107,7 @@ class ChooseWiring:
             else:
                 # Directions out of a file have switched off what swaps the sides; the visitor's choice stays.
                 view = {**opening_view(self.store, step), "swap": gr.update(interactive=True)}
+                view["template"] = gr.update(**template_field(self.store, step.model))
                 yield tuple(view[part] for part in TURNED)
 
     def _extract_ready(self, place: Any, *values: Any) -> Iterator[tuple[Any, ...]]:

@@ -14,6 +14,7 @@ import gradio as gr
 from components.page.parts import Page
 from components.shared import data_words as words
 from components.shared.events import LOOK, MODEL, apart_custom, fresh, named, stops, wire_stop
+from components.shared.model_names import with_arguments
 from components.shared.progress import progress_bar
 from components.shared.session import OWN, Session
 from s2e_core import ContrastSet
@@ -36,9 +37,16 @@ class CheckRequest(NamedTuple):
     checks: Checks
     on_show: object
     """What the page shows now, as `CheckWiring.view` returned it."""
-    model: str
+    plain_model: str
     behavior: str
     look: Look
+    template: str | None = ""
+    """Arguments of the chat template, if the model's name has none."""
+
+    @property
+    def model(self) -> str:
+        """The model as the store knows it."""
+        return with_arguments(self.plain_model, self.template or "")
 
     @property
     def is_open(self) -> bool:
@@ -73,7 +81,7 @@ class CheckWiring:
 
     def wire(self) -> None:
         page, panel, choose = self.page, self.panel, self.page.choose
-        shown = [page.place, *self.states, choose.model, choose.behavior, self.look]
+        shown = [page.place, *self.states, choose.model, choose.behavior, self.look, choose.template]
 
         def show(*values: Any) -> tuple[Any, ...]:
             return self.view(CheckRequest(*values))
@@ -124,11 +132,11 @@ class CheckWiring:
         done.failure(page.asks(stop, after_failure=True), shown, changed, **LOOK)
         wire_stop(panel.stop, trust=done)
         # Another choice needs the model; where nothing is measured it costs no request.
-        gr.on([choose.behavior.input, choose.model.input], None, js=stops(panel.stop))
+        gr.on([choose.behavior.input, choose.model.input, choose.template.submit], None, js=stops(panel.stop))
 
     def view(self, request: CheckRequest) -> tuple[Any, ...]:
         """(what is on show from now on, one update for each of PARTS); what stands there already is not sent again."""
-        session, checks, on_show, model, behavior, look = request
+        session, checks, on_show, model, behavior, look = *request[:3], request.model, request.behavior, request.look
         own, contrast = behavior == OWN, request.contrast
         extracted = contrast is not None and request.is_extracted(contrast)
         trust = checks.trusts.get(trust_key(session)) if extracted else None

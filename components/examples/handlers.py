@@ -238,7 +238,8 @@ def is_fast(loaded: LoadedModel, session: Session) -> bool:
 
 def trust_key(session: Session) -> str:
     """The same for two sessions of one model and one set of examples."""
-    return f"{session.scored.scores.provenance.fingerprint} {session.scored.contrast.content_hash}"
+    made_with = session.scored.scores.provenance
+    return f"{made_with.fingerprint} {made_with.template} {session.scored.contrast.content_hash}"
 
 
 def is_due(store: ModelStore, session: Session, checks: Checks) -> bool:

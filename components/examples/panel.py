@@ -15,6 +15,7 @@ from components.shared import texts
 from components.shared.limits import Limits
 
 from .answer_table import answer_table
+from .data_set_panel import DataSetPanel, data_set_panel
 
 LENGTH, MOST_SAMPLES, SHARE = 128, 100, 5
 
@@ -26,6 +27,8 @@ class DataPanel:
     negative: gr.Textbox
     file: gr.File
     second: gr.File
+    data_set: DataSetPanel | None
+    """None where visitors may not use the Hub."""
     preview: gr.HTML
     correct: gr.Accordion
     roles: dict[str, gr.Dropdown]
@@ -59,7 +62,7 @@ class DataPanel:
         ]  # fmt: skip
 
 
-def data_panel(limits: Limits) -> DataPanel:
+def data_panel(limits: Limits, *, hub: bool) -> DataPanel:
     fields: dict[str, Any] = {}
     with gr.Column(visible=False, elem_id="own") as own:
         gr.Markdown(f"{words.OWN_HELP} {limits.examples_sentence()}")
@@ -70,6 +73,7 @@ def data_panel(limits: Limits) -> DataPanel:
                 # No file_types: a wrong file gets a sentence of its own, and phones know no .jsonl.
                 fields["file"] = gr.File(label=words.OWN_FILE, elem_id="own-file", height=84, interactive=True)
                 fields["second"] = gr.File(label=words.OWN_SECOND, elem_id="own-second", height=84, interactive=True)
+        fields["data_set"] = data_set_panel() if hub else None
         fields["preview"] = gr.HTML(elem_id="own-preview", apply_default_css=False)
         with gr.Row(elem_id="own-folds"):
             fields |= _correction(limits) | _answers(limits)

@@ -25,6 +25,7 @@ from s2e_core.responses import possible_rules
 
 from .answer_table import read_mark
 from .check_wiring import CheckRequest, CheckWiring
+from .data_set_wiring import wire_data_set
 from .handlers import AnswerRequest, Look, answer_settings, generate_answers, look_at_examples, stop_answers
 from .trusted import Checks
 from .view import answers_line, answers_value
@@ -66,8 +67,8 @@ class DataWiring:
         panel = self.panel
         # What `Choice.of` is made from.
         self.inputs = [
-            choose.model, choose.behavior, choose.swap, panel.positive, panel.negative, panel.file, panel.second,
-            *panel.corrections, self.answers,
+            choose.model, choose.behavior, choose.swap, choose.template, panel.positive, panel.negative, panel.file,
+            panel.second, *panel.corrections, self.answers,
         ]  # fmt: skip
         self.check = CheckWiring(page, self.look)
         self.outputs = [
@@ -85,7 +86,12 @@ class DataWiring:
             choose.model.input, choose.behavior.input, choose.swap.input, *(one.input for one in panel.corrections),
         ]  # fmt: skip
         apart(*changed)(self.page.asks(self._look), state, self.outputs, trigger_mode="always_last", **LOOK)
+        # What is wrong with arguments is said by the choice, which listens to them, too.
+        quiet = self.page.asks(self._look, after_failure=True)
+        apart(choose.template.submit)(quiet, state, self.outputs, trigger_mode="always_last", **LOOK)
         self._wire_answers(state)
+        if panel.data_set is not None:
+            wire_data_set(self.page, panel.data_set)
         self.check.wire()
 
     # ---- what was understood
@@ -150,7 +156,8 @@ class DataWiring:
             return answers, *self._fold(answers)
 
         failed = done.failure(guarded(stopped), self.answers, outputs, **QUIET)
-        choose.model.input(None, js=stops(panel.stop))  # they would be another model's
+        for other in (choose.model.input, choose.template.submit):
+            other(None, js=stops(panel.stop))  # they would be another model's
         wire_stop(panel.stop, generate=done)
         failed.success(self.page.asks(self._look), state, self.outputs, **LOOK)
         self._wire_sides(state)

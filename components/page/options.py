@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 
 from components.shared.limits import Limits
-from components.shared.store import ModelStore, model_sources
+from components.shared.model_names import model_sources
+from components.shared.store import ModelStore
 from s2e_core import ModelLoadError
 from s2e_core.cache import default_cache
 from s2e_core.cli import ProgressLine, add_outliers, add_variations, chosen_outliers, parse_memory
@@ -37,7 +38,9 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--allow-folder", action="append", default=[], type=_folder, metavar="DIR",
         help="let visitors choose this model folder, or any model folder or GGUF file in it (may be repeated)",
     )  # fmt: skip
-    parser.add_argument("--allow-hub", action="store_true", help="let visitors load any model of the Hub by its id")
+    parser.add_argument(
+        "--allow-hub", action="store_true", help="let visitors load any model or data set of the Hub by its id"
+    )
     parser.add_argument(
         "--allow-push", action=argparse.BooleanOptionalAction,
         help="let visitors send their edited model to the Hub with a token of their own; by default only where nobody "

@@ -5,7 +5,8 @@ Knows sessions, readouts and gradio's updates; no event.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -13,6 +14,7 @@ import gradio as gr
 from components.shared import texts
 from components.shared.brought import own_prompts
 from components.shared.choices import offered
+from components.shared.model_names import split_text
 from components.shared.opening import opening
 from components.shared.prompt_chips import prompt_chips
 from components.shared.session import OWN, Session
@@ -24,7 +26,7 @@ from s2e_core.export import ExportDtype, ExportFormat, export_size
 from s2e_core.model import LoadedModel
 from s2e_core.text import readable_size
 
-CHOICE = ("status", "model", "behavior", "swap", "own")
+CHOICE = ("status", "model", "behavior", "swap", "own", "template")
 """What of the page names the session's model and examples: the status line, and then the visitor's own controls."""
 ASKED = ("prompt", "length", "temperature", "seed")
 """What is asked of the model, as an address holds it."""
@@ -33,10 +35,12 @@ ASKED = ("prompt", "length", "temperature", "seed")
 def opening_view(store: ModelStore, session: Session) -> dict[str, Any]:
     """What changes with the behaviour or the model alone."""
     behavior = store.named_behavior(session.behavior)
+    plain, args = split_text(session.model)
     to_try = behavior.examples if behavior else own_prompts(session.scored.contrast, store.limits)
     return {
         "place": place_of(session),
-        "model": session.model,
+        "model": plain,
+        "template": gr.update(**template_field(store, session.model), value=args),
         "behavior": gr.update(choices=offered(store, session.model, session.behavior), value=session.behavior),
         "own": gr.update(visible=session.behavior == OWN),
         "status": opening(session, behavior, store.model(session.model)),
@@ -47,6 +51,18 @@ def opening_view(store: ModelStore, session: Session) -> dict[str, Any]:
         # Directions out of a file have no sides to swap.
         "swap": gr.update(value=session.swapped, interactive=session.origin is None),
     }
+
+
+def template_field(store: ModelStore, model: str) -> dict[str, Any]:
+    """Properties of the field for arguments of a chat template, without its value; hidden where there are none."""
+    names = store.template_names(model)
+    return {"visible": True, "info": template_help(names)} if names else {"visible": False}
+
+
+def template_help(names: Sequence[str]) -> str:
+    """What can be set, with an example."""
+    example = json.dumps({"enable_thinking" if "enable_thinking" in names else names[0]: False})
+    return texts.TEMPLATE_HELP.format(example=example, names=", ".join(names))
 
 
 def restored_view(store: ModelStore, session: Session, place: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,6 +86,7 @@ def resting_view(store: ModelStore, session: Session, dtype: ExportDtype, *, rep
         "checkpoint": _sized(texts.CHECKPOINT, loaded, session, checkpoint),
         "adapter": _sized(texts.ADAPTER, loaded, session, "adapter"),
         "gguf_lora": _sized(texts.GGUF_LORA, loaded, session, "gguf-lora"),
+        "mlx": _sized(texts.MLX, loaded, session, "mlx"),
         "recipe": _sized(texts.RECIPE, loaded, session, "recipe"),
         "as_python": as_python(store, session),
         "as_command": as_command(store, session),

@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from s2e_core import ContrastDataError, ContrastSet, EditSettings, build_edit, swapped
+from s2e_core import ContrastDataError, ContrastSet, EditSettings, WeightEdit, build_edit, swapped
 from s2e_core.data import without_long
 from s2e_core.method import rho_for_count, summarize
 from s2e_core.spec import Kind
@@ -18,6 +18,7 @@ from s2e_core.spec import Kind
 from . import texts
 from .brought import OwnExamples, own_contrast
 from .limits import Limits
+from .model_names import with_arguments
 from .session import OWN, Scored, Session
 from .store import BUNDLED, ModelStore
 from .work import Work
@@ -38,9 +39,12 @@ class Choice:
     own: OwnExamples = field(default_factory=OwnExamples)
 
     @classmethod
-    def of(cls, model: str, behavior: str, swap: bool, *own: Any) -> Choice:
-        """From the values of the page; the rest is `OwnExamples.of`."""
-        return cls(model, behavior, swap, OwnExamples.of(*own))
+    def of(cls, model: str, behavior: str, swap: bool, template: str | None, *own: Any) -> Choice:
+        """From the values of the page; the rest is `OwnExamples.of`.
+
+        Raises ModelLoadError for arguments of a chat template that are no JSON object.
+        """
+        return cls(with_arguments(model, template or ""), behavior, swap, OwnExamples.of(*own))
 
     def is_of(self, session: Session) -> bool:
         """Whether the session has this model, behaviour and order of sides."""
@@ -91,10 +95,20 @@ def carried_over(store: ModelStore, model: str, name: str) -> str:
     return next((behavior.name for behavior in fitting if behavior.title == title), fitting[0].name)
 
 
+def choice_behind(store: ModelStore, model: str, edit: WeightEdit) -> Choice | None:
+    """The behaviour that a finished edit was made from, among those that fit the model; None if it is unknown."""
+    made_from = edit.provenance.contrast_hash
+    for behavior in store.fitting(model):
+        for swap, contrast in ((False, behavior.contrast), (True, swapped(behavior.contrast))):
+            if contrast.content_hash == made_from:
+                return Choice(model, behavior.name, swap)
+    return None
+
+
 def is_ready(store: ModelStore, choice: Choice, session: Session | None) -> bool:
-    """Whether a choice is extracted at once; models from the Hub and own examples not yet read wait for the button."""
+    """Whether a choice is extracted at once; models still on the Hub and own examples not yet read wait for a click."""
     if choice.behavior != OWN:
-        return choice.model in store.sources
+        return choice.model in store.sources or store.is_loaded(choice.model)
     if session is None or (session.model, session.behavior) != (choice.model, OWN):
         return False
     try:

@@ -7,6 +7,19 @@ OWN_HELP = (
 OWN_FILE = "JSONL, JSON, CSV, TSV, TXT or Parquet file"
 OWN_SECOND = "Second file, where the opposite has its own"
 
+DATA_SET = "Or a data set of the Hub"
+DATA_SET_EXAMPLE = "owner/name@revision"
+DATA_SET_HELP = "also owner/name/file, or its address; without a file that of the training split"
+FETCH = "Fetch"
+FETCHING = "Downloading the data set: {:,.1f} of {:,.1f} MB"
+WAITING_FOR_HUB = "Asking the Hub …"
+NOT_FETCHED = "No data set was read; the page is as it was. What was downloaded is kept for the next try."
+NO_HUB = (
+    "Data sets of the Hub are switched off here. Upload a file, or start the program on your own machine with "
+    "--allow-hub."
+)
+NO_DATA_SET = "Name a data set first, as in owner/name."
+
 EXTRACT_THESE = "Read these examples"
 
 CORRECT = "Correct how it was read"

@@ -25,6 +25,10 @@ LOOK: dict[str, Any] = {**QUIET, "concurrency_id": "look", "concurrency_limit": 
 PUSH: dict[str, Any] = {**QUIET, "concurrency_id": "push", "concurrency_limit": 1}
 
 
+# Nor does a download of a data set.
+FETCH: dict[str, Any] = {**QUIET, "concurrency_id": "fetch", "concurrency_limit": 2}
+
+
 RUN = "() => document.querySelector('#run').click()"
 
 

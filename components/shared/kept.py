@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 Value = TypeVar("Value")
@@ -35,3 +35,9 @@ class Kept(OrderedDict[str, Value]):
             if key in self:
                 self.move_to_end(key)
             return self.get(key)
+
+    def drop(self, keys: Iterable[str]) -> None:
+        """Forget the values under these keys, where they are kept."""
+        with self._lock:
+            for key in keys:
+                self.pop(key, None)

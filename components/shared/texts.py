@@ -13,6 +13,8 @@ STEPS = (
 )
 
 MODEL = "Model"
+TEMPLATE = "Arguments of the chat template"
+TEMPLATE_HELP = "JSON, as in {example}; it takes {names}. Enter applies it, to this page alone."
 BEHAVIOR = "Behaviour"
 OWN_EXAMPLES = "Your own examples …"
 SWAP = "Swap the two sides"
@@ -76,14 +78,16 @@ TAKE_HOME = "Take it home"
 TAKE_HOME_HELP = (
     "The checkpoint is an ordinary model folder, to load without this program. The adapter is the same edit as a LoRA "
     "for PEFT; that for llama.cpp and what is built on it is one GGUF file, whose strength is a dial there, on a base "
-    "in any number format. The recipe is the edit alone: a few vectors that this page and the command line read back. "
-    "The control vector is not the edit: it is the steering direction, which llama.cpp adds while it runs (GGUF)."
+    "in any number format; that for MLX is what mlx-lm loads on a Mac. The recipe is the edit alone: a few vectors "
+    "that this page and the command line read back. The control vector is not the edit: it is the steering direction, "
+    "which llama.cpp adds while it runs (GGUF)."
 )
 CHECKPOINT = "Edited checkpoint"
 ADAPTER = "LoRA adapter"
 BOTH_EDITS = "both edits"
 """On a download that contains the edit on the page and the one that lies under it."""
 GGUF_LORA = "GGUF LoRA"
+MLX = "MLX adapter"
 RECIPE = "Recipe"
 DTYPE = "Numbers in the checkpoint"
 DTYPE_CHOICES = (("as stored", "stored"), ("float32", "float32"))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from components.shared.choices import Choice, chosen_contrast, opened, strongest_few
+from components.shared.choices import Choice, choice_behind, chosen_contrast, opened, strongest_few
 from components.shared.session import OWN, Brought, Origin, Scored, Session, Under
 from components.shared.store import ModelStore
 from s2e_core import EditSettings, SettingsError
@@ -116,11 +116,22 @@ def _under(store: ModelStore, model: str, data: object) -> Under | None:
     strength = float(data["weight"])
     if not 0 <= strength <= LARGEST or kept.model != model:
         raise ValueError("the strength is beyond its range, or the edit is of another model")
-    behavior = store.named_behavior(kept.behavior)
     edit = kept.edit
     right = tuple(strength * vector for vector in edit.right)
     scaled = replace(edit, right=right, strength=tuple(strength * lam for lam in edit.strength))
-    return Under(behavior.title if behavior else kept.label, scaled)
+    return Under(title_below(store, kept), scaled)
+
+
+def title_below(store: ModelStore, session: Session) -> str:
+    """What an edit is called that lies under another: after its behaviour, or after its file or examples."""
+    name = session.behavior
+    if session.brought is not None and not session.made_here(session.brought.edit):
+        choice = choice_behind(store, session.model, session.brought.edit)
+        if choice is None:
+            return session.brought.name
+        name = choice.behavior
+    behavior = store.named_behavior(name)
+    return behavior.title if behavior else session.label
 
 
 def _origin(data: object) -> Origin | None:

@@ -5,10 +5,12 @@ Knows sessions, stores and the core's settings; no page. What cannot be said in 
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from components.shared.model_names import split_text
 from components.shared.session import OWN, Session
 from components.shared.store import ModelStore
 from s2e_core import EditSettings, Selection
@@ -132,6 +134,8 @@ def _options(store: ModelStore, session: Session) -> Iterator[str]:
     if model != BUNDLED:
         place, revision = split_revision(model)
         yield f"--model {shlex.quote(str(place))}" + (f" --revision {shlex.quote(revision)}" if revision else "")
+    if args := store.template_args_of(session.model):
+        yield f"--template-args {shlex.quote(json.dumps(args))}"
     yield f"--contrast {EXAMPLES_FILE}" if session.behavior == OWN else f"--behavior {shlex.quote(session.behavior)}"
     if settings.has_elastic_net or gate is None:
         for option, rho in (("--rho-attn", settings.rho_attn), ("--rho-mlp", settings.rho_mlp)):
@@ -147,7 +151,8 @@ def _options(store: ModelStore, session: Session) -> Iterator[str]:
 
 def _model(store: ModelStore, session: Session) -> str:
     """What names the model elsewhere: a folder of the operator stays on this machine."""
-    source = store.sources.get(session.model, session.model)
+    name, _ = split_text(session.model)
+    source = store.sources.get(name, name)
     if isinstance(source, Path) or (source not in (BUNDLED, SMOLLM2) and Path(source).exists()):
         return MODEL_PLACE
     return str(source)
@@ -155,4 +160,6 @@ def _model(store: ModelStore, session: Session) -> str:
 
 def _python_model(store: ModelStore, session: Session) -> str:
     place, revision = split_revision(_model(store, session))
-    return repr(str(place)) + (f", revision={revision!r}" if revision else "")
+    args = store.template_args_of(session.model)
+    further = {"revision": revision, "template_args": dict(args)}
+    return ", ".join([repr(str(place)), *(f"{name}={value!r}" for name, value in further.items() if value)])

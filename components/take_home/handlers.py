@@ -16,11 +16,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from components.shared import texts
+from components.shared.model_names import split_text
 from components.shared.session import Session
 from components.shared.store import ModelStore
 from components.shared.work import Work
 from s2e_core import ExportError, WeightEdit, export_adapter, export_checkpoint, save_edit, verify_export
-from s2e_core.export import ExportDtype, ExportFormat, export_gguf_lora
+from s2e_core.export import ExportDtype, ExportFormat, export_gguf_lora, export_mlx
 from s2e_core.interop import CONTROL_VECTOR_NOTE, save_control_vector
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress
@@ -45,6 +46,7 @@ def exported(store: ModelStore, session: Session, kind: str, dtype: ExportDtype 
         "checkpoint": "checkpoint" if dtype == "stored" else "checkpoint-float32",
         "adapter": "adapter",
         "gguf-lora": "gguf-lora",
+        "mlx": "mlx",
         "recipe": "recipe",
     }
     format = formats[kind]
@@ -68,7 +70,7 @@ def exported(store: ModelStore, session: Session, kind: str, dtype: ExportDtype 
 
 def file_stem(session: Session) -> str:
     """What a visitor's files are called: after the model and the behaviour, in letters that every system takes."""
-    parts = ("steer2edit", session.model, session.label)
+    parts = ("steer2edit", split_text(session.model)[0], session.label)
     return "-".join(re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-")[:40] for part in parts)
 
 
@@ -87,11 +89,13 @@ def _control_vector(store: ModelStore, session: Session) -> Parcel:
 
 
 def written(loaded: LoadedModel, edit: WeightEdit, files: Path, format: ExportFormat, progress: Progress) -> Path:
-    """A checkpoint, or an adapter of either kind, in a new folder."""
+    """A checkpoint, or an adapter of any kind, in a new folder."""
     if format == "adapter":
         return export_adapter(loaded, edit, files, progress=progress)
     if format == "gguf-lora":
         return export_gguf_lora(loaded, edit, files, progress=progress)
+    if format == "mlx":
+        return export_mlx(loaded, edit, files, progress=progress)
     dtype: ExportDtype = "stored" if format == "checkpoint" else "float32"
     return export_checkpoint(loaded, edit, files, dtype=dtype, progress=progress)
 

@@ -16,6 +16,7 @@ class TakeHomePanel:
     checkpoint: gr.Button
     adapter: gr.Button
     gguf_lora: gr.Button
+    mlx: gr.Button
     recipe: gr.Button
     control_vector: gr.Button
     stop: gr.Button
@@ -34,6 +35,7 @@ def take_home_panel(*, push: bool) -> TakeHomePanel:
             checkpoint = gr.Button(texts.CHECKPOINT, elem_id="checkpoint", variant="primary", min_width=140)
             adapter = gr.Button(texts.ADAPTER, elem_id="adapter", min_width=140)
             gguf_lora = gr.Button(texts.GGUF_LORA, elem_id="gguf-lora", min_width=140)
+            mlx = gr.Button(texts.MLX, elem_id="mlx", min_width=140)
             recipe = gr.Button(texts.RECIPE, elem_id="recipe", min_width=140)
             vector = gr.Button(texts.CONTROL_VECTOR, elem_id="control-vector", min_width=140)
             stop = gr.Button(texts.STOP, elem_id="stop-export", scale=0, min_width=64, interactive=False)
@@ -45,8 +47,8 @@ def take_home_panel(*, push: bool) -> TakeHomePanel:
         as_python, as_command = _copying()
         pushing = push_panel() if push else None
     return TakeHomePanel(
-        checkpoint, adapter, gguf_lora, recipe, vector, stop, dtype, status, components_csv, as_python, as_command,
-        pushing,
+        checkpoint, adapter, gguf_lora, mlx, recipe, vector, stop, dtype, status, components_csv, as_python,
+        as_command, pushing,
     )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from .table import ranked_table
 
 ALL_ROWS = 1_000_000
 """More than a model has components, but for the largest mixtures of experts."""
-RESTING = ("report", "checkpoint", "adapter", "gguf_lora", "recipe", "as_python", "as_command")
+RESTING = ("report", "checkpoint", "adapter", "gguf_lora", "mlx", "recipe", "as_python", "as_command")
 """What follows when the dials rest."""
 
 
@@ -56,7 +56,7 @@ def wire_take_home(page: Page) -> None:
     sends = {}
     for button, kind in (
         (take.checkpoint, "checkpoint"), (take.adapter, "adapter"), (take.gguf_lora, "gguf-lora"),
-        (take.recipe, "recipe"), (take.control_vector, "vector"),
+        (take.mlx, "mlx"), (take.recipe, "recipe"), (take.control_vector, "vector"),
     ):  # fmt: skip
         file, fetch = ready_file(kind)
         outputs = [take.report, file, reported]

@@ -66,8 +66,8 @@ def wire_evaluation(page: Page, panel: EvaluationPanel) -> None:
     wire_stop(panel.stop, measure=done)
     # A run belongs to the model and behaviour on the page.
     choose = page.choose
-    leave = [choose.behavior.input, choose.swap.input, choose.model.input, choose.extract.click]
-    gr.on(leave, None, js=stops(panel.stop), **QUIET)
+    leave = [choose.behavior.input, choose.swap.input, choose.model.input, choose.template.submit]
+    gr.on([*leave, choose.extract.click], None, js=stops(panel.stop), **QUIET)
     apart_custom(page.place.rested)(page.asks(show), *showing, trigger_mode="always_last", **LOOK)
 
     def send(session: Session, kept: Evaluated) -> str:

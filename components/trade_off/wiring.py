@@ -87,7 +87,10 @@ class TradeOffWiring:
         choose = self.page.choose
         for stop in (panel.stop, panel.parts_stop):
             gr.on(
-                [choose.behavior.input, choose.swap.input, choose.model.input, choose.extract.click],
+                [
+                    choose.behavior.input, choose.swap.input, choose.model.input, choose.template.submit,
+                    choose.extract.click,
+                ],
                 None, js=stops(stop), **QUIET,
             )  # fmt: skip
 

@@ -6,13 +6,14 @@ Knows argparse and which values an option may have; not what a command does with
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
+from s2e_core.errors import ModelLoadError
+from s2e_core.loading import read_template_args
 from s2e_core.model import QUANTIZE, parse_memory_limits
 from s2e_core.values import OUTLIERS, Outliers
 
@@ -83,7 +84,14 @@ def add_contrast(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusive
         metavar="FILE",
         help="your own examples, also a data set of the Hub; `data` shows how they are read",
     )
+    add_leave_out_long(parser)
     return examples
+
+
+def add_leave_out_long(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--leave-out-long", action="store_true", help="leave out examples that are longer than the model reads"
+    )
 
 
 def add_behavior(parser: argparse.ArgumentParser) -> None:
@@ -244,18 +252,9 @@ def parse_memory(text: str) -> dict[str, int]:
 def parse_template_args(text: str) -> dict[str, Any]:
     """Arguments of a chat template by name, from a JSON object."""
     try:
-        args = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        args = None
-    if not isinstance(args, dict):
-        raise argparse.ArgumentTypeError(
-            f"{text[:80]} is not a JSON object. Write names and values, as in '{{\"enable_thinking\": false}}'"
-        )
-    return args
-
-
-def _refuse_constant(text: str) -> None:
-    raise ValueError(text)
+        return read_template_args(text)
+    except ModelLoadError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def parse_names(text: str) -> list[str]:

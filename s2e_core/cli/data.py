@@ -29,7 +29,16 @@ from s2e_core.responses import OwnResponse, answer_sides, own_responses, possibl
 from s2e_core.text import counted
 from s2e_core.values import ContrastSet
 
-from .arguments import add_model, add_outliers, chosen_outliers, parse_finite, parse_names, parse_positive, parse_seed
+from .arguments import (
+    add_leave_out_long,
+    add_model,
+    add_outliers,
+    chosen_outliers,
+    parse_finite,
+    parse_names,
+    parse_positive,
+    parse_seed,
+)
 from .command import Command
 from .terminal import ProgressLine, check_writable, load_chosen_model, local_file, open_output
 
@@ -101,9 +110,7 @@ def add_data(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--sample", type=parse_positive, metavar="N", help="at most N examples of each side, evenly spaced"
     )
-    sub.add_argument(
-        "--leave-out-long", action="store_true", help="leave out examples that are longer than --model reads"
-    )
+    add_leave_out_long(sub)
 
 
 def show_data(options: argparse.Namespace) -> int:

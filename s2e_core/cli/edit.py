@@ -38,6 +38,8 @@ from .terminal import (
     extract_chosen,
     load_chosen_contrast,
     load_chosen_model,
+    load_contrast_and_model,
+    readable,
 )
 
 EDIT_FIELDS: Fields = {
@@ -85,7 +87,7 @@ def describe_edit(options: argparse.Namespace) -> dict[str, Any]:
 def _write_edit(options: argparse.Namespace) -> tuple[LoadedModel, WeightEdit, EditSummary, Path]:
     check_writable(options.output)
     needs_texts = check_settings(options)
-    contrast, loaded = load_chosen_contrast(options), load_chosen_model(options)
+    contrast, loaded = load_contrast_and_model(options)
     suggested = wants_suggestion(options)
     texts = choose_texts(options, loaded, contrast) if needs_texts or suggested else None
     extraction = extract_chosen(options, loaded, contrast, texts)
@@ -186,6 +188,7 @@ def _load_variants(options: argparse.Namespace) -> _Comparison:
     check_exists(options.recipe)
     contrast = load_chosen_contrast(options) if options.gamma is not None else None
     loaded = load_chosen_model(options)
+    contrast = None if contrast is None else readable(options, contrast, loaded)
     variants: dict[str, Variant] = {"original": Original()}
     edit = load_edit(options.recipe, base=loaded) if options.recipe else None
     if edit is not None:

@@ -29,6 +29,7 @@ from s2e_core.values import ContrastSet, WeightEdit
 from .arguments import (
     add_extraction,
     add_floor,
+    add_leave_out_long,
     add_ray,
     add_sampling,
     parse_count,
@@ -72,8 +73,7 @@ from .terminal import (
     check_writable,
     extract_chosen,
     load_chosen_behavior,
-    load_chosen_contrast,
-    load_chosen_model,
+    load_contrast_and_model,
 )
 
 FIND_FIELDS: Fields = {
@@ -114,6 +114,7 @@ def add_find(sub: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="your own examples: measured on the behaviour's prompts, or without --behavior by likelihood alone",
     )
+    add_leave_out_long(sub)
     add_extraction(sub)
     add_floor(sub)
     sub.add_argument(
@@ -181,7 +182,7 @@ def run_search(options: argparse.Namespace) -> _Search:
     check_workers(options)
     check_writable(options.recipe)
     check_likelihood_options(options)
-    contrast, loaded = load_chosen_contrast(options), load_chosen_model(options)
+    contrast, loaded = load_contrast_and_model(options)
     options = _with_budget(options, loaded)
     behavior = load_chosen_behavior(options) if options.behavior else None
     result: Found | LikelihoodFound

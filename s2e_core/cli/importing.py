@@ -25,6 +25,7 @@ from .terminal import (
     check_writable,
     load_chosen_contrast,
     load_chosen_model,
+    readable,
 )
 
 TEXTS = ("texts", "contrast", "behavior")
@@ -113,7 +114,8 @@ def _capture_means(options: argparse.Namespace, loaded: LoadedModel) -> Activati
         if options.texts is not None:
             texts = read_texts(options.texts)
             return capture_inputs(loaded, texts, name=options.texts.name, outliers=outliers, progress=progress)
-        return capture_means(loaded, load_chosen_contrast(options), outliers=outliers, progress=progress)
+        contrast = readable(options, load_chosen_contrast(options), loaded)
+        return capture_means(loaded, contrast, outliers=outliers, progress=progress)
 
 
 COMMANDS = (

@@ -34,8 +34,8 @@ from .json_output import (
 from .terminal import (
     check_formats,
     extract_chosen,
-    load_chosen_contrast,
     load_chosen_model,
+    load_contrast_and_model,
     open_output,
 )
 
@@ -207,7 +207,7 @@ class _Ranking:
 def _rank_components(options: argparse.Namespace) -> _Ranking:
     needs_texts = check_settings(options)
     check_formats(options)
-    contrast, loaded = load_chosen_contrast(options), load_chosen_model(options)
+    contrast, loaded = load_contrast_and_model(options)
     extraction = extract_chosen(
         options, loaded, contrast, choose_texts(options, loaded, contrast) if needs_texts else None
     )

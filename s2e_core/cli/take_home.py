@@ -35,7 +35,7 @@ from s2e_core.verify import NotCheckedError, Verification, plan_second_model, ve
 from .arguments import add_contrast, add_extraction
 from .command import Command
 from .json_output import MODEL, RECIPE, Fields, describe_model, describe_recipe
-from .terminal import ProgressLine, check_exists, extract_chosen, load_chosen_contrast, load_chosen_model
+from .terminal import ProgressLine, check_exists, extract_chosen, load_chosen_contrast, load_chosen_model, readable
 
 FORMATS: dict[str, ExportFormat] = {
     "stored": "checkpoint",
@@ -153,7 +153,7 @@ def _steered(options: argparse.Namespace, loaded: LoadedModel, edit: WeightEdit)
     """The steering that evaluate.sh compares with; None without --steer."""
     if options.steer is None:
         return None
-    contrast = load_chosen_contrast(options)
+    contrast = readable(options, load_chosen_contrast(options), loaded)
     if contrast.content_hash not in {part.provenance.contrast_hash for part in edit.parts}:
         raise SettingsError(f"The recipe was not made from {contrast.name}. Give its own examples for --steer.")
     return Steered(extract_chosen(options, loaded, contrast).directions, options.steer)

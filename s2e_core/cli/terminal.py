@@ -25,6 +25,7 @@ from s2e_core.data import (
     list_behaviors,
     load_behavior,
     load_contrast_set,
+    without_long,
 )
 from s2e_core.errors import BehaviorError, SettingsError
 from s2e_core.loading import download_data_set, is_data_set, load_model
@@ -68,6 +69,17 @@ def load_chosen_contrast(options: argparse.Namespace) -> ContrastSet:
     if not options.behavior:
         raise BehaviorError("No examples were named. Give --behavior NAME or --contrast FILE.")
     return load_chosen_behavior(options).contrast
+
+
+def load_contrast_and_model(options: argparse.Namespace) -> tuple[ContrastSet, LoadedModel]:
+    """The examples that the model can read, and the model. The examples come first: they are sooner refused."""
+    contrast, loaded = load_chosen_contrast(options), load_chosen_model(options)
+    return readable(options, contrast, loaded), loaded
+
+
+def readable(options: argparse.Namespace, contrast: ContrastSet, loaded: LoadedModel) -> ContrastSet:
+    """The contrast set as --leave-out-long says: without what is longer than the model reads, or as it is."""
+    return without_long(contrast, loaded) if options.leave_out_long else contrast
 
 
 def local_file(path: Path) -> Path:

@@ -38,8 +38,7 @@ from .terminal import (
     check_formats,
     extract_chosen,
     load_chosen_behavior,
-    load_chosen_contrast,
-    load_chosen_model,
+    load_contrast_and_model,
     open_output,
 )
 
@@ -175,7 +174,7 @@ def _measure(options: argparse.Namespace) -> tuple[LoadedModel, ContrastSet, Con
         raise SettingsError("--own-answers needs the prompts of a behaviour. Give --behavior, or leave the option out.")
     needs_texts = check_settings(options)
     check_formats(options)
-    contrast, loaded = load_chosen_contrast(options), load_chosen_model(options)
+    contrast, loaded = load_contrast_and_model(options)
     gate_texts = choose_texts(options, loaded, contrast) if needs_texts else None
     extraction = extract_chosen(options, loaded, contrast, gate_texts)
     edit = build_edit(extraction, read_settings(options, extraction.scores))

@@ -15,8 +15,8 @@ from .contrast import contrast_set
 from .reading import Reading
 
 LEAVE_OUT = (
-    'Shorten or remove such examples, or have them left out: with the command "data" and --leave-out-long, or on the '
-    "page in the correction of how the file was read."
+    "Shorten or remove such examples, or have them left out: with --leave-out-long, or on the page in the correction "
+    "of how the file was read."
 )
 """What to do about examples that are longer than the model reads, as a sentence."""
 NAMED = 8

@@ -6,7 +6,7 @@ without scores; directions and steering vectors lead to scores and to an edit of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -39,6 +39,7 @@ class ImportedFile:
     name: str
     """Name of the file."""
     edit: WeightEdit | None = None
+    """A finished edit, with those under it if the recipe combines several."""
     directions: SteeringDirections | None = None
     inputs: MeanInputs | None = None
     """Mean inputs; None for a steering vector, whose mean inputs are still to be captured."""
@@ -47,8 +48,9 @@ class ImportedFile:
         """Description of the content, for people."""
         if self.edit is not None:
             subject = "A recipe of this program" if self.kind == "recipe" else "An edit pack of the authors' code"
-            origin = f", made from {self.edit.provenance.contrast_name}" if self.kind == "recipe" else ""
-            return f"{subject}: a finished edit of {_size(self.edit)}{origin}."
+            if self.kind != "recipe":
+                return f"{subject}: a finished edit of {_size(self.edit)}."
+            return f"{subject}: {', on top of '.join(map(_described, self.edit.parts))}."
         assert self.directions is not None
         spec, norm = self.directions.spec, self.directions.norm
         layers = {site.layer for site, length in zip(spec.sites, norm.tolist(), strict=True) if length > 0}
@@ -70,13 +72,7 @@ def import_file(path: str | Path, loaded: LoadedModel, choice: LayerChoice = AS_
     if kind != "steering vector" and choice != AS_IN_FILE:
         raise InteropError(f"{path.name} is no steering vector, so its layers are known. Leave their setting out.")
     if kind == "recipe":
-        edit = load_edit(path, base=loaded)
-        if edit.also:
-            raise InteropError(
-                f"{path.name} contains {len(edit.parts)} edits laid on each other, which cannot be shown as one. Bring "
-                "their recipes one by one, or use it with the commands export, verify, compare and evaluate."
-            )
-        return ImportedFile(kind, path.name, edit=edit)
+        return ImportedFile(kind, path.name, edit=load_edit(path, base=loaded))
     if kind == "edit pack":
         return ImportedFile(kind, path.name, edit=load_edit_pack(path, loaded))
     if kind == "directions":
@@ -135,7 +131,12 @@ def _recognize_torch_kind(path: Path) -> ImportKind:
     )
 
 
+def _described(edit: WeightEdit) -> str:
+    return f"a finished edit of {_size(edit)}, made from {edit.provenance.contrast_name}"
+
+
 def _size(edit: WeightEdit) -> str:
+    edit = replace(edit, also=())
     layers = {edit.spec.sites[i].layer for i in edit.edited_sites()}
     counts = " and ".join(f"{edit.count(kind):,} {kind}" for kind in KINDS)
     return f"{counts} in {len(layers)} of {edit.spec.n_layers} layers"

@@ -7,6 +7,7 @@ from .hub_names import HUB_ID, hub_name, split_revision
 from .load import load_model
 from .memory import WORKING_SHARE, available_memory, estimate_memory, is_out_of_memory
 from .residence import describe_weights_size, residence
+from .template import read_template_args, template_arguments, with_template_args
 from .tokenizer import describe_template, describe_tokenizer
 
 __all__ = [
@@ -28,6 +29,9 @@ __all__ = [
     "estimate_memory",
     "hub_name",
     "read_model",
+    "read_template_args",
     "residence",
     "split_revision",
+    "template_arguments",
+    "with_template_args",
 ]

@@ -14,21 +14,18 @@ import httpx2
 from huggingface_hub import HfApi, constants, get_cached_repo_tree, hf_hub_url, snapshot_download
 from huggingface_hub.errors import (
     CachedRepoTreeNotFoundError,
-    GatedRepoError,
-    HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
 )
 from huggingface_hub.file_download import repo_folder_name
 
-from s2e_core.errors import ContrastDataError
+from s2e_core.errors import ContrastDataError, ModelLoadError
 from s2e_core.progress import Progress
 from s2e_core.text import readable_size
 
-from .hub import PATIENCE_SECONDS, STATUSES, NoBar, check_disk, explain_access
+from .hub import PATIENCE_SECONDS, NoBar, check_disk
+from .hub_errors import explain_failure
 from .transfer import BrokenTransfer, fetch
 
 DATA_SET = re.compile(
@@ -36,6 +33,11 @@ DATA_SET = re.compile(
     r"(?:@(?P<revision>[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)*))?"
 )
 """Data set on the Hub: owner/name, or owner/name/file for one of its files, both also with @revision."""
+ADDRESS = re.compile(
+    r"(?:https?:/{1,2})?(?:www\.)?(?:huggingface\.co|hf\.co)/datasets/(?P<id>[\w.-]+/[\w.-]+)"
+    r"(?:/(?:viewer|discussions)(?:/.*)?|/(?:tree|blob|resolve)/(?P<revision>[\w.-]+)(?P<file>(?:/[\w.-]+)+)?)?/?(?:\?.*)?"
+)
+"""Address of a data set on the Hub, or of one of its files; a path has lost one of the slashes after https."""
 READABLE = re.compile(r".*\.(?:(?:jsonl|ndjson|json|csv|tsv|txt)(?:\.gz)?|parquet|arrow|feather)", re.IGNORECASE)
 """Name of a file that can be read as examples."""
 MAX_BYTES = 2_000_000_000
@@ -47,31 +49,41 @@ NAMED = 12
 
 def is_data_set(source: str | Path) -> bool:
     """Whether a source names a data set of the Hub, and no existing file."""
-    return not Path(source).exists() and DATA_SET.fullmatch(str(source)) is not None
+    return not Path(source).exists() and DATA_SET.fullmatch(data_set_name(str(source))) is not None
 
 
-def download_data_set(source: str, *, progress: Progress | None = None) -> tuple[Path, str]:
+def data_set_name(source: str) -> str:
+    """The name owner/name/file@revision of a data set's address on the Hub; anything else as it is, without spaces."""
+    text = source.strip()
+    address = ADDRESS.fullmatch(text)
+    if address is None:
+        return text
+    file, revision = address["file"] or "", address["revision"] or ""
+    return f"{address['id']}{file}{revision and '@'}{revision}"
+
+
+def download_data_set(source: str, *, max_bytes: int = MAX_BYTES, progress: Progress | None = None) -> tuple[Path, str]:
     """(file in the cache, sentence on which one it is) of owner/name@revision or owner/name/file@revision.
 
-    Without a file, the only one of the training split is taken, or its first part. `progress` receives bytes and may
-    raise Cancelled. Without a connection, a file in the cache is used. Raises ContrastDataError for every failure.
+    Without a file, the only one of the training split is taken, or its first part; it may have `max_bytes` bytes.
+    `progress` receives bytes and may raise Cancelled. Without a connection, a file in the cache is used. Raises
+    ContrastDataError for every failure.
     """
-    match = DATA_SET.fullmatch(source)
+    match = DATA_SET.fullmatch(data_set_name(source))
     if match is None:
         raise ContrastDataError(f'"{source}" is neither a file nor a data set of the form owner/name@revision.')
     name, file, revision = match["id"], (match["file"] or "").removeprefix("/"), match["revision"]
     try:
-        return _download_or_find(name, file, revision, progress or (lambda done, total: None))
-    except BrokenTransfer as error:
-        raise ContrastDataError(
-            f"The download of {name} broke off ({readable_size(error.done)} of the file are saved). Check the "
-            "connection and try again: it will be resumed."
-        ) from error
-    except (httpx2.HTTPError, HFValidationError, OSError, ValueError) as error:
-        raise ContrastDataError(_explain(name, revision, error)) from error
+        return _download_or_find(name, file, revision, max_bytes, progress or (lambda done, total: None))
+    except ModelLoadError as error:  # the disk is too full
+        raise ContrastDataError(str(error)) from error
+    except (BrokenTransfer, httpx2.HTTPError, OSError, ValueError) as error:
+        raise ContrastDataError(explain_failure("data set", name, revision, error)) from error
 
 
-def _download_or_find(name: str, file: str, revision: str | None, progress: Progress) -> tuple[Path, str]:
+def _download_or_find(
+    name: str, file: str, revision: str | None, max_bytes: int, progress: Progress
+) -> tuple[Path, str]:
     try:
         info = HfApi().dataset_info(name, revision=revision, files_metadata=True, timeout=PATIENCE_SECONDS)
     except HFValidationError:
@@ -80,9 +92,9 @@ def _download_or_find(name: str, file: str, revision: str | None, progress: Prog
         return _find(name, file, revision, error)
     sizes = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or ()}
     chosen = choose_data_file(name, sizes, file)
-    if sizes[chosen] > MAX_BYTES:
+    if sizes[chosen] > max_bytes:
         raise ContrastDataError(
-            f"{chosen} of {name} has {readable_size(sizes[chosen])}, and at most {readable_size(MAX_BYTES)} are "
+            f"{chosen} of {name} has {readable_size(sizes[chosen])}, and at most {readable_size(max_bytes)} are "
             "downloaded. Name a smaller file, as owner/name/file."
         )
     storage = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="dataset")
@@ -150,25 +162,3 @@ def _is_data(path: str) -> bool:
 def _list_files(names: Sequence[str]) -> str:
     more = f" and {len(names) - NAMED} others" if len(names) > NAMED else ""
     return f"Its files are {', '.join(names[:NAMED])}{more}." if names else "It has none that can be read."
-
-
-def _explain(name: str, revision: str | None, error: Exception) -> str:
-    """Say what a failed request means, and what to do."""
-    if isinstance(error, GatedRepoError):
-        return f"{name} is gated: its owner grants access. {explain_access()}"
-    if isinstance(error, RevisionNotFoundError):
-        return f'{name} has no revision "{revision}". Check the branch, tag or commit after the @.'
-    if isinstance(error, RepositoryNotFoundError):
-        return (
-            f"{name} is neither a file on this machine nor a data set on the Hub, or it is private. Check the name; "
-            "for a private data set, set HF_TOKEN to a token that may read it."
-        )
-    if isinstance(error, HfHubHTTPError):
-        status = error.response.status_code
-        return f"{name}: {STATUSES.get(status, f'the Hub answered with an error ({status}). Try again later.')}"
-    if isinstance(error, HFValidationError):
-        return f'"{name}" is neither a file on this machine nor a data set of the form owner/name.'
-    return (
-        f"{name} is no file on this machine, and the Hub cannot be reached, nor was this data set downloaded before. "
-        "Check the name and the connection."
-    )

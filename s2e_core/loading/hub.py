@@ -1,4 +1,4 @@
-"""Download a model from the Hub into the local cache, or find it there, and explain what went wrong.
+"""Download a model from the Hub into the local cache, or find it there.
 
 Knows the huggingface_hub client and its cache; opens no file but the configuration. Only safetensors weights are
 downloaded, and no code. No message contains a token, an address or a response of the server.
@@ -6,25 +6,19 @@ downloaded, and no code. No message contains a token, an address or a response o
 
 from __future__ import annotations
 
-import errno
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx2
-from huggingface_hub import HfApi, constants, get_cached_repo_tree, get_token, hf_hub_url, snapshot_download
+from huggingface_hub import HfApi, constants, get_cached_repo_tree, hf_hub_url, snapshot_download
 from huggingface_hub.errors import (
     CachedRepoTreeNotFoundError,
-    DisabledRepoError,
-    GatedRepoError,
-    HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
 )
 from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import tqdm
@@ -35,6 +29,7 @@ from s2e_core.text import readable_size
 
 from .config import check_config, read_json
 from .file_names import choose_files, files_of_gguf
+from .hub_errors import explain_failure
 from .transfer import BrokenTransfer, fetch
 
 PATIENCE_SECONDS = 15.0
@@ -53,14 +48,8 @@ def download(
     """
     try:
         return _download_or_find(model_id, revision, gguf, progress or (lambda done, total: None))
-    except HFValidationError:
-        raise ModelLoadError(
-            f'"{model_id}" is neither an existing folder nor a Hub id of the form owner/name.'
-        ) from None
-    except BrokenTransfer as error:
-        raise ModelLoadError(_explain_broken_transfer(model_id, error)) from error
-    except (httpx2.HTTPError, OSError, ValueError) as error:
-        raise ModelLoadError(_explain_failure(model_id, revision, error)) from error
+    except (BrokenTransfer, httpx2.HTTPError, OSError, ValueError) as error:
+        raise ModelLoadError(explain_failure("model", model_id, revision, error)) from error
 
 
 def _download_or_find(model_id: str, revision: str | None, gguf: str | None, progress: Progress) -> Path:
@@ -130,59 +119,3 @@ class NoBar(tqdm):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **{**options, "disable": True})
-
-
-def _explain_broken_transfer(model_id: str, error: BrokenTransfer) -> str:
-    if error.damaged:
-        return f"A file of {model_id} arrived damaged and was removed. Try again, or use another network."
-    return (
-        f"The download of {model_id} broke off in the middle of a file ({readable_size(error.done)} of it are saved). "
-        "Check the connection and try again: it will be resumed."
-    )
-
-
-def _explain_failure(model_id: str, revision: str | None, error: Exception) -> str:
-    """Say what a failed request means, and what to do."""
-    if isinstance(error, GatedRepoError):
-        return f"{model_id} is gated: its owner grants access. {explain_access()}"
-    if isinstance(error, RevisionNotFoundError):
-        return (
-            f'{model_id} has no revision "{revision}". Check the branch, tag or commit given as --revision, '
-            "or leave it out for the newest."
-        )
-    if isinstance(error, DisabledRepoError):
-        return f"{model_id} was disabled on the Hub. Choose another model."
-    if isinstance(error, HfHubHTTPError):
-        status = error.response.status_code
-        if isinstance(error, RepositoryNotFoundError) or status == 404:
-            return (
-                f"The model {model_id} does not exist on the Hub, or it is private. Check the name; for a private "
-                "model, set HF_TOKEN to a token that may read it."
-            )
-        return f"{model_id}: {STATUSES.get(status, f'the Hub answered with an error ({status}). Try again later.')}"
-    if isinstance(error, OfflineModeIsEnabled):
-        return (
-            f"{model_id} is not complete on this machine, and the Hub is switched off by HF_HUB_OFFLINE. "
-            "Unset it to download, or use a local folder."
-        )
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"The disk became full while {model_id} was downloaded. Make room and try again: it will be resumed."
-    if isinstance(error, PermissionError):
-        return f"{model_id} cannot be saved: the cache is not writable. Set HF_HOME to a folder that you may write to."
-    return (
-        f"The Hub cannot be reached, and {model_id} is not complete on this machine. "
-        "Check the connection, or use a local folder."
-    )
-
-
-STATUSES: Mapping[int, str] = {
-    401: "the Hub does not accept the token in HF_TOKEN. Create a new token that may read, or unset HF_TOKEN.",
-    403: "the Hub refuses access with this account. Set HF_TOKEN to a token that may read this model.",
-    429: "the Hub received too many requests from this machine. Try again in a few minutes.",
-}
-
-
-def explain_access() -> str:
-    if get_token() is None:
-        return "Accept the conditions on its Hub page, and set HF_TOKEN to a token of the same account."
-    return "The account of the token in HF_TOKEN has no access. Accept the conditions on its Hub page first."

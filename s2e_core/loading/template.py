@@ -6,16 +6,19 @@ renders it alike.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, TemplateError, meta
 from jinja2.ext import loopcontrols
 
 from s2e_core.errors import ModelLoadError
-from s2e_core.model import begins_in_thought, has_chat_template, prompt_ids, rendered_prompt
+from s2e_core.model import LoadedModel, begins_in_thought, has_chat_template, prompt_ids, rendered_prompt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -36,10 +39,77 @@ def complete_template(tokenizer: PreTrainedTokenizerBase, args: Mapping[str, Any
     """
     if args:
         _check_args(tokenizer, args, model_id)
+    if isinstance(tokenizer.chat_template, str):
+        tokenizer.chat_template = _head(tokenizer, args) + tokenizer.chat_template
+
+
+def with_template_args(loaded: LoadedModel, args: Mapping[str, Any]) -> LoadedModel:
+    """The same model in memory with these arguments of its chat template in place of those that it has.
+
+    Weights and lock are shared. Raises ModelLoadError if the template does not use one of them, or cannot be rendered
+    with them.
+    """
+    tokenizer = _without_args(loaded)
+    complete_template(tokenizer, args, loaded.model_id)
+    try:
+        warnings = template_warnings(tokenizer)
+    except Exception as error:  # a template can raise any error
+        reason = " ".join(str(error).split())[:200]
+        raise ModelLoadError(
+            f"The chat template of {loaded.model_id} fails with these arguments ({reason}). Correct their values."
+        ) from error
+    before = template_warnings(loaded.tokenizer)
+    return replace(
+        loaded,
+        tokenizer=tokenizer,
+        template_args=dict(args),
+        template=template_facts(tokenizer, args),
+        warnings=(*(told for told in loaded.warnings if told not in before), *warnings),
+    )
+
+
+def template_arguments(loaded: LoadedModel) -> tuple[str, ...]:
+    """The names that the chat template of a model takes as arguments; empty without one."""
+    tokenizer = _without_args(loaded)
+    return tuple(_arguments(tokenizer, loaded.model_id)) if isinstance(tokenizer.chat_template, str) else ()
+
+
+def read_template_args(text: str) -> dict[str, Any]:
+    """Arguments of a chat template by name, from a JSON object. Raises ModelLoadError for anything else."""
+    try:
+        args = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+    except (ValueError, RecursionError):
+        args = None
+    if not isinstance(args, dict):
+        raise ModelLoadError(
+            f'{text[:80]} is not a JSON object. Write names and values, as in {{"enable_thinking": false}}.'
+        )
+    return args
+
+
+def _refuse_constant(text: str) -> None:
+    raise ValueError(text)
+
+
+def _finite(text: str) -> float:
+    if not isfinite(number := float(text)):
+        raise ValueError(text)
+    return number
+
+
+def _without_args(loaded: LoadedModel) -> PreTrainedTokenizerBase:
+    """A tokenizer whose template is as before `complete_template`; it shares everything else with the model's."""
+    tokenizer = copy.copy(loaded.tokenizer)
+    if isinstance(tokenizer.chat_template, str):
+        tokenizer.chat_template = tokenizer.chat_template.removeprefix(_head(tokenizer, loaded.template_args))
+    return tokenizer
+
+
+def _head(tokenizer: PreTrainedTokenizerBase, args: Mapping[str, Any]) -> str:
+    """What stands before a template, so that it finds its date and its arguments; empty if it needs neither."""
     head = _date_macro() if writes_date(tokenizer) else ""
     head += "".join(f"{{% set {name} = {_literal(value)} %}}" for name, value in sorted(args.items()))
-    if head and isinstance(tokenizer.chat_template, str):
-        tokenizer.chat_template = f"{head}{{{{ '' }}}}{tokenizer.chat_template}"
+    return f"{head}{{{{ '' }}}}" if head else ""
 
 
 def _date_macro() -> str:
@@ -51,7 +121,7 @@ def _date_macro() -> str:
 
 def _check_args(tokenizer: PreTrainedTokenizerBase, args: Mapping[str, Any], model_id: str) -> None:
     if not isinstance(tokenizer.chat_template, str):
-        raise ModelLoadError(f"{model_id} has no chat template, so it takes no --template-args. Leave them out.")
+        raise ModelLoadError(f"{model_id} has no chat template, so it takes no arguments. Leave them out.")
     known = _arguments(tokenizer, model_id)
     for name in args:
         if name not in known:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from s2e_core import ContrastDataError, ContrastSet, Example, capture_means, load_contrast_set
+from s2e_core import ContrastDataError, ContrastSet, Example, capture_means, load_contrast_set, load_edit
 from s2e_core.cli import main
 from s2e_core.data import contrast_set, lint, parse_examples, sampled, without_long
 
@@ -58,6 +58,22 @@ def test_the_command_writes_what_is_left(tmp_path, llama, capsys):
     assert "left out: row 3." in capsys.readouterr().out
     left = load_contrast_set(tmp_path / "b.jsonl")
     assert (len(left.positive), len(left.negative)) == (8, 9)
+
+
+def test_the_commands_that_read_examples_leave_them_out_too(tmp_path, llama, capsys):
+    (tmp_path / "a.jsonl").write_text(pairs(long=(2,)))
+    recipe = str(tmp_path / "edit.safetensors")
+    given = ["--contrast", str(tmp_path / "a.jsonl"), "--model", str(llama.source), "--device", "cpu", "--no-cache"]
+    edit = ["edit", *given, "--rho-attn", "0.1", "--rho-mlp", "0.1", "--alpha", "0.5", "-o", recipe]
+    assert main(edit) == 2 and "--leave-out-long" in capsys.readouterr().err
+    assert main([*edit, "--leave-out-long"]) == 0 and "left out: row 3." in capsys.readouterr().err
+    kept = without_long(load_contrast_set(tmp_path / "a.jsonl"), llama)
+    assert load_edit(recipe, base=llama).provenance.contrast_hash == kept.content_hash
+    steered = ["compare", "Hello", "--recipe", recipe, "--gamma", "0.5", "--max-new-tokens", "2"]
+    exported = ["export", recipe, "--format", "adapter", "--steer", "0.5", "-o", str(tmp_path / "out")]
+    for command in (["scores"], steered, exported):
+        assert main([*command, *given, "--leave-out-long"]) == 0, command
+        assert "left out: row 3." in capsys.readouterr().err, command
 
 
 def test_a_sample_is_spread_evenly_said_and_always_the_same(tmp_path, capsys):

@@ -6,8 +6,8 @@ import pytest
 
 from s2e_core import ContrastDataError
 from s2e_core.cli import main
-from s2e_core.loading import data_set, download_data_set, is_data_set
-from s2e_core.loading.data_set import choose_data_file
+from s2e_core.loading import download_data_set, is_data_set
+from s2e_core.loading.data_set import choose_data_file, data_set_name
 from tests.hub_server import Repository, running_hub, use_hub
 
 ROWS = [{"prompt": f"Q{k}?", "chosen": f"Yes, {k}.", "rejected": f"No, {k}."} for k in range(3)]
@@ -50,14 +50,17 @@ def test_without_a_connection_the_cache_is_used(hub, monkeypatch, tmp_path):
     use_hub(monkeypatch, "http://127.0.0.1:1", tmp_path / "cache")
     again, sentence = download_data_set(ID)
     assert again == first and "as downloaded before" in sentence
-    with pytest.raises(ContrastDataError, match="the Hub cannot be reached"):
+    with pytest.raises(ContrastDataError, match="cannot be reached, and somebody/else is neither a file here nor"):
         download_data_set("somebody/else")
 
 
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("somebody/none", "neither a file on this machine nor a data set on the Hub"),
+        (
+            "somebody/none",
+            r"somebody/none does not exist on the Hub \(and no file of this name here\), or it is",
+        ),
         (f"{ID}@v9", 'no revision "v9"'),
         (f"{ID}/data/dev.jsonl", "no readable file data/dev.jsonl. Its files are data/test.jsonl, data/train.jsonl"),
         (f"{ID}/load.py", "no readable file load.py"),
@@ -70,14 +73,39 @@ def test_what_is_not_there_gets_a_sentence(hub, source, said):
     assert "127.0.0.1" not in str(error.value)
 
 
-def test_refusals_of_the_hub_and_too_large_files_get_a_sentence(hub, monkeypatch):
+def test_refusals_of_the_hub_and_too_large_files_get_a_sentence(hub):
     hub.repositories[ID].refusal = (403, "GatedRepo")
     with pytest.raises(ContrastDataError, match="is gated"):
         download_data_set(ID)
     hub.repositories[ID].refusal = None
-    monkeypatch.setattr(data_set, "MAX_BYTES", 10)
     with pytest.raises(ContrastDataError, match="at most 10 bytes are downloaded"):
+        download_data_set(ID, max_bytes=10)
+
+
+def test_a_full_disk_is_not_taken_for_a_missing_connection(hub, monkeypatch):
+    def full(done: int, total: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(ContrastDataError, match="disk became full"):
+        download_data_set(ID, progress=full)
+    monkeypatch.setattr("s2e_core.loading.hub.SPARE_BYTES", 1 << 60)
+    with pytest.raises(ContrastDataError, match="0 bytes are free"):
         download_data_set(ID)
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("https://huggingface.co/datasets/a/b", "a/b"),
+        (" huggingface.co/datasets/a/b/ ", "a/b"),
+        ("https:/huggingface.co/datasets/a/b/tree/v1", "a/b@v1"),
+        ("https://huggingface.co/datasets/a/b/viewer/default/train?row=1", "a/b"),
+        ("https://hf.co/datasets/a/b/blob/main/data/train.jsonl", "a/b/data/train.jsonl@main"),
+        ("https://huggingface.co/a/b", "https://huggingface.co/a/b"),
+    ],
+)
+def test_an_address_is_a_name_too(address, name):
+    assert data_set_name(address) == name and is_data_set(address) == (name != address)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from gguf import GGMLQuantizationType, dequantize, quantize
 from huggingface_hub import constants
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from components.shared.store import SMOLLM2_LABEL, model_sources
+from components.shared.model_names import SMOLLM2_LABEL, model_sources
 from s2e_core import ModelLoadError, export_adapter, export_checkpoint, load_edit, load_model, save_edit, verify_export
 from s2e_core.loading import SMOLLM2
 from s2e_core.loading import files as loading_files
@@ -205,6 +205,6 @@ def test_adapter_and_recipe_fit_the_model(loaded, tmp_path):
 
 def test_the_page_offers_the_chat_model_if_it_is_installed(monkeypatch):
     for found in (None, Path("x.gguf")):
-        monkeypatch.setattr("components.shared.store.find_smollm2", lambda found=found: found)
+        monkeypatch.setattr("components.shared.model_names.find_smollm2", lambda found=found: found)
         assert (model_sources("bundled", []).get(SMOLLM2_LABEL) == SMOLLM2) == (found is not None)
     assert next(iter(model_sources(SMOLLM2, []))) == SMOLLM2_LABEL

@@ -251,7 +251,7 @@ def test_without_a_connection_a_complete_download_loads_and_another_is_a_sentenc
 def test_without_a_connection_an_incomplete_download_is_a_sentence(hub, monkeypatch):
     (download(ID) / "model.safetensors").unlink()
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    assert "not complete on this machine" in refused()
+    assert "nor completely downloaded" in refused()
 
 
 def test_a_download_by_an_older_client_loads_without_a_connection(hub, monkeypatch):

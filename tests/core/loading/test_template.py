@@ -13,6 +13,7 @@ from s2e_core import ContrastSet, Example, ModelLoadError, build_edit, load_edit
 from s2e_core.cache.key import ExtractionKey
 from s2e_core.cli import main
 from s2e_core.data import lint
+from s2e_core.loading import read_template_args, template_arguments, with_template_args
 from s2e_core.method import extract
 from s2e_core.model import LoadedModel, example_ids, prompt_ids
 from s2e_core.responses import own_responses
@@ -143,3 +144,34 @@ def test_the_commands_take_arguments_as_json(folder, capsys):
         with pytest.raises(SystemExit):
             main([*options, "--template-args", wrong])
         assert "is not a JSON object" in capsys.readouterr().err
+
+
+def test_other_arguments_share_the_model_and_leave_it_as_it_was(folder):
+    given = load(folder, OPEN + "{{ style }}", style="short")
+    other = with_template_args(given, {"enable_thinking": False})
+    again = with_template_args(other, {"enable_thinking": True, "style": "long"})
+    assert rendered(given).endswith("[assistant]<think>\nshort") and rendered(other).endswith("[assistant]")
+    assert rendered(again).endswith("[assistant]<think>\nlong")
+    assert other.model is given.model and other.lock is given.lock
+    assert len({it.text_fingerprint for it in (given, other, again)}) == 3 and other.fingerprint == given.fingerprint
+    assert [any("opens a thought" in it for it in one.warnings) for one in (given, other, again)] == [True, False, True]
+    assert template_arguments(given) == template_arguments(again) == ("enable_thinking", "style")
+    same = load(folder, OPEN + "{{ style }}", enable_thinking=False)
+    assert (same.template, same.tokenizer.chat_template) == (other.template, other.tokenizer.chat_template)
+
+
+def test_a_date_stays_fixed_with_other_arguments(folder):
+    loaded = load(folder, DATED)
+    assert rendered(with_template_args(loaded, {"date_string": "today"})).startswith("today")
+    assert rendered(with_template_args(with_template_args(loaded, {"date_string": "today"}), {})).startswith("01 Jan")
+
+
+def test_arguments_with_which_a_template_cannot_be_rendered_are_a_sentence(folder):
+    loaded = load(folder, PLAIN + "{{ 'x' * times }}", times=1)
+    deep = read_template_args('{"times": ' + "[" * 200 + "]" * 200 + "}")
+    for args in ({"times": "many"}, deep, {"time": 1}):
+        with pytest.raises(ModelLoadError, match="fails with these arguments|has no argument time"):
+            with_template_args(loaded, args)
+    assert rendered(with_template_args(loaded, {"times": 3})).endswith("xxx")
+    with pytest.raises(ModelLoadError, match="is not a JSON object"):
+        read_template_args('{"times": 1e999}')

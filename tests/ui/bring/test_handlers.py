@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import threading
 import time
 from dataclasses import replace
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from components.bring.handlers import FromFile, adopted, home_of, inspected, layer_choice, prepared
+from components.bring.handlers import FromFile, adopted, home_of, inspected, layer_choice, place_below, prepared
 from components.bring.words import open_words, read_words, used_words
 from components.page.view import opening_view, resting_view
 from components.shared.brought import OwnExamples
@@ -24,7 +25,7 @@ from components.take_home.handlers import exported
 from components.trade_off.grid import GridRequest
 from components.trade_off.handlers import SweepRequest, swept
 from components.trade_off.lab import Bench, Place
-from s2e_core import ContrastDataError, InteropError, S2EError, component_scores, load_edit
+from s2e_core import ContrastDataError, InteropError, S2EError, component_scores, load_edit, save_edit
 from s2e_core.interop import ImportedFile, OpenLayers
 from s2e_core.loading.load import fingerprint
 from s2e_core.values import MeanInputs
@@ -112,6 +113,34 @@ def test_a_recipe_of_another_behaviour_turns_the_page_to_it_and_sets_the_dials(t
     assert (session.behavior, session.swapped) == ("tone", turned) and place_of(session)["file"]["here"]
     assert same_edit(session.edit, there.edit) and place_of(session)["settings"] == place_of(there)["settings"]
     assert opening_view(store, session)["prompt"] == store.behavior("tone").examples[0]
+
+
+def test_a_recipe_of_two_edits_comes_back_as_one_on_top_of_the_other(tmp_path: Path) -> None:
+    store, start = shared_store(), first_session()
+    tone = with_count(opened(store, Choice(start.model, "tone"), scored_of("tone", False)), "neurons", 23)
+    below = {**place_of(tone), "weight": 0.5, "title": "Tone"}
+    both = session_of(store, {**place_of(with_count(start, "neurons", 17)), "under": below})
+    assert both.under is not None
+    *_, parcel = exported(store, both, "recipe")
+    *_, given = prepared(store, start, str(parcel.path), None)
+    assert isinstance(given, FromFile) and ", on top of a finished edit of " in given.imported.sentence()
+    again, under = adopted(store, start, given), place_below(store, start, given.imported)
+    assert under is not None and (under["title"], under["weight"]) == ("Tone", 1.0)
+    session = session_of(store, json.loads(json.dumps({**place_of(again), "under": under})))
+    assert session.under is not None and session.under.title == "Tone"
+    assert same_edit(session.edit, both.edit) and same_edit(session.under.edit, both.under.edit)
+    assert place_of(session)["settings"] == place_of(both)["settings"]  # the dials are those of the edit on top
+    of_nobody = replace(both.under.edit, provenance=replace(both.under.edit.provenance, contrast_hash="0" * 64))
+    path = save_edit(replace(both.edit, also=(of_nobody,)), tmp_path / "mine.safetensors")
+    under = place_below(store, start, inspected(store, start, str(path)))
+    assert under is not None and under["title"] == "mine.safetensors"
+
+
+def test_a_recipe_of_more_than_two_edits_says_what_to_do_with_it(tmp_path: Path) -> None:
+    edit = first_session().edit
+    path = save_edit(replace(edit, also=(edit, edit)), tmp_path / "three.safetensors")
+    with pytest.raises(InteropError, match="3 edits laid on each other, and the page shows two.*commands export"):
+        inspected(shared_store(), first_session(), str(path))
 
 
 def scored_of(name: str, turned: bool) -> Scored:

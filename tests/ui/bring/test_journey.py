@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from s2e_core import save_edit
 from tests.ui.browser import PATIENCE, settled
 from tests.ui.foreign_files import BAD, bad, good, tone_edit
-from tests.ui.running import running_app, shared_store
+from tests.ui.running import first_session, running_app, shared_store
 from tests.ui.studio_page import arrive, figures, place, rest, set_count
 
 CHANGES_NOTHING = ("cut_vector.safetensors", "payload.pt", "bomb.npz", "foreign.safetensors", "nan.npy", "notes.pt")
@@ -78,6 +80,14 @@ def test_each_kind_is_shown_then_used_and_everything_downstream_follows(visitor:
     expect(visitor.locator("#swap input")).to_be_enabled(timeout=PATIENCE)
     rest(visitor)
     assert figures(visitor) == own
+    both = replace(tone_edit(), also=(first_session().edit,))
+    bring(visitor, save_edit(both, tmp_path / "both.safetensors"))
+    expect(read).to_contain_text(", on top of a finished edit of", timeout=PATIENCE)
+    visitor.click("#bring-use")
+    expect(visitor.locator("#under label")).to_have_text("Below: Safety", timeout=PATIENCE)
+    rest(visitor)
+    expect(visitor.locator("#recipe")).to_contain_text("Recipe · both edits", timeout=PATIENCE)
+    assert figures(visitor) == brought
 
 
 def test_bad_files_get_one_sentence_and_change_nothing(visitor: Page, tmp_path: Path) -> None:

@@ -33,8 +33,8 @@ from components.shared.answers import Answers, AnswerSettings
 from components.shared.brought import OwnExamples
 from components.shared.choices import Choice, chosen_contrast, extract
 from components.shared.limits import Limits
+from components.shared.model_names import BUNDLED_LABEL
 from components.shared.session import OWN, Session
-from components.shared.store import BUNDLED_LABEL
 from s2e_core import ActivationMeans, ContrastDataError, SettingsError
 from s2e_core.method import Weakness, reliability
 from s2e_core.responses import own_responses, read_prompts

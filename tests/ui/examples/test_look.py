@@ -19,8 +19,9 @@ from components.shared import data_words as words
 from components.shared.brought import CORRECTIONS, Correction, OwnExamples, column_names, own_prompts, own_reading
 from components.shared.choices import Choice, chosen_contrast, extract
 from components.shared.limits import Limits
+from components.shared.model_names import BUNDLED_LABEL
 from components.shared.session import OWN, Session
-from components.shared.store import BUNDLED_LABEL, ModelStore
+from components.shared.store import ModelStore
 from s2e_core import ContrastDataError, Example
 from s2e_core.data import contrast_set, mark_averaged_tokens
 from tests.ui.running import shared_store

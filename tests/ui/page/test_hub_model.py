@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 import torch
 from playwright.sync_api import Page, expect
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from components.page.options import options, store_of
 from components.shared.brought import OwnExamples
 from components.shared.choices import Choice, extract
+from components.shared.model_names import BUNDLED_LABEL
 from components.shared.opening import model_line
 from components.shared.session import OWN, Session
-from components.shared.store import BUNDLED_LABEL, ModelStore
+from components.shared.store import ModelStore
 from s2e_core import ModelLoadError
 from s2e_core.loading import transfer
 from tests.families import saved_folder
@@ -37,7 +38,12 @@ CHOICE = Choice(ID, OWN, own=OwnExamples(EXAMPLES.format(*["Yes"] * 4), EXAMPLES
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return saved_folder(tmp_path_factory.mktemp("served") / "first")
+    """A tiny model whose chat template takes an argument."""
+    folder = saved_folder(tmp_path_factory.mktemp("served") / "first")
+    template = AutoTokenizer.from_pretrained(folder)
+    template.chat_template = f"{template.chat_template}{{% if brief %}}Briefly: {{% endif %}}"
+    template.save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture
@@ -218,6 +224,18 @@ def test_a_visitor_types_an_id_watches_stops_and_goes_on(
     expect(status).to_contain_text("133,568 parameters", timeout=PATIENCE)
     settled(page)
     assert store.is_loaded(ID) and place(page)["model"] == ID
+    # Its chat template takes an argument, which this page alone gives it.
+    arguments = page.locator("#template input")
+    arguments.fill("brief")
+    arguments.press("Enter")
+    expect(page.locator(".toast-body")).to_contain_text("brief is not a JSON object")
+    expect(arguments).to_have_value("")
+    arguments.fill('{"brief":true}')
+    arguments.press("Enter")
+    page.wait_for_function("name => window.steer2edit.place().model == name", arg=f'{ID} {{"brief": true}}')
+    settled(page)
+    assert box.input_value() == ID
+    assert (store.model(ID).template, store.model(place(page)["model"]).template) == ("", '{"brief": true}')
 
 
 def test_a_click_quicker_than_the_page_keeps_what_it_made(

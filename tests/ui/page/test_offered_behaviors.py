@@ -14,8 +14,9 @@ from playwright.sync_api import Page, expect
 from components.examples.panel import as_sent
 from components.page.view import opening_view
 from components.shared.choices import Choice, carried_over, offered, opened
+from components.shared.model_names import BUNDLED_LABEL, model_sources
 from components.shared.session import OWN
-from components.shared.store import BUNDLED, BUNDLED_LABEL, ModelStore, model_sources
+from components.shared.store import BUNDLED, ModelStore
 from components.shared.texts import OWN_EXAMPLES
 from s2e_core import BehaviorError, ContrastSet, Example, list_behaviors
 from s2e_core.data import CHAT_BEHAVIORS, contrast_set

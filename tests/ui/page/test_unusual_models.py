@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 
-from components.page.view import opening_view
+from components.page.view import opening_view, resting_view
 from components.shared.choices import Choice, opened
+from components.shared.model_names import model_sources
 from components.shared.session import Session
-from components.shared.store import ModelStore, model_sources
+from components.shared.store import ModelStore
 from components.studio.facts import facts
-from s2e_core import Example
+from components.take_home.handlers import exported
+from s2e_core import Example, ExportError
 from s2e_core.data import contrast_set
+from s2e_core.export import export_mlx
 from tests.families import saved_folder
 
 FEW = contrast_set([Example("a", "b"), Example("b", "good")], [Example("a", "c")], name="few")
@@ -56,3 +59,14 @@ def test_a_layer_with_fewer_heads_has_a_shorter_row(tmp_path: Path) -> None:
 def test_the_page_says_where_strong_edits_saturate(tmp_path: Path, model_type: str) -> None:
     told = "In layers 0 to 2 a norm follows the output of heads and neurons: an edit turns that output towards"
     assert told in status_of(*visit(tmp_path, model_type))
+
+
+def test_an_mlx_adapter_is_refused_as_on_the_command_line(tmp_path: Path) -> None:
+    store, session = visit(tmp_path, "gpt2")
+    shown = resting_view(store, session, "stored")["mlx"]
+    assert shown["value"] == "MLX adapter" and shown["interactive"]  # without a size; a click says why
+    with pytest.raises(ExportError) as there:
+        export_mlx(store.model(session.model), session.edit, tmp_path / "out")
+    with pytest.raises(ExportError) as here:
+        list(exported(store, session, "mlx"))
+    assert str(here.value) == str(there.value) and "the model type gpt2" in str(here.value)

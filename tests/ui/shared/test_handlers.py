@@ -20,15 +20,16 @@ import torch
 
 from components.compare.handlers import Request, compared
 from components.page.view import ASKED, CHOICE, kept_choice, opening_view, resting_view, restored_view
+from components.shared import model_names, texts
 from components.shared import store as store_module
-from components.shared import texts
 from components.shared.brought import OwnExamples
 from components.shared.choices import Choice, chosen_contrast, extract, is_ready, opened
 from components.shared.errors import BUG, guarded
 from components.shared.limits import Limits
+from components.shared.model_names import BUNDLED_LABEL, model_sources
 from components.shared.opening import opening
 from components.shared.session import OWN, Session
-from components.shared.store import BUNDLED_LABEL, ModelStore, model_sources
+from components.shared.store import ModelStore
 from components.shared.work import Work
 from components.studio.place import place_of
 from components.take_home.handlers import Parcel, exported
@@ -115,7 +116,7 @@ def test_own_examples_that_came_to_nothing_still_wait_for_the_button() -> None:
     store, session = shared_store(), first_session()
     status, *others = kept_choice(store, session, OWN)
     assert status.index(texts.GIVE_EXAMPLES) < status.index("the page shows Safety") < status.index("**Wanted:**")
-    assert others == [gr.skip()] * 4  # the examples stay to be corrected
+    assert others == [gr.skip()] * (len(CHOICE) - 1)  # the examples stay to be corrected
     status, model, *_ = kept_choice(store, session, "tone")
     assert "the page shows" not in status and "**Wanted:**" in status and model == session.model
     own = replace(session, behavior=OWN)
@@ -239,7 +240,7 @@ def test_own_examples_are_swapped_at_once_when_they_have_been_read() -> None:
 
 
 def test_a_visitor_reaches_only_the_models_that_the_operator_offers(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(store_module, "find_smollm2", lambda: None)
+    monkeypatch.setattr(model_names, "find_smollm2", lambda: None)
     (tmp_path / "model-a").mkdir()
     (tmp_path / "model-a" / "config.json").write_text("{}")
     (tmp_path / "notes").mkdir()
@@ -254,7 +255,7 @@ def test_a_visitor_reaches_only_the_models_that_the_operator_offers(tmp_path: Pa
 
 
 def test_no_path_of_the_server_is_the_name_of_a_model(monkeypatch) -> None:
-    monkeypatch.setattr(store_module, "find_smollm2", lambda: None)
+    monkeypatch.setattr(model_names, "find_smollm2", lambda: None)
     assert list(model_sources("/srv/models/private-7b", [])) == ["private-7b", BUNDLED_LABEL]
 
 
@@ -356,10 +357,19 @@ def parcel(session: Session, kind: str, dtype: str = "stored") -> Parcel:
     return last
 
 
-@pytest.mark.parametrize("kind", ["checkpoint", "adapter"])
-def test_an_export_is_one_uncompressed_archive_of_one_folder_and_says_that_it_was_checked(kind: str) -> None:
+@pytest.mark.parametrize(
+    "kind, verdict",
+    [
+        ("checkpoint", "The checkpoint does what the preview showed"),
+        ("adapter", "The adapter does what the preview showed"),
+        ("mlx", "The MLX adapter contains the edit"),
+    ],
+)
+def test_an_export_is_one_uncompressed_archive_of_one_folder_and_says_that_it_was_checked(
+    kind: str, verdict: str
+) -> None:
     made = parcel(strong_session(), kind)
-    assert f"The {kind} does what the preview showed" in made.report
+    assert verdict in made.report
     with zipfile.ZipFile(made.path) as archive:
         assert archive.testzip() is None
         assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
@@ -370,7 +380,7 @@ def test_an_export_is_one_uncompressed_archive_of_one_folder_and_says_that_it_wa
 def test_the_sizes_on_the_buttons_are_those_of_the_files() -> None:
     session = strong_session()
     labels = resting_view(shared_store(), session, "stored")
-    for kind in ("checkpoint", "adapter", "gguf-lora", "recipe"):
+    for kind in ("checkpoint", "adapter", "gguf-lora", "mlx", "recipe"):
         size = parcel(session, kind).path.stat().st_size
         shown = labels[kind.replace("-", "_")]["value"].split(" · ")[1]
         figure = float(shown.split()[0]) * (1e6 if "MB" in shown else 1e3)

@@ -44,7 +44,7 @@ def test_the_recipe_holds_both(session: Session) -> None:
 
 
 def test_the_buttons_say_so_and_what_is_copied_points_to_the_recipe(session: Session) -> None:
-    for kind in ("checkpoint", "adapter", "gguf_lora", "recipe"):
+    for kind in ("checkpoint", "adapter", "gguf_lora", "mlx", "recipe"):
         with_both = resting_view(shared_store(), session, "stored")[kind]["value"]
         alone = resting_view(shared_store(), replace(session, under=None), "stored")[kind]["value"]
         assert "both edits" in with_both and "both edits" not in alone
