@@ -44,7 +44,7 @@ const stoppable = () => {
 
 /** {drawn(state)}, which the studio tells what it has drawn; `server` answers questions, `scripts` and `model` are addresses. */
 export const inPage = ({server, scripts, model: weights}) => {
-  let state = null, known = {key: ''}, model = null, write = null, isAwake = false, isOpening = false;
+  let state = null, known = {key: ''}, model = null, opened = '', write = null, isAwake = false, isOpening = false;
   let asked = '', passing = false;   // what was asked last; the server is to answer
   const due = new Set();             // what is asked of an edit that the server still fits
   const run = stoppable();
@@ -66,6 +66,7 @@ export const inPage = ({server, scripts, model: weights}) => {
     if (!known.tab || model || isOpening) return;
     isOpening = true;
     const {turn, words} = known.tab;
+    opened = turn.join();
     model = await openTabModel({scripts, model: new URL(`${known.tab.weights}/`, weights), turn}).catch(() => null);   // then the server goes on
     const shown = kind => value => widget(kind).show({...value, asked: `${value.asked} · in this tab`});
     const show = {texts: shown('compare'), rolls: shown('rolls'), failed: pass};
@@ -82,7 +83,7 @@ export const inPage = ({server, scripts, model: weights}) => {
   // ---- who writes ------------------------------------------------------------------------------------------------------
 
   const able = kind => {
-    if (passing || !model || !state || known.key !== state.facts.key || !known.tab || state.place.under) return false;
+    if (passing || !model || !state || known.key !== state.facts.key || known.tab?.turn.join() !== opened || state.place.under) return false;
     const {file, settings, edit, waiting} = state, isFitted = file || settings.gate || settings.protect;
     if (isFitted && !edit.right && !waiting) return false;
     return !SERVER_ALONE.some(isOn) && !window.steer2edit.isAsked(STOP, kind) && question(known.tab.longest) !== null;
