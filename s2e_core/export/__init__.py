@@ -1,6 +1,15 @@
 """Take the edit home: checkpoint, adapter, recipe, model card, and the Hub."""
 
-from .adapter import CONFIG_FILE, PREFIX, WEIGHTS_FILE, adapter_change, adapter_factors, check_edit, export_adapter
+from .adapter import (
+    CONFIG_FILE,
+    PREFIX,
+    WEIGHTS_FILE,
+    adapter_change,
+    adapter_factors,
+    check_edit,
+    export_adapter,
+    factor_names,
+)
 from .card import RECIPE_FILE
 from .checkpoint import ExportFormat, export_checkpoint, export_size
 from .evaluating import EVALUATE_FILE, RUNS, STEERING_FILE, steering_vectors
@@ -47,5 +56,6 @@ __all__ = [
     "site_factors",
     "steering_vectors",
     "stored_changes",
+    "factor_names",
     "tensor_name",
 ]

@@ -1,14 +1,15 @@
 """Export the edit as a LoRA adapter for PEFT, of rank 1 for one direction: exact and small.
 
 lora_A is `right` (r, n_inputs) and lora_B is `left` (d, r): B A = left @ right is the change of the weight in
-(out, in) order. PEFT is imported only when it is used: the import takes seconds and imports every installed library for
-quantised weights.
+(out, in) order. Where the published class nests the loaded one, every factor is there under both names: a reader takes
+those of its own class and leaves the others. PEFT is imported only when it is used: the import takes seconds and
+imports every installed library for quantised weights.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from .card import card_and_recipe, change_of_edited_matrices, licence_files
 from .evaluating import evaluation_files
 from .factors import rank_of, site_factors
 from .how_to_load import base_to_load
+from .published import published_prefix
 from .recipe import describe_base_mismatch
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
@@ -84,7 +86,8 @@ def adapter_files(
 def adapter_factors(loaded: LoadedModel, edit: WeightEdit) -> dict[str, Tensor]:
     """PEFT's tensors for every edited projection: `lora_A.weight` (r, n_inputs) and `lora_B.weight` (d, r).
 
-    For fused experts the shapes are (experts * r, n) and (d, r * experts), A one expert after the other.
+    For fused experts the shapes are (experts * r, n) and (d, r * experts), A one expert after the other. Where the
+    published class has other names, the same tensors are there under them as well.
     """
     tensors: dict[str, Tensor] = {}
     for i in edit.edited_sites():
@@ -96,7 +99,19 @@ def adapter_factors(loaded: LoadedModel, edit: WeightEdit) -> dict[str, Tensor]:
             a, b = right, left.unsqueeze(2).expand(-1, -1, len(right))
         for name, factor in zip(_names(site), (a.flatten(0, 1), b.flatten(1)), strict=True):
             tensors[name] = factor.contiguous()
-    return tensors
+    # The format holds no tensor twice, so that those of the other class are copies.
+    own = [name.removeprefix(PREFIX) for name in tensors]
+    copies = {PREFIX + there: tensors[PREFIX + here].clone() for here, there in _published(loaded, own).items()}
+    return tensors | copies
+
+
+def _published(loaded: LoadedModel, names: Iterable[str]) -> dict[str, str]:
+    """The names of the published class by those of the loaded one; empty where they are the same."""
+    prefix = published_prefix(loaded)
+    if prefix is None:
+        return {}
+    here, there = prefix
+    return {name: there + name.removeprefix(here) for name in names}
 
 
 def adapter_change(loaded: LoadedModel, edit: WeightEdit, index: int, tensors: Mapping[str, Tensor]) -> Tensor:
@@ -109,6 +124,11 @@ def adapter_change(loaded: LoadedModel, edit: WeightEdit, index: int, tensors: M
     a3, b3 = a.double().unflatten(0, (experts, -1)), b.double().unflatten(1, (-1, experts))
     change = "dk,erd,nre->ken" if _is_swapped(loaded, site) else "dk,ern,dre->ken"
     return torch.einsum(change, left, a3, b3).flatten(1)
+
+
+def factor_names(edit: WeightEdit) -> set[str]:
+    """The names of all factors in the loaded class, where PEFT looks for them."""
+    return {name for i in edit.edited_sites() for name in _names(edit.spec.sites[i])}
 
 
 def _names(site: Site) -> tuple[str, str]:
@@ -183,6 +203,7 @@ def _config(loaded: LoadedModel, edit: WeightEdit, *, exact: bool) -> dict[str, 
     names = [site.name for site in sites if not site.experts]
     modules = _accepted_modules(loaded, names) if exact else names
     parameters = [f"{site.name}.{site.parameter}" for site in sites if site.name not in modules]
+    parameters += _published(loaded, parameters).values()
     rank = rank_of(edit)
     return {
         "base_model_name_or_path": base_to_load(loaded),
@@ -194,7 +215,7 @@ def _config(loaded: LoadedModel, edit: WeightEdit, *, exact: bool) -> dict[str, 
         "peft_type": "LORA",
         "r": rank,
         "revision": loaded.revision,
-        "target_modules": modules,
+        "target_modules": [*modules, *_published(loaded, modules).values()],
         "task_type": "CAUSAL_LM",
         **({"target_parameters": parameters} if parameters else {}),  # only if needed: older versions reject the key
     }

@@ -5,7 +5,7 @@ Every figure of a `Verification` is measured on the written files; the loaded mo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from s2e_core.errors import ExportError
-from s2e_core.export import CONFIG_FILE, GGUF_FILE, MLX_FILE, check_edit
+from s2e_core.export import CONFIG_FILE, GGUF_FILE, MLX_FILE, check_edit, factor_names
 from s2e_core.files import Meter, open_checkpoint
 from s2e_core.generation import preview_logits
 from s2e_core.model import LoadedModel, prompt_ids, running_device
@@ -77,7 +77,7 @@ def verify_export(
         plan = plan_second_model(running, edit, folder)
         model, random_weights = load_second_model(running, folder, plan)
         if result.kind == "adapter":
-            result = _with_peft_tensors(result, model)
+            result = _with_peft_tensors(result, factor_names(edit), model)
         result = replace(result, random_weights=random_weights, placement=plan.sentence)
         result = _with_logits(result, loaded, edit, _SecondModel(model, plan, folder), prompts, meter)
         if not result.passed and result.has_right_tensors and plan.target == "disk":
@@ -88,12 +88,12 @@ def verify_export(
         return replace(result, not_checked=str(error), folder=folder.name)
 
 
-def _with_peft_tensors(result: Verification, model: nn.Module) -> Verification:
-    """The result with the tensors that PEFT lost or invented while loading, about which PEFT only warns."""
+def _with_peft_tensors(result: Verification, names: Set[str], model: nn.Module) -> Verification:
+    """The result with the tensors that PEFT lost of `names`, or invented, while loading: PEFT only warns of them."""
     from peft import get_peft_model_state_dict
 
     tensors = get_peft_model_state_dict(model, save_embedding_layers=False)
-    lost = {name for name in result.intended_tensors if name not in tensors}
+    lost = names - tensors.keys()
     invented = tensors.keys() - set(result.intended_tensors)
     return replace(
         result,
