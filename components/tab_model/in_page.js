@@ -45,7 +45,7 @@ const stoppable = () => {
 /** {drawn(state)}, which the studio tells what it has drawn; `server` answers questions, `scripts` and `model` are addresses. */
 export const inPage = ({server, scripts, model: weights}) => {
   let state = null, known = {key: ''}, model = null, opened = '', write = null, isAwake = false, isOpening = false;
-  let asked = '', passing = false;   // what was asked last; the server is to answer
+  let asked = '', restedAt = '', passing = false;   // what was asked last; the server is to answer
   const due = new Set();             // what is asked of an edit that the server still fits
   const run = stoppable();
 
@@ -62,7 +62,7 @@ export const inPage = ({server, scripts, model: weights}) => {
   };
   const open = async () => {
     const isNew = await learn();
-    if (model && isNew && window.steer2edit.isAtRest()) rested();   // it has heard of it too early
+    if (model && isNew && restedAt === state.made) rested();   // it has heard of it too early
     if (!known.tab || model || isOpening) return;
     isOpening = true;
     const {turn, words} = known.tab;
@@ -125,7 +125,10 @@ export const inPage = ({server, scripts, model: weights}) => {
     if (able('compare') && asked !== JSON.stringify([state.made, question(Infinity)])) ask('compare');
     if (able('rolls') && !widget('rolls').hidden) ask('rolls');
   };
-  document.addEventListener('studio:rested', rested);
+  document.addEventListener('studio:rested', ({detail}) => {
+    restedAt = detail.made;
+    rested();
+  });
 
   return {
     drawn: next => {

@@ -219,11 +219,15 @@ def _check_lengths(loaded: LoadedModel, examples: Sequence[Example], lengths: Se
         )
 
 
-def split_batches(spans: Sequence[ExampleSpan], most_tokens: int = MAX_BATCH_TOKENS) -> Iterator[list[int]]:
-    """Indices of the spans of each batch: similar lengths, longest first, at most `most_tokens` padded tokens."""
+def split_batches(spans: Sequence[ExampleSpan], most_tokens: int | None = None) -> Iterator[list[int]]:
+    """Indices of the spans of each batch: similar lengths, longest first, at most `most_tokens` padded tokens.
+
+    By default MAX_BATCH_TOKENS.
+    """
+    most = MAX_BATCH_TOKENS if most_tokens is None else most_tokens
     batch: list[int] = []
     for i in sorted(range(len(spans)), key=lambda i: len(spans[i].ids), reverse=True):
-        if batch and (len(batch) + 1) * len(spans[batch[0]].ids) > most_tokens:
+        if batch and (len(batch) + 1) * len(spans[batch[0]].ids) > most:
             yield batch
             batch = []
         batch.append(i)

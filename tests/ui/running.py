@@ -38,6 +38,13 @@ def store_beside(**changes: Any) -> ModelStore:
     return replace(shared_store(), **changes)
 
 
+def store_in_tab() -> ModelStore:
+    """The shared store for visitors whose browsers run the model; its behaviours open as the shared one's do."""
+    store = store_beside(in_tab=True)
+    store.__dict__["_behaviors"] = shared_store()._behaviors
+    return store
+
+
 @functools.cache
 def first_session() -> Session:
     """A new visitor's session; a value, so that tests can share it."""

@@ -15,7 +15,7 @@ from components.studio.place import session_of
 from s2e_core import load_edit
 from s2e_core.method import relative_changes
 from tests.ui.browser import DESKTOP, PHONE, settled, watched_page
-from tests.ui.running import running_app, shared_store, store_beside
+from tests.ui.running import running_app, shared_store, store_in_tab
 from tests.ui.studio_page import arrive, place, rest, said, set_slider
 
 ZOOMED = {"width": DESKTOP["width"] // 2, "height": DESKTOP["height"] // 2}
@@ -26,7 +26,7 @@ PRINTED = {"width": 720, "height": 1000}
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    with running_app(store_beside(in_tab=True)) as url:
+    with running_app(store_in_tab()) as url:
         yield url
 
 

@@ -15,7 +15,7 @@ from components.compare.rolls import rolled
 from components.shared.store import ModelStore
 from components.studio.place import session_of
 from tests.ui.browser import watched_page
-from tests.ui.running import running_app, store_beside
+from tests.ui.running import running_app, store_beside, store_in_tab
 from tests.ui.studio_page import arrive, choose_behavior, open_advanced, place, rest, set_slider
 from tests.ui.tab_model.shown import HERE, shown_texts, shows_what_the_server_writes
 
@@ -24,7 +24,7 @@ LENGTH = 24
 
 @pytest.fixture(scope="module")
 def store() -> ModelStore:
-    return store_beside(in_tab=True)
+    return store_in_tab()
 
 
 @pytest.fixture(scope="module")
