@@ -211,9 +211,9 @@ def test_a_search_that_was_stopped_on_workers_is_finished_in_one_process(cluster
 
 
 def test_the_workers_of_a_search_load_the_model_once_for_all_stages(cluster, llama, made, searched, tmp_path):
-    seen = set()
+    before, seen = set(worker_processes()), set()  # one of the test before may still be on its way out
     search(llama, made, tmp_path, progress=lambda *_: seen.update(worker_processes()))
-    assert 1 <= len(seen) <= 2
+    assert seen and len(seen - before) <= 2
 
 
 def test_a_sentence_of_a_worker_arrives_as_it_was_said(cluster, llama, made, tmp_path):
