@@ -23,7 +23,6 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    limits = Limits()
     parser = argparse.ArgumentParser(prog="app.py", description="Steer2Edit in the browser.")
     # Without these two gradio reads its own variables, which is how a Space tells it where to listen.
     parser.add_argument("--host", help="address to listen on: this machine alone, or 0.0.0.0 for the whole network")
@@ -69,6 +68,13 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add_outliers(parser)
     parser.add_argument("--server-only", action="store_true", help="never run the bundled model in visitors' browsers")
     parser.add_argument("--threads", type=int, help="of the CPU; by default one for a small model, else all")
+    _add_limits(parser)
+    return parser.parse_args(arguments)
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    """How much one visitor may ask for."""
+    limits = Limits()
     parser.add_argument("--max-tokens", type=int, default=limits.new_tokens, help="longest answer")
     parser.add_argument("--max-prompt", type=int, default=limits.prompt_chars, help="longest prompt, in characters")
     parser.add_argument("--max-examples", type=int, default=limits.examples, help="most examples a side")
@@ -83,7 +89,6 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="PROMPTS",
         help="most prompts a side of a sweep",
     )
-    return parser.parse_args(arguments)
 
 
 def store_of(chosen: argparse.Namespace, work: Path) -> ModelStore:

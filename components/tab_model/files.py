@@ -18,17 +18,20 @@ HERE = Path(__file__).parent
 CHECKPOINT = ("config.json", "generation_config.json", "tokenizer.json", "model.safetensors")
 """Files that the scripts read as they are."""
 TURN = "turn.json"
+IN_APP = "in_page.js"
+"""The script that connects the model with the app's page."""
 MARK = "<the prompt>"
 
 
 def scripts() -> tuple[Path, ...]:
-    return tuple(sorted(HERE.glob("*.js")))
+    """Those that need no app around them."""
+    return tuple(path for path in sorted(HERE.glob("*.js")) if path.name != IN_APP)
 
 
 def runs_in_tab(loaded: LoadedModel) -> bool:
     """Whether the scripts can run a model as it runs here: they are written for the bundled one in float32."""
     is_bundled = loaded.source.resolve() == BUNDLED_MODEL.resolve() and not loaded.adapter
-    return is_bundled and loaded.dtype == torch.float32
+    return is_bundled and loaded.dtype == torch.float32 and loaded.full_precision is None
 
 
 def turn(loaded: LoadedModel) -> list[str]:

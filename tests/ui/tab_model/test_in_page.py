@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 from playwright.sync_api import Browser, Page, expect
 
 import app
@@ -14,6 +16,8 @@ from components.compare.handlers import Request, compared
 from components.compare.rolls import rolled
 from components.shared.store import ModelStore
 from components.studio.place import session_of
+from components.tab_model.files import runs_in_tab
+from s2e_core import load_model
 from tests.ui.browser import watched_page
 from tests.ui.running import running_app, store_beside, store_in_tab
 from tests.ui.studio_page import arrive, choose_behavior, open_advanced, place, rest, set_slider
@@ -59,6 +63,7 @@ def visiting(browser: Browser, address: str) -> Iterator[Page]:
         page.press("#length input", "Tab")
         page.click("#run")
         page.click("#ask-eight")
+        at_rest(page)
         yield page
 
 
@@ -86,7 +91,6 @@ def test_the_tab_writes_what_the_server_would_and_asks_it_for_no_text(
 ) -> None:
     """The elastic net, a component left out, a gate, protection, steering, dice, another behaviour."""
     with visiting(browser, address) as page:
-        at_rest(page)
         del served_texts[:]
         set_slider(page, "strength", 1.6)
         check(page, store)
@@ -118,17 +122,14 @@ def test_the_tab_writes_what_the_server_would_and_asks_it_for_no_text(
         set_slider(page, "strength", 2)
         at_rest(page)
         assert by_the_tab(page)
-        first_of_another = (
-            served_texts  # the texts of another behaviour may be the server's, until its vectors are here
-        )
-        assert len(first_of_another) <= 2, served_texts
+        # The first texts of another behaviour are the server's, until its vectors are here.
+        assert len(served_texts) <= 2
 
 
 def test_what_the_tab_cannot_write_the_server_writes(
     browser: Browser, address: str, store: ModelStore, served_texts: list[str]
 ) -> None:
     with visiting(browser, address) as page:
-        at_rest(page)
         del served_texts[:]
         page.check("#placebo input")
         at_rest(page)
@@ -151,7 +152,6 @@ def test_what_the_tab_cannot_write_the_server_writes(
 
 def test_long_answers_of_the_tab_can_be_stopped(browser: Browser, address: str) -> None:
     with visiting(browser, address) as page:
-        at_rest(page)
         page.fill("#temperature input", "5")
         page.fill("#length input", "256")
         page.press("#length input", "Tab")
@@ -196,3 +196,11 @@ def test_an_operator_may_keep_the_model_on_the_server() -> None:
 def _questions(demo: Any) -> list[tuple[str, Any]]:
     studio = next(block for block in demo.blocks.values() if block.elem_id == "studio")
     return [(one.__name__, one) for one in studio.server_fns]
+
+
+def test_a_model_in_fewer_bits_stays_on_the_server() -> None:
+    loaded = load_model("bundled")
+    assert runs_in_tab(loaded)
+    assert not runs_in_tab(replace(loaded, full_precision=loaded.model))
+    assert not runs_in_tab(replace(loaded, adapter="lora"))
+    assert not runs_in_tab(load_model("bundled", dtype=torch.bfloat16))
