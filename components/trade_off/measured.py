@@ -152,7 +152,11 @@ def grown(
         size = size_of(outcome.trial) if size_of else None
         points[trial_key(outcome.trial)] = _point(sweep.questions, result, size, outcome, base)
     keys = dict.fromkeys(trial_key(outcome.trial) for outcome in sweep.outcomes)
-    return tuple(points[key] for key in keys)
+    return tuple(_with_divergence(points[key], sweep.kl.get(key)) for key in keys)
+
+
+def _with_divergence(point: Point, kl: Estimate | None) -> Point:
+    return point if kl is None else replace(point, result=replace(point.result, kl=kl))
 
 
 def run_off(finals: Sweep, page: Trial | None = None, size_of: SizeOf | None = None) -> RunOff:

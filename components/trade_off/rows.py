@@ -63,7 +63,12 @@ def stage_table(measured: Measured, stage: str) -> dict[str, Any]:
 
 def _columns(measured: Measured) -> list[str]:
     unit = "tokens" if measured.less_is_better else "of 100"
-    return ["Setting", "Heads", "Neurons", f"{measured.wanted}, {unit}", "Utility kept", "Empty or repeated"]
+    columns = ["Setting", "Heads", "Neurons", f"{measured.wanted}, {unit}", "Utility kept", "Empty or repeated"]
+    return [*columns, "KL"] if _shows_divergence(measured) else columns
+
+
+def _shows_divergence(measured: Measured) -> bool:
+    return any(point.result.kl is not None for point in measured.tried)
 
 
 def _rows(measured: Measured, current: int | None) -> list[dict[str, Any]]:
@@ -97,6 +102,8 @@ def _cells(measured: Measured, rank: int, point: Point) -> list[list[Any]]:
     value, low, high = (scaled(measured, x) for x in _three(result.attribute))
     heads, neurons = point.size or (None, None)
     silent = 100 * (result.flaws["empty"].value + result.flaws["repeated"].value)
+    kl = result.kl
+    divergence = [["" if kl is None else f"{kl.value:.3f}", -1 if kl is None else kl.value]]
     return [
         [f"{SYMBOLS[point.trial.arm]} {point.trial.short_label}", rank],
         ["" if heads is None else f"{heads:,}", -1 if heads is None else heads],
@@ -104,6 +111,7 @@ def _cells(measured: Measured, rank: int, point: Point) -> list[list[Any]]:
         [bracketed(value, low, high), value],
         [percent(result.kept), result.kept.value],
         [f"{silent:.1f} %", silent],
+        *(divergence if _shows_divergence(measured) else []),
     ]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 
-from s2e_core.measure import Estimate, keeps_safely
+from s2e_core.measure import WHY_KL, Estimate, bar, by_utility, keeps, keeps_safely
 
 from .measured import HeldOut, Measured, Point, RunOff
 
@@ -78,15 +78,14 @@ def hover(measured: Measured, point: Point, action: str = "") -> str:
 
 def advice(measured: Measured) -> str:
     """What to do, and how good it is, in sentences a newcomer understands."""
-    floor = f"{100 * measured.floor:g} %"
     best = measured.best("edit")
     if not measured.points:
         return ""
     if best is None:
         return _paragraphs(
             "No edit to recommend",
-            f"None of the edits {'in the run-off' if measured.run_off else 'that were tried'} keeps {floor} of the "
-            "utility. Lower the floor or try more settings.",
+            f"None of the edits {'in the run-off' if measured.run_off else 'that were tried'} {_bar(measured)}. Lower "
+            "the floor or try more settings.",
             _steering_alone(measured),
         )
     edit = measured.tried[best]
@@ -110,7 +109,9 @@ def advice(measured: Measured) -> str:
 def rule_of_choice(measured: Measured) -> str:
     """By which rule the run-off chose the edit, in a sentence."""
     best, floor = measured.best("edit"), f"{100 * measured.floor:g} %"
-    most = "the fewest tokens" if measured.less_is_better else f"the most of “{measured.wanted}”"
+    if not all(by_utility(point.result) for point in _decisive(measured)):
+        return f"{WHY_KL} Chosen by the run-off: {_most(measured)} among those within that bound."
+    most = _most(measured)
     if best is None or keeps_safely(measured.tried[best].result, measured.floor):
         return f"Chosen by the run-off: {most} among those that keep {floor} of the utility by one standard error."
     return (
@@ -119,15 +120,28 @@ def rule_of_choice(measured: Measured) -> str:
     )
 
 
+def _most(measured: Measured) -> str:
+    return "the fewest tokens" if measured.less_is_better else f"the most of “{measured.wanted}”"
+
+
+def _decisive(measured: Measured) -> tuple[Point, ...]:
+    """The points that the choice is made by."""
+    return measured.run_off.points if measured.run_off else measured.points
+
+
+def _bar(measured: Measured) -> str:
+    return bar((point.result for point in _decisive(measured)), measured.floor)
+
+
 def _run_off_words(measured: Measured, finals: RunOff, edit: Point) -> list[str]:
     """The rule, and the choice beside the best steering and the edit that was on the page."""
     result, steering = edit.result, measured.best("steering")
-    page, floor = finals.point(finals.page), f"{100 * measured.floor:g} %"
+    page = finals.point(finals.page)
     return [
         rule_of_choice(measured),
         f"In the run-off, “{measured.wanted}” on {result.attribute.count} prompts, {finals.about.samples} answers "
         f"each: {_scored(measured, edit)}",
-        f"No steering strength keeps {floor} of the utility there."
+        f"No steering strength {_bar(measured)} there."
         if steering is None
         else f"The best steering there: {_steering(measured, measured.tried[steering])}",
         "" if page is None else _page_words(measured, page, is_choice=page is edit),
@@ -137,7 +151,7 @@ def _run_off_words(measured: Measured, finals: RunOff, edit: Point) -> list[str]
 def _page_words(measured: Measured, page: Point, *, is_choice: bool) -> str:
     if is_choice:
         return "It is the edit that was on the page: no other did better."
-    short = " That is less than asked for." if page.result.kept.value < measured.floor else ""
+    short = " That is less than asked for." if not keeps(page.result, measured.floor) else ""
     return f"The edit that was on the page: {_scored(measured, page)}{short}"
 
 
@@ -145,13 +159,13 @@ def _held_out_words(measured: Measured, check: HeldOut) -> list[str]:
     assert check.edit is not None
     edit, original = check.edit.result, check.original.result
     floor = f"{100 * measured.floor:g} %"
-    short = edit.kept.value < measured.floor
+    short = by_utility(edit) and edit.kept.value < measured.floor
     return [
         f"“{measured.wanted}” on {edit.attribute.count} held-out prompts: "
         f"{attribute_figure(measured, edit.attribute)}; the untouched model: "
         f"{attribute_figure(measured, original.attribute)}. The edit keeps {percent(edit.kept)} of the utility"
         + (f", less than the {floor} asked for: on these prompts the choice does not quite hold." if short else "."),
-        f"No steering strength keeps {floor} of the utility."
+        f"No steering strength {_bar(measured)}."
         if check.steering is None
         else f"Best steering: {_steering(measured, check.steering)}",
         winner(measured, check.lead),
@@ -177,7 +191,8 @@ def _steering(measured: Measured, point: Point) -> str:
 
 def _scored(measured: Measured, point: Point) -> str:
     result = point.result
-    return f"{attribute_figure(measured, result.attribute)}, keeps {percent(result.kept)} of the utility."
+    kl = "" if result.kl is None else f", KL {result.kl.value:.3f}"
+    return f"{attribute_figure(measured, result.attribute)}, keeps {percent(result.kept)} of the utility{kl}."
 
 
 def _steering_alone(measured: Measured) -> str:

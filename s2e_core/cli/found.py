@@ -9,13 +9,18 @@ from typing import Any
 
 from s2e_core.data import Behavior
 from s2e_core.measure import (
+    WHY_KL,
     Arm,
     Estimate,
     Found,
+    Result,
+    bar,
+    by_utility,
     difference,
     format_figure,
     format_results,
     format_share,
+    keeps,
     per_prompt,
     sweep_results,
 )
@@ -24,8 +29,8 @@ from s2e_core.text import counted
 from .json_output import describe_behavior, describe_estimate, describe_optional, describe_sweep
 from .measuring import ARMS, attribute_unit, count_prompts
 
-RULE = "Chosen: the most attribute in the run-off among those that keep the floor by one standard error."
-LESS_RULE = "Chosen: the fewest tokens in the run-off among those that keep the floor by one standard error."
+RULE = "Chosen: {most} in the run-off among those that keep the floor by one standard error."
+KL_RULE = "Chosen: {most} in the run-off among those within that bound."
 
 
 def show_found(result: Found) -> None:
@@ -39,11 +44,11 @@ def show_found(result: Found) -> None:
             print("\n".join(format_results(sweep_results(run), less_is_better=less_is_better)), end="\n\n")
     for arm, trial in (("edit", result.edit), ("steering", result.steering)):
         label = "none does" if trial is None else trial.label
-        print(f"Best {arm} that keeps {result.floor:.0%} of the utility: {label}")
-    print(LESS_RULE if less_is_better else RULE)
+        print(f"Best {arm} that {_bar(result)}: {label}")
+    print(_rule(result))
     print(f"Attribute: {attribute_unit(result.development)}; 95 % intervals over the prompts.")
     if result.held_out is not None:
-        print("\n".join(_verdict(arm, kept, result.floor) for arm, kept in _kept_by_arm(result).items()))
+        print("\n".join(_verdict(arm, checked, result.floor) for arm, checked in _checked_by_arm(result).items()))
         lead = _measure_lead(result)
         if lead is not None:
             format_lead = format_figure if less_is_better else format_share
@@ -55,12 +60,27 @@ def show_found(result: Found) -> None:
         )
 
 
+def _chosen_by(result: Found) -> tuple[Result, ...]:
+    return sweep_results(result.development if result.finals is None else result.finals)
+
+
+def _bar(result: Found) -> str:
+    return bar(_chosen_by(result), result.floor)
+
+
+def _rule(result: Found) -> str:
+    most = "the fewest tokens" if result.development.less_is_better else "the most attribute"
+    if all(by_utility(one) for one in _chosen_by(result)):
+        return RULE.format(most=most)
+    return f"{WHY_KL} {KL_RULE.format(most=most)}"
+
+
 def describe_found(result: Found, behavior: Behavior) -> dict[str, Any]:
-    kept = _kept_by_arm(result)
+    checked = _checked_by_arm(result)
     return {
         "behavior": describe_behavior(behavior, less_is_better=result.development.less_is_better),
         "floor": result.floor,
-        "keeps_floor": {arm: None if share is None else share.value >= result.floor for arm, share in kept.items()},
+        "keeps_floor": {arm: None if one is None else keeps(one, result.floor) for arm, one in checked.items()},
         "lead": describe_optional(describe_estimate, _measure_lead(result)),
         "held_out": describe_optional(describe_sweep, result.held_out),
         "finals": describe_optional(describe_sweep, result.finals),
@@ -68,19 +88,25 @@ def describe_found(result: Found, behavior: Behavior) -> dict[str, Any]:
     }
 
 
-def _kept_by_arm(result: Found) -> dict[Arm, Estimate | None]:
-    """Utility that each arm keeps on held-out prompts; None if it was not checked there."""
+def _checked_by_arm(result: Found) -> dict[Arm, Result | None]:
+    """Figures of each arm on held-out prompts; None if it was not checked there."""
     checked = () if result.held_out is None else sweep_results(result.held_out)
-    return {arm: next((r.kept for r in checked if r.trial.arm == arm), None) for arm in ARMS}
+    return {arm: next((r for r in checked if r.trial.arm == arm), None) for arm in ARMS}
 
 
-def _verdict(arm: str, kept: Estimate | None, floor: float) -> str:
-    if kept is None:
+def _verdict(arm: str, checked: Result | None, floor: float) -> str:
+    if checked is None:
         return f"No {arm} was checked on held-out prompts."
-    verb = "keeps" if kept.value >= floor else "does not keep"
+    if checked.kl is None or by_utility(checked):
+        verb = "keeps" if keeps(checked, floor) else "does not keep"
+        share = checked.kept
+        return (
+            f"On held-out prompts the {arm} {verb} the floor: {share.value:.1%} of the utility "
+            f"[{share.low:.1%}, {share.high:.1%}]."
+        )
     return (
-        f"On held-out prompts the {arm} {verb} the floor: {kept.value:.1%} of the utility "
-        f"[{kept.low:.1%}, {kept.high:.1%}]."
+        f"On held-out prompts the share of utility of the {arm} is {format_share(checked.kept)}; its KL is "
+        f"{format_figure(checked.kl)}."
     )
 
 

@@ -84,6 +84,7 @@ RESULT: Fields = {
     "utility": ("Mean score on the utility prompts.", ESTIMATE),
     "utility_kept": ("Utility divided by the untouched model's, prompt by prompt.", ESTIMATE),
     "tokens": ("Mean tokens of the answers to the utility prompts.", ESTIMATE),
+    "kl": ("KL from the untouched model on harmless texts, in nats a token; null where it was not needed.", ESTIMATE),
     "empty": ("Share of empty answers to the attribute prompts.", ESTIMATE),
     "repeated": ("Share of answers to the attribute prompts that are stuck in a loop.", ESTIMATE),
     "off_topic": ("Share of answers to the attribute prompts on neither side of the behaviour.", ESTIMATE),
@@ -200,6 +201,7 @@ def describe_result(result: Result) -> dict[str, Any]:
         "utility": describe_estimate(result.utility),
         "utility_kept": describe_estimate(result.kept),
         "tokens": describe_estimate(result.tokens),
+        "kl": describe_optional(describe_estimate, result.kl),
         **{flaw.replace("-", "_"): describe_estimate(share) for flaw, share in result.flaws.items()},
     }
 

@@ -2,11 +2,12 @@
 
 from .asking import Asker, ask_here
 from .budget import SHORT_BUDGET, SMALL_MODEL, SearchBudget, is_slow, search_budget
-from .choosing import choose, keeps_safely
+from .choosing import choose
 from .damage import ChoiceQuestion, MultipleChoice, multiple_choice, next_token_kl, perplexity
 from .estimates import RESAMPLES, Estimate, difference, mean
 from .evaluate import evaluate
 from .evaluation import HOW, Evaluation
+from .keeping import WHY_KL, bar, by_utility, keeps, keeps_safely
 from .likelihood import TextSpan, encode_text, token_log_probs
 from .likelihood_search import Fifths, LikelihoodFound, find_by_likelihood, split_fifths
 from .own_pairs import own_pairs
@@ -128,6 +129,10 @@ __all__ = [
     "format_figure",
     "find_by_likelihood",
     "find_edit",
+    "WHY_KL",
+    "bar",
+    "by_utility",
+    "keeps",
     "keeps_safely",
     "leave_one_out",
     "load_sweep",

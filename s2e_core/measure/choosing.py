@@ -5,13 +5,16 @@ Knows figures, floors and luck; no model and no prompt.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from math import sqrt
+from typing import TypeVar
 
-from .estimates import Z
+from .keeping import by_utility, divergence, keeps, keeps_safely, loss
 from .plan import Result
 from .shapes import scaled
+from .suggest import KL_BOUND
 from .trade_off import best_within
-from .trials import Arm, Trial
+from .trials import Arm, Trial, trial_key
 
 ARMS: tuple[Arm, Arm] = ("edit", "steering")
 """Arms in which the best is chosen, each to be compared with the other."""
@@ -21,6 +24,13 @@ BACK_OFF = (0.7, 0.5)
 """Factors at which an edit that lost too much is tried again before the run-off."""
 STRONGER = 1.15
 """Factor at which the best finalist is tried as well: the strengths that were tried are far apart."""
+AIM = 0.9
+"""Share of the bound of KL that a strength is brought to where the KL decides."""
+LEAST_STEP, LARGEST_STEP = 1.05, 2.0
+"""Factors on a strength below which it is not worth another measurement, and beyond which the KL is not foretold."""
+LEAST_KL = 1e-6
+"""Smallest KL that is told from rounding."""
+Group = TypeVar("Group", bound=Hashable)
 
 
 def pick_finalists(
@@ -43,7 +53,7 @@ def pick_finalists(
                 finalists.append(scale_trial(finalists[0], STRONGER))
     if not finalists:
         mine = [result for result in measured if result.trial.arm == arm]
-        finalists = [scale_trial(max(mine, key=lambda r: r.kept.value).trial, BACK_OFF[-1])] if mine else []
+        finalists = [scale_trial(min(mine, key=lambda r: loss(r, floor)).trial, BACK_OFF[-1])] if mine else []
     return tuple(finalists)
 
 
@@ -58,11 +68,11 @@ def pick_weaker(
     sign = -1 if less_is_better else 1
 
     def worth(result: Result) -> float:
-        return sign * (result.attribute.value - untouched) / (floor - result.kept.value)
+        return sign * (result.attribute.value - untouched) / loss(result, floor)
 
     best = dict[str, Result]()
     for result in measured:
-        if result.trial.settings is None or result.kept.value >= near or worth(result) <= 0:
+        if result.trial.settings is None or keeps(result, near) or loss(result, floor) <= 0 or worth(result) <= 0:
             continue
         known = best.get(result.trial.settings.family)
         if known is None or worth(result) > worth(known):
@@ -79,21 +89,45 @@ def scale_trial(trial: Trial, factor: float) -> Trial:
 
 
 def adjust_strengths(
-    latest: Sequence[Trial], measured: Sequence[Result], floor: float, less_is_better: bool
+    latest: Sequence[Trial],
+    measured: Sequence[Result],
+    chosen: Mapping[Group, Trial | None],
+    group_of: Callable[[Trial], Group],
 ) -> tuple[Trial, ...]:
-    """What the run-off asks next: of every arm the choice a little stronger, or without one the latest ones weaker."""
-    chosen = {arm: choose(measured, arm, floor, less_is_better) for arm in ARMS}
-    weaker = [scale_trial(trial, WEAKER) for trial in latest if trial.arm in chosen and chosen[trial.arm] is None]
-    return (*weaker, *(scale_trial(choice, STRONGER) for choice in chosen.values() if choice is not None))
+    """What the run-off asks next: of every group the choice a little stronger, or without one the latest ones weaker.
+
+    Where the KL decides, the choice and what exceeds the bound are brought near it.
+    """
+    known = {trial_key(result.trial): result for result in measured}
+    weaker = [trial for trial in latest if group_of(trial) in chosen]
+    factors = [(trial, _weaker(known[trial_key(trial)], chosen[group_of(trial)] is None)) for trial in weaker]
+    factors += [(choice, _stronger(known[trial_key(choice)])) for choice in chosen.values() if choice is not None]
+    return tuple(scale_trial(trial, factor) for trial, factor in factors if factor != 1)
 
 
-def keeps_safely(result: Result, floor: float) -> bool:
-    """Whether the kept utility is above the floor by one standard error."""
-    return result.kept.value - (result.kept.value - result.kept.low) / Z >= floor
+def _weaker(result: Result, is_needed: bool) -> float:
+    """Factor on the strength of a finalist that may lose too much; 1 if it is not asked again."""
+    if not by_utility(result) and divergence(result) > KL_BOUND:
+        return _to_bound(result)
+    return WEAKER if is_needed else 1.0
+
+
+def _stronger(result: Result) -> float:
+    """Factor on the strength of a choice; 1 if it is near the bound."""
+    if by_utility(result):
+        return STRONGER
+    factor = _to_bound(result)
+    return factor if factor >= LEAST_STEP else 1.0
+
+
+def _to_bound(result: Result) -> float:
+    """The factor that should bring the KL near the bound: it grows with the square of the strength, or faster."""
+    factor = sqrt(AIM * KL_BOUND / max(divergence(result), LEAST_KL))
+    return min(LARGEST_STEP, max(1 / LARGEST_STEP, factor))
 
 
 def choose(measured: Sequence[Result], arm: Arm, floor: float, less_is_better: bool) -> Trial | None:
-    """The best of an arm that keeps the floor by one standard error, else the best that keeps it at all, else None.
+    """The best of an arm that keeps the floor safely, else the best that keeps it at all, else None.
 
     A trial that is chosen for lying just above the floor lies below it on other prompts half of the time.
     """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import sqrt
 from typing import Any, Literal, NamedTuple
 
 from s2e_core.data import Behavior
@@ -19,6 +20,8 @@ from .trials import Trial
 
 Side = Literal["attribute", "utility"]
 FLAWS = ("empty", "repeated", "off-topic")
+MOST_ERROR = 0.1
+"""Largest standard error of the untouched model's utility, as a share of it, with which shares of it are told apart."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +145,10 @@ class Result:
     """Share of empty, repeated and off-topic answers to the utility prompts."""
     kinds: Mapping[str, Estimate]
     """Mean score of the utility prompts by their kind."""
+    utility_told: bool = True
+    """Whether the untouched model answers enough utility prompts rightly for shares of its utility to be told apart."""
+    kl: Estimate | None = None
+    """KL from the untouched model on harmless texts, in nats a token; None if it was not measured."""
 
 
 def results(questions: Sequence[Question], outcomes: Sequence[Outcome]) -> tuple[Result, ...]:
@@ -159,11 +166,19 @@ def results(questions: Sequence[Question], outcomes: Sequence[Outcome]) -> tuple
             "The untouched model answers none of the utility prompts correctly, so there is no utility to keep. Choose "
             "prompts that the model can answer, or allow longer answers."
         )
-    return tuple(_result(questions, outcome, row, base) for outcome, row in zip(outcomes, verdicts, strict=True))
+    told = _is_told(base)
+    return tuple(_result(questions, outcome, row, base, told) for outcome, row in zip(outcomes, verdicts, strict=True))
+
+
+def _is_told(base: Sequence[float]) -> bool:
+    """Whether the mean of the untouched model's scores is known to MOST_ERROR of itself."""
+    average = sum(base) / len(base)
+    variance = sum((score - average) ** 2 for score in base) / len(base)
+    return sqrt(variance / len(base)) <= MOST_ERROR * average
 
 
 def _result(
-    questions: Sequence[Question], outcome: Outcome, verdicts: Sequence[Verdict], base: Sequence[float]
+    questions: Sequence[Question], outcome: Outcome, verdicts: Sequence[Verdict], base: Sequence[float], told: bool
 ) -> Result:
     utility = _per_prompt(questions, verdicts, "utility")
     lengths = [Verdict(float(answer.n_tokens)) for answer in outcome.answers]
@@ -177,6 +192,7 @@ def _result(
         flaws=_flaws(questions, verdicts, "attribute"),
         utility_flaws=_flaws(questions, verdicts, "utility"),
         kinds={kind: estimate(_per_prompt(questions, verdicts, "utility", kind)) for kind in kinds},
+        utility_told=told,
     )
 
 

@@ -20,7 +20,7 @@ from s2e_core.progress import Progress, Stages, in_steps
 from s2e_core.values import ComponentScores, Edited, Extraction, Original, Prompted, Variant, WeightEdit
 
 from .asking import Asker, ask_here
-from .choosing import STRONGER, WEAKER, choose, pick_finalists, scale_trial
+from .choosing import adjust_strengths, choose, pick_finalists
 from .estimates import Estimate
 from .evaluate import evaluate
 from .evaluation import Evaluation
@@ -193,8 +193,8 @@ def _finalists(measured: Sequence[Result], plan: SearchPlan, less_is_better: boo
     ]
 
 
-def _adjust(latest: Sequence[Trial], measured: Sequence[Result], *, floor: float, less_is_better: bool) -> list[Trial]:
-    """Of every group the choice a little stronger, or without one its latest finalists a little weaker."""
+def _adjust(
+    latest: Sequence[Trial], measured: Sequence[Result], *, floor: float, less_is_better: bool
+) -> Sequence[Trial]:
     chosen = {group: _choose(measured, group, floor, less_is_better) for group in GROUPS}
-    weaker = [scale_trial(trial, WEAKER) for trial in latest if chosen.get(group_of(trial)) is None]
-    return [*weaker, *(scale_trial(choice, STRONGER) for choice in chosen.values() if choice is not None)]
+    return adjust_strengths(latest, measured, chosen, group_of)

@@ -131,10 +131,7 @@ def screen_texts(
     sides = [[encode_text(loaded, example) for example in side[:n]] for side in (pairs.positive, pairs.negative)]
     n_tokens = sum(len(span.ids) for side in sides for span in side)
     share = min(1.0, max(most_tokens / max(n_tokens, 1), LEAST_PAIRS / max(n, 1)))
-    encoded = [(example, _prompt_length(loaded, example)) for example in harmless]
-    asked, starts = [example for example, length in encoded if length], [length for _, length in encoded if length]
-    rows = own_answers(loaded, asked, ANSWER_TOKENS, progress=progress)
-    spans = tuple(TextSpan(ids, start) for ids, start in zip(rows, starts, strict=True) if len(ids) > start > 0)
+    spans = harmless_answers(loaded, harmless, progress=progress)
     if not n or not spans:
         raise S2EError(
             "There is nothing to screen on: responses of both sides and harmless prompts that the model answers are "
@@ -142,6 +139,16 @@ def screen_texts(
         )
     wanted, unwanted = (tuple(_spread(side, share)) for side in sides)
     return ScreenTexts(wanted, unwanted, spans)
+
+
+def harmless_answers(
+    loaded: LoadedModel, harmless: Sequence[Example], *, progress: Progress | None = None
+) -> tuple[TextSpan, ...]:
+    """The model's own greedy answers to harmless prompts, without those that are empty or too long to be answered."""
+    encoded = [(example, _prompt_length(loaded, example)) for example in harmless]
+    asked, starts = [example for example, length in encoded if length], [length for _, length in encoded if length]
+    rows = own_answers(loaded, asked, ANSWER_TOKENS, progress=progress)
+    return tuple(TextSpan(ids, start) for ids, start in zip(rows, starts, strict=True) if len(ids) > start > 0)
 
 
 def open_screen(loaded: LoadedModel, texts: ScreenTexts) -> Screen:

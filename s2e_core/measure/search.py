@@ -25,6 +25,7 @@ from s2e_core.values import OUTLIERS, ActivationMeans, ContrastSet, Extraction
 from .asking import Asker, ask_here
 from .choosing import ARMS, adjust_strengths, choose, pick_finalists, pick_weaker
 from .evaluate import stoppable
+from .harmless import with_divergence
 from .own_pairs import own_pairs
 from .plan import Plan, Result
 from .screen_file import load_screened, save_screened
@@ -87,13 +88,20 @@ def find_edit(
         measured = sweep_results(development)
         bars = plan.floor, plan.near, plan.finalists
         again = [t for arm in ARMS for t in pick_finalists(measured, arm, *bars, less_is_better)]
-        adjust = partial(adjust_strengths, floor=plan.floor, less_is_better=less_is_better)
+        adjust = partial(_adjust, floor=plan.floor, less_is_better=less_is_better)
         finals = run_off(bench, plans.finals, _with_current(again, plan), adjust)
         edit, steering = (choose(sweep_results(finals), arm, plan.floor, less_is_better) for arm in ARMS)
         choices = [trial for trial in (edit, steering) if trial is not None]
         held_out = bench.ask("test", plans.test, (Trial(), *choices)) if plans.test and choices else None
     stages.finish()
     return Found(plan.floor, development, held_out, edit, steering, finals, screened)
+
+
+def _adjust(
+    latest: Sequence[Trial], measured: Sequence[Result], *, floor: float, less_is_better: bool
+) -> Sequence[Trial]:
+    chosen = {arm: choose(measured, arm, floor, less_is_better) for arm in ARMS}
+    return adjust_strengths(latest, measured, chosen, lambda trial: trial.arm)
 
 
 def _with_current(finalists: Sequence[Trial], plan: SearchPlan) -> list[Trial]:
@@ -135,10 +143,7 @@ def _about_screen(bench: Bench, plan: SearchPlan) -> dict[str, Any]:
 
 def _screen(bench: Bench, plan: SearchPlan) -> tuple[Screened, ...]:
     loaded, extraction, show = bench.loaded, bench.extraction, stoppable(bench.stop, bench.stages.of("screen"))
-
-    def listen(*_: int) -> None:
-        show(0, 1)  # a stop is heard while texts are read, which counts as no step
-
+    listen = bench.listen("screen")
     gates = extraction.token_inputs is not None
     texts = behavior_gate_texts(plan.behavior)
     if not gates:  # the reach of an edit is measured on texts, too
@@ -204,11 +209,18 @@ class Bench:
     stop: threading.Event | None
 
     def ask(self, stage: str, plan: Plan, trials: Sequence[Trial]) -> Sweep:
-        """All answers of the trials; those in the stage's file are not asked again."""
-        return sweep(
+        """All answers of the trials; those in the stage's file are not asked again, nor is their KL measured."""
+        path, progress = self.folder / f"{stage}.jsonl", self.stages.of(stage)
+        asked = sweep(
             self.loaded, self.extraction, plan, trials,
-            path=self.folder / f"{stage}.jsonl", asker=self.asker, progress=self.stages.of(stage), stop=self.stop,
+            path=path, asker=self.asker, progress=progress, stop=self.stop,
         )  # fmt: skip
+        return with_divergence(self.loaded, self.extraction, plan.behavior, asked, path, self.listen(stage))
+
+    def listen(self, stage: str) -> Progress:
+        """A progress that hears a stop and counts no step."""
+        show = stoppable(self.stop, self.stages.of(stage))
+        return lambda *_: show(0, 1)
 
 
 def ask_development(bench: Bench, plan: SearchPlan, trials: Sequence[Trial]) -> Sweep:

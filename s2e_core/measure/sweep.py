@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from s2e_core.model import LoadedModel
@@ -18,7 +19,7 @@ from s2e_core.values import Extraction
 from .asking import Asker, ask_here
 from .plan import Plan, Question, Result, Share, results
 from .sweep_file import Sweep, add_answers, empty_sweep, sweep_file
-from .trials import Trial
+from .trials import Trial, trial_key
 
 BLOCK = 16
 """Number of trials that are asked together: they are complete, and have figures, at the same time."""
@@ -55,7 +56,7 @@ def sweep(
                 file.add(batch)
                 if progress is not None:
                     progress(len(file.answers), len(shares))
-    return add_answers(started, trials, file.answers)
+    return replace(add_answers(started, trials, file.answers), kl=file.kl)
 
 
 def order_shares(n_trials: int, questions: Sequence[Question]) -> list[Share]:
@@ -75,5 +76,6 @@ def add_original(trials: Sequence[Trial]) -> tuple[Trial, ...]:
 
 
 def sweep_results(sweep: Sweep) -> tuple[Result, ...]:
-    """The figures of every trial of a sweep."""
-    return results(sweep.questions, sweep.outcomes)
+    """The figures of every trial of a sweep, with its KL where that was measured."""
+    figures = results(sweep.questions, sweep.outcomes)
+    return tuple(replace(one, kl=sweep.kl.get(trial_key(one.trial))) for one in figures)

@@ -1,4 +1,4 @@
-"""The file of a sweep: one line with the questions, one line per trial, one line per answer.
+"""The file of a sweep: one line with the questions, one line per trial, per answer, and per trial whose KL is known.
 
 Knows what the lines mean; how they are written and read is in `files/growing_file.py`.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from s2e_core.files import GrowingFile, Kind, growing_file, read_lines
 from s2e_core.spec import ModelSpec
 from s2e_core.values import Outliers, Provenance
 
+from .estimates import Estimate
 from .plan import Answer, Outcome, Plan, Question, Share
 from .trials import Trial, trial_from_json, trial_key, trial_to_json
 
@@ -50,6 +51,8 @@ class Sweep:
     outcomes: tuple[Outcome, ...] = ()
     outliers: Outliers = "keep"
     """What became of outliers among the positions of the examples; "keep" also if there are none."""
+    kl: Mapping[str, Estimate] = field(default_factory=dict)
+    """KL from the untouched model on harmless texts by the key of a trial, in nats a token, where it was measured."""
 
 
 def empty_sweep(plan: Plan, provenance: Provenance, dtype: torch.dtype, outliers: Outliers = "keep") -> Sweep:
@@ -90,7 +93,8 @@ def load_sweep(path: Path, spec: ModelSpec) -> Sweep:
     if not lines:
         raise SweepError(f"{path.name} is not a sweep: it does not exist or is empty. Choose another file.")
     try:
-        return add_answers(_sweep(lines[0]), _trials(lines, spec), _answers(lines))
+        sweep = add_answers(_sweep(lines[0]), _trials(lines, spec), _answers(lines))
+        return replace(sweep, kl=_divergences(lines, spec))
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise SweepError(
             f"{path.name} is damaged or belongs to another model ({error}). Run the sweep again."
@@ -101,10 +105,15 @@ class SweepFile:
     """The answers so far, and the open file that new ones are added to; without a file they stay in memory."""
 
     def __init__(
-        self, trials: Sequence[Trial], answers: dict[Share, Answer], file: GrowingFile | None, numbers: Sequence[int]
+        self,
+        trials: Sequence[Trial],
+        answers: dict[Share, Answer],
+        file: GrowingFile | None,
+        numbers: Sequence[int],
+        kl: Mapping[str, Estimate],
     ) -> None:
-        """`numbers` are the trials' line numbers among those of the file's trials."""
-        self.trials, self.answers = trials, answers
+        """`numbers` are the trials' line numbers among those of the file's trials; `kl` is that of `Sweep`."""
+        self.trials, self.answers, self.kl = trials, answers, kl
         self._file, self._numbers = file, numbers
 
     def add(self, answers: Sequence[tuple[Share, Answer]]) -> None:
@@ -124,10 +133,20 @@ def sweep_file(path: Path | None, sweep: Sweep, trials: Sequence[Trial], spec: M
     writing to it, or it cannot be written.
     """
     if path is None:
-        yield SweepFile(trials, {}, None, [])
+        yield SweepFile(trials, {}, None, [], {})
         return
     with growing_file(path, _entry(sweep), SWEEP) as file:
         yield _open(file, trials, spec)
+
+
+def add_divergences(path: Path, sweep: Sweep, kl: Mapping[str, Estimate], spec: ModelSpec) -> Sweep:
+    """The sweep with the KL of more of its trials, in its file as well. Raises SweepError as `sweep_file` does."""
+    trials = {trial_key(outcome.trial): outcome.trial for outcome in sweep.outcomes}
+    with growing_file(path, _entry(sweep), SWEEP) as file:
+        known = _divergences(file.lines, spec)
+        new = {key: figure for key, figure in kl.items() if key not in known}
+        file.add([{"measured": trial_to_json(trials[key]), "kl": asdict(figure)} for key, figure in new.items()])
+    return replace(sweep, kl={**sweep.kl, **kl})
 
 
 def _open(file: GrowingFile, trials: Sequence[Trial], spec: ModelSpec) -> SweepFile:
@@ -148,7 +167,7 @@ def _open(file: GrowingFile, trials: Sequence[Trial], spec: ModelSpec) -> SweepF
         for share, answer in _answers(file.lines).items()
         for index in indices.get(share.trial, ())
     }
-    return SweepFile(trials, answers, file, numbers)
+    return SweepFile(trials, answers, file, numbers, _divergences(file.lines, spec))
 
 
 def _entry(sweep: Sweep) -> dict[str, Any]:
@@ -180,6 +199,11 @@ def _sweep(entry: Mapping[str, Any]) -> Sweep:
 
 def _trials(lines: Sequence[Any], spec: ModelSpec) -> list[Trial]:
     return [trial_from_json(line["trial"], spec) for line in lines if "trial" in line]
+
+
+def _divergences(lines: Sequence[Any], spec: ModelSpec) -> dict[str, Estimate]:
+    measured = [line for line in lines if "measured" in line]
+    return {trial_key(trial_from_json(line["measured"], spec)): Estimate(**line["kl"]) for line in measured}
 
 
 def _answers(lines: Sequence[Any]) -> dict[Share, Answer]:

@@ -19,6 +19,7 @@ SWEEP_COLUMNS = (
     "attribute", "attribute_low", "attribute_high", "attribute_prompts",
     "utility", "utility_low", "utility_high", "utility_kept", "utility_kept_low", "utility_kept_high",
     "utility_prompts", "tokens", "tokens_low", "tokens_high", "empty", "repeated", "off_topic",
+    "kl", "kl_low", "kl_high",
     "pareto_front", "recommended",
 )  # fmt: skip
 STAGES = {"development": "development", "test": "held-out"}
@@ -49,12 +50,15 @@ def format_results(
     Shares are in percent. With `less_is_better` the attribute is a number of tokens.
     """
     format_attribute = format_figure if less_is_better else format_share
-    rows: list[tuple[str, ...]] = [("", "setting", "attribute", "utility kept", "tokens", "empty, repeated")]
+    measured = any(result.kl is not None for result in results)
+    header = ("", "setting", "attribute", "utility kept", "tokens", "empty, repeated", *(["KL"] if measured else []))
+    rows: list[tuple[str, ...]] = [header]
     for n in range(len(results)) if order is None else order:
         result = results[n]
         silent = result.flaws["empty"].value + result.flaws["repeated"].value
         figures = format_attribute(result.attribute), format_share(result.kept), format_figure(result.tokens)
-        rows.append(("*" if n in front else "", result.trial.label, *figures, f"{silent:.1%}".replace("%", " %")))
+        kl = ["" if result.kl is None else format_figure(result.kl)] if measured else []
+        rows.append(("*" if n in front else "", result.trial.label, *figures, f"{silent:.1%}".replace("%", " %"), *kl))
     return _align(rows)
 
 
@@ -99,6 +103,7 @@ def result_to_row(
         "utility_prompts": result.utility.count,
         **_interval("tokens", result.tokens),
         **{flaw.replace("-", "_"): figure.value for flaw, figure in result.flaws.items()},
+        **({} if result.kl is None else _interval("kl", result.kl)),
         **marks,
     }
 

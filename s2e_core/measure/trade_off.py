@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .keeping import keeps
 from .plan import Result
 from .trials import Arm
 
@@ -18,11 +19,11 @@ def pareto_front(results: Sequence[Result], *, less_is_better: bool) -> tuple[in
 
 
 def best_within(results: Sequence[Result], arm: Arm, floor: float, *, less_is_better: bool) -> int | None:
-    """Index of the best trial of an arm that keeps at least `floor` of the utility (0.97 is 97 %), or None.
+    """Index of the best trial of an arm that keeps `floor` of the utility by the rule of `keeps`, or None.
 
     If less is better, silence would be best, so at most `1 - floor` of the answers may be empty.
     """
-    allowed = [n for n, result in enumerate(results) if result.trial.arm == arm and result.kept.value >= floor]
+    allowed = [n for n, result in enumerate(results) if result.trial.arm == arm and keeps(result, floor)]
     if less_is_better:
         allowed = [n for n in allowed if results[n].flaws["empty"].value <= 1 - floor]
     return max(allowed, key=lambda n: (_gain(results[n], less_is_better), results[n].kept.value), default=None)

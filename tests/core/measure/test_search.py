@@ -1,7 +1,7 @@
 """The search for a good edit: what it screens, what it chooses on which prompts, and that it can be stopped."""
 
 import threading
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 
 import pytest
@@ -9,10 +9,23 @@ import pytest
 from s2e_core import Cancelled, EditSettings, SettingsError, extract, find_edit, load_behavior
 from s2e_core.data import behavior_gate_texts
 from s2e_core.errors import ContrastDataError
-from s2e_core.measure import Estimate, Result, SearchPlan, Trial, choose, load_sweep, search, sweep_results, trial_key
+from s2e_core.measure import (
+    Estimate,
+    Result,
+    SearchPlan,
+    Trial,
+    choose,
+    load_sweep,
+    screening,
+    search,
+    sweep_results,
+    trial_key,
+)
 from s2e_core.measure.choosing import adjust_strengths, pick_finalists, pick_weaker
 from s2e_core.measure.search import run_off
 from s2e_core.measure.shortlist import PROBE_GAMMAS
+from s2e_core.measure.suggest import KL_BOUND
+from s2e_core.measure.trials import trial_variant
 from s2e_core.settings import Gate
 from tests.core.chain import EXAMPLES, MANY, chain
 
@@ -59,6 +72,16 @@ def result(trial, attribute, kept, half=0.02):
     return Result(trial, figure(attribute), figure(kept), figure(kept, half), figure(9), flawless, flawless, {})
 
 
+def adjusted(latest, measured, floor):
+    chosen = {arm: choose(measured, arm, floor, False) for arm in ("edit", "steering")}
+    return adjust_strengths(latest, measured, chosen, lambda trial: trial.arm)
+
+
+def by_divergence(trial, attribute, kl, kept=1.0):
+    """A result whose share of utility says nothing."""
+    return replace(result(trial, attribute, kept, half=0.3), utility_told=False, kl=figure(kl, 0.001))
+
+
 def steered(*pairs):
     return [result(Trial(gamma=0.1 * n), attribute, kept) for n, (attribute, kept) in enumerate(pairs, 1)]
 
@@ -82,15 +105,13 @@ def test_finalists_are_weakened_where_none_of_their_arm_keeps_the_floor():
     edit = Trial(EditSettings(0.3, None, 0.5, strength=2.0))
     latest = (Trial(gamma=1.0), Trial(gamma=0.5), edit)
     kept = [result(trial, 0.5, 0.9) for trial in latest]
-    assert [trial.gamma for trial in adjust_strengths(latest, kept, 0.97, False)[:2]] == [0.85, 0.425]
-    assert adjust_strengths(latest, kept, 0.97, False)[2].settings.strength == pytest.approx(1.7)
+    assert [trial.gamma for trial in adjusted(latest, kept, 0.97)[:2]] == [0.85, 0.425]
+    assert adjusted(latest, kept, 0.97)[2].settings.strength == pytest.approx(1.7)
     kept[2] = result(edit, 0.5, 0.98)
-    *weaker, stronger = adjust_strengths(latest, kept, 0.97, False)
+    *weaker, stronger = adjusted(latest, kept, 0.97)
     assert [trial.arm for trial in weaker] == ["steering", "steering"]
     assert stronger.settings.strength == pytest.approx(2.3), "what keeps the floor may do so a little stronger, too"
-    assert [t.gamma or t.settings.strength for t in adjust_strengths(latest, kept, 0.9, False)] == pytest.approx(
-        [2.3, 1.15]
-    )
+    assert [t.gamma or t.settings.strength for t in adjusted(latest, kept, 0.9)] == pytest.approx([2.3, 1.15])
 
 
 def test_edits_that_lost_too_much_are_asked_again_weaker_the_most_promising_of_every_family_first():
@@ -135,6 +156,41 @@ def test_fewer_tokens_are_the_better_choice():
     assert choose(measured, "steering", 0.97, True) is measured[1].trial
 
 
+def test_where_shares_of_utility_cannot_be_told_the_divergence_decides():
+    measured = [
+        by_divergence(Trial(gamma=g), a, kl) for g, a, kl in ((0.2, 0.5, 0.01), (0.4, 0.7, 0.04), (0.8, 0.9, 0.2))
+    ]
+    assert choose(measured, "steering", 0.97, False) is measured[1].trial, "the most within 0.05"
+    lost = [by_divergence(Trial(gamma=0.4), 0.7, 0.04, kept=0.5), measured[0]]
+    assert choose(lost, "steering", 0.97, False) is measured[0].trial, "the interval of the other's share ends at 80 %"
+    assert [t.gamma for t in pick_finalists(measured, "steering", 0.97, 0.955, 1, False)] == [0.4]
+    assert [t.gamma for t in pick_finalists(measured[2:], "steering", 0.97, 0.955, 1, False)] == [0.4], "half of 0.8"
+    unmeasured = [replace(one, kl=None) for one in measured]
+    assert choose(unmeasured, "steering", 0.97, False) is measured[2].trial, "nothing else is known"
+
+
+def test_the_run_off_brings_choices_to_the_bound_where_the_divergence_decides():
+    latest = (Trial(gamma=0.4), Trial(EditSettings(0.3, None, 0.5, strength=2.0)))
+    measured = [by_divergence(latest[0], 0.5, 0.45 / 100), by_divergence(latest[1], 0.5, 0.45 / 4)]
+    edit = scaled_strength(0.9 * 0.05, 0.45 / 4, 2.0)
+    stronger = [t.gamma or t.settings.strength for t in adjusted(latest, measured, 0.97)]
+    assert stronger == pytest.approx([edit, 0.8], abs=1e-3), "KL grows with the square; by a factor of two at most"
+    near = [by_divergence(latest[0], 0.5, 0.043), by_divergence(latest[1], 0.5, 0.05)]
+    assert adjusted(latest, near, 0.97) == (), "near enough"
+
+
+def scaled_strength(wanted, kl, strength):
+    return strength * (wanted / kl) ** 0.5
+
+
+def test_promising_edits_beyond_the_bound_are_asked_again_weaker():
+    edit = Trial(EditSettings(0.3, None, 0.5, strength=1.0))
+    measured = [result(Trial(), 0.3, 1.0), by_divergence(edit, 0.9, 0.2), by_divergence(Trial(gamma=1.0), 0.9, 0.2)]
+    assert [t.settings.strength for t in pick_weaker(measured, 0.97, 0.96, 9, False)] == [0.7, 0.5]
+    measured[1] = by_divergence(edit, 0.9, 0.05)
+    assert pick_weaker(measured, 0.97, 0.96, 9, False) == ()
+
+
 def test_a_finalist_that_is_weakened_to_another_is_asked_once(monkeypatch):
     asked = []
 
@@ -147,7 +203,7 @@ def test_a_finalist_that_is_weakened_to_another_is_asked_once(monkeypatch):
         return [result(trial, 0.5, 1.0 if trial.arm == "original" else 0.1) for trial in asked[-1]]
 
     monkeypatch.setattr("s2e_core.measure.search.sweep_results", figures)
-    adjust = partial(adjust_strengths, floor=0.97, less_is_better=False)
+    adjust = partial(search._adjust, floor=0.97, less_is_better=False)
     run_off(Bench(), None, [Trial(gamma=1.0), Trial(gamma=0.85), Trial(gamma=0.5)], adjust)
     keys = [trial_key(trial) for trial in asked[-1]]
     assert len(keys) == len(set(keys)) and len(asked) == 5
@@ -207,6 +263,38 @@ def test_the_choice_is_the_best_of_the_finals_that_keeps_the_floor(found):
     measured = sweep_results(found.finals)
     for arm, trial in (("edit", found.edit), ("steering", found.steering)):
         assert trial is choose(measured, arm, found.floor, True)
+
+
+def test_the_divergence_is_measured_and_kept_in_the_files_where_it_decides(
+    llama, extraction, behavior, monkeypatch, tmp_path
+):
+    monkeypatch.setattr("s2e_core.measure.plan.MOST_ERROR", -1.0)  # as if hardly any utility prompt were answered
+    plan = SearchPlan(behavior, floor=0.5, **BUDGET)
+    found = find_edit(llama, extraction, plan, path=tmp_path)
+    for name, made in (("development", found.development), ("finals", found.finals), ("test", found.held_out)):
+        figures = sweep_results(made)
+        assert all((one.kl is None) == (one.trial.arm == "original") for one in figures)
+        saved = {r.trial.label: r.kl for r in sweep_results(load_sweep(tmp_path / f"{name}.jsonl", llama.spec))}
+        assert all(same(saved[one.trial.label], one.kl) for one in figures)
+    texts = screening.harmless_answers(llama, behavior_gate_texts(behavior).probes)
+    against = screening.open_screen(llama, screening.ScreenTexts((), (), texts))
+    for one in sweep_results(found.finals)[1:]:
+        assert same(one.kl, screening.harmless_kl(llama, trial_variant(one.trial, extraction), against))
+    chosen = [one for one in sweep_results(found.finals) if one.trial in (found.edit, found.steering)]
+    assert chosen and all(one.kl.value <= KL_BOUND for one in chosen)
+
+    def measured_again(*_):
+        raise AssertionError("a file that has the KL is not measured again")
+
+    monkeypatch.setattr("s2e_core.measure.harmless.harmless_kl", measured_again)
+    again = find_edit(llama, extraction, plan, path=tmp_path)
+    assert [t and t.label for t in (again.edit, again.steering)] == [
+        t and t.label for t in (found.edit, found.steering)
+    ]
+
+
+def same(one, other):
+    return one is other is None or asdict(one) == asdict(other)
 
 
 def test_progress_never_goes_back_and_ends_at_its_total(run):
