@@ -22,6 +22,12 @@ from tests.families import saved_folder  # noqa: E402
 torch.set_num_threads(1)  # the models are too small to share their work
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that drive a browser or a real model come first, so that all workers end at about the same time."""
+    long = {item.path for item in items if {"page", "smollm2"} & set(getattr(item, "fixturenames", ()))}
+    items.sort(key=lambda item: item.path not in long)
+
+
 def _loaded(factory: pytest.TempPathFactory, model_type: str, chat: bool) -> LoadedModel:
     return load_model(saved_folder(factory.mktemp(model_type), model_type, chat=chat))
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from s2e_core.errors import ModelLoadError, S2EError
-from s2e_core.files import FLOATS, Checkpoint
+from s2e_core.files import FLOATS
 from s2e_core.model import (
     SPREAD,
     LoadedModel,
@@ -32,9 +32,10 @@ from s2e_core.progress import Progress
 from s2e_core.spec import ModelSpec
 
 from .build import Target, config_exceeds_files, read_model
+from .device import choose_target, default_dtype, device_name
 from .file_names import check_vocabulary
 from .files import ModelFiles, find_files
-from .memory import available_memory, estimate_memory, estimate_weight_bytes, is_out_of_memory, refuse_too_large
+from .memory import estimate_memory, is_out_of_memory, refuse_too_large
 from .merged import has_adapter, merge
 from .messages import explain_missing_weights, explain_model_error, explain_other_shapes, explain_tokenizer_error
 from .originals import check_originals, describe_difference, merge_specs
@@ -45,6 +46,11 @@ from .tokenizer import check_texts, load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+UNUSED_ADAPTER = (
+    "An adapter lies beside the weights and is not applied. To have it merged into them, give this folder as "
+    "--adapter, too."
+)
 
 
 def load_model(
@@ -82,16 +88,12 @@ def load_model(
     check_quantize(quantize, found.method, found.model_id)
     files, full_files = _with_others(found, adapter, originals, progress)
     check_vocabulary(full_files.model_id, [path.name for path in full_files.folder.iterdir()])
-    target: Target = SPREAD if device == SPREAD else default_device() if device is None else _resolve_device(device)
+    target = choose_target(device)
     if max_memory is not None and target != SPREAD:
         raise ModelLoadError("--max-memory needs --device auto, which spreads the model. Add --device auto.")
     # Quantised files fix the dtype of the computation, and their libraries support no other.
-    run_dtype = None if files.method is not None else dtype or _default_dtype(target, files.checkpoint)
-    warnings: tuple[str, ...] = ()
-    if isinstance(target, torch.device):
-        need = estimate_memory(files.checkpoint, target, run_dtype, quantize=quantize, method=files.method)
-        refuse_too_large(files.model_id, files.checkpoint, need, method=files.method)
-        warnings = (need.warning,) if need.warning else ()
+    run_dtype = None if files.method is not None else dtype or default_dtype(target, files.checkpoint)
+    warnings = _check_memory(files, target, run_dtype, quantize)
     run_from = ""
     if full_files is not files:  # a worker on another machine finds the same files on the Hub or in a shared folder
         run_from = str(files.folder) if Path(source).is_dir() else f"{files.model_id}@{files.revision}"
@@ -102,18 +104,26 @@ def load_model(
         if not is_out_of_memory(error):
             raise
         raise ModelLoadError(
-            f"{files.model_id} does not fit into the memory of {_device_name(target)}. Choose a smaller model, a "
+            f"{files.model_id} does not fit into the memory of {device_name(target)}. Choose a smaller model, a "
             "smaller dtype, fewer bits (--quantize int8 or int4), or --device auto."
         ) from error
     if files.method is not None and dtype not in (None, loaded.model.dtype):
         warnings += (f"The files are quantised and set their own number format: {dtype} was ignored.",)
     if adapter is None and has_adapter(found.folder):
-        warnings += (
-            "An adapter lies beside the weights and is not applied. To have it merged into them, give this folder as "
-            "--adapter, too.",
-        )
+        warnings += (UNUSED_ADAPTER,)
     source_adapter = "" if adapter is None else str(Path(adapter).resolve())
     return replace(loaded, warnings=(*loaded.warnings, *warnings), adapter=source_adapter)
+
+
+def _check_memory(
+    files: ModelFiles, target: Target, dtype: torch.dtype | None, quantize: Quantize | None
+) -> tuple[str, ...]:
+    """A warning if memory is short, before anything is built. Raises ModelLoadError if the model cannot fit."""
+    if not isinstance(target, torch.device):
+        return ()
+    need = estimate_memory(files.checkpoint, target, dtype, quantize=quantize, method=files.method)
+    refuse_too_large(files.model_id, files.checkpoint, need, method=files.method)
+    return (need.warning,) if need.warning else ()
 
 
 def _with_others(
@@ -216,36 +226,6 @@ def _describe_unused(unused: tuple[str, ...]) -> tuple[str, ...]:
         f"{len(unused):,} of the stored weights are not used ({unused[0]} and others); an export keeps them as they "
         "are.",
     )
-
-
-def _default_dtype(target: Target, checkpoint: Checkpoint) -> torch.dtype | None:
-    """fp32 on a CPU; None (as stored) on a GPU, and if a spread model would not fit into memory as fp32."""
-    if isinstance(target, torch.device):
-        return torch.float32 if target.type == "cpu" else None
-    only_cpu = default_device().type == "cpu"
-    fits = estimate_weight_bytes(checkpoint, torch.float32) <= (available_memory(torch.device("cpu")) or 0)
-    return torch.float32 if only_cpu and fits else None
-
-
-def _device_name(target: Target) -> str:
-    return str(target) if isinstance(target, torch.device) else "this machine"
-
-
-def default_device() -> torch.device:
-    """Choose the fastest device of this machine."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def _resolve_device(device: str | torch.device) -> torch.device:
-    try:
-        torch_device = torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError):  # an unknown name, or a kind of device that this build of torch lacks
-        torch_device = torch.device("meta")
-    if torch_device.type == "meta":  # shapes without numbers
-        raise ModelLoadError(f"This machine has no device {device}. Use cpu, or the name of an existing GPU.")
-    return torch_device
 
 
 def fingerprint(model: PreTrainedModel, spec: ModelSpec) -> str:

@@ -66,8 +66,9 @@ def find_edit(
     3. Whole development split, `samples` answers each with new random seeds: the `finalists` of either arm, one of them
        also a little weaker, and the current edit. The best of many trials is partly lucky, and here it must be good
        again. Per arm the best is chosen whose kept utility is above the floor by one standard error, or, if there is
-       none, at the floor at least. As long as it is chosen anew, an arm's choice is asked again a little stronger; if
-       none keeps the floor, its finalists at less strength.
+       none, at the floor at least; where shares of utility cannot be told, the KL on harmless texts decides (`keeps`).
+       As long as it is chosen anew, an arm's choice is asked again a little stronger; if none keeps the floor, its
+       finalists at less strength.
     4. Whole test split, `samples` answers each with new random seeds: the untouched model and the two that were chosen.
        Nothing is chosen by these figures: they are what to report.
 

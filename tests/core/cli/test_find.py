@@ -39,12 +39,27 @@ def record_of(capsys, *arguments):
     return json.loads(capsys.readouterr().out)
 
 
-def test_the_run_off_is_in_percent_and_the_rule_of_the_choice_is_told(few, capsys):
+def test_the_run_off_is_in_percent_and_the_rule_of_the_choice_is_told(few, capsys, monkeypatch):
+    monkeypatch.setattr("s2e_core.measure.plan.MOST_ERROR", 1.0)  # as if three prompts could tell shares apart
     assert main([*few, *BUDGET, "--floor", "0.5"]) == 0
     out = capsys.readouterr().out
     run_off = out[out.index("Run-off") : out.index("The choice")].splitlines()
     assert any("100.0 % [100.0, 100.0]" in line for line in run_off) and "1 answer each" in run_off[0]
     assert "Chosen: the most attribute in the run-off among those that keep the floor by one standard error." in out
+
+
+def test_where_the_divergence_decides_its_figures_and_the_reason_are_told(few, capsys, monkeypatch):
+    monkeypatch.setattr("s2e_core.measure.plan.MOST_ERROR", -1.0)  # as if hardly any utility prompt were answered
+    assert main([*few, *BUDGET, "--floor", "0.5"]) == 0
+    out = capsys.readouterr().out
+    run_off = out[out.index("Run-off") : out.index("The choice")].splitlines()
+    assert run_off[1].endswith("KL") and all("]" in line.split()[-1] for line in run_off[3:] if line)
+    assert "Best edit that has a KL of at most 0.05: " in out and "among those within that bound." in out
+    assert (
+        "tell shares of its utility apart" in out and "On held-out prompts the share of utility of the edit is" in out
+    )
+    record = record_of(capsys, *few, *BUDGET, "--floor", "0.5")
+    assert all((one["kl"] is None) == (one["arm"] == "original") for one in record["finals"]["results"])
 
 
 def test_what_was_screened_is_in_the_object(few, capsys):

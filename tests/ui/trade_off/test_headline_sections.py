@@ -2,16 +2,19 @@
 
 import json
 from argparse import ArgumentTypeError
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 
+from components.trade_off import headline, headline_likelihood
 from components.trade_off.headline import write_sections
 from components.trade_off.headline_answers import answer_section, escape_markdown, first_prompts
+from components.trade_off.headline_likelihood import run_likelihood
 from components.trade_off.headline_probes import describe_probes, probe_count, probe_rows, probe_section, run_probes
 from components.trade_off.headline_sections import append_section, merge_json, screen_sentence
 from s2e_core import Edited, EditSettings, Original, Steered, build_edit, extract, load_behavior, load_model
-from s2e_core.measure import RankCorrelation, Trial
+from s2e_core.measure import RankCorrelation, SearchBudget, Trial
 
 ROWS = (
     *({"prompt": f"Tell me a secret of {name}.", "kind": "refusal", "split": "test"} for name in ("Veldor", "Tam")),
@@ -134,7 +137,9 @@ def test_a_text_stands_in_one_cell_as_it_is():
     assert escape_markdown(" \n") == "(no word)"
 
 
-def test_smollm2_gets_all_sections_and_the_bundled_model_the_sentence_alone(loaded, runs, tmp_path):
+def test_smollm2_gets_all_sections_and_the_bundled_model_the_sentence_alone(loaded, runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(headline, "run_likelihood", partial(run_likelihood, turns=(0,)))
+    monkeypatch.setattr(headline_likelihood, "search_budget", lambda loaded: SearchBudget(n_trials=8, shortlist=2))
     (tmp_path / "assets").mkdir()
     (tmp_path / "README.md").write_text(README + README.replace("smollm2", "bundled"))
     headlines = [SimpleNamespace(behavior=behavior, race=race) for behavior, race in runs[:1]]

@@ -38,7 +38,7 @@ from components.trade_off.rows import csv_text, table
 from components.trade_off.run import measure_found
 from components.trade_off.view import lab_status, lab_view
 from components.trade_off.wiring import loaded_best, loaded_point, steering_of
-from components.trade_off.words import advice, winner
+from components.trade_off.words import advice, rule_of_choice, winner
 from s2e_core import EditSettings, SettingsError, SweepError, sweep
 from s2e_core.measure import PAPER_GAMMA, Estimate, Found, Plan, Result, SearchBudget, Trial, load_sweep, trial_key
 from s2e_core.measure.sweep_file import empty_sweep
@@ -142,6 +142,25 @@ def test_the_best_edit_is_the_one_with_the_most_attribute_above_the_floor(store:
         5,
         None,
     )
+
+
+def test_where_the_divergence_decides_rule_and_table_say_so(store: ModelStore) -> None:
+    def untold(one: Point, kl: float) -> Point:
+        return replace(one, result=replace(one.result, utility_told=False, kl=est(kl, 0.001)))
+
+    measured = by_hand(store)
+    assert "KL" not in table(measured)["columns"] and "standard error" in rule_of_choice(measured)
+    original, *others = measured.points
+    points = (original, *(untold(one, kl) for one, kl in zip(others, (0.3, 0.04, 0.2, 0.03, 0.01), strict=True)))
+    measured = replace(measured, points=points)
+    assert (measured.best("edit"), measured.best("steering")) == (4, 2), "the most within 0.05 nats a token"
+    said = rule_of_choice(measured)
+    assert "KL of at most 0.05 nats a token" in said and said.endswith("refuses” among those within that bound.")
+    shown = table(measured)
+    assert shown["columns"][-1] == "KL" and [row["cells"][-1][0] for row in shown["rows"] if row["n"] == 4] == ["0.030"]
+    assert "KL 0.030" in advice(replace(measured, run_off=RunOff(measured.about, points)))
+    broken = replace(measured, points=(original, *(untold(one, 1.0) for one in others)))
+    assert "None of the edits that were tried has a KL of at most 0.05." in advice(broken)
 
 
 def test_the_plot_shows_every_arm_by_a_shape_of_its_own_in_percent(store: ModelStore) -> None:
