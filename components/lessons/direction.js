@@ -3,6 +3,12 @@
 import {DIRECTIONS, asking, compared, countRight, countTruth, counts} from './steps.js';
 
 const columns = now => ({original: now.columns[0], edited: now.columns[1]});
+/** What the push did: '' where it brought more, 'same' where nothing is clear, 'easy' where the original shows it already. */
+const came = ({notes: {ask_on: {original, edited}}, about}) => {
+  const found = compared(edited, original, about.measure);
+  const isEasy = about.measure !== 'length' && 2 * original.count > original.total;
+  return found === 'same' && isEasy ? 'easy' : found === 'more' || about.measure === 'length' && found === 'fewer' ? '' : found;
+};
 const strength = settings => Math.max(settings.strength, 0.5);
 
 export const direction = {
@@ -25,9 +31,9 @@ export const direction = {
     asking('ask_on', {note: columns}),
     {key: 'moved', kind: 'conclude', of: 'push', target: '#rolls', right: countRight,
       truth: context => countTruth(context, context.notes.ask_on.edited, context.notes.ask_on.original),
-      variant: ({notes, about}) => compared(notes.ask_on.edited, notes.ask_on.original, about.measure) === 'same' ? 'same' : '',
+      variant: came, retry: context => came(context) ? 'ask_on' : '',
       values: ({notes, said}) => ({original: said(notes.ask_on.original), edited: said(notes.ask_on.edited)})},
-    {key: 'sides', kind: 'question', options: () => ['stays', 'turns', 'vanishes'], answer: () => 'turns'},
+    {key: 'sides', kind: 'question', target: '#swap', options: () => ['stays', 'turns', 'vanishes'], answer: () => 'turns'},
     {key: 'play', kind: 'play', target: '#prompt'},
   ],
 };

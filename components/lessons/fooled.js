@@ -48,6 +48,7 @@ export const fooled = {
     asking('without', {note: both}),
     {key: 'cause', kind: 'conclude', of: 'large', target: '#rolls',
       truth: ({notes, about}) => compared(notes.without.edited, notes.third.edited, about.measure),
+      variant: ({notes, about}) => compared(notes.without.edited, notes.third.edited, about.measure) === 'same' ? '' : 'moved',
       values: ({named, notes, said}) => ({
         name: named(notes.leave.component),
         before: said(notes.third.edited), after: said(notes.without.edited),

@@ -7,6 +7,8 @@ import {roomCard} from './room_card.js';
 
 const SETTLED_MS = 450;   // an action counts once nothing has moved for so long
 const HANDS_ON = ['look', 'act', 'play'];
+const OWN_PACE = ['claim', 'play'];   // the steps at which the page is the person's own
+const ASK = '#ask-eight';
 
 /** Progress of a lesson in this tab. */
 const KEPT = 'steer2edit lesson';
@@ -22,6 +24,9 @@ export const play = ({lesson, say, about, card, room, onEnd, onNext}) => {
   const resumed = kept && kept.here === here && kept.at < steps.length ? kept : null;
   let at = resumed?.at ?? 0, before = null, timer = 0, endRoom = () => {}, feedback = '', right = false, moved = false;
   const notes = resumed?.notes ?? {}, chosen = resumed?.chosen ?? {};
+  // Answers come when the lesson asks for them: else the page would show a result before anybody has predicted it.
+  const followed = page.look().ticked('follow');
+  let asked = at > steps.findIndex(step => step.target === ASK);
 
   // ---- words ---------------------------------------------------------------------------------------------------------
 
@@ -36,7 +41,7 @@ export const play = ({lesson, say, about, card, room, onEnd, onNext}) => {
   const named_ = step => `lessons.${lesson.key}.${step.key}`;
   const values = step => ({
     title: about.title, positive: about.positive, negative: about.negative,
-    ask: page.wordOn('ask-eight'), alone: page.wordOn('alone'),
+    ask: page.wordOn('ask-eight'), alone: page.wordOn('alone'), extract: page.wordOn('extract'), prompt: page.look().prompt,
     ...(step.values?.(context()) ?? {}),
   });
   /** A text of a step in the variant that fits: by what came out, or where length is the behaviour. */
@@ -64,6 +69,7 @@ export const play = ({lesson, say, about, card, room, onEnd, onNext}) => {
     right = false;
     const step = steps[at];
     write(lesson.key, {at, notes, chosen, here});
+    page.tick('follow', followed && OWN_PACE.includes(step.kind));
     step.enter?.(context());
     before = page.look();
     draw();
@@ -79,12 +85,14 @@ export const play = ({lesson, say, about, card, room, onEnd, onNext}) => {
 
   const conclusion = step => {
     const predicted = chosen[step.of], truth = step.truth(context()), asked = steps.find(one => one.key === step.of);
+    if (predicted === undefined) return [told(step, 'text')].flat();   // the question is another one by now
     const isRight = (step.right ?? ((one, other) => one === other))(predicted, truth);
     const words = {predicted: optionText(asked, predicted), truth: optionText(asked, truth)};
     return [say().say(isRight ? predicted === truth ? 'ui.right' : 'ui.near' : 'ui.wrong', words), ...[told(step, 'text')].flat()];
   };
   const draw = () => {
     const step = steps[at], words = say();
+    page.veil(asked || moved ? '' : words.say('ui.veil', {ask: page.wordOn('ask-eight')}));
     const shared = {
       say: words, name: words.say(`lessons.${lesson.key}.title`), kind: step.kind, note: feedback,
       position: at + 1, many: steps.length,
@@ -105,7 +113,8 @@ export const play = ({lesson, say, about, card, room, onEnd, onNext}) => {
       card.show({...shared, text: told(step, 'text'), choices: right ? [] : options.map(one => optionText(step, one)),
         choose: n => answer(step, options[n]), buttons: right ? [next, ...earlier] : earlier});
     } else if (step.kind === 'conclude') {
-      card.show({...shared, text: conclusion(step), buttons: [next, ...earlier]});
+      const retry = step.retry?.(context()), another = retry && {label: words.say('ui.another'), act: () => askAnother(step, retry)};
+      card.show({...shared, text: conclusion(step), buttons: [next, ...(another ? [another] : []), ...earlier].map((one, n) => ({...one, plain: n > 0}))});
     } else if (step.kind === 'play') {
       card.show({...shared, text: told(step, 'text'), buttons: [
         {label: words.say(lesson.last ? 'ui.end' : 'ui.next_lesson'), act: () => { finish(); lesson.last ? onEnd() : onNext(); }},
@@ -123,6 +132,13 @@ export const play = ({lesson, say, about, card, room, onEnd, onNext}) => {
   const begin = () => {
     page.stage(lesson.settings(page.look().facts), about);
     forth();
+  };
+  /** Back to a step that asks, with the next of the behaviour's own questions; nothing was predicted of that one. */
+  const askAnother = (step, key) => {
+    const {prompts} = about, now = prompts.indexOf(page.look().prompt);
+    delete chosen[step.of];
+    page.ask(prompts[(now + 1) % prompts.length]);
+    enter(steps.findIndex(one => one.key === key));
   };
   const finish = () => write(lesson.key, {at: steps.length, notes: {}, chosen: {}, here});
 
@@ -157,13 +173,23 @@ export const play = ({lesson, say, about, card, room, onEnd, onNext}) => {
       if (!latest.atRest || !step.done(latest, before, context())) { check(); return; }
       const found = step.note?.(latest);
       if (found !== undefined) notes[step.key] = found;
+      if (step.target === ASK) page.renewTexts();
       forth();
     }, SETTLED_MS);
   };
-  const unwatch = page.watch(check);
+  const unwatch = page.watch(check), unhear = page.whenAsked(() => { asked = true; page.veil(''); });
   enter(at);
   return {
     redraw: draw, restart: () => { moved = false; write(lesson.key, null); },
-    end: () => { unwatch(); endRoom(); clearTimeout(timer); page.pointNowhere(); card.hide(); },
+    end: () => {
+      unwatch();
+      unhear();
+      endRoom();
+      clearTimeout(timer);
+      page.pointNowhere();
+      page.veil('');
+      page.tick('follow', followed);
+      card.hide();
+    },
   };
 };

@@ -14,7 +14,7 @@ from components.shared.store import ModelStore
 from components.studio.place import session_of
 from s2e_core import Behavior, BehaviorError, SettingsError
 from s2e_core.data import NEUTRAL, choose_behaviors_folder, read_harmless
-from s2e_core.measure import row_for
+from s2e_core.measure import is_utility, row_for
 
 from .rooms import LONGEST_NAME, MOST_OPTIONS, Rooms
 
@@ -37,26 +37,33 @@ def lesson_questions(store: ModelStore) -> Mapping[str, Callable[[Any], Any]]:
 
 
 def about(store: ModelStore, session: Session) -> dict[str, Any]:
-    """The sides of what is on the page, a prompt on which it shows, and a harmless one that nothing is fitted on."""
+    """The sides of what is on the page, the prompts on which it shows, and a harmless one that nothing is fitted on."""
     if session.behavior == OWN:
         return {"measure": "none"}
     behavior = store.behavior(session.behavior)
     sides = (behavior.positive, behavior.negative)
-    for prompt in behavior.examples:
-        try:
-            kind = row_for(behavior, prompt)["kind"]
-        except BehaviorError:  # an answer to it can only be judged by who knows the facts
-            continue
-        return {
-            "measure": "length" if kind == "length" else "answers",
-            "title": behavior.title,
-            "positive": sides[session.swapped],
-            "negative": sides[not session.swapped],
-            "prompt": prompt,
-            "harmless": _harmless(behavior, store.model(session.model).source),
-            "gamma": behavior.gamma,
-        }
-    return {"measure": "none"}
+    prompts = [prompt for prompt in behavior.examples if _kind(behavior, prompt)]
+    if not prompts:
+        return {"measure": "none"}
+    first, *others = prompts
+    return {
+        "measure": "length" if _kind(behavior, first) == "length" else "answers",
+        "title": behavior.title,
+        "positive": sides[session.swapped],
+        "negative": sides[not session.swapped],
+        "prompt": first,
+        "prompts": [first, *(prompt for prompt in others if not is_utility(behavior, prompt))],
+        "harmless": _harmless(behavior, store.model(session.model).source),
+        "gamma": behavior.gamma,
+    }
+
+
+def _kind(behavior: Behavior, prompt: str) -> str:
+    """How answers to a prompt are scored; empty where only who knows the facts can judge them."""
+    try:
+        return str(row_for(behavior, prompt)["kind"])
+    except BehaviorError:
+        return ""
 
 
 def _harmless(behavior: Behavior, model: Path | None) -> str:

@@ -30,7 +30,7 @@ export const look = () => {
   const read = id => find(`#${id} :is(textarea, input)`);
   return {
     ...state, size: summarize(state.facts, state.edit), ...answers(),
-    prompt: read('prompt')?.value, seed: read('seed')?.value, gamma: +read('gamma')?.value,
+    mostNeurons: +find('#neurons-count input[type=range]')?.max, prompt: read('prompt')?.value, seed: read('seed')?.value, gamma: +read('gamma')?.value,
     ticked: id => Boolean(read(id)?.checked), atRest: Boolean(studio().isAtRest()) && !state.waiting,
   };
 };
@@ -61,6 +61,18 @@ export const tick = (id, on) => {
   const field = find(`#${id} input`);
   if (field && field.checked !== on) field.click();
 };
+/** Covers texts and answers with a sentence, so that nobody reads the result before predicting it; '' uncovers them. */
+export const veil = sentence => {
+  for (const one of document.querySelectorAll('#texts, #rolls')) if (sentence) one.dataset.veil = sentence; else delete one.dataset.veil;
+};
+/** Calls `act` when somebody asks for the judged answers; gives what ends that. */
+export const whenAsked = act => {
+  const listen = ({target}) => { if (target.closest?.('#ask-eight, #alone')) act(); };
+  window.addEventListener('click', listen, {capture: true});   // before the tab's own model takes the click
+  return () => window.removeEventListener('click', listen, {capture: true});
+};
+/** The two texts of the edit on the page, where they are of an earlier one. */
+export const renewTexts = () => { if (find('#texts .texts.outdated')) find('#run')?.click(); };
 /** The settings and what is asked, as a lesson begins: nothing of an earlier lesson stays. */
 export const stage = (settings, about) => {
   studio().change(() => settings);

@@ -7,13 +7,13 @@ import {
   DEFAULT_GATE, LEAST_SIZE, familyOf, mostSize, muChoices, presetOf, setCount, setFamily, setKind, setRho, setSize,
 } from './settings.js';
 
-const COUNT_STEPS = 1000;   // a count ends here where a model has more components, and grows with the count
+const COUNT_STEPS = 1000;   // a slider ends here where a model has more components, and grows with the count that is typed
 const FAMILIES = [
   ['elastic', 'Elastic net (paper)'], ['baked', 'Baked steering'], ['gated', 'Gated steering'], ['sum', 'Elastic net + gated steering'],
 ];
 const BY_HAND = 'Changed by hand';
 
-/** A slider with its number: {node, set({value, max, min, shown})}; `moved` is told every move. */
+/** A slider with its number: {node, set({value, max, typed, min, shown})}; a number up to `typed` can be typed. `moved` is told every move. */
 const dial = ({id, label, help, told, min, max, step}, moved) => {
   const range = make('input', {type: 'range', min, max, step, 'aria-label': label});
   const number = make('input', {type: 'number', min, max, step, 'aria-label': `${label}, as a number`, inputMode: 'decimal'});
@@ -30,10 +30,10 @@ const dial = ({id, label, help, told, min, max, step}, moved) => {
   };
   range.addEventListener('input', () => send(range, range.value));
   number.addEventListener('input', () => send(number, number.value));
-  const set = ({value, max: most, min: least, shown = true, said = help}) => {
+  const set = ({value, max: most, typed = most, min: least, shown = true, said = help}) => {
     node.hidden = !shown;
     node.querySelector('.info-text').textContent = said;
-    if (most !== undefined) range.max = number.max = most;
+    if (most !== undefined) { range.max = most; number.max = typed; }
     if (least !== undefined) range.min = number.min = least;
     if (value === undefined) return;
     const rounded = +(+value).toFixed(4);
@@ -107,7 +107,8 @@ export const dials = (root, {told, context, change, act}) => {
   const rhoDial = rho => rho === null ? {} : {value: rho, max: Math.max(1.5, Math.ceil(rho * 2) / 2)};
   const countDial = (settings, kind) => {
     const value = countAbove(facts(), settings, kind), grown = 10 ** Math.ceil(Math.log10(Math.max(value, 1)));
-    return {value, max: Math.min(facts().kinds[kind].count, Math.max(COUNT_STEPS, grown))};
+    const {count} = facts().kinds[kind];
+    return {value, max: Math.min(count, Math.max(COUNT_STEPS, grown)), typed: count};
   };
   const showNet = (settings, shown) => {
     for (const kind of ['heads', 'neurons']) {
