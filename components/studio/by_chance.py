@@ -35,6 +35,17 @@ def by_chance(store: ModelStore, session: Session, *, begin: bool = False) -> di
     return {"waits": texts.CHANCE_WAITS} if found is None else {"done": found[0], "total": found[1]}
 
 
+def known_chance(store: ModelStore, session: Session) -> Chance | None:
+    """What chance gives where it has been read already, and None elsewhere; nothing is read for it."""
+    if session.origin is not None:
+        return None
+    try:
+        found = store.chances.ask(store.model(session.model), session.scored, begin=False)
+    except S2EError:  # the examples are too few
+        return None
+    return found.chance if isinstance(found, Found) else None
+
+
 def chance_values(found: Chance) -> dict[str, Any]:
     """The core's values for the tab, of all components through all sites."""
     return {

@@ -1,4 +1,4 @@
-"""Values as tables: the components of a model ranked by |g|, with what the current edit does to each.
+"""Values as tables: the components of a model ranked by |g|, with what the current edit and chance do to each.
 
 Knows pandas and the core's values, no page. The ranking depends on the scores alone, so that a row keeps its component
 while dials move.
@@ -6,6 +6,7 @@ while dials move.
 
 from __future__ import annotations
 
+from math import sqrt
 from typing import Literal
 
 import pandas as pd
@@ -17,11 +18,17 @@ from s2e_core import Component, ComponentScores
 from s2e_core.method import edited_mask, mean_firing, relative_changes
 from s2e_core.model import component_name
 from s2e_core.spec import KINDS
+from s2e_core.why import Chance
 
 Shown = Literal["all", "heads", "neurons"]
 COLUMNS = ("edited", "kind", "layer", "index", "g", "λ", "|ΔW| / |W|", "mean contribution")
 WHEN_COLUMNS = ("adds on the behaviour", "adds on harmless")
 """More columns, if there are texts to say it of."""
+CHANCE_COLUMNS = ("chance band", "beyond chance", "g low", "g high", "p")
+"""Band of chance, whether |g| exceeds it, bootstrap interval of g and permutation p; see `Chance` in s2e_core/why."""
+RANDOM_COLUMNS = ("random band", "beyond random")
+"""The same where chance has not been read from the examples: 3 / sqrt(d_model), three standard deviations of g along
+random directions."""
 
 
 def ranking(scores: ComponentScores, shown: Shown, rows: int) -> list[Component]:
@@ -40,8 +47,11 @@ def ranking(scores: ComponentScores, shown: Shown, rows: int) -> list[Component]
     return [Component(sites[place], index) for place, index in zip(places.tolist(), indices.tolist(), strict=True)]
 
 
-def ranked_table(session: Session, shown: Shown, rows: int) -> pd.DataFrame:
-    """One row per component of the ranking, figures with all the digits that float32 has."""
+def ranked_table(session: Session, shown: Shown, rows: int, chance: Chance | None = None) -> pd.DataFrame:
+    """One row per component of the ranking, figures with all the digits that float32 has.
+
+    The last columns compare g with `chance`, or with random directions where it is None.
+    """
     scores, edit = session.scored.scores, session.edit
     inputs = session.scored.extraction.token_inputs
     changes, acts = relative_changes(scores, edit), None if inputs is None else mean_firing(inputs, edit.right)
@@ -61,8 +71,18 @@ def ranked_table(session: Session, shown: Shown, rows: int) -> pd.DataFrame:
             _figure(changes[site][i]),
             _figure(scores.contributions[site][i]),
             *(_figure(side[i]) for side in (acts[site] if acts else ())),
+            *_by_chance(scores, component, chance),
         ))  # fmt: skip
-    return pd.DataFrame.from_records(records, columns=[*COLUMNS, *(WHEN_COLUMNS if acts else ())])
+    by_chance = CHANCE_COLUMNS if chance else RANDOM_COLUMNS
+    return pd.DataFrame.from_records(records, columns=[*COLUMNS, *(WHEN_COLUMNS if acts else ()), *by_chance])
+
+
+def _by_chance(scores: ComponentScores, component: Component, chance: Chance | None) -> tuple[float | bool, ...]:
+    """A component's band, whether its |g| exceeds that, and where chance was read the interval of g and p."""
+    site, i = component
+    band = chance.band[site][i] if chance else torch.tensor(3 / sqrt(scores.spec.d_model))
+    more = (_figure(side[site][i]) for side in (chance.low, chance.high, chance.p)) if chance else ()
+    return _figure(band), bool(scores.g[site][i].abs() > band), *more
 
 
 def _figure(value: Tensor) -> float:

@@ -15,6 +15,7 @@ from components.page.view import resting_view
 from components.shared import texts
 from components.shared.events import LOOK, MODEL, QUIET, apart, apart_custom, named, ready_file, wire_stop
 from components.shared.session import Session
+from components.studio.by_chance import known_chance
 from s2e_core.export import ExportDtype
 
 from .handlers import exported, file_stem, new_folder
@@ -78,7 +79,7 @@ def _wire_csv(page: Page) -> None:
 
     def send(session: Session) -> str:
         path = new_folder(page.store) / f"{file_stem(session)}-components.csv"
-        ranked_table(session, "all", ALL_ROWS).to_csv(path, index=False)
+        ranked_table(session, "all", ALL_ROWS, known_chance(page.store, session)).to_csv(path, index=False)
         return str(path)
 
     sent = page.take.components_csv.click(page.asks(send), page.place, file, **LOOK)
