@@ -1,5 +1,5 @@
-// The card of one component in full, in the order of a person's questions: what it is to the behaviour, what it does, when,
-// which kind of head it is, what it says, and who is like it. Every number comes with the value, which the server computed.
+// The card of one component in full, in the order of a person's questions: what it is to the behaviour, what it does, which
+// kind of head it is, when, what it says, and who is like it. Every number comes with the value, which the server computed.
 
 import {make, counted, roughly, signed} from '../studio/dom.js';
 import {attention, elasticCurve, figure, histogram, interval, tinted} from './draw.js';
@@ -68,19 +68,24 @@ const when = ({kind, attention: looks, activations, examples, unrelated, text}, 
 // ---- which kind of head, what it says, who is like it -------------------------------------------------------------------
 
 const kinds = ({head_kind: kind}) => !Object.keys(kind).length ? null : section('Which kind of head?',
-  table(...Object.entries(kind).map(([name, {value, rank, count}]) => [KINDS[name] || name, value === null ? '–' : value.toFixed(3), value === null ? 'no token occurs twice' : `rank ${counted(rank)} of ${counted(count)}`])));
+  make('div', {className: 'why-kinds'}, table(...Object.entries(kind).map(([name, {value, rank, count}]) => [KINDS[name] || name, value === null ? '–' : value.toFixed(3), value === null ? 'no token occurs twice' : `rank ${counted(rank)} of ${counted(count)}`]))));
 
 const words = list => list.slice(0, 6).map(([token]) => `“${token.replaceAll('\n', '↵')}”`).join(' ');
+/** The heading on a line of its own: each list of words then fits on one. */
+const reading = (title, {up, down}) => make('tbody', {}, make('tr', {}, make('th', {textContent: title, colSpan: 2, scope: 'rowgroup'})),
+  ...[['+', up], ['−', down]].map(([sign, list]) => make('tr', {}, make('td', {textContent: sign}), make('td', {textContent: words(list)}))));
 const says = ({readings}) => !readings.length ? null : section('What does it say?',
   say('The words that its output makes likelier (+) and less likely (−): read at once through the model’s last steps, and through everything above it (the mean Jacobian).'),
-  table(...readings.flatMap(({what, logit_lens: direct, jacobian}) => [
-    [`${what}, at once`, '+', words(direct.up)], ['', '−', words(direct.down)], ...(jacobian ? [['through the layers above', '+', words(jacobian.up)], ['', '−', words(jacobian.down)]] : [])])),
+  make('table', {className: 'why-readings'}, ...readings.flatMap(({what, logit_lens: direct, jacobian}) => [
+    reading(`${what}, at once`, direct), ...(jacobian ? [reading(`${what}, through the layers above`, jacobian)] : [])])),
   ...readings.filter(one => one.disagrees).map(one => say(`The two readings of its ${one.what} disagree (correlation ${one.correlation.toFixed(2)}): the layers above turn it into something else.`)));
 
 const relatives = ({relatives, touched_by: touched}) => section('Relatives',
   say('Components that write in the most similar direction, by cosine.'),
   make('ol', {}, ...relatives.map(({number, name, cosine}) => make('li', {}, make('button', {type: 'button', className: 'quiet', textContent: name, onclick: () => open(number)}), ` ${signed(cosine, 3)}`))),
   Object.keys(touched).length ? say(`The suggested edits of other behaviours touch it too: ${Object.entries(touched).map(([name, strength]) => `${name} (λ ${signed(strength, 2)})`).join(', ')}.`) : null);
+
+const COLUMNS = [[score, effects, kinds], [when], [says, relatives]];   // about equally high
 
 export const start = ({element, props, watch}) => {
   const root = element.querySelector('.why-card');
@@ -97,10 +102,10 @@ export const start = ({element, props, watch}) => {
     root.classList.remove('outdated');
     if (value.luck) document.dispatchEvent(new CustomEvent('why:shown'));
     const close = make('button', {type: 'button', className: 'quiet', textContent: 'Close', onclick: () => { root.hidden = true; }});
-    const parts = value.luck ? [score, effects, when, kinds, says, relatives].map(part => part(value, ask)) : [];
+    const columns = value.luck ? COLUMNS.map(parts => make('div', {}, ...parts.map(part => part(value, ask)).filter(Boolean))) : [];
     root.replaceChildren(
       make('header', {}, make('h2', {textContent: `Why ${value.name}?`}), say(value.busy || [value.about, ...value.missing].join(' ')), value.luck ? copying(root, value) : null, close),
-      make('div', {className: 'why-sections'}, ...parts.filter(Boolean)));
+      make('div', {className: 'why-sections'}, ...columns));
   };
   // The card follows the hand while it is open; an edit that has changed since marks what is about it.
   document.addEventListener('studio:focus', ({detail}) => { if (!root.hidden && detail.focus !== shown) { text = ''; press(); } });
