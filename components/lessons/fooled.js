@@ -24,7 +24,7 @@ export const fooled = {
       values: ({now, say, notes, said}) => ({components: say.number(now.size.edited),
         original: said(notes.second.original), edited: said(notes.second.edited)})},
     {key: 'tick', kind: 'act', target: '#placebo', done: now => now.ticked('placebo')},
-    asking('third', {note: now => ({...both(now), placebo: now.columns.at(-1)})}),
+    asking('third', {note: now => ({...both(now), placebo: now.columns.at(-1), length: now.length})}),
     {key: 'placebo', kind: 'conclude', of: 'sham', target: '#rolls', right: countRight,
       truth: context => countTruth(context, context.notes.third.placebo, context.notes.third.original),
       values: ({notes, said}) => ({original: said(notes.third.original), edited: said(notes.third.edited),
@@ -34,7 +34,9 @@ export const fooled = {
       done: (now, before) => now.columns[0]?.open !== before.columns[0]?.open},
     {key: 'long', kind: 'conclude', of: 'length', target: '#rolls',
       truth: ({notes}) => lengths(notes.third.edited, notes.third.original),
+      variant: ({notes: {third}}) => third.original.tokens + third.edited.tokens >= 2 * third.length ? 'cut' : '',
       values: ({notes: {third}, say}) => ({
+        limit: say.number(third.length),
         original: say.number(Math.round(third.original.tokens)), edited: say.number(Math.round(third.edited.tokens)),
       })},
     {key: 'large', kind: 'predict', options: () => DIRECTIONS, values: ({now, named, say, notes, said}) => ({

@@ -30,7 +30,7 @@ export const look = () => {
   const read = id => find(`#${id} :is(textarea, input)`);
   return {
     ...state, size: summarize(state.facts, state.edit), ...answers(),
-    mostNeurons: +find('#neurons-count input[type=range]')?.max, prompt: read('prompt')?.value, seed: read('seed')?.value, gamma: +read('gamma')?.value,
+    mostNeurons: +find('#neurons-count input[type=range]')?.max, prompt: read('prompt')?.value, seed: read('seed')?.value, length: +read('length')?.value, gamma: +read('gamma')?.value,
     ticked: id => Boolean(read(id)?.checked), atRest: Boolean(studio().isAtRest()) && !state.waiting,
   };
 };

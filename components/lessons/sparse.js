@@ -64,8 +64,12 @@ export const sparse = {
     asking('many', {note: taken}),
     {key: 'cost', kind: 'conclude', of: 'better', target: '#rolls', right: countRight,
       truth: context => countTruth(context, context.notes.many.edited, context.notes.few.edited),
-      variant: ({notes, about}) => compared(notes.many.edited, notes.few.edited, about.measure) === 'same' ? '' : 'moved',
+      variant: ({notes: {few, many}, about}) => {
+        if (compared(many.edited, few.edited, about.measure) !== 'same') return 'moved';
+        return compared(many.edited, many.original, about.measure) === 'same' ? 'neither' : '';
+      },
       values: ({notes, said, say}) => ({
+        original: said(notes.many.original),
         few: say.number(notes.few.neurons), many: say.number(notes.many.neurons), before: said(notes.few.edited),
         after: said(notes.many.edited),
         size_before: say.percent(notes.few.relativeSize), size_after: say.percent(notes.many.relativeSize),

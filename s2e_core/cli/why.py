@@ -188,7 +188,8 @@ def _measure(options: argparse.Namespace) -> tuple[LoadedModel, ContrastSet, Con
 
 
 def _own_answers(options: argparse.Namespace, loaded: LoadedModel, behavior: Behavior) -> ContrastSet:
-    pairs = own_pairs(loaded, Plan(behavior, "development"), options.seed)
+    with ProgressLine("asking the model") as progress:
+        pairs = own_pairs(loaded, Plan(behavior, "development"), options.seed, progress=progress)
     if pairs is None:
         raise SettingsError(
             "The model's own answers to the development prompts hardly differ, so none is better than another. Leave "
