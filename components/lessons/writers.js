@@ -53,7 +53,10 @@ export const writers = {
       done: answered, note: now => ({edited: now.columns[1]})},
     {key: 'one', kind: 'conclude', of: 'alone', target: '#rolls', right: countRight,
       truth: context => countTruth(context, context.notes.ask_alone.edited, context.notes.whole.original),
-      variant: ({notes, about}) => compared(notes.ask_alone.edited, notes.whole.original, about.measure) === 'same' ? '' : 'strong',
+      variant: ({notes: {ask_alone, whole}, about}) => {
+        if (compared(ask_alone.edited, whole.original, about.measure) !== 'same') return 'strong';
+        return compared(whole.edited, whole.original, about.measure) === 'same' ? 'neither' : '';
+      },
       values: ({named, notes, said}) => ({
         name: named(notes.strongest.component), original: said(notes.whole.original), edited: said(notes.whole.edited),
         alone: said(notes.ask_alone.edited),
