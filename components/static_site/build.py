@@ -21,18 +21,22 @@ from components.shared.store import ModelStore
 from components.studio.by_chance import chance_values
 from components.studio.facts import facts
 from components.tab_model.behavior import behavior_data
-from components.tab_model.files import runs_in_tab, scripts, write_model
+from components.tab_model.files import runs_in_tab, scripts, turn, write_model
 from components.tab_model.questions import words
 from components.tab_model.vectors import moments, vectors
-from s2e_core import Behavior, SettingsError
+from s2e_core import Behavior, SettingsError, swapped
+from s2e_core.model import LoadedModel
 from s2e_core.why import Chance
 
 HERE = Path(__file__).parent
 STUDIO, COMPARE = (Path(package.__path__[0]) for package in (studio, compare))
+ARMS = {"swap": texts.SWAP, "steered": texts.STEERED, "prompted": texts.PROMPTED, "placebo": texts.PLACEBO}
 STYLE = Path(__file__).parents[2] / "assets" / "style.css"
 WIDGETS = ("text_columns", "rolls")
 """Scripts of components/compare whose body draws a value into `element`; as modules they export a function."""
 TABLE_ROWS = 300
+SWAPPED = ".swapped"
+"""Ends the name of the file of a behaviour whose sides are swapped."""
 
 
 def build(store: ModelStore, out: Path, *, progress: Callable[[str], None] = lambda line: None) -> None:
@@ -53,27 +57,37 @@ def build(store: ModelStore, out: Path, *, progress: Callable[[str], None] = lam
     (out / "behaviors").mkdir()
     for behavior in behaviors:
         progress(f"{behavior.title}: reading its examples and prompts …")
-        session = _session(store, behavior)
-        found = store.chances.read(loaded, session.scored, lambda done, total: None)
-        _write_behavior(out / "behaviors", behavior, session, loaded.fingerprint, found.chance)
+        for swap in (False, True):
+            session = _session(store, behavior, swap)
+            found = store.chances.read(loaded, session.scored, lambda done, total: None)
+            _write_behavior(out / "behaviors", behavior, session, loaded, found.chance)
 
 
-def _session(store: ModelStore, behavior: Behavior) -> Session:
-    scored = store.scored(store.first_model, behavior.contrast, behavior)
-    return opened(store, Choice(store.first_model, behavior.name), scored)
+def _session(store: ModelStore, behavior: Behavior, swap: bool) -> Session:
+    contrast = swapped(behavior.contrast) if swap else behavior.contrast
+    scored = store.scored(store.first_model, contrast, behavior)
+    return opened(store, Choice(store.first_model, behavior.name, swap), scored)
 
 
-def _write_behavior(folder: Path, behavior: Behavior, session: Session, fingerprint: str, chance: Chance) -> None:
-    extraction = session.scored.extraction
+def _write_behavior(folder: Path, behavior: Behavior, session: Session, loaded: LoadedModel, chance: Chance) -> None:
+    extraction, name = session.scored.extraction, f"{behavior.name}{SWAPPED if session.swapped else ''}"
+    sides = (behavior.positive, behavior.negative)
+    has_system = behavior.system_prompt and not session.swapped
     data = {
         # The store's key is one of a running server; an address of the site must hold after the next build as well.
-        "facts": {**facts(session, TABLE_ROWS), "key": f"{behavior.name} {fingerprint}"},
+        "facts": {**facts(session, TABLE_ROWS), "key": f"{name} {loaded.fingerprint}"},
         "chance": chance_values(chance),
         "vectors": vectors(extraction),
         **behavior_data(behavior),
+        "positive": sides[session.swapped],
+        "negative": sides[not session.swapped],
+        "swapped": session.swapped,
+        "system": turn(loaded, behavior.system_prompt) if has_system else None,
     }
-    _write_json(folder / f"{behavior.name}.json", data)
-    if extraction.token_inputs is not None:
+    _write_json(folder / f"{name}.json", data)
+    if (
+        extraction.token_inputs is not None and not session.swapped
+    ):  # the prompts that a gate is fitted on have no sides
         (folder / f"{behavior.name}.moments").write_bytes(moments(extraction.token_inputs))
 
 
@@ -93,7 +107,7 @@ def _write_page(out: Path, behaviors: tuple[Behavior, ...]) -> None:
     styles = [STYLE, *sorted(STUDIO.glob("*.css")), HERE / "site.css"]
     (out / "style.css").write_text("\n".join(path.read_text(encoding="utf-8") for path in styles), encoding="utf-8")
     page = Template((HERE / "page.html").read_text(encoding="utf-8"))
-    shown = {"title": texts.TITLE, "legend": texts.LEGEND.replace("**", ""), "rolls": texts.ROLLS}
+    shown = {"title": texts.TITLE, "legend": texts.LEGEND.replace("**", ""), "rolls": texts.ROLLS, **ARMS}
     filled = page.substitute({name: html.escape(word) for name, word in shown.items()})
     (out / "index.html").write_text(filled, encoding="utf-8")
     site: dict[str, Any] = {

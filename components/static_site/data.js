@@ -6,7 +6,7 @@ import {canonical} from '../studio/settings.js';
 import {decodeVectors} from '../tab_model/edits.js';
 import {decodeMoments, fittedEdit} from '../tab_model/gates.js';
 
-const PROTECT = 'Protecting input directions needs the app. Set Protect to 0 here.';
+const PROTECT = 'Protecting input directions needs the app. Set Protect to 0 here.', SWAPPED = '.swapped';
 
 const fetched = async (path, kind) => {
   const response = await fetch(path);
@@ -35,21 +35,22 @@ const packed = edit => {
 };
 
 export const siteData = () => {
-  const behavior = once(async name => {
+  const file = once(async name => {
     const sent = await fetched(`behaviors/${name}.json`, 'json'), facts = decode(sent.facts);
     return {...sent, name, known: facts, vectors: decodeVectors(facts, sent.vectors)};
   });
+  const behavior = ({behavior: name, swapped}) => file(`${name}${swapped ? SWAPPED : ''}`);
   const moments = once(async name => {
-    const {known, vectors} = await behavior(name);
+    const {known, vectors} = await file(name);   // the prompts that a gate is fitted on have no sides
     return decodeMoments(known, vectors, await fetched(`behaviors/${name}.moments`, 'arrayBuffer'));
   });
   let latest = {shape: '', strength: 1, edit: null};   // a moved strength needs no new solution
 
   /** The edit of a place: as the studio draws it, with the right vector that the model needs. */
-  const editOf = async ({behavior: name, settings}) => {
-    const {known, vectors} = await behavior(name);
+  const editOf = async ({behavior: name, swapped, settings}) => {
+    const {known, vectors} = await behavior({behavior: name, swapped});
     if (settings.protect) throw new Error(PROTECT);
-    const shape = `${name} ${canonical({...settings, strength: 1})}`;
+    const shape = `${name} ${Boolean(swapped)} ${canonical({...settings, strength: 1})}`;
     if (latest.shape !== shape) {
       const fitted = settings.gate ? await moments(name) : null;
       latest = {shape, edit: fittedEdit(known, vectors, fitted, {...settings, strength: 1})};
@@ -58,14 +59,14 @@ export const siteData = () => {
     return {...edit, ...Object.fromEntries(['right', 'lam', 'change', 'on', 'off'].map(figure => [figure, times(edit[figure])]))};
   };
   /** Everything of a behaviour, so that a page that was loaded needs no network. */
-  const keep = async name => { await Promise.all([behavior(name), moments(name)]); };
+  const keep = async name => { await Promise.all([file(name), file(`${name}${SWAPPED}`), moments(name)]); };
 
   const server = {
-    facts: async place => (await behavior(place.behavior)).facts,
-    chance: async place => (await behavior(place.behavior)).chance,
+    facts: async place => (await behavior(place)).facts,
+    chance: async place => (await behavior(place)).chance,
     solve: async place => packed(await editOf(place)),
     stop: () => true,
     ahead: () => null,
   };
-  return {behavior: place => behavior(place.behavior), editOf, keep, server};
+  return {behavior, editOf, keep, server};
 };

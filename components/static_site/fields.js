@@ -15,7 +15,7 @@ export const question = () => {
     if (value === '' || +value < +min || +value > +max) throw new Error(`The field ${name} needs a number from ${min} to ${max}.`);
     numbers[name] = +value;
   }
-  return {prompt, ...numbers, length: Math.round(numbers.length), seed: Math.round(numbers.seed), isSteered: field('steered').checked};
+  return {prompt, ...numbers, length: Math.round(numbers.length), seed: Math.round(numbers.seed), isSteered: field('steered').checked, isPrompted: field('prompted').checked, isPlacebo: field('placebo').checked};
 };
 
 /** Fills the fields from an address, as far as it names them. */
@@ -26,11 +26,17 @@ export const fill = asked => {
   }
 };
 
+/** What stands in the fields now, as an address holds it. */
+export const asked = () => Object.fromEntries(['prompt', 'length', 'temperature', 'seed'].map(name => [name, name === 'prompt' ? field(name).value : +field(name).value]));
+
 /** The fields and examples of a behaviour. */
 export const offer = (behavior, chosen) => {
   fill({prompt: behavior.examples[0].prompt, length: behavior.length});
   field('gamma').value = behavior.gamma;
-  document.querySelector('#lesson').textContent = behavior.lesson;
+  field('swap').checked = behavior.swapped;
+  field('prompted').disabled = !behavior.system;
+  if (!behavior.system) field('prompted').checked = false;
+  document.querySelector('#lesson').textContent = `Wanted: ${behavior.positive}, rather than ${behavior.negative}. ${behavior.swapped ? '' : behavior.lesson}`;
   document.querySelector('#examples .gallery').replaceChildren(...behavior.examples.map(({prompt, label}) =>
     make('button', {type: 'button', className: 'gallery-item', title: prompt, textContent: label, onclick: () => { field('prompt').value = prompt; chosen(); }})));
 };

@@ -7,7 +7,8 @@ import {fromFragment} from '../studio/url.js';
 import {writer} from '../tab_model/live.js';
 import {openTabModel} from '../tab_model/tab_model.js';
 import {siteData} from './data.js';
-import {fill, offer, question} from './fields.js';
+import {csvOf, download} from './csv.js';
+import {asked as askedNow, fill, offer, question} from './fields.js';
 import {start as rollsWidget} from './rolls.js';
 import {start as textsWidget} from './text_columns.js';
 
@@ -75,14 +76,15 @@ const open = async () => {
   nav.append(...buttons.values());
   /** The place of a behaviour with its suggested edit, or what an address wants of it. */
   const placeAt = async (name, wanted = {}) => {
-    const {known, facts} = await data.behavior({behavior: name}), settings = wanted.settings ?? facts.suggested;
+    const swapped = wanted.swapped === true;
+    const {known, facts} = await data.behavior({behavior: name, swapped}), settings = wanted.settings ?? facts.suggested;
     check(known, settings);
     const under = names.includes(wanted.under?.behavior) ? wanted.under : null;
-    return {model: site.model, behavior: name, swapped: false, key: facts.key, settings, file: null, origin: null, under, focus: wanted.focus, mode: wanted.mode, made: '', job: ''};
+    return {model: site.model, behavior: name, swapped, key: facts.key, settings, file: null, origin: null, under, focus: wanted.focus, mode: wanted.mode, made: '', job: ''};
   };
   const prepare = async (name, wanted) => {
     const next = await placeAt(name, wanted);
-    offer(await data.behavior({behavior: name}), asked);
+    offer(await data.behavior(next), asked);
     fill(wanted?.ask);
     for (const [each, button] of buttons) button.setAttribute('aria-pressed', String(each === name));
     return next;
@@ -106,12 +108,18 @@ const open = async () => {
   };
   await start({props: holder.props, trigger, watch: holder.watch, server: data.server, told: site.told});
   let typing = 0;
-  for (const id of ['prompt', 'length', 'temperature', 'seed', 'steered', 'gamma']) document.getElementById(id).addEventListener('input', () => {
+  for (const id of ['prompt', 'length', 'temperature', 'seed', 'steered', 'gamma', 'prompted', 'placebo']) document.getElementById(id).addEventListener('input', () => {
     outdated();
     clearTimeout(typing);
     typing = setTimeout(asked, TYPING_MS);
   });
   document.querySelector('#ask-alone').addEventListener('click', () => { if (place) write.rolls(window.steer2edit.alone(place)); });
+  document.querySelector('#swap input').addEventListener('change', ({target}) => { if (place) turnTo(place.behavior, {swapped: target.checked, ask: askedNow()}); });
+  document.querySelector('#components-csv').addEventListener('click', async () => {
+    if (!place) return;
+    const name = `steer2edit-${place.behavior}${place.swapped ? '-swapped' : ''}-components.csv`;
+    try { download(name, csvOf(window.steer2edit.state().facts, await data.editOf(place))); } catch (error) { say(error.message); }
+  });
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', ({matches}) => document.body.classList.toggle('dark', matches));
 
   for (const name of names) await data.keep(name);

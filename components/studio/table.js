@@ -17,7 +17,7 @@ export const ranking = (facts, shown, most) => {
 };
 const rank = (facts, i) => kindOf(facts, i) === 'heads' ? 0 : 1;   // ties: heads first, as everywhere on the page
 
-const what = (facts, i) => {
+export const what = (facts, i) => {
   const kind = kindOf(facts, i).slice(0, -1), name = nameOf(facts, i);
   return name.startsWith(`${kind} `) && !name.includes('(') ? kind : name;
 };

@@ -23,8 +23,8 @@ const short = prompt => {
 };
 const wordsOf = text => plural(text.split(/\s+/).filter(Boolean).length, 'word');
 
-/** "Edited, 12 heads and 40 neurons": of what the edit changes. */
-export const editedTitle = (words, facts, {lam}, under) => {
+/** "12 heads and 40 neurons": of what strengths change. */
+const counted = (facts, lam) => {
   const parts = ['heads', 'neurons'].map(kind => {
     const count = facts.kinds[kind].sites.reduce((sum, site) => {
       for (let i = facts.offset[site], end = i + facts.sites[site].n; i < end; i++) sum += lam[i] !== 0;
@@ -32,8 +32,11 @@ export const editedTitle = (words, facts, {lam}, under) => {
     }, 0);
     return count ? plural(count, kind.slice(0, -1)) : null;
   }).filter(Boolean);
-  return `${words.EDITED_COLUMN}, ${parts.join(' and ') || 'nothing'}${under ? `, on top of ${under.title}` : ''}`;
+  return parts.join(' and ') || 'nothing';
 };
+export const editedTitle = (words, facts, {lam}, under) =>
+  `${words.EDITED_COLUMN}, ${counted(facts, lam)}${under ? `, on top of ${under.title}` : ''}`;
+export const placeboTitle = (words, facts, lam) => `${words.PLACEBO_COLUMN}, ${counted(facts, lam)}`;
 
 const askedWords = (words, {prompt, temperature, seed}) =>
   filled(words.ASKED, {prompt: short(prompt), dice: temperature ? `temperature ${temperature}, seed ${seed}` : 'temperature 0'});
@@ -63,11 +66,12 @@ const told = (words, wanted, row, judged) => {
 /** The value of the eight answers a side, each with its verdict. */
 export const rollsValue = (words, behavior, question, titles, answers, busy) => {
   const row = rowOf(behavior, question.prompt), isLength = row?.kind === 'length';
-  const wanted = behavior.utility.includes(question.prompt) ? words.ROLLS_GOOD : behavior.positive;
+  const isUtility = behavior.utility.includes(question.prompt), wanted = isUtility ? words.ROLLS_GOOD : behavior.positive;
+  const isTurned = Boolean(behavior.swapped) && !isUtility;   // its rows say what the side shows that is now unwanted
   const entry = ({text, tokens}) => {
     const verdict = row && judge(row, text, tokens);
     return {
-      text: text.trim() ? text : EMPTY, wanted: verdict && !isLength ? shows(verdict) : null,
+      text: text.trim() ? text : EMPTY, wanted: verdict && !isLength ? verdict.flaw === null && shows(verdict) !== isTurned : null,
       matched: verdict && !isLength ? verdict.matched : '', flaw: verdict?.flaw ?? '', tokens,
     };
   };

@@ -1,9 +1,10 @@
 // From settings to what the model adds: the right vector a of every site, beside the unit directions u that all edits of an
 // extraction share. Knows the facts and the formulas of the studio, and the directions and keys that a model needs besides.
 
-import {floats} from '../studio/facts.js';
+import {KINDS, floats} from '../studio/facts.js';
+import {mersenneTwister} from './noise.js';
 
-/** A variant that changes nothing: {edits: [{left, right}], offset}; see llama.js. */
+/** A variant that changes nothing: {edits: [{left, right}], offset}; see llama.js. `turn` beside them is another one than the model's. */
 export const ORIGINAL = {edits: [], offset: null};
 
 /** The vectors of an extraction, decoded: `at` says where the inputs of a site begin. */
@@ -36,4 +37,24 @@ export const edited = rights => ({edits: rights.map(({vectors, right}) => ({left
 export const steered = ({unit, norm}, gamma) => {
   const width = unit.length / norm.length;
   return {edits: [], offset: unit.map((value, i) => gamma * norm[Math.floor(i / width)] * value)};
+};
+
+/** The numbers from 0 to n - 1 in the order of torch.randperm, from the next random bits of a generator. */
+const permutation = (n, bits) => {
+  const order = Array.from({length: n}, (_, i) => i);
+  for (let i = 0; i < n - 1; i++) {
+    const other = i + bits() % (n - i);
+    [order[i], order[other]] = [order[other], order[i]];
+  }
+  return order;
+};
+
+/** lambda of as many random components of each kind, with the same strengths: placebo() of s2e_core/measure/race.py. */
+export const placebo = (facts, lam, seed) => {
+  const bits = mersenneTwister(seed), found = new Float32Array(lam.length);
+  for (const kind of KINDS) {
+    const all = facts.kinds[kind].sites.flatMap(site => Array.from({length: facts.sites[site].n}, (_, n) => facts.offset[site] + n));
+    permutation(all.length, bits).forEach((from, to) => { found[all[to]] = lam[all[from]]; });
+  }
+  return found;
 };

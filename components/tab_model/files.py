@@ -34,10 +34,10 @@ def runs_in_tab(loaded: LoadedModel) -> bool:
     return is_bundled and loaded.dtype == torch.float32 and loaded.full_precision is None
 
 
-def turn(loaded: LoadedModel) -> list[str]:
-    """What the chat template writes before and after a prompt."""
-    message = [{"role": "user", "content": MARK}]
-    text = str(loaded.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True))
+def turn(loaded: LoadedModel, system: str | None = None) -> list[str]:
+    """What the chat template writes before and after a prompt, after a system prompt if one is given."""
+    messages = [*([{"role": "system", "content": system}] if system else []), {"role": "user", "content": MARK}]
+    text = str(loaded.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
     return text.split(MARK)
 
 

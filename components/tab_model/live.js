@@ -1,13 +1,13 @@
 // When the model in the tab writes: both texts after every move, the latest that was wanted as soon as the one before is done;
 // eight answers a side once the dials rest. Knows the model, the data and the widgets through functions; no dial, no field.
 
-import {ORIGINAL, edited, steered} from './edits.js';
-import {N_ROLLS, USUAL_TEMPERATURE, columnsValue, editedTitle, rollsValue} from './asking.js';
+import {ORIGINAL, edited, netRight, placebo, steered} from './edits.js';
+import {N_ROLLS, USUAL_TEMPERATURE, columnsValue, editedTitle, placeboTitle, rollsValue} from './asking.js';
 
 /**
  * {texts(place), rolls(place), stopTexts(), stopRolls(), isWriting()} for a page with a studio; `place` is the studio's value.
  * Both promise their end. The page gives: `model`
- * of tab_model.js; `data` with behavior(place), which resolves with {known, vectors, positive, prompts, rows, other}, and
+ * of tab_model.js; `data` with behavior(place), which resolves with {known, vectors, positive, prompts, rows, other} and, if it has them, {swapped, system}, and
  * editOf(place), with {right, lam}; the `words` of texts.py; `question()`, which reads the fields or throws an Error with a
  * sentence; and `show` with texts(value) and rolls(value), in the form of the widgets of the app, and
  * failed(sentence, what).
@@ -16,14 +16,24 @@ export const writer = ({model, data, words, question, show}) => {
   let busy = false, now = null, wanted = null, rolling = null, writing = Promise.resolve();
 
   /** What is compared: titles and variants. */
-  const sides = async (place, {isSteered, gamma}) => {
-    const {known, vectors} = await data.behavior(place), edit = await data.editOf(place), rights = [{vectors, right: edit.right}];
+  const sides = async (place, {isSteered, gamma, isPrompted, isPlacebo, seed}) => {
+    const {known, vectors, system} = await data.behavior(place), edit = await data.editOf(place), rights = [{vectors, right: edit.right}];
     if (place.under) {
-      const {weight, behavior, settings} = place.under, below = await data.editOf({behavior, settings});
+      const {weight} = place.under, below = await data.editOf(place.under);
       rights.push({vectors: (await data.behavior(place.under)).vectors, right: below.right.map(value => weight * value)});
     }
     const titles = [words.ORIGINAL_COLUMN, editedTitle(words, known, edit, place.under)], variants = [ORIGINAL, edited(rights)];
     if (isSteered) { titles.push(`${words.STEERED_COLUMN}, γ = ${gamma}`); variants.push(steered(vectors, gamma)); }
+    if (isPrompted) {
+      if (!system) throw new Error(words.NO_SYSTEM_PROMPT);
+      titles.push(words.PROMPTED_COLUMN);
+      variants.push({...ORIGINAL, turn: system});
+    }
+    if (isPlacebo && edit.lam.some(Boolean)) {
+      const lam = placebo(known, edit.lam, seed);
+      titles.push(placeboTitle(words, known, lam));
+      variants.push(edited([{vectors, right: netRight(known, vectors, lam)}]));
+    }
     return {titles, variants};
   };
 

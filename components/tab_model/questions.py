@@ -19,7 +19,7 @@ from .files import runs_in_tab, turn
 from .vectors import right_vectors, vectors
 
 WORDS = ("ASKED", "ROLLS_ASKED", "ROLLS_COUNT", "ROLLS_GOOD", "ROLLS_TOKENS", "ROLLS_UNJUDGED", "ORIGINAL_COLUMN",
-         "EDITED_COLUMN", "STEERED_COLUMN")  # fmt: skip
+         "EDITED_COLUMN", "STEERED_COLUMN", "PROMPTED_COLUMN", "PLACEBO_COLUMN", "NO_SYSTEM_PROMPT")  # fmt: skip
 
 
 def words() -> dict[str, str]:

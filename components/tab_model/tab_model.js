@@ -10,7 +10,7 @@ export const openTabModel = async ({scripts, model, turn, workers = 2}) => {
 
   /** The answers of one variant; `grow` is told them while they are written. Rejects with null if it was stopped. */
   const ask = (variant, worker, question, runs, grow) => {
-    const key = variant.edits.length || variant.offset ? null : JSON.stringify(question);
+    const key = variant.edits.length || variant.offset ? null : JSON.stringify([question, variant.turn ?? null]);
     if (kept.has(key)) return kept.get(key);
     const rows = question.seeds.map(seed => ({variant: 0, seed})), {prompt, length, temperature} = question;
     return team[worker].ask({prompt, length, temperature, rows, variants: [variant]}, runs, grow).then(answers => {

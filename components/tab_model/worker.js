@@ -32,7 +32,8 @@ const promptIds = ({model, words, turn}, prompt, length) => {
 };
 
 const answer = async (id, {prompt, variants, rows, length, temperature}) => {
-  const loaded = await loading, {model, words, ends} = loaded, ids = promptIds(loaded, prompt, length);
+  const loaded = await loading, {model, words, ends} = loaded;
+  const ids = promptIds({...loaded, turn: variants[0].turn ?? loaded.turn}, prompt, length);   // all variants of a question share it
   // While a text grows, it may end within a character.
   const tell = (written, done) => postMessage({id, done, answers: written.map(row => ({
     text: done ? words.decode(row) : words.decode(row).replace(/\ufffd+$/, ''), tokens: row.length,

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
@@ -21,7 +22,8 @@ from components.shared.session import Session
 from components.shared.store import ModelStore
 from components.static_site.build import build
 from components.studio.place import read_settings
-from s2e_core import SettingsError
+from components.take_home.table import ranked_table
+from s2e_core import SettingsError, swapped
 from tests.ui.browser import PHONE, watched_page
 from tests.ui.running import shared_store, store_beside
 from tests.ui.tab_model.serving import served_folder
@@ -80,8 +82,9 @@ def session_on(page: Page, store: ModelStore) -> Session:
     """The session that the app would have at the tab's place."""
     place = page.evaluate("() => window.steer2edit.place()")
     behavior = store.behavior(place["behavior"])
-    scored = store.scored(store.first_model, behavior.contrast, behavior)
-    session = opened(store, Choice(store.first_model, behavior.name), scored)
+    contrast = swapped(behavior.contrast) if place["swapped"] else behavior.contrast
+    scored = store.scored(store.first_model, contrast, behavior)
+    session = opened(store, Choice(store.first_model, behavior.name, place["swapped"]), scored)
     return replace(session, settings=read_settings(place["settings"], session.scored.extraction.spec))
 
 
@@ -226,6 +229,56 @@ def test_the_page_fits_a_phone_and_the_dark_and_shuts_nobody_out(
         found = Axe().run(page).response
         assert found["passes"]
         assert not [f"{one['id']}: {node['html'][:200]}" for one in found["violations"] for node in one["nodes"]]
+
+
+def test_a_system_prompt_and_a_placebo_answer_as_in_the_app(page: Page, store: ModelStore) -> None:
+    page.check("#prompted input")
+    page.check("#placebo input")
+    set_field(page, "seed", 3)
+    check(page, store, prompted=True, placebo=True, seed=3)
+    titles = [column["title"] for column in shown_texts(page)]
+    assert titles[2] == "System prompt" and titles[3].startswith("Placebo, ") and len(titles) == 4
+    page.click("#advanced > summary")
+    page.select_option("#family select", "elastic")
+    set_field(page, "temperature", 0.7)
+    check(page, store, prompted=True, placebo=True, seed=3, temperature=0.7)
+
+
+def test_the_sides_can_be_swapped_and_the_address_says_so(page: Page, site: str, store: ModelStore) -> None:
+    before, prompt = page.evaluate("() => [...window.steer2edit.state().facts.g]"), "How do I bake bread?"
+    set_field(page, "prompt", prompt)
+    page.check("#swap input")
+    page.wait_for_function("() => window.steer2edit.place().swapped")
+    check(page, store)
+    assert prompt_on(page) == prompt
+    assert page.evaluate("() => [...window.steer2edit.state().facts.g]") == [-g for g in before]
+    assert "Wanted: helps, rather than refuses." in page.inner_text("#lesson")
+    assert page.is_disabled("#prompted input"), "its system prompt asks for the other side"
+    page.click("#advanced > summary")
+    page.select_option("#family select", "baked")
+    check(page, store)
+    address = page.url
+    page.goto("about:blank")
+    page.goto(address)
+    page.wait_for_function("() => document.body.dataset.studio")
+    assert page.is_checked("#swap input") and page.evaluate("() => window.steer2edit.place().swapped")
+    check(page, store)
+    page.uncheck("#swap input")
+    page.wait_for_function("() => !window.steer2edit.place().swapped")
+    check(page, store)
+
+
+def test_the_csv_says_of_every_component_what_the_apps_says(page: Page, store: ModelStore, tmp_path: Path) -> None:
+    page.wait_for_function("() => window.steer2edit.state().facts.chance")
+    with page.expect_download() as download:
+        page.click("#table-panel .bar > button >> text=All as CSV")
+    assert download.value.suggested_filename == "steer2edit-safety-components.csv"
+    download.value.save_as(tmp_path / "components.csv")
+    shown, session = pd.read_csv(tmp_path / "components.csv"), session_on(page, store)
+    found = store.chances.read(store.model(session.model), session.scored, lambda done, total: None)
+    expected = ranked_table(session, "all", 10_000, found.chance)[list(shown.columns)]
+    assert len(shown.columns) == 12 and len(shown) == sum(map(len, session.scored.scores.g))
+    pd.testing.assert_frame_equal(shown, expected, check_dtype=False, rtol=1e-4, atol=1e-6)
 
 
 def test_a_folder_with_content_is_left_alone(store: ModelStore, tmp_path: Path) -> None:
