@@ -31,7 +31,17 @@ from s2e_core import (
 )
 from s2e_core.data import CHAT_BEHAVIORS, behavior_gate_texts, choose_behaviors_folder, contrast_set
 from s2e_core.generation import preview_logits
-from s2e_core.measure import KL_BOUND, open_screen, screen, screen_texts, split_contrast
+from s2e_core.measure import (
+    KL_BOUND,
+    N_ROLLS,
+    open_screen,
+    rolls,
+    row_for,
+    screen,
+    screen_texts,
+    shows,
+    split_contrast,
+)
 from s2e_core.measure.shapes import Shape
 from s2e_core.measure.suggest import strongest_within
 from s2e_core.method import rho_for_count
@@ -173,3 +183,12 @@ def _texts(loaded: LoadedModel, variants: list) -> list[str]:
     """Greedy answers to the prompt, one per variant."""
     *_, last = compare(loaded, PROMPT, variants, max_new_tokens=N_TOKENS, temperature=0.0)
     return list(last)
+
+
+def test_the_first_question_of_tone_leaves_room_for_an_edit(smollm2: LoadedModel) -> None:
+    """The page opens with it, and the first lesson asks it: where most answers are cheerful already, no push shows."""
+    behavior = load_behavior("cheerfulness", CHAT_BEHAVIORS)
+    prompt = behavior.examples[0]
+    *_, (answers,) = rolls(smollm2, prompt, [Original()], row_for(behavior, prompt), max_new_tokens=64)
+    cheerful = sum(shows(answer.verdict) for answer in answers if answer.verdict)
+    assert len(answers) == N_ROLLS and 2 * cheerful <= N_ROLLS

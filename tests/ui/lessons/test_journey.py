@@ -12,7 +12,7 @@ from tests.ui.browser import PHONE, settled, watched_page
 from tests.ui.lessons.student import Student
 from tests.ui.page.test_accessibility import problems
 from tests.ui.running import running_app, shared_store
-from tests.ui.studio_page import arrive
+from tests.ui.studio_page import arrive, figures, set_slider
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +82,79 @@ def test_a_right_and_a_wrong_prediction_are_told_apart_by_what_the_page_counted(
     tab.click("#lesson .quiet")
     expect(tab.locator("#lesson")).to_be_hidden()
     assert tab.locator(".lesson-entry").first.get_attribute("data-done") == "true"
+
+
+def test_no_answer_is_shown_before_it_is_predicted_and_asked_for(page: Page, address: str) -> None:
+    student = Student(page)
+    student.open(address, 1)
+    expect(page.locator("#texts")).to_have_attribute("data-veil", re.compile("Ask 8 times"))
+    expect(page.locator("#texts .texts")).to_be_hidden()
+    expect(page.locator("#rolls")).to_be_hidden()
+    assert page.is_checked("#follow input")
+    student.next()
+    student.choose(1)
+    assert not page.is_checked("#follow input")
+    before = student.step
+    student.do()
+    student.goes_on(before)
+    settled(page)
+    expect(page.locator("#rolls")).to_be_hidden()
+    student.walk(first, until="conclude")
+    expect(page.locator("#rolls .told").first).to_be_visible()
+    expect(page.locator("#texts .texts:not(.outdated)")).to_be_visible()
+    shown = told(page)
+    student.next()
+    student.choose(0)
+    before = student.step
+    student.do()
+    student.goes_on(before)
+    settled(page)
+    assert told(page) == shown, "a moved dial brings no answers by itself"
+    page.keyboard.press("Escape")
+    assert page.is_checked("#follow input")
+    settled(page)
+
+
+def test_where_a_push_does_nothing_another_question_is_tried(page: Page, address: str) -> None:
+    student = Student(page)
+    student.open(address, 1)
+    while student.target != "ask-eight" or "again" not in student.text:
+        before = student.step
+        if student.kind in ("claim", "conclude"):
+            student.next()
+        elif student.kind == "predict":
+            student.choose(0)
+        else:
+            student.do()
+        student.goes_on(before)
+    set_slider(page, "strength", 0)  # whoever turns it back again
+    prompt, before = page.input_value("#prompt textarea"), student.step
+    student.do()
+    student.goes_on(before)
+    assert "no clear change" in student.text and "You predicted" in student.text
+    before = student.step
+    page.get_by_role("button", name="Try another question").click()
+    student.goes_on(before)
+    assert page.input_value("#prompt textarea") != prompt and student.target == "ask-eight"
+    set_slider(page, "strength", 1.5)
+    before = student.step
+    student.do()
+    student.goes_on(before)
+    assert student.kind == "conclude" and "You predicted" not in student.text
+    original, edited = (one.removeprefix("refuses: ") for one in told(page))
+    assert f"Original: {original}. Edited: {edited}." in student.text
+    settled(page)
+
+
+def test_more_neurons_than_the_slider_has_can_be_typed(page: Page, address: str) -> None:
+    arrive(page, address)
+    neurons = page.evaluate("() => window.steer2edit.state().facts.kinds.neurons.count")
+    slider = page.locator("#neurons-count input[type=range]")
+    assert int(slider.get_attribute("max") or 0) < neurons
+    page.fill("#neurons-count input[type=number]", str(neurons - 100))
+    page.press("#neurons-count input[type=number]", "Tab")
+    settled(page)
+    assert figures(page)[1] == neurons - 100 == int(slider.input_value())
 
 
 def test_where_length_is_the_behaviour_the_lesson_speaks_of_length(page: Page, address: str) -> None:

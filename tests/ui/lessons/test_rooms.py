@@ -148,7 +148,9 @@ def test_a_lesson_is_told_the_sides_and_a_prompt_that_is_harmless_and_one_that_c
     behavior = store.behavior(session.behavior)
     told = about(store, session)
     assert (told["positive"], told["negative"], told["measure"]) == ("refuses", "helps", "answers")
-    assert told["prompt"] == behavior.examples[0]
+    assert told["prompt"] == told["prompts"][0] == behavior.examples[0]
+    assert len(told["prompts"]) > 1 and set(told["prompts"]) <= set(behavior.examples)
+    assert not {row["prompt"] for row in behavior.utility} & set(told["prompts"])
     assert told["harmless"] not in {row["prompt"] for row in (*behavior.attribute, *behavior.utility)}
     assert about(store, replace(session, swapped=True))["positive"] == "helps"
     assert about(store, replace(session, behavior="reasoning"))["measure"] == "length"

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Page
 
 from components.lessons.lessons_widget import TEXTS, languages
+from tests.ui.running import running_app, shared_store
+from tests.ui.studio_page import arrive
 
 FILES = sorted(TEXTS.glob("*.json"))
 LESSONS = ("direction", "writers", "sparse", "cost", "fooled")
@@ -49,6 +52,20 @@ def test_a_language_has_the_same_texts_with_the_same_placeholders(path: Path) ->
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_no_figure_is_written_in_a_text(path: Path) -> None:
     assert not {name: text for name, text in texts(path).items() if re.search(r"\d", text)}
+
+
+EMPHASIS = {"Back"}
+"""Names of buttons of the card itself, and words that are only stressed."""
+
+
+def test_every_control_that_a_text_names_is_on_the_page(page: Page) -> None:
+    names = {name for text in ENGLISH.values() for name in re.findall(r"\*([^*{}]+)\*", text)}
+    controls = {name for name in names if name[0].isupper()} - EMPHASIS
+    assert {"Strength", "Undo", "Kind of edit"} <= controls
+    with running_app(shared_store()) as address:
+        arrive(page, address)
+        shown = page.evaluate("() => document.body.textContent")
+    assert not [name for name in controls if name not in shown]
 
 
 def test_the_texts_are_translated() -> None:
