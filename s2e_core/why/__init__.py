@@ -16,7 +16,7 @@ from .jacobian import mean_jacobian
 from .lens import Lens, Words, find_lens
 from .lora import WithAdapter, open_adapter
 from .nearest import Nearest, nearest_recipe
-from .other_weights import StoredWeights, WithEdit, open_weights, unpack
+from .other_weights import StoredWeights, WithEdit, is_weights, open_weights, unpack
 from .overlap import DirectionCosine, Overlap, Shared, cosine_with, find_overlap
 from .parting import Parting, TokenParting, parting
 from .plain import plain
@@ -72,6 +72,7 @@ __all__ = [
     "find_overlap",
     "head_attention",
     "head_kinds",
+    "is_weights",
     "isotropic_band",
     "isotropic_share",
     "make_card",

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from s2e_core.errors import S2EError
 from s2e_core.progress import Progress
-from s2e_core.spec import Component, ModelSpec
+from s2e_core.spec import Component, Kind, ModelSpec
 from s2e_core.values import WeightSource
 
 N_SINGULAR = 16
@@ -40,6 +40,8 @@ class WeightDifference:
     """Share of all squared change that one output direction u, the same for all sites, explains; 0 without change."""
     shared_direction: Tensor
     """That direction u: (d,)."""
+    before: float
+    """Norm |W| of the first model's weights over all sites."""
 
     @property
     def total(self) -> float:
@@ -56,6 +58,15 @@ class WeightDifference:
     def changed(self) -> tuple[int, ...]:
         """Indices in `spec.sites` of the sites that changed."""
         return tuple(i for i, change in enumerate(self.changes) if bool(change.any()))
+
+    @property
+    def relative_size(self) -> float:
+        """|dW| / |W| over all sites."""
+        return self.total / self.before if self.before else 0.0
+
+    def count(self, kind: Kind) -> int:
+        """Number of components of one kind that changed."""
+        return sum(int((self.changes[i] > 0).sum()) for i in self.spec.of_kind(kind))
 
     def largest(self, count: int) -> tuple[Component, ...]:
         """The components that changed most relative to their weights, the most first; unchanged ones are left out."""
@@ -76,7 +87,7 @@ def weight_difference(
     spec = first.spec
     _check_same_sites(first, second)
     gram = torch.zeros(spec.d_model, spec.d_model, dtype=torch.float64)
-    changes, relative, spectra, units, shares = [], [], [], [], []
+    changes, relative, spectra, units, shares, weights = [], [], [], [], [], 0.0
     for index, site in enumerate(spec.sites):
         own = torch.zeros_like(gram)
         norms: list[tuple[Tensor, Tensor]] = []
@@ -86,6 +97,7 @@ def weight_difference(
             norms.append((_block_norms(delta, site.width), _block_norms(a.cpu().double(), site.width)))
         change, before = (torch.cat(parts) for parts in zip(*norms, strict=True))
         changes.append(change.float())
+        weights += float(before.square().sum())
         relative.append(torch.where(before > 0, change / before.clamp(min=1e-30), 0.0).float())
         squares, vectors = _squared_singular(own)
         spectra.append(squares[:N_SINGULAR].sqrt().float())
@@ -98,7 +110,7 @@ def weight_difference(
     whole = float(squares.sum())
     return WeightDifference(
         spec, tuple(changes), tuple(relative), tuple(spectra), tuple(units), torch.tensor(shares),
-        float(squares[0]) / whole if whole > 0 else 0.0, vectors[:, 0].float(),
+        float(squares[0]) / whole if whole > 0 else 0.0, vectors[:, 0].float(), weights**0.5,
     )  # fmt: skip
 
 

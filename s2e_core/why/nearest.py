@@ -7,7 +7,7 @@ With keys of length 1 the elastic net is a line in |g| above its threshold: a re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -22,8 +22,10 @@ from s2e_core.values import Extraction, WeightEdit
 
 from .net_fit import NetFit, along_keys, fit_net, is_kind
 
-ROUNDS = 30
+ROUNDS = 12
 """Largest number of rounds in which a gate and an elastic net are fitted one after the other."""
+N_SUMS = 3
+"""Number of gates that are tried together with an elastic net."""
 CLEARLY = 1e-3
 """Share of what lies along the directions that less plain settings have to explain in addition."""
 
@@ -106,8 +108,9 @@ def _ways(target: _Target, known: Sequence[EditSettings]) -> list[Callable[[], E
     ways.append(partial(_net_of, target, everything, strength))
     if not bool(target.touched.all()):
         ways.append(partial(_net_of, target, target.touched, strength))
-    ways += [partial(_gate_of, target, gate) for gate in gates]
-    ways += [partial(_sum_of, target, gate, everything, strength) for gate in gates]
+    tried: dict[Gate, float] = {}
+    ways += [partial(_gate_of, target, gate, tried) for gate in gates]
+    ways += [partial(_sum_of_nth, target, tried, n, everything, strength) for n in range(min(N_SUMS, len(gates)))]
     return ways
 
 
@@ -137,16 +140,24 @@ def _gates(target: _Target, known: Sequence[EditSettings]) -> Iterator[Gate]:
             yield Gate(1.0, mu, size)
 
 
-def _gate_of(target: _Target, gate: Gate) -> EditSettings | None:
-    """The gamma of least squares."""
+def _gate_of(target: _Target, gate: Gate, tried: dict[Gate, float]) -> EditSettings | None:
+    """The gamma of least squares; what the gate then explains is noted in `tried`."""
     a = _gate_vector(target, gate)
     own = sum(float(part.square().sum()) for part in a)
     gamma = sum(float((t * part).sum()) for t, part in zip(target.along, a, strict=True)) / own if own else 0.0
+    tried[gate] = gamma * gamma * own
     return EditSettings(None, None, 0.5, gate=replace(gate, gamma=gamma)) if gamma > 1e-9 else None
 
 
 def _gate_vector(target: _Target, gate: Gate) -> tuple[Tensor, ...]:
     return tuple(a.double() for a in build_edit(target.extraction, EditSettings(None, None, 0.5, gate=gate)).right)
+
+
+def _sum_of_nth(
+    target: _Target, tried: Mapping[Gate, float], n: int, allowed: Tensor, strength: float
+) -> EditSettings | None:
+    """The sum with the n-th of the gates that were tried, the one that explains most first."""
+    return _sum_of(target, sorted(tried, key=lambda gate: -tried[gate])[n], allowed, strength)
 
 
 def _sum_of(target: _Target, gate: Gate, allowed: Tensor, strength: float) -> EditSettings | None:

@@ -16,8 +16,8 @@ from s2e_core.settings import EditSettings, Selection
 from s2e_core.spec import KINDS, Component, Kind
 from s2e_core.values import Extraction
 
-STEPS = 80
-"""Steps of each of the two searches for the intercept that heads and neurons share."""
+STEPS, SECTIONS = 24, 40
+"""Steps of the grid, and golden sections around its best, in the search for the intercept that both kinds share."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +150,7 @@ def _least(loss: Callable[[float], float], low: float, high: float) -> float:
     best = min(range(len(grid)), key=lambda n: loss(grid[n]))
     a, b = grid[max(0, best - 1)], grid[min(STEPS, best + 1)]
     golden = (5**0.5 - 1) / 2
-    for _ in range(STEPS):
+    for _ in range(SECTIONS):
         c, d = b - golden * (b - a), a + golden * (b - a)
         if loss(c) < loss(d):
             b = d

@@ -85,6 +85,13 @@ class StoredWeights:
             yield from (matrix.T for matrix in matrices) if piece.transposed else matrices
 
 
+def is_weights(path: Path) -> bool:
+    """Whether a path is for `open_weights`: a safetensors file, or a folder that is no whole model."""
+    if path.is_file():
+        return path.suffix == SAFETENSORS
+    return path.is_dir() and (path / CONFIG_FILE).is_file() and not (path / "config.json").is_file()
+
+
 def open_weights(base: LoadedModel, path: str | Path) -> WeightSource:
     """The weights that a recipe, a LoRA adapter or a checkpoint would give the sites of `base`.
 
