@@ -309,12 +309,11 @@ TWO = "Two checkpoints: what does the other one do differently?"
 TWO_HELP = (
     "Open another checkpoint of the model on the page: a fine-tuned one, one that was edited, or a LoRA adapter of it. "
     "You see which heads and neurons differ and how much, whether few directions explain it, and the recipe of the "
-    "behaviour on the page that is nearest, to load into the dials."
+    "behaviour on the page that is nearest, to load into the dials. Files are safetensors (of an adapter with its "
+    "adapter_config.json beside it) or a .zip of them, as this page sends it."
 )
 TWO_MODEL = "Other model"
-TWO_FILE = (
-    "or a file: LoRA adapter or checkpoint (.safetensors, with adapter_config.json if there is one; .zip), recipe"
-)
+TWO_FILE = "or files: a LoRA adapter, a checkpoint, a recipe"
 TWO_RUN = "Open and compare"
 TWO_DRAWN = "How the two checkpoints differ"
 TWO_RUNS = "Comparing weight by weight …"

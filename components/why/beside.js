@@ -13,7 +13,7 @@ const bars = ({sites, random}, title) => {
   const width = Math.max(180, sites.length * step + 44), name = ({kind, layer}) => `layer ${layer} ${kind}`;
   return picture(width, height, `Cosine of the directions of ${title} with that of refusal: ${sites.map(one => `${name(one)} ${signed(one.cosine, 2)}`).join(', ')}`,
     svg('rect', {x: 34, y: y(random), width: width - 38, height: y(-random) - y(random), class: 'why-band'}),
-    ...[1, 0, -1].map(value => svg('text', {x: 28, y: y(value) + 4, 'text-anchor': 'end', text: signed(value, 0)})),
+    ...[1, 0, -1].map(value => svg('text', {x: 28, y: y(value) + 4, 'text-anchor': 'end', text: value ? signed(value, 0) : '0'})),
     svg('line', {x1: 34, x2: width - 4, y1: middle, y2: middle, class: 'why-axis'}),
     ...sites.map((one, n) => svg('rect', {x: 36 + n * step, width: Math.max(2, step - 2), y: Math.min(middle, y(one.cosine)), height: Math.max(1, Math.abs(y(one.cosine) - middle)), class: `why-bar ${side(one.cosine)}`},
       svg('title', {text: `${name(one)}: ${signed(one.cosine, 3)}`}))),
@@ -21,8 +21,10 @@ const bars = ({sites, random}, title) => {
 };
 
 const told = ({title, mean, share, random}, safety) => {
-  const far = Math.abs(mean) <= random ? 'no more than random directions have' : mean > 0 ? `on the whole it writes towards what “${safety}” calls refusal` : `on the whole it writes against what “${safety}” calls refusal`;
-  return `${title}: mean cosine ${signed(mean, 3)}, ${far} (±${random.toFixed(2)}). ${percent(share, 1)} of its squared change lies along the refusal direction.`;
+  const far = mean > 0.999 ? 'its directions are those of refusal itself'
+    : Math.abs(mean) <= 2 * random ? `hardly more than random directions have (±${random.toFixed(2)})`
+      : `on the whole it writes ${mean > 0 ? 'towards refusal' : 'against refusal'} as “${safety}” shows it (random directions: ±${random.toFixed(2)})`;
+  return `${title}: mean cosine ${signed(mean, 3)}, ${far}. ${percent(share, 1)} of its squared change lies along the refusal direction.`;
 };
 
 const refusal = ({refusal: found, safety}) => make('section', {}, make('h3', {textContent: 'Does it write along refusal?'}),
@@ -30,7 +32,7 @@ const refusal = ({refusal: found, safety}) => make('section', {}, make('h3', {te
   ...(found.length ? [say('Cosine of the direction u that the edit writes with that of refusal, for each projection that it changes; the mean counts each by the size of the edit there. The grey band is what random directions have.')] : []));
 
 const list = (title, rows) => make('div', {}, make('h3', {textContent: title}), rows.length ? make('ol', {}, ...rows.map(({name, number, cosine, strengths}) => make('li', {},
-  make('button', {type: 'button', className: 'quiet', textContent: name, onclick: () => window.steer2edit.focus?.(number)}), ` cosine ${signed(cosine, 2)}, λ ${signed(strengths[0], 2)} and ${signed(strengths[1], 2)}`))) : say('none'));
+  make('button', {type: 'button', className: 'quiet', textContent: name, onclick: () => window.steer2edit.focus?.(number)}), ` ${signed(cosine, 2)} · λ ${signed(strengths[0], 2)}, ${signed(strengths[1], 2)}`))) : say('none'));
 
 const overlap = ({overlap: found, title, below}) => {
   if (!found) return make('section', {}, make('h3', {textContent: 'Where does it meet another edit?'}),
@@ -43,7 +45,7 @@ const overlap = ({overlap: found, title, below}) => {
     say(`${title} changes ${counted(one.heads)} heads and ${counted(one.neurons)} neurons, ${below} ${counted(other.heads)} and ${counted(other.neurons)}. Both change ${both('heads')} and ${both('neurons')}.`),
     say(`${whole} Cosine of the two as a whole ${signed(found.cosine, 3)}.`),
     make('div', {className: 'why-pair'}, list(`Against each other: ${counted(found.opposed)}`, found.most_opposed), list(`The same way: ${counted(found.together)}`, found.most_together)),
-    say('Cosine of the two changes of one component’s weights: −1 undoes the other edit, +1 does the same once more; between −0.1 and +0.1 they hardly touch. λ is each edit’s own strength, along its own direction.'));
+    say('First the cosine of the two changes of a component’s weights: −1 undoes the other edit, +1 does the same once more, and between −0.1 and +0.1 they hardly touch. Then λ in the one and in the other, each along its own direction.'));
 };
 
 export const start = ({element, props, watch}) => {

@@ -14,7 +14,7 @@ const map = ({rows, numbers, per_bin: many}, kind, most) => {
   const cells = rows[0].length, cell = Math.min(kind === 'heads' ? 26 : 10, (WIDTH - LEFT - 6) / cells), width = LEFT + cells * cell + 4, height = rows.length * ROW + 4;
   const one = kind === 'heads' ? 'head' : 'neuron';
   const drawn = rows.flatMap((row, y) => row.map((value, x) => value / most < 0.004 ? null : svg('rect', {
-    x: LEFT + x * cell, y: 2 + y * ROW, width: Math.max(1, cell - (cell > 4 ? 1 : 0)), height: ROW - 1, class: 'why-change', style: `fill-opacity:${Math.min(1, 0.12 + 0.88 * value / most).toFixed(3)}`,
+    x: LEFT + x * cell, y: 2 + y * ROW, width: Math.max(1, cell - (cell > 4 ? 1 : 0)), height: ROW - 1, class: 'why-change', style: `fill-opacity:${Math.min(1, 0.2 + 0.8 * value / most).toFixed(3)}`,
     'data-number': numbers[y][x], onclick: () => focus(numbers[y][x])},
   svg('title', {text: `layer ${y}, ${many > 1 ? `strongest of ${plural(many, one)}` : `${one} ${x}`}: |ΔW|/|W| ${value.toFixed(4)}`}))));
   return picture(width, height, `${kind} by layer: where the weights differ, ${drawn.filter(Boolean).length} cells with a visible change`,

@@ -96,7 +96,7 @@ def _beside_panel() -> BesidePanel:
 def _two_panel(models: Sequence[str], *, any_model: bool) -> TwoPanel:
     with gr.Accordion(texts.TWO, open=False, elem_id="checkpoints"):
         gr.Markdown(texts.TWO_HELP, elem_classes="status")
-        with gr.Row():
+        with gr.Row(elem_id="two-choice"):
             with gr.Column(scale=1, min_width=260):
                 model = gr.Dropdown(
                     models, value=None, label=texts.TWO_MODEL, allow_custom_value=any_model, interactive=True,
