@@ -48,7 +48,7 @@ class _Target:
 
     extraction: Extraction
     along: tuple[Tensor, ...]
-    """u^T dW. Per site: (n_inputs,), fp64."""
+    """The part u^T dW along the directions. Per site: (n_inputs,), fp64."""
     total: float
     """Squared norm of the whole difference."""
     touched: Tensor

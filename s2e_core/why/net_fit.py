@@ -71,7 +71,7 @@ class _Line:
     """The regression of y = sign(g) lambda on x = |g| over the k largest |g|, for every k: sums over the first k."""
 
     x: Tensor
-    """|g|, the largest first, and a 0 behind them: (n + 1,)."""
+    """Values of |g|, the largest first, and a 0 behind them: (n + 1,)."""
     sxx: Tensor
     sx: Tensor
     sxy: Tensor

@@ -18,7 +18,7 @@ from s2e_core.spec import KINDS, Component, Kind, ModelSpec
 from s2e_core.values import SteeringDirections, WeightEdit
 
 CLEAR = 0.1
-"""|cosine| of two changes from which on they pull clearly together, or clearly against each other."""
+"""Least |cosine| of two changes that pull clearly together or clearly against each other."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class Shared:
     component: Component
     kind: Kind
     strengths: tuple[float, float]
-    """lambda of the first and of the second edit."""
+    """Strengths lambda in the first and in the second edit."""
     cosine: float
     """Cosine of the two changes of its weights; -1: each undoes the other."""
     weight: float
@@ -49,7 +49,7 @@ class Overlap:
     cosine: float
     """Cosine of the two edits as a whole, <dW, dW'> / (|dW| |dW'|) over all sites."""
     size: float
-    """|dW + dW'| relative to two edits of their sizes that have nothing to do with each other."""
+    """Norm |dW + dW'| relative to two edits of their sizes that have nothing to do with each other."""
 
     def count(self, kind: Kind) -> int:
         """Number of shared components of a kind."""
@@ -119,7 +119,7 @@ class DirectionCosine:
     """How far the directions that an edit writes are those of a behaviour."""
 
     sites: tuple[float | None, ...]
-    """cos(u, u') of the edit's and the behaviour's unit directions; None where the edit changes nothing. Per site."""
+    """Cosine of the edit's and the behaviour's unit directions; None where the edit changes nothing. Per site."""
     mean: float
     """Mean of these cosines, each site weighted by the size |a| of the edit there."""
     share: float
