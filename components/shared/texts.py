@@ -313,7 +313,7 @@ TWO_HELP = (
     "adapter_config.json beside it) or a .zip of them, as this page sends it."
 )
 TWO_MODEL = "Other model"
-TWO_FILE = "or files: a LoRA adapter, a checkpoint, a recipe"
+TWO_FILE = "or a LoRA, checkpoint or recipe"
 TWO_RUN = "Open and compare"
 TWO_DRAWN = "How the two checkpoints differ"
 TWO_RUNS = "Comparing weight by weight …"
