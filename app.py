@@ -70,7 +70,7 @@ def build(store: ModelStore) -> gr.Blocks:
             dials_place()
             compare = compare_panel(behavior, of_edit(columns, FIRST), answers, store.limits)
         pictures_place()
-        why = why_panel()
+        why = why_panel(list(store.sources), any_model=store.hub)
         bring = import_panel()
         trade_off = trade_off_panel(store.limits)
         details_place()

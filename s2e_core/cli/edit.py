@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from s2e_core.errors import SettingsError
 from s2e_core.export import load_edit, rank_of, save_edit
 from s2e_core.generation import compare
 from s2e_core.measure import settings_label
 from s2e_core.method import EditSummary, build_edit, combine, summarize
 from s2e_core.model import LoadedModel
 from s2e_core.spec import KINDS
-from s2e_core.values import ContrastSet, Edited, Original, Steered, Variant, WeightEdit
+from s2e_core.values import ContrastSet, Edited, Example, Original, Steered, Variant, WeightEdit
+from s2e_core.why import Parting, parting
 
 from .arguments import add_contrast, add_extraction, parse_seed
 from .command import Command
@@ -116,6 +118,26 @@ def combine_recipes(options: argparse.Namespace) -> None:
     print(f"{len(edit.parts)} edits as one, rank {rank_of(edit)}, {counts}: {path}")
 
 
+LIKELY: Fields = {"token": "The token.", "probability": "Its probability."}
+PARTED: Fields = {
+    "token": "The token.",
+    "kl": "KL of the edited model from the original at this token, nats.",
+    "original": ("Likeliest tokens of the original.", [LIKELY]),
+    "edited": ("Likeliest tokens of the edited model.", [LIKELY]),
+}
+PARTING: Fields = {
+    "first": "Index of the first token in whose place the edited model would write another; null for none.",
+    "mean_kl": "Mean KL from the original over the answer, nats a token.",
+    "moved": "Mean |h' - h| / |h| of the residual stream after every layer.",
+    "tokens": ("Tokens of the original's answer.", [PARTED]),
+}
+ANSWER: Fields = {
+    "prompt": "The prompt.",
+    "original": "Answer of the untouched model.",
+    "edited": "Answer of the edited model; null without --recipe.",
+    "steered": "Answer of the steered model; null without --gamma.",
+    "parting": ("Where the edited model leaves the original's answer; null without --parting.", PARTING),
+}
 COMPARE_FIELDS: Fields = {
     "model": ("The model.", MODEL),
     "recipe": ("Recipe of the edited model; null without --recipe.", RECIPE),
@@ -124,17 +146,7 @@ COMPARE_FIELDS: Fields = {
     "max_new_tokens": "Largest length of an answer.",
     "temperature": "Sampling temperature; 0 is greedy.",
     "seed": "Random seed, the same for every variant.",
-    "answers": (
-        "The answers to every prompt.",
-        [
-            {
-                "prompt": "The prompt.",
-                "original": "Answer of the untouched model.",
-                "edited": "Answer of the edited model; null without --recipe.",
-                "steered": "Answer of the steered model; null without --gamma.",
-            }
-        ],
-    ),
+    "answers": ("The answers to every prompt.", [ANSWER]),
 }
 
 
@@ -147,13 +159,33 @@ def add_compare(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--max-new-tokens", type=int, default=64)
     sub.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default)")
     sub.add_argument("--seed", type=parse_seed, default=0)
+    sub.add_argument(
+        "--parting", action="store_true", help="also say at which token the edited model leaves the original's answer"
+    )
 
 
 def show_comparison(options: argparse.Namespace) -> None:
-    for prompt, texts in _answer_prompts(_load_variants(options), options):
+    comparison = _load_variants(options)
+    for prompt, texts in _answer_prompts(comparison, options):
         print(f"> {prompt}")
         for label, text in texts.items():
             print(f"[{label}] {text.strip()}")
+        if options.parting:
+            print(f"[parting] {_parting_words(_part(comparison, prompt, texts))}")
+
+
+def _parting_words(found: Parting | None) -> str:
+    if found is None:
+        return "the original's answer is empty"
+    kl = f"KL {found.mean_kl:.3f} nats a token"
+    if found.first is None:
+        return f"nowhere: the edited model would have written the same {len(found.tokens)} tokens; {kl}"
+    at = found.tokens[found.first]
+    (own, own_share), (other, other_share) = at.original[0], at.variant[0]
+    return (
+        f'token {found.first + 1} of {len(found.tokens)}: "{own}" ({own_share:.0%}) becomes "{other}" '
+        f"({other_share:.0%}); {kl}"
+    )
 
 
 def describe_comparison(options: argparse.Namespace) -> dict[str, Any]:
@@ -168,10 +200,29 @@ def describe_comparison(options: argparse.Namespace) -> dict[str, Any]:
         "temperature": options.temperature,
         "seed": options.seed,
         "answers": [
-            {"prompt": prompt, **{label: texts.get(label) for label in ("original", "edited", "steered")}}
+            {
+                "prompt": prompt,
+                **{label: texts.get(label) for label in ("original", "edited", "steered")},
+                "parting": _describe_parting(_part(comparison, prompt, texts)) if options.parting else None,
+            }
             for prompt, texts in _answer_prompts(comparison, options)
         ],
     }
+
+
+def _describe_parting(found: Parting | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    tokens = [
+        {
+            "token": one.token,
+            "kl": one.kl,
+            "original": [dict(zip(LIKELY, pair, strict=True)) for pair in one.original],
+            "edited": [dict(zip(LIKELY, pair, strict=True)) for pair in one.variant],
+        }
+        for one in found.tokens
+    ]
+    return {"first": found.first, "mean_kl": found.mean_kl, "moved": found.moved, "tokens": tokens}
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +235,16 @@ class _Comparison:
     contrast: ContrastSet | None
 
 
+def _part(comparison: _Comparison, prompt: str, texts: dict[str, str]) -> Parting | None:
+    """Where the edited model leaves the original's answer; None if that is empty."""
+    if not texts["original"]:
+        return None
+    return parting(comparison.loaded, Example(prompt, texts["original"]), comparison.variants["edited"])
+
+
 def _load_variants(options: argparse.Namespace) -> _Comparison:
+    if options.parting and options.recipe is None:
+        raise SettingsError("--parting is about an edited model. Give --recipe too, or leave it out.")
     check_exists(options.recipe)
     contrast = load_chosen_contrast(options) if options.gamma is not None else None
     loaded = load_chosen_model(options)

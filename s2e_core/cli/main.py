@@ -20,7 +20,7 @@ from transformers.utils import logging as transformers_logging
 
 from s2e_core.errors import S2EError
 
-from . import data, edit, evaluate, find, importing, model, results, sweep, take_home, why
+from . import data, difference, edit, evaluate, find, importing, model, results, sweep, take_home, why
 from .arguments import add_json, add_model
 from .command import Command
 from .json_output import to_json
@@ -34,6 +34,7 @@ COMMANDS: tuple[Command, ...] = (
     find.COMMAND,
     evaluate.COMMAND,
     why.COMMAND,
+    difference.COMMAND,
     *take_home.COMMANDS,
     results.COMMAND,
 )

@@ -9,7 +9,10 @@ import argparse
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isnan
 from typing import Any
+
+import torch
 
 from s2e_core.data import choose_behaviors_folder, list_behaviors
 from s2e_core.loading import available_memory, describe_template, describe_tokenizer, describe_weights_size, residence
@@ -18,6 +21,7 @@ from s2e_core.model import LoadedModel, component_namer, parameter_count, remark
 from s2e_core.spec import KINDS, ModelSpec
 from s2e_core.text import readable_size
 from s2e_core.values import ContrastSet, Extraction, WeightEdit
+from s2e_core.why import Chance, chance, example_means
 
 from .arguments import add_contrast, add_extraction, parse_count
 from .command import Command
@@ -32,6 +36,7 @@ from .json_output import (
     describe_settings,
 )
 from .terminal import (
+    ProgressLine,
     check_formats,
     extract_chosen,
     load_chosen_model,
@@ -134,6 +139,10 @@ COMPONENT: Fields = {
     "mean_contribution": "What the component writes along the unit direction on average.",
     "fires_on": "Mean of what its edit adds along the unit direction on the behaviour's texts; null without a gate.",
     "fires_off": "The same on harmless texts; null without a gate.",
+    "low": "Lower end of the 95 % bootstrap interval of g over examples; null without --chance.",
+    "high": "Upper end of that interval; null without --chance.",
+    "p": "Share of permutations of the labels with at least this g |v|; null without --chance.",
+    "band": "Largest |g| along 95 of 100 directions of chance; null without --chance.",
     "name": "Name for a person.",
 }
 SCORES_FIELDS: Fields = {
@@ -149,9 +158,11 @@ SCORES_FIELDS: Fields = {
 }
 FIRING = ("fires_on", "fires_off")
 """Columns that only an edit with a gate has: *when* it fires, where g says what a component writes."""
+BY_CHANCE = ("low", "high", "p", "band")
+"""Columns of --chance: whether g could be luck."""
 WIDTHS = {
     "kind": 7, "layer": 5, "index": 6, "g": 8, "lambda": 8, "relative_change": 15, "mean_contribution": 17,
-    "fires_on": 8, "fires_off": 9,
+    "fires_on": 8, "fires_off": 9, "low": 8, "high": 8, "p": 7, "band": 7,
 }  # fmt: skip
 TOP = 20
 
@@ -163,11 +174,16 @@ def add_scores(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--kind", choices=("all", *KINDS), default="all")
     sub.add_argument("--top", type=parse_count, help=f"rows of the table (default {TOP}; with --json all)")
     sub.add_argument("--csv", metavar="FILE", help="write all components as CSV instead; - is standard output")
+    sub.add_argument(
+        "--chance", action="store_true",
+        help="also say whether each g could be luck: its interval, a permutation test, the band of chance",
+    )  # fmt: skip
 
 
 def show_scores(options: argparse.Namespace) -> None:
     scores = _rank_components(options)
-    columns = [name for name in COMPONENT if name not in FIRING or scores.edit.settings.needs_texts]
+    left_out = (() if scores.edit.settings.needs_texts else FIRING) + (() if options.chance else BY_CHANCE)
+    columns = [name for name in COMPONENT if name not in left_out]
     if options.csv is not None:
         with open_output(options.csv) as file:
             csv.writer(file).writerows([columns, *([row[name] for name in columns] for row in scores.rows)])
@@ -214,22 +230,38 @@ def _rank_components(options: argparse.Namespace) -> _Ranking:
     edit = build_edit(extraction, read_settings(options, extraction.scores))
     kinds = KINDS if options.kind == "all" else (options.kind,)
     rank = "g" if edit.settings.gate is None else "fires_on"
-    rows = sorted(_component_rows(extraction, edit, kinds), key=lambda row: -abs(row[rank]))
+    by_chance = _read_chance(loaded, contrast, extraction) if options.chance else None
+    rows = sorted(_component_rows(extraction, edit, kinds, by_chance), key=lambda row: -abs(row[rank]))
     return _Ranking(loaded, contrast, edit, rows)
 
 
-def _component_rows(extraction: Extraction, edit: WeightEdit, kinds: tuple[str, ...]) -> Iterator[Row]:
+def _read_chance(loaded: LoadedModel, contrast: ContrastSet, extraction: Extraction) -> Chance:
+    with ProgressLine("reading examples") as progress:
+        means = example_means(loaded, contrast, outliers=extraction.outliers, progress=progress)
+    with ProgressLine("permuting labels") as progress:
+        return chance(loaded, means, progress=progress)
+
+
+def _component_rows(
+    extraction: Extraction, edit: WeightEdit, kinds: tuple[str, ...], by_chance: Chance | None
+) -> Iterator[Row]:
     scores, changes = extraction.scores, relative_changes(extraction.scores, edit)
     inputs = extraction.token_inputs
     firing = None if inputs is None else mean_firing(inputs, edit.right)
     for i, site in enumerate(scores.spec.sites):
         if site.kind in kinds:
             figures = (scores.g[i], edit.strength[i], changes[i], scores.contributions[i])
-            columns = [column.tolist() for column in (*figures, *(firing[i] if firing else ()))]
+            n = site.n_components
+            nothing = (torch.full((n,), torch.nan),)
+            when = firing[i] if firing else 2 * nothing
+            lucky = 4 * nothing
+            if by_chance is not None:
+                lucky = (by_chance.low[i], by_chance.high[i], by_chance.p[i], by_chance.band[i])
+            columns = [column.tolist() for column in (*figures, *when, *lucky)]
             name, kind = component_namer(scores.spec, i), site.kind.removesuffix("s")
             for index, values in enumerate(zip(*columns, strict=True)):
-                when = values[4:] or (None, None)
-                row = (kind, site.layer, index, *values[:4], *when, name(index))
+                known = (None if isnan(value) else value for value in values)
+                row = (kind, site.layer, index, *known, name(index))
                 yield dict(zip(COMPONENT, row, strict=True))
 
 

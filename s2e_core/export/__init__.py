@@ -16,7 +16,9 @@ from .evaluating import EVALUATE_FILE, RUNS, STEERING_FILE, steering_vectors
 from .factors import rank_of, site_factors
 from .gguf_lora import export_gguf_lora, gguf_lora_factors, gguf_lora_header, tensor_name
 from .how_to_load import GGUF_FILE, MLX_FILE, CardKind
+from .locating import Piece, locate
 from .mlx import export_mlx, mlx_config, mlx_factors
+from .published import published_prefix
 from .push import check_push, push_to_hub
 from .recipe import is_recipe_header, load_edit, save_edit
 from .shards import ExportDtype
@@ -31,6 +33,7 @@ __all__ = [
     "GGUF_FILE",
     "MLX_FILE",
     "PREFIX",
+    "Piece",
     "RECIPE_FILE",
     "RUNS",
     "STEERING_FILE",
@@ -48,8 +51,10 @@ __all__ = [
     "gguf_lora_header",
     "is_recipe_header",
     "load_edit",
+    "locate",
     "mlx_config",
     "mlx_factors",
+    "published_prefix",
     "push_to_hub",
     "rank_of",
     "save_edit",

@@ -1,17 +1,17 @@
 """Whether an edit is good: what is asked, how answers are judged, sweeps, the search, damage."""
 
-from .asking import Asker, ask_here
+from .asking import Asker, ask, ask_here
 from .budget import SHORT_BUDGET, SMALL_MODEL, SearchBudget, is_slow, search_budget
 from .choosing import choose
 from .damage import ChoiceQuestion, MultipleChoice, multiple_choice, next_token_kl, perplexity
-from .estimates import RESAMPLES, Estimate, difference, mean
+from .estimates import RESAMPLES, Estimate, difference, mean, share
 from .evaluate import evaluate
 from .evaluation import HOW, Evaluation
 from .keeping import WHY_KL, bar, by_utility, keeps, keeps_safely
 from .likelihood import TextSpan, encode_text, token_log_probs
 from .likelihood_search import Fifths, LikelihoodFound, find_by_likelihood, split_fifths
 from .own_pairs import own_pairs
-from .plan import Answer, Outcome, Plan, Question, Result, per_prompt, results
+from .plan import Answer, Outcome, Plan, Question, Result, Share, per_prompt, results
 from .probing import PROBE_FIGURES, PROBE_TOKENS, SOLUTION_TOKENS, Probed, probe
 from .race import PLACEBO_ARM, PROMPT_ARM, STEERING_ARM, Race, placebo, run_race
 from .ranks import RankCorrelation, spearman, spearman_interval
@@ -109,12 +109,14 @@ __all__ = [
     "SMALL_MODEL",
     "SearchBudget",
     "SearchPlan",
+    "Share",
     "search_budget",
     "Suggestion",
     "Sweep",
     "TextSpan",
     "Trial",
     "USUAL_GAMMA",
+    "ask",
     "ask_here",
     "best_within",
     "choose",
@@ -162,6 +164,7 @@ __all__ = [
     "result_to_row",
     "results",
     "settings_label",
+    "share",
     "spearman",
     "spearman_interval",
     "steering_grid",

@@ -48,9 +48,9 @@ def check(found, fields):
                 check(one, inner[0])
 
 
-def test_ten_commands_have_an_object():
+def test_eleven_commands_have_an_object():
     assert set(FIELDS) == {
-        "info", "scores", "edit", "compare", "find", "sweep", "evaluate", "verify", "why", "results",
+        "info", "scores", "edit", "compare", "difference", "find", "sweep", "evaluate", "verify", "why", "results",
     }  # fmt: skip
 
 
@@ -90,6 +90,14 @@ def test_the_papers_edit_has_no_gate(capsys, recipe, tmp_path):
     found = record(capsys, "scores", "--behavior", "safety", "--top", "1")
     assert found["settings"]["family"] == "elastic net" and found["settings"]["gate"] is found["harmless"] is None
     assert found["components"][0]["fires_on"] is found["components"][0]["fires_off"] is None
+
+
+def test_a_difference_and_a_parting_are_objects(capsys, recipe, tmp_path):
+    found = record(capsys, "difference", "bundled", recipe, "-o", tmp_path / "own.safetensors")
+    assert found["nearest"] is None and found["recipe"]["contrast"]["name"] == "safer.safetensors"
+    assert found["components"] and found["projections"][0]["singular_values"]
+    found = record(capsys, "compare", "What is Veldor like?", "--recipe", recipe, "--max-new-tokens", "4", "--parting")
+    assert len(found["answers"][0]["parting"]["tokens"]) == 4
 
 
 def test_texts_checks_and_measurements_are_objects_too(capsys, few, recipe, tmp_path):

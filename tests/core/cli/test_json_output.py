@@ -80,9 +80,8 @@ def test_compared_texts_are_those_of_the_core(run, recipe, bundled):
     *_, texts = compare(bundled, "How was your day?", variants, max_new_tokens=8, temperature=0.0, seed=0)
     dials = ["--recipe", recipe, "--behavior", "tone", "--gamma", "0.5", "--max-new-tokens", "8"]
     record = run("compare", "How was your day?", *dials)
-    assert record["answers"] == [
-        {"prompt": "How was your day?", **dict(zip(("original", "edited", "steered"), texts, strict=True))}
-    ]
+    answers = dict(zip(("original", "edited", "steered"), texts, strict=True))
+    assert record["answers"] == [{"prompt": "How was your day?", **answers, "parting": None}]
     bare = run("compare", "Hello", "--max-new-tokens", "2")
     assert bare["recipe"] is bare["contrast"] is bare["gamma"] is bare["answers"][0]["edited"] is None
 

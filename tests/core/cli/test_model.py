@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 import signal
 import subprocess
@@ -65,6 +66,39 @@ def test_compare_shows_all_variants(recipe, capsys):
     assert main([*arguments, "--max-new-tokens", "8"]) == 0
     out = capsys.readouterr().out
     assert all(label in out for label in ("> How was", "[original]", "[edited]", "[steered]"))
+
+
+def test_compare_says_where_the_texts_part(recipe, capsys):
+    arguments = ["compare", "How was your day?", "--recipe", str(recipe), "--parting", "--max-new-tokens", "8"]
+    assert main(arguments) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("[parting]"))
+    assert main([*arguments, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["answers"][0]
+    tokens, first = found["parting"]["tokens"], found["parting"]["first"]
+    assert "".join(one["token"] for one in tokens).strip() == found["original"].strip()
+    assert found["parting"]["mean_kl"] == pytest.approx(sum(one["kl"] for one in tokens) / len(tokens))
+    differing = [n for n, one in enumerate(tokens) if one["original"][0]["token"] != one["edited"][0]["token"]]
+    assert first == (differing[0] if differing else None)
+    assert (f"token {first + 1} of {len(tokens)}" if differing else "nowhere") in line
+    assert f"KL {found['parting']['mean_kl']:.3f}" in line and len(found["parting"]["moved"]) == 6
+    assert main(["compare", "Hi", "--parting"]) == 2
+    assert "Give --recipe too" in capsys.readouterr().err
+
+
+def test_scores_say_whether_they_could_be_luck(capsys):
+    arguments = ["scores", *DIALS, "--kind", "heads", "--json"]
+    assert main(arguments) == 0
+    plain = json.loads(capsys.readouterr().out)["components"]
+    assert all(row["band"] is None and row["p"] is None for row in plain)
+    assert main([*arguments, "--chance"]) == 0
+    rows = json.loads(capsys.readouterr().out)["components"]
+    assert [row["g"] for row in rows] == [row["g"] for row in plain]
+    assert all(row["low"] <= row["g"] + 1e-4 and row["g"] - 1e-4 <= row["high"] for row in rows)
+    assert all(0 < row["p"] <= 1 and 0 < row["band"] < 1 for row in rows)
+    assert main(["scores", *DIALS, "--kind", "heads", "--chance", "--top", "1"]) == 0
+    head, row = capsys.readouterr().out.splitlines()
+    assert head.split()[-5:] == ["low", "high", "p", "band", "name"]
+    assert f"{rows[0]['band']:.4f}" in row
 
 
 @pytest.mark.parametrize("kind", ["stored", "float32", "adapter"])

@@ -1,0 +1,142 @@
+"""Weights of a base with something on top, and weights in files: as the model itself would have them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from s2e_core import export_adapter, export_checkpoint, load_model, save_edit
+from s2e_core.errors import InteropError, RecipeError
+from s2e_core.export import CONFIG_FILE, WEIGHTS_FILE
+from s2e_core.why import StoredWeights, WithAdapter, WithEdit, open_weights, unpack
+from tests.core.edits import random_edit
+from tests.families import saved_folder
+
+MANY_BYTES = 10**8
+
+
+@pytest.fixture(scope="module", params=["llama", "gpt2", "mixtral"])
+def case(request, tmp_path_factory):
+    """A model, an edit of it, and the folder of its checkpoint with the edit."""
+    folder = tmp_path_factory.mktemp(request.param)
+    loaded = load_model(saved_folder(folder / "base", request.param, chat=True), device="cpu")
+    edit = random_edit(loaded)
+    export_checkpoint(loaded, edit, folder / "edited")
+    return loaded, edit, folder
+
+
+def check(weights, loaded, edit, tolerance):
+    for i, site in enumerate(loaded.spec.sites):
+        expected = loaded.weight(i) + torch.outer(edit.left[i], edit.right[i])
+        torch.testing.assert_close(weights.weight(i), expected, atol=tolerance, rtol=0)
+        assert sum(block.shape[1] for block in weights.blocks(i)) == site.n_inputs
+
+
+def test_a_checkpoint_is_read_as_it_would_be_loaded(case):
+    loaded, edit, folder = case
+    for path in (folder / "edited", folder / "edited" / "model.safetensors"):
+        found = open_weights(loaded, path)
+        assert isinstance(found, StoredWeights)
+        check(found, loaded, edit, 1e-5)
+    again = load_model(folder / "edited", device="cpu")
+    for i in range(len(loaded.spec.sites)):
+        assert torch.equal(found.weight(i), again.weight(i))
+
+
+def test_a_recipe_and_an_adapter_lie_on_top(case):
+    loaded, edit, folder = case
+    recipe = save_edit(edit, folder / "edit.safetensors")
+    found = open_weights(loaded, recipe)
+    assert isinstance(found, WithEdit)
+    check(found, loaded, edit, 1e-5)
+    if any(site.experts for site in loaded.spec.sites):
+        return
+    export_adapter(loaded, edit, folder / "adapter")
+    alone = folder / "alone" / "anything.safetensors"
+    alone.parent.mkdir()
+    shutil.copy(folder / "adapter" / WEIGHTS_FILE, alone)  # of rank 1 and alpha 1: its scale is that without a config
+    for path in (folder / "adapter", alone):
+        found = open_weights(loaded, path)
+        assert isinstance(found, WithAdapter)
+        check(found, loaded, edit, 1e-5)
+    other = folder / "beside"
+    other.mkdir()
+    shutil.copy(alone, other / "a.safetensors")
+    config = json.loads((folder / "adapter" / CONFIG_FILE).read_text())
+    (other / CONFIG_FILE).write_text(json.dumps(config | {"lora_alpha": 3}))
+    tripled = open_weights(loaded, other / "a.safetensors")
+    change = tripled.weight(0) - loaded.weight(0)
+    torch.testing.assert_close(change, 3 * torch.outer(edit.left[0], edit.right[0]), atol=1e-5, rtol=1e-4)
+
+
+def pack(folder, target, top="x/"):
+    with zipfile.ZipFile(target, "w") as archive:
+        for file in folder.iterdir():
+            archive.write(file, top + file.name)
+    return target
+
+
+def test_an_archive_is_what_it_contains(case, tmp_path):
+    loaded, edit, folder = case
+    found = unpack(pack(folder / "edited", tmp_path / "a.zip"), tmp_path / "a", MANY_BYTES)
+    assert {file.suffix for file in found.iterdir()} == {".safetensors"}
+    check(open_weights(loaded, found), loaded, edit, 1e-5)
+
+
+def test_an_archive_that_is_too_large_damaged_or_empty_is_refused(case, tmp_path):
+    _, _, folder = case
+    whole = pack(folder / "edited", tmp_path / "whole.zip")
+    with pytest.raises(InteropError, match="unpacks to more than"):
+        unpack(whole, tmp_path / "b", 1000)
+    (tmp_path / "cut.zip").write_bytes(whole.read_bytes()[:-2000])
+    with pytest.raises(InteropError, match="cannot be unpacked"):
+        unpack(tmp_path / "cut.zip", tmp_path / "c", MANY_BYTES)
+    with zipfile.ZipFile(tmp_path / "text.zip", "w") as archive:
+        archive.writestr("../../model.bin", b"no")
+        archive.writestr("readme.txt", b"no")
+    with pytest.raises(InteropError, match="contains no safetensors file"):
+        unpack(tmp_path / "text.zip", tmp_path / "d", MANY_BYTES)
+    with zipfile.ZipFile(tmp_path / "twice.zip", "w") as archive:
+        archive.writestr("a/model.safetensors", b"1")
+        archive.writestr("b/model.safetensors", b"2")
+    with pytest.raises(InteropError, match="two files of one name"):
+        unpack(tmp_path / "twice.zip", tmp_path / "e", MANY_BYTES)
+
+
+def test_a_name_in_an_archive_leads_nowhere_else(case, tmp_path):
+    _, _, folder = case
+    with zipfile.ZipFile(tmp_path / "up.zip", "w") as archive:
+        archive.write(folder / "edited" / "model.safetensors", "../../../escaped/model.safetensors")
+    unpack(tmp_path / "up.zip", tmp_path / "inside", MANY_BYTES)
+    assert [file.name for file in (tmp_path / "inside").iterdir()] == ["model.safetensors"]
+
+
+def test_files_of_other_models_and_other_kinds_are_sentences(llama, gpt2, tmp_path):
+    edit = random_edit(gpt2)
+    export_checkpoint(gpt2, edit, tmp_path / "gpt2")
+    with pytest.raises(InteropError, match="no checkpoint of"):
+        open_weights(llama, tmp_path / "gpt2")
+    with pytest.raises(RecipeError, match="was made for"):
+        open_weights(llama, save_edit(edit, tmp_path / "r.safetensors"))
+    tensors = load_file(llama.source / "model.safetensors")
+    name = f"{llama.spec.sites[0].name}.weight"
+    save_file(tensors | {name: tensors[name][:, 1:].contiguous()}, tmp_path / "small.safetensors")
+    with pytest.raises(InteropError, match=r"is 64 x 63 in .*where .* has 64 x 64"):
+        open_weights(llama, tmp_path / "small.safetensors")
+    save_file(tensors | {name: torch.full_like(tensors[name], float("nan"))}, tmp_path / "nan.safetensors")
+    with pytest.raises(InteropError, match="not finite"):
+        open_weights(llama, tmp_path / "nan.safetensors").weight(0)
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "nan.safetensors").read_bytes()[:500])
+    with pytest.raises(InteropError, match="Give a complete safetensors file"):
+        open_weights(llama, tmp_path / "cut.safetensors")
+    (tmp_path / "a.bin").write_bytes(b"\x80\x04")
+    with pytest.raises(InteropError, match="can run code"):
+        open_weights(llama, tmp_path / "a.bin")
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(InteropError, match="Give a complete"):
+        open_weights(llama, tmp_path / "nothing")
