@@ -128,7 +128,7 @@ def _with_points(store: ModelStore, session: Session, lab: Lab, made: Sweep) -> 
     known = lab.measured.points if lab.measured else ()
     reference = lab.task.reference if isinstance(lab.task, Grid) else None
     points = grown(known, made, size_of=lambda trial: size_of(session, trial), reference=reference)
-    if len(points) == len(known):
+    if points == known:
         return lab
     return lab.changed(measured=Measured(drop_answers(made), _wanted(store, session), points, lab.task.floor))
 

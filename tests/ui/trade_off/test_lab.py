@@ -163,6 +163,18 @@ def test_where_the_divergence_decides_rule_and_table_say_so(store: ModelStore) -
     assert "None of the edits that were tried has a KL of at most 0.05." in advice(broken)
 
 
+def test_a_divergence_that_is_measured_after_the_answers_reaches_the_points(
+    store: ModelStore, session: Session, grid: Lab
+) -> None:
+    made = load_sweep(grid.folder / "sweep.jsonl", session.scored.scores.spec)
+    points = grown((), made)
+    assert grown(points, made) == points
+    later = replace(made, kl={trial_key(point.trial): est(0.02) for point in points[1:]})
+    found = grown(points, later)
+    assert [one.result.kl and one.result.kl.value for one in found] == [None, *[0.02] * (SETTINGS - 1)]
+    assert grown(found, later) == found, "nothing is shown again that did not change"
+
+
 def test_the_plot_shows_every_arm_by_a_shape_of_its_own_in_percent(store: ModelStore) -> None:
     figure = trade_off_figure(by_hand(store), current=5)
     edits, steering, original = (trace(figure, name) for name in ("edits", "steering, by γ", "untouched model"))
