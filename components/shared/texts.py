@@ -317,8 +317,6 @@ TWO_FILE = "or a LoRA, checkpoint or recipe"
 TWO_RUN = "Open and compare"
 TWO_DRAWN = "How the two checkpoints differ"
 TWO_RUNS = "Comparing weight by weight …"
-TWO_LOAD = "Load the nearest recipe into the dials"
-TWO_LOAD_OWN = "Load the nearest edit of its own directions"
 TWO_OWN_NAME = "difference from {name}"
 TWO_NOTHING = "Choose another model or upload a file first."
 TWO_TOO_LARGE = (
@@ -328,6 +326,8 @@ TWO_FILES = (
     "Give one .safetensors or .zip file, and beside it at most the adapter_config.json of an adapter. Other formats "
     "can run code when they are read."
 )
+TWO_GONE = "The uploaded file is no longer here. Upload it again."
+TWO_UPLOAD = "the upload"
 TWO_NO_RECIPE = "There is no recipe to load. Open and compare a checkpoint first."
 TWO_FORGOTTEN = "The page has other examples or another model by now. Press Open and compare again."
 TWO_LOADED = "It is on the page now. Undo brings the earlier edit back."

@@ -9,17 +9,50 @@ const share = value => value > 0.9995 ? '100%' : percent(value, value < 0.1 ? 2 
 const say = text => make('p', {className: 'status', textContent: text});
 const focus = number => window.steer2edit.focus?.(number);
 
+const STEPS = {ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1]};
+
+/** The cell that is nearest in the direction of an arrow key, and of equally near ones the straightest. */
+const neighbour = (cells, from, [dx, dy]) => {
+  const far = cell => {
+    const along = dx * (cell.x - from.x) + dy * (cell.y - from.y), aside = Math.abs(dy * (cell.x - from.x)) + Math.abs(dx * (cell.y - from.y));
+    return along > 0 ? along * 1e4 + aside + (dx && aside ? 1e8 : 0) : Infinity;
+  };
+  return cells.reduce((best, cell) => far(cell) < far(best) ? cell : best, from);
+};
+
+/** Cells as one stop of the Tab key: arrows move among them, Enter and the space bar do what a click does. */
+const reachable = cells => cells.forEach((cell, n) => {
+  cell.node.setAttribute('tabindex', n ? -1 : 0);
+  cell.node.addEventListener('keydown', event => {
+    const step = STEPS[event.key];
+    if (!step && event.key !== 'Enter' && event.key !== ' ') return;
+    event.preventDefault();
+    if (!step) return void cell.open();
+    const next = neighbour(cells, cell, step);
+    cell.node.setAttribute('tabindex', -1);
+    next.node.setAttribute('tabindex', 0);
+    next.node.focus();
+  });
+});
+
 /** Relative changes as rows of layers; a click opens the component, of several in one cell the one that changed most. */
 const map = ({rows, numbers, per_bin: many}, kind, most) => {
   const cells = rows[0].length, cell = Math.min(kind === 'heads' ? 26 : 10, (WIDTH - LEFT - 6) / cells), width = LEFT + cells * cell + 4, height = rows.length * ROW + 4;
   const one = kind === 'heads' ? 'head' : 'neuron';
-  const drawn = rows.flatMap((row, y) => row.map((value, x) => value / most < 0.004 ? null : svg('rect', {
-    x: LEFT + x * cell, y: 2 + y * ROW, width: Math.max(1, cell - (cell > 4 ? 1 : 0)), height: ROW - 1, class: 'why-change', style: `fill-opacity:${Math.min(1, 0.2 + 0.8 * value / most).toFixed(3)}`,
-    'data-number': numbers[y][x], onclick: () => focus(numbers[y][x])},
-  svg('title', {text: `layer ${y}, ${many > 1 ? `strongest of ${plural(many, one)}` : `${one} ${x}`}: |ΔW|/|W| ${value.toFixed(4)}`}))));
-  return picture(width, height, `${kind} by layer: where the weights differ, ${drawn.filter(Boolean).length} cells with a visible change`,
+  const drawn = rows.flatMap((row, y) => row.map((value, x) => {
+    if (value / most < 0.004) return null;
+    const label = `layer ${y}, ${many > 1 ? `strongest of ${plural(many, one)}` : `${one} ${x}`}: |ΔW|/|W| ${value.toFixed(4)}`, open = () => focus(numbers[y][x]);
+    const node = svg('rect', {
+      x: LEFT + x * cell, y: 2 + y * ROW, width: Math.max(1, cell - (cell > 4 ? 1 : 0)), height: ROW - 1, class: 'why-change', style: `fill-opacity:${Math.min(1, 0.2 + 0.8 * value / most).toFixed(3)}`,
+      'data-number': numbers[y][x], role: 'button', 'aria-label': label, onclick: open}, svg('title', {text: label}));
+    return {x, y, node, open};
+  })).filter(Boolean);
+  reachable(drawn);
+  const drawing = picture(width, height, `${kind} by layer: where the weights differ, ${drawn.length} cells with a visible change; arrow keys move among them, Enter opens one`,
     svg('rect', {x: LEFT, y: 2, width: cells * cell, height: rows.length * ROW - 1, class: 'why-frame'}),
-    ...rows.map((_, y) => rows.length > 12 && y % 5 ? null : svg('text', {x: LEFT - 5, y: y * ROW + 12, 'text-anchor': 'end', text: y})), ...drawn);
+    ...rows.map((_, y) => rows.length > 12 && y % 5 ? null : svg('text', {x: LEFT - 5, y: y * ROW + 12, 'text-anchor': 'end', text: y})), ...drawn.map(({node}) => node));
+  drawing.setAttribute('role', 'group');
+  return drawing;
 };
 
 /** Singular values of one projection as bars beside its rank-1 share. */
@@ -80,7 +113,7 @@ export const start = ({element, props, watch}) => {
           make('ol', {}, ...value.largest.map(({name, number, relative}) => make('li', {}, make('button', {type: 'button', className: 'quiet', textContent: name, onclick: () => focus(number)}), ` |ΔW|/|W| ${relative.toFixed(4)}`)))),
         make('section', {}, make('h3', {textContent: 'Heads'}), ...(heads ? [map(maps.heads, 'heads', most)] : [say('none')]),
           make('h3', {textContent: 'Neurons'}), ...(neurons ? [map(maps.neurons, 'neurons', most)] : [say('none')]),
-          say(`A row for each layer; full colour is |ΔW|/|W| = ${most.toFixed(3)}.${maps.neurons.per_bin > 1 ? ` A cell of neurons shows the strongest of ${maps.neurons.per_bin}.` : ''} Click one for its card.`)),
+          say(`A row for each layer; full colour is |ΔW|/|W| = ${most.toFixed(3)}.${maps.neurons.per_bin > 1 ? ` A cell of neurons shows the strongest of ${maps.neurons.per_bin}.` : ''} Click one for its card, or reach it with Tab and the arrow keys.`)),
         make('section', {}, make('h3', {textContent: 'How many directions does it take?'}),
           say('The largest singular values of the difference of every projection, and the share that the first of them explains.'), spectra(sites))));
   };

@@ -107,6 +107,8 @@ class _Folder:
 def _uploaded(store: ModelStore, loaded: LoadedModel, files: Sequence[str], folder: Path) -> WeightSource:
     """The weights of an archive, or of one safetensors file with the settings of an adapter beside it."""
     paths = [Path(file) for file in files]
+    if not all(path.is_file() for path in paths):
+        raise InteropError(texts.TWO_GONE)
     if sum(path.stat().st_size for path in paths) > store.limits.file_megabytes * 1e6:
         raise InteropError(texts.TWO_TOO_LARGE.format(most=store.limits.file_megabytes))
     weights = [path for path in paths if path.suffix in (".safetensors", ".zip")]
@@ -114,10 +116,14 @@ def _uploaded(store: ModelStore, loaded: LoadedModel, files: Sequence[str], fold
     if len(weights) != 1 or len(settings) > 1 or len(weights) + len(settings) < len(paths):
         raise InteropError(texts.TWO_FILES)
     if weights[0].suffix == ".zip":
-        return open_weights(loaded, unpack(weights[0], folder, int(2e6 * store.limits.file_megabytes)))
+        return open_weights(
+            loaded, unpack(weights[0], folder / weights[0].name, int(2e6 * store.limits.file_megabytes))
+        )
+    inside = folder / texts.TWO_UPLOAD  # as a sentence about a file calls its folder
+    inside.mkdir()
     for path, target in ((weights[0], weights[0].name), *((one, CONFIG_FILE) for one in settings)):
-        shutil.copyfile(path, folder / target)
-    return open_weights(loaded, folder / weights[0].name)
+        shutil.copyfile(path, inside / target)
+    return open_weights(loaded, inside / weights[0].name)
 
 
 def _known(session: Session) -> list[EditSettings]:

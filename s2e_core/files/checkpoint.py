@@ -34,6 +34,7 @@ _WORKING_BYTES = 16
 With blocks of a few MB, arithmetic took up to four times as long: the system then allocates and frees each anew.
 """
 _HEADER_LIMIT = 100_000_000  # of the safetensors format itself
+_MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)  # JSON of another form
 
 
 class CheckpointError(ExportError):
@@ -150,7 +151,7 @@ def read_shard(path: Path) -> Shard:
         header = json.loads(raw)
         metadata = header.pop("__metadata__", None)
         tensors = [_parse_entry(path, name, entry, 8 + length) for name, entry in header.items()]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except _MALFORMED as error:
         raise _incomplete_error(path, "its header cannot be read") from error
     tensors.sort(key=lambda tensor: (tensor.start, tensor.end))
     expected = max((tensor.end for tensor in tensors), default=8 + length)
@@ -199,7 +200,7 @@ def _read_weight_map(index: Path) -> dict[str, str]:
     try:
         weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         is_valid = all(file.endswith(".safetensors") and file == os.path.basename(file) for file in weight_map.values())
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except _MALFORMED as error:
         raise _incomplete_error(index, "it is not an index of shards") from error
     if not is_valid or not weight_map:
         raise _incomplete_error(index, "it names no shards in its own folder")

@@ -82,7 +82,7 @@ def weight_difference(
 ) -> WeightDifference:
     """Compare the weights of all sites. `progress` counts sites.
 
-    Raises S2EError if the models have other sites, Cancelled if `progress` raises it.
+    Raises S2EError if the models have other sites or a change is beyond fp32, Cancelled if `progress` raises it.
     """
     spec = first.spec
     _check_same_sites(first, second)
@@ -96,6 +96,11 @@ def weight_difference(
             own += delta @ delta.T
             norms.append((_block_norms(delta, site.width), _block_norms(a.cpu().double(), site.width)))
         change, before = (torch.cat(parts) for parts in zip(*norms, strict=True))
+        if not bool(change.float().isfinite().all()):
+            raise S2EError(
+                f"The change of {site.name} is too large to be compared, or contains values that are not finite. "
+                "Choose a checkpoint or an adapter whose weights are those of a model that works."
+            )
         changes.append(change.float())
         weights += float(before.square().sum())
         relative.append(torch.where(before > 0, change / before.clamp(min=1e-30), 0.0).float())

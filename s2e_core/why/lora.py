@@ -25,6 +25,8 @@ _A = ".lora_A.weight"
 """End of the names of the factors A."""
 REFUSED = {"use_dora": "DoRA", "rank_pattern": "rank_pattern", "alpha_pattern": "alpha_pattern"}
 """Settings under which the change is not scale * B A with one scale."""
+MOST = 1_000_000
+"""Ranks and lora_alpha beyond it are mistakes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +82,10 @@ def _with_factors(base: LoadedModel, config: Mapping[str, Any], tensors: Mapping
                 f"This adapter uses {label}, which cannot be compared. Merge it and give the checkpoint."
             )
     rank, alpha = config.get("r"), config.get("lora_alpha")
-    if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, int | float):
-        raise InteropError(f"{CONFIG_FILE} names no rank and no lora_alpha. Give the folder of a LoRA adapter.")
+    if not isinstance(rank, int) or not 1 <= rank <= MOST or not isinstance(alpha, int | float) or abs(alpha) > MOST:
+        raise InteropError(
+            f"{CONFIG_FILE} names no rank and no lora_alpha that can be right. Give the folder of a LoRA adapter."
+        )
     scale = alpha / (rank**0.5 if config.get("use_rslora") else rank)
     sites = {place: i for i, site in enumerate(base.spec.sites) for place in site.places if not site.experts}
     factors: dict[int, tuple[Tensor, Tensor]] = {}

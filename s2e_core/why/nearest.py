@@ -177,7 +177,7 @@ def _sum_of(target: _Target, gate: Gate, allowed: Tensor, strength: float) -> Ed
             break
     assert net is not None
     settings = net.settings(target.extraction, strength)
-    return replace(settings, gate=replace(gate, gamma=gamma / strength))
+    return replace(settings, gate=replace(gate, gamma=gamma / settings.strength))
 
 
 def _polished(target: _Target, net: NetFit, a: Sequence[Tensor], own: float) -> tuple[NetFit, float]:

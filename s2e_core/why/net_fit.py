@@ -18,6 +18,8 @@ from s2e_core.values import Extraction
 
 STEPS, SECTIONS = 24, 40
 """Steps of the grid, and golden sections around its best, in the search for the intercept that both kinds share."""
+MOST_ALPHA = 1 - 1e-6
+"""alpha of a recipe that was fitted: an absurdly large difference is one of a larger strength."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +40,11 @@ class NetFit:
         return torch.where(self.allowed & (slopes > 0), lam, 0.0)
 
     def settings(self, extraction: Extraction, strength: float) -> EditSettings:
-        """The paper's dials at a strength: strength alpha / (1 - alpha) is the intercept, gain is the slope."""
+        """The paper's dials at a strength: strength alpha / (1 - alpha) is the intercept, gain is the slope.
+
+        The strength is larger where alpha would be too near 1 to be told from it.
+        """
+        strength = max(strength, (1 - MOST_ALPHA) * self.intercept)
         alpha = self.intercept / (strength + self.intercept)
         rho = {kind: (strength + self.intercept) / slope for kind, slope in self.slopes.items()}
         selection = Selection()

@@ -6,8 +6,11 @@ one weight is in memory at a time. What a file is, is told from its content.
 
 from __future__ import annotations
 
+import lzma
 import shutil
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -27,6 +30,11 @@ from .lora import is_adapter, open_adapter
 SAFETENSORS, ARCHIVE, INDEX_END = ".safetensors", ".zip", ".safetensors.index.json"
 MOST_FILES = 200
 """Files of an archive that are looked at."""
+DAMAGED = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError, NotImplementedError, RuntimeError, EOFError,
+    ValueError,
+)  # fmt: skip
+"""What zipfile raises for an archive that is cut off, altered, encrypted or of a kind it does not know."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,12 +109,11 @@ def open_weights(base: LoadedModel, path: str | Path) -> WeightSource:
     """
     path = Path(path)
     if path.is_dir():
+        files = [file for file in path.glob("*") if file.name.endswith((SAFETENSORS, INDEX_END))]
+        if len(files) == 1 and files[0].suffix == SAFETENSORS and files[0].name != WEIGHTS_FILE:
+            return open_weights(base, files[0])  # whatever it is called
         if (path / CONFIG_FILE).is_file() or (path / WEIGHTS_FILE).is_file():
             return open_adapter(base, path)
-        recipes = [file for file in sorted(path.glob(f"*{SAFETENSORS}")) if _is_recipe(file)]
-        checkpoints = [file for file in path.glob("*") if file.name.endswith((SAFETENSORS, INDEX_END))]
-        if len(checkpoints) == len(recipes) == 1:
-            return WithEdit(base, load_edit(recipes[0], base=base))
         return _stored(base, _tensors_of(path), path.name)
     if path.suffix != SAFETENSORS:
         raise InteropError(
@@ -142,7 +149,7 @@ def unpack(archive: str | Path, folder: str | Path, most_bytes: int) -> Path:
                     raise InteropError(f"{archive.name} unpacks to more than {most_bytes // 1_000_000} MB.")
                 with packed.open(entry) as source, (folder / name).open("wb") as target:
                     shutil.copyfileobj(source, target)
-    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
+    except DAMAGED as error:
         raise InteropError(f"{archive.name} cannot be unpacked. Pack the files again, without a password.") from error
     for name in {RECIPE_FILE} & set(names) if len(names) > 1 else ():
         (folder / name).unlink()  # what an export has beside its weights
@@ -167,7 +174,9 @@ def _tensors_of(path: Path) -> Mapping[str, StoredTensor]:
             return open_checkpoint(path).tensors()
         return {tensor.name: tensor for tensor in read_shard(path).tensors}
     except CheckpointError as error:
-        raise InteropError(f"{error.problem}. Give a complete safetensors file.") from error
+        raise InteropError(
+            f"{error.problem}. Give a complete safetensors file; a renamed file of another kind is none."
+        ) from error
 
 
 def _stored(base: LoadedModel, tensors: Mapping[str, StoredTensor], name: str) -> StoredWeights:

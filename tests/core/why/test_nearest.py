@@ -184,3 +184,16 @@ def test_progress_never_goes_back(bundled, read):
         bundled, WithEdit(bundled, build_edit(read, FAMILIES["gated"])), read, progress=lambda *at: told.append(at)
     )
     assert [done for done, _ in told] == sorted(done for done, _ in told) and told[-1][0] == told[-1][1]
+
+
+class Enlarged(Rounded):
+    """An edit so large that the model cannot have been trained to it."""
+
+    def blocks(self, site):
+        right = 1e20 * self.edit.right[site]
+        yield self.loaded.weight(site) + torch.outer(self.edit.left[site], right)
+
+
+def test_of_an_absurdly_large_difference_the_dials_stay_dials(bundled, read):
+    found = nearest(bundled, Enlarged(bundled, build_edit(read, FAMILIES["both kinds"]), None), read)
+    assert found.settings.alpha < 1 and found.explained > 0.999

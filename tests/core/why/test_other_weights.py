@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from s2e_core import export_adapter, export_checkpoint, load_model, save_edit
-from s2e_core.errors import InteropError, RecipeError
+from s2e_core.errors import InteropError, RecipeError, S2EError
 from s2e_core.export import CONFIG_FILE, WEIGHTS_FILE
-from s2e_core.why import StoredWeights, WithAdapter, WithEdit, open_weights, unpack
+from s2e_core.why import StoredWeights, WithAdapter, WithEdit, open_weights, unpack, weight_difference
 from tests.core.edits import random_edit
 from tests.families import saved_folder
 
@@ -106,6 +106,74 @@ def test_an_archive_that_is_too_large_damaged_or_empty_is_refused(case, tmp_path
         archive.writestr("b/model.safetensors", b"2")
     with pytest.raises(InteropError, match="two files of one name"):
         unpack(tmp_path / "twice.zip", tmp_path / "e", MANY_BYTES)
+
+
+@pytest.fixture(scope="module")
+def plain(llama, tmp_path_factory):
+    """One model and an edit of it, as a checkpoint and as an adapter."""
+    folder, edit = tmp_path_factory.mktemp("plain"), random_edit(llama)
+    export_checkpoint(llama, edit, folder / "edited")
+    export_adapter(llama, edit, folder / "adapter")
+    return llama, edit, folder
+
+
+def test_an_archive_with_altered_bytes_is_a_sentence(plain, tmp_path):
+    _, _, folder = plain
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(folder / "edited" / "model.safetensors", "model.safetensors")
+    whole = (tmp_path / "packed.zip").read_bytes()
+    entry = whole.rindex(b"PK\x01\x02")
+    altered = {"bytes": whole[:200] + bytes(range(256)) * 8 + whole[200 + 2048 :]}
+    for method in (12, 14, 99):  # bz2, lzma and none that is known, where the bytes are deflated
+        altered[str(method)] = (
+            whole[:8] + bytes([method]) + whole[9 : entry + 10] + bytes([method]) + whole[entry + 11 :]
+        )
+    for name, content in altered.items():
+        (tmp_path / f"{name}.zip").write_bytes(content)
+        with pytest.raises(InteropError, match="cannot be unpacked"):
+            unpack(tmp_path / f"{name}.zip", tmp_path / name, MANY_BYTES)
+
+
+def test_a_folder_with_one_file_is_that_file_whatever_its_name(plain, tmp_path):
+    loaded, edit, folder = plain
+    for source, config in (("edited/model.safetensors", None), (f"adapter/{WEIGHTS_FILE}", CONFIG_FILE)):
+        inside = tmp_path / source.partition("/")[0]
+        inside.mkdir()
+        shutil.copy(folder / source, inside / "mine.safetensors")
+        if config is not None:
+            shutil.copy(folder / "adapter" / config, inside / config)
+        check(open_weights(loaded, inside), loaded, edit, 1e-5)
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["[" * 100_000, '{"a": {"dtype": "F32", "shape": [Infinity], "data_offsets": [0, 0]}}', '{"a": 1}', "[]", "7"],
+    ids=["nested", "infinite", "number", "list", "seven"],
+)
+def test_a_header_of_another_form_is_a_sentence(plain, tmp_path, header):
+    loaded, _, _ = plain
+    file = tmp_path / "odd.safetensors"
+    file.write_bytes(len(header).to_bytes(8, "little") + header.encode())
+    with pytest.raises(InteropError, match="its header cannot be read. Give a complete safetensors file"):
+        open_weights(loaded, file)
+
+
+@pytest.mark.parametrize("changed", [{"lora_alpha": 10**400}, {"lora_alpha": 1e300}, {"r": 10**400}, {"r": 0}])
+def test_a_scale_that_cannot_be_right_is_a_sentence(plain, tmp_path, changed):
+    loaded, _, folder = plain
+    shutil.copytree(folder / "adapter", tmp_path / "a")
+    config = json.loads((tmp_path / "a" / CONFIG_FILE).read_text())
+    (tmp_path / "a" / CONFIG_FILE).write_text(json.dumps(config | changed))
+    with pytest.raises(InteropError, match="names no rank and no lora_alpha that can be right"):
+        open_weights(loaded, tmp_path / "a")
+
+
+def test_a_change_that_is_no_number_any_more_is_a_sentence(plain, tmp_path):
+    loaded, _, folder = plain
+    tensors = load_file(folder / "adapter" / WEIGHTS_FILE)
+    save_file({name: torch.full_like(tensor, 3e38) for name, tensor in tensors.items()}, tmp_path / "large.safetensors")
+    with pytest.raises(S2EError, match="too large to be compared"):
+        weight_difference(loaded, open_weights(loaded, tmp_path / "large.safetensors"))
 
 
 def test_a_name_in_an_archive_leads_nowhere_else(case, tmp_path):

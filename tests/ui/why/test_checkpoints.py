@@ -127,10 +127,13 @@ def test_what_cannot_be_opened_is_a_sentence(made: Path, tmp_path: Path) -> None
     (tmp_path / "weights.bin").write_bytes(pickle.dumps({"a": 1}))
     (tmp_path / "model.safetensors").write_bytes(b"\x00" * 40)
     shutil.copy(made / "recipe.safetensors", tmp_path / "two.safetensors")
+    (tmp_path / "text.safetensors").write_text("This is no checkpoint, it is a sentence.")
     few = store_beside(limits=replace(store.limits, file_megabytes=1))
     cases: list[tuple[ModelStore, tuple[Path, ...], str]] = [
         (store, (tmp_path / "weights.bin",), "Other formats can run code"),
         (store, (tmp_path / "model.safetensors",), "complete safetensors"),
+        (store, (tmp_path / "text.safetensors",), r"^text\.safetensors in the upload is not complete.*renamed file"),
+        (store, (tmp_path / "gone.safetensors",), "Upload it again"),
         (store, (tmp_path / "two.safetensors", made / "recipe.safetensors"), "Give one .safetensors"),
         (store, (made / "adapter" / CONFIG_FILE,), "Give one .safetensors"),
         (few, (made / "checkpoint.zip",), "larger than 1 MB"),
@@ -170,6 +173,23 @@ def address() -> Iterator[str]:
         yield url
 
 
+def by_keyboard(page: Page) -> None:
+    """One cell of each picture is a stop of the Tab key, arrows go to the others, Enter opens one."""
+    drawn = page.locator(".why-two svg:has(.why-change)")
+    assert drawn.count() == 2
+    for n in range(2):
+        cells = drawn.nth(n).locator(".why-change")
+        assert drawn.nth(n).locator(".why-change[tabindex='0']").count() == 1 and cells.count() > 3
+        cells.first.focus()
+        seen = []
+        for key in ("ArrowDown", "ArrowRight", "ArrowDown"):
+            page.keyboard.press(key)
+            seen.append(int(page.evaluate("() => document.activeElement.dataset.number")))
+        page.keyboard.press("Enter")
+        assert len(set(seen)) == 3 and page.evaluate("() => window.steer2edit.state().focus") == seen[-1]
+        assert drawn.nth(n).locator(".why-change[tabindex='0']").get_attribute("data-number") == str(seen[-1])
+
+
 def test_a_visitor_opens_a_checkpoint_and_has_its_recipe(page: Page, address: str, made: Path) -> None:
     arrive(page, address)
     page.locator("#checkpoints button").first.click()
@@ -189,6 +209,7 @@ def test_a_visitor_opens_a_checkpoint_and_has_its_recipe(page: Page, address: st
     number = int(cell.get_attribute("data-number") or -1)
     cell.dispatch_event("click")
     assert page.evaluate("() => window.steer2edit.state().focus") == number
+    by_keyboard(page)
     before = place(page)["settings"]
     shown.get_by_role("button", name="Load it into the dials").click()
     settled(page)
