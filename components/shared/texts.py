@@ -310,7 +310,8 @@ TWO_HELP = (
     "Open another checkpoint of the model on the page: a fine-tuned one, one that was edited, or a LoRA adapter of it. "
     "You see which heads and neurons differ and how much, whether few directions explain it, and the recipe of the "
     "behaviour on the page that is nearest, to load into the dials. Files are safetensors (of an adapter with its "
-    "adapter_config.json beside it, or its scale is taken as 1) or a .zip of them, as this page sends it."
+    "adapter_config.json beside it, or its scale is taken as 1) or a .zip of them, as this page sends it. A file "
+    "comes before a model that is chosen."
 )
 TWO_MODEL = "Other model"
 TWO_FILE = "or a LoRA, checkpoint or recipe"

@@ -29,7 +29,7 @@ const told = ({title, mean, share, random}, safety) => {
 
 const refusal = ({refusal: found, safety}) => make('section', {}, make('h3', {textContent: 'Does it write along refusal?'}),
   ...(found.length ? found.flatMap(one => [say(told(one, safety)), bars(one, one.title)]) : [say('No behaviour of this model is about refusal, so there is no such direction.')]),
-  ...(found.length ? [say('Cosine of the direction u that the edit writes with that of refusal, for each projection that it changes; the mean counts each by the size of the edit there. The grey band is what random directions have.')] : []));
+  ...(found.length ? [say('Cosine of the direction u that the edit writes with that of refusal, for each projection that it changes; +1 is the same direction, 0 one that has nothing to do with it, −1 the opposite. The mean counts each by the size of the edit there. The grey band is what random directions have.')] : []));
 
 const list = (title, rows) => make('div', {}, make('h3', {textContent: title}), rows.length ? make('ol', {}, ...rows.map(({name, number, cosine, strengths}) => make('li', {},
   make('button', {type: 'button', className: 'quiet', textContent: name, onclick: () => window.steer2edit.focus?.(number)}), ` ${signed(cosine, 2)} · λ ${signed(strengths[0], 2)}, ${signed(strengths[1], 2)}`))) : say('none'));

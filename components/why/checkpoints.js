@@ -55,6 +55,8 @@ const map = ({rows, numbers, per_bin: many}, kind, most) => {
   return drawing;
 };
 
+const changes = (drawn, kind, count, most) => count ? map(drawn, kind, most) : say(`No ${kind} differ.`);
+
 /** Singular values of one projection as bars beside its rank-1 share. */
 const spectrum = ({spectrum: values, rank_one: first}, label) => {
   const width = 112, height = 20, step = width / values.length, top = values[0] || 1;
@@ -97,12 +99,12 @@ export const start = ({element, props, watch}) => {
     const value = props.value;
     root.hidden = !value || !value.sites;
     if (root.hidden) return;
+    root.classList.remove('outdated');
     const {first, second, maps, sites, along, nearest, behavior} = value;
     const most = Math.max(1e-9, ...Object.values(maps).flatMap(({rows}) => rows.flat()));
     const load = (text, id, primary) => make('button', {type: 'button', textContent: text, className: primary ? 'first' : '', onclick: () => document.querySelector(id)?.click()});
-    const heads = maps.heads.rows[0]?.length, neurons = maps.neurons.rows[0]?.length;
     root.replaceChildren(
-      make('p', {className: 'asked', textContent: `${second} beside ${first}: ${counted(value.heads)} of ${plural(value.of_heads, 'head')} and ${counted(value.neurons)} of ${plural(value.of_neurons, 'neuron')} differ, in ${value.changed} of ${plural(value.of_changed, 'projection')}; |ΔW|/|W| is ${percent(value.relative_size, 2)}. ${verdict(value)}`}),
+      make('p', {className: 'asked', textContent: `${second} beside ${first}: ${counted(value.heads)} of ${plural(value.of_heads, 'head')} and ${counted(value.neurons)} of ${plural(value.of_neurons, 'neuron')} differ, in ${value.changed} of ${plural(value.of_changed, 'projection')}, the matrices with which layers write. The whole change is ${percent(value.relative_size, 2)} of the size of the weights, |ΔW|/|W|. ${verdict(value)}`}),
       make('div', {className: 'why-sections'},
         make('section', {}, make('h3', {textContent: 'Which recipe is nearest?'}), ...recipe(value),
           make('table', {className: 'why-along'}, make('tbody', {}, ...(nearest ? [bar(`along “${behavior}”`, nearest.possible, value.by_chance)] : []), ...along.map(({title, share}) => bar(`along “${title}”`, share, value.by_chance)))),
@@ -111,12 +113,13 @@ export const start = ({element, props, watch}) => {
           say(`The rank-1 edit has directions of its own and explains ${share(value.each_rank_one)}; no dial can tune it.`)),
         make('section', {}, make('h3', {textContent: 'Where do they differ most?'}),
           make('ol', {}, ...value.largest.map(({name, number, relative}) => make('li', {}, make('button', {type: 'button', className: 'quiet', textContent: name, onclick: () => focus(number)}), ` |ΔW|/|W| ${relative.toFixed(4)}`)))),
-        make('section', {}, make('h3', {textContent: 'Heads'}), ...(heads ? [map(maps.heads, 'heads', most)] : [say('none')]),
-          make('h3', {textContent: 'Neurons'}), ...(neurons ? [map(maps.neurons, 'neurons', most)] : [say('none')]),
+        make('section', {}, make('h3', {textContent: 'Heads'}), changes(maps.heads, 'heads', value.heads, most),
+          make('h3', {textContent: 'Neurons'}), changes(maps.neurons, 'neurons', value.neurons, most),
           say(`A row for each layer; full colour is |ΔW|/|W| = ${most.toFixed(3)}.${maps.neurons.per_bin > 1 ? ` A cell of neurons shows the strongest of ${maps.neurons.per_bin}.` : ''} Click one for its card, or reach it with Tab and the arrow keys.`)),
         make('section', {}, make('h3', {textContent: 'How many directions does it take?'}),
           say('The largest singular values of the difference of every projection, and the share that the first of them explains.'), spectra(sites))));
   };
+  document.addEventListener('studio:rested', () => root.classList.toggle('outdated', !root.hidden && props.value.key !== window.steer2edit.place().key));
   watch('value', draw);
   draw();
 };

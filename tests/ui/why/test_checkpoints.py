@@ -26,7 +26,7 @@ from s2e_core.spec import KINDS
 from s2e_core.why import weight_difference
 from tests.ui.browser import settled
 from tests.ui.running import first_session, running_app, shared_store, store_beside
-from tests.ui.studio_page import arrive, place, rest
+from tests.ui.studio_page import arrive, choose_behavior, place, rest
 
 
 @pytest.fixture(scope="module")
@@ -225,3 +225,10 @@ def test_a_visitor_opens_a_checkpoint_and_has_its_recipe(page: Page, address: st
     page.keyboard.press("Control+z")
     rest(page)
     assert place(page)["settings"] == before and place(page)["file"] is None
+    expect(shown).to_have_class("why-two")
+    choose_behavior(page, 2)
+    page.wait_for_function("() => window.steer2edit.place().behavior === 'tone'")
+    rest(page)
+    expect(shown).to_have_class("why-two outdated")
+    shown.get_by_role("button", name="Load it into the dials").click()
+    expect(page.locator(".toast-body")).to_contain_text("Press Open and compare again.")
