@@ -19,7 +19,7 @@ from s2e_core.values import Extraction
 STEPS, SECTIONS = 24, 40
 """Steps of the grid, and golden sections around its best, in the search for the intercept that both kinds share."""
 MOST_ALPHA = 1 - 1e-6
-"""alpha of a recipe that was fitted: an absurdly large difference is one of a larger strength."""
+"""Largest alpha of a recipe that is fitted: an absurdly large difference is one of a larger strength."""
 
 
 @dataclass(frozen=True, eq=False)
