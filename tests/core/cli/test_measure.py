@@ -86,7 +86,7 @@ def test_find_recommends_saves_its_files_and_the_recipe(few, tmp_path, capsys):
     asked = ["find", *few, "--trials", "2", "--samples", "1", "--floor", "0.5", "-o", str(folder)]
     assert main([*asked, "--recipe", str(recipe)]) == 0
     out = capsys.readouterr().out
-    assert "Best edit that " in out and "Best steering" in out and "On held-out prompts the edit" in out
+    assert "Best edit that " in out and "Best steering" in out and "On held-out prompts the" in out
     assert "The edit's attribute minus steering's, prompt by prompt: " in out and "Not checked" not in out
     assert {path.name for path in folder.iterdir()} == {
         "screen.json",
