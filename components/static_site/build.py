@@ -85,9 +85,8 @@ def _write_behavior(folder: Path, behavior: Behavior, session: Session, loaded: 
         "system": turn(loaded, behavior.system_prompt) if has_system else None,
     }
     _write_json(folder / f"{name}.json", data)
-    if (
-        extraction.token_inputs is not None and not session.swapped
-    ):  # the prompts that a gate is fitted on have no sides
+    # The prompts that a gate is fitted on have no sides.
+    if extraction.token_inputs is not None and not session.swapped:
         (folder / f"{behavior.name}.moments").write_bytes(moments(extraction.token_inputs))
 
 

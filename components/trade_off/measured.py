@@ -156,7 +156,7 @@ def grown(
 
 
 def _with_divergence(point: Point, kl: Estimate | None) -> Point:
-    return point if kl is None or point.result.kl else replace(point, result=replace(point.result, kl=kl))
+    return point if kl is None or point.result.kl is not None else replace(point, result=replace(point.result, kl=kl))
 
 
 def run_off(finals: Sweep, page: Trial | None = None, size_of: SizeOf | None = None) -> RunOff:

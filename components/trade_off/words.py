@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 
-from s2e_core.measure import WHY_KL, Estimate, bar, by_utility, keeps, keeps_safely
+from s2e_core.measure import WHY_KL, Estimate, Result, bar, by_utility, keeps, keeps_safely
 
 from .measured import HeldOut, Measured, Point, RunOff
 
@@ -84,8 +84,8 @@ def advice(measured: Measured) -> str:
     if best is None:
         return _paragraphs(
             "No edit to recommend",
-            f"None of the edits {'in the run-off' if measured.run_off else 'that were tried'} {_bar(measured)}. Lower "
-            "the floor or try more settings.",
+            f"None of the edits {'in the run-off' if measured.run_off else 'that were tried'} {_bar(measured)}. "
+            f"{'Lower the floor or try' if _is_by_utility(measured) else 'Try'} more settings.",
             _steering_alone(measured),
         )
     edit = measured.tried[best]
@@ -109,7 +109,7 @@ def advice(measured: Measured) -> str:
 def rule_of_choice(measured: Measured) -> str:
     """By which rule the run-off chose the edit, in a sentence."""
     best, floor = measured.best("edit"), f"{100 * measured.floor:g} %"
-    if not all(by_utility(point.result) for point in _decisive(measured)):
+    if not _is_by_utility(measured):
         return f"{WHY_KL} Chosen by the run-off: {_most(measured)} among those within that bound."
     most = _most(measured)
     if best is None or keeps_safely(measured.tried[best].result, measured.floor):
@@ -127,6 +127,10 @@ def _most(measured: Measured) -> str:
 def _decisive(measured: Measured) -> tuple[Point, ...]:
     """The points that the choice is made by."""
     return measured.run_off.points if measured.run_off else measured.points
+
+
+def _is_by_utility(measured: Measured) -> bool:
+    return all(by_utility(point.result) for point in _decisive(measured))
 
 
 def _bar(measured: Measured) -> str:
@@ -159,11 +163,12 @@ def _held_out_words(measured: Measured, check: HeldOut) -> list[str]:
     assert check.edit is not None
     edit, original = check.edit.result, check.original.result
     floor = f"{100 * measured.floor:g} %"
-    short = by_utility(edit) and edit.kept.value < measured.floor
+    short = not keeps(edit, measured.floor)
     return [
         f"“{measured.wanted}” on {edit.attribute.count} held-out prompts: "
         f"{attribute_figure(measured, edit.attribute)}; the untouched model: "
-        f"{attribute_figure(measured, original.attribute)}. The edit keeps {percent(edit.kept)} of the utility"
+        f"{attribute_figure(measured, original.attribute)}. "
+        f"The edit keeps {percent(edit.kept)} of the utility{_kl(edit)}"
         + (f", less than the {floor} asked for: on these prompts the choice does not quite hold." if short else "."),
         f"No steering strength {_bar(measured)}."
         if check.steering is None
@@ -191,8 +196,12 @@ def _steering(measured: Measured, point: Point) -> str:
 
 def _scored(measured: Measured, point: Point) -> str:
     result = point.result
-    kl = "" if result.kl is None else f", KL {result.kl.value:.3f}"
-    return f"{attribute_figure(measured, result.attribute)}, keeps {percent(result.kept)} of the utility{kl}."
+    figure = attribute_figure(measured, result.attribute)
+    return f"{figure}, keeps {percent(result.kept)} of the utility{_kl(result)}."
+
+
+def _kl(result: Result) -> str:
+    return "" if result.kl is None else f", KL {result.kl.value:.3f}"
 
 
 def _steering_alone(measured: Measured) -> str:

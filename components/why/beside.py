@@ -32,6 +32,7 @@ from s2e_core.why import (
     refusal_rates,
 )
 
+from . import words
 from .checkpoints import behavior_title
 from .handlers import number_of
 
@@ -51,7 +52,7 @@ def neighbours(store: ModelStore, session: Session) -> Iterator[tuple[str, dict[
         work = Work(lambda progress: store.scored(session.model, safety.contrast, safety, progress=progress))
         with closing(work.ticks()) as ticks:
             for done, total in ticks:
-                yield progress_bar(texts.BESIDE_READS.format(title=safety.title), done, total), None
+                yield progress_bar(words.BESIDE_READS.format(title=safety.title), done, total), None
         directions = work.result.directions
     yield "", plain({
         "title": _title(store, session),
@@ -113,7 +114,7 @@ def refusals(store: ModelStore, session: Session) -> Iterator[tuple[str, dict[st
         raise SettingsError(texts.NOTHING_EDITED)
     safety = refusal_behavior(store.fitting(session.model))
     if safety is None:
-        raise SettingsError(texts.BESIDE_NO_SAFETY)
+        raise SettingsError(words.BESIDE_NO_SAFETY)
     loaded, variants = store.model(session.model), _asked(store, session)
     count = FEW_PROMPTS if is_slow(loaded) else REFUSAL_PROMPTS
     stop = threading.Event()
@@ -127,8 +128,8 @@ def refusals(store: ModelStore, session: Session) -> Iterator[tuple[str, dict[st
     try:
         with closing(work.ticks()) as ticks:
             for done, total in ticks:
-                words = texts.BESIDE_ASKS.format(done=done, total=total) if total else texts.WHY_MAP_WAITS
-                yield progress_bar(words, done, total), None
+                said = words.BESIDE_ASKS.format(done=done, total=total) if total else words.MAP_WAITS
+                yield progress_bar(said, done, total), None
     finally:
         stop.set()  # also where the visitor pressed Stop
     yield "", rates_value(safety, list(variants), work.result)
@@ -139,7 +140,7 @@ def _asked(store: ModelStore, session: Session) -> dict[str, Variant]:
     title = _title(store, session)
     if session.under is None:
         return {texts.ORIGINAL_COLUMN: Original(), title: session.variant}
-    both = texts.BESIDE_BOTH.format(one=title, other=session.under.title)
+    both = words.BESIDE_BOTH.format(one=title, other=session.under.title)
     return {
         texts.ORIGINAL_COLUMN: Original(), title: Edited(session.edit), session.under.title: Edited(session.under.edit),
         both: session.variant,

@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 
-from components.shared import texts
 from components.shared.choices import model_made_ready
 from components.shared.progress import progress_bar
 from components.shared.session import Brought, Session
@@ -34,6 +33,7 @@ from s2e_core.spec import Kind, layer_grid
 from s2e_core.values import SteeringDirections, WeightSource
 from s2e_core.why import ExplainedDifference, Nearest, explain_difference, open_weights, plain, unpack
 
+from . import words
 from .handlers import number_of
 
 BINS = 96
@@ -65,7 +65,7 @@ def checkpoints_opened(
 ) -> Iterator[tuple[str, dict[str, Any] | None]]:
     """How far the comparison is, and at last what was found: (HTML, value)."""
     if not chosen.model and not chosen.files:
-        raise SettingsError(texts.TWO_NOTHING)
+        raise SettingsError(words.TWO_NOTHING)
     if not chosen.files:
         for sentence in model_made_ready(store, chosen.model):
             yield progress_bar(sentence), None
@@ -83,9 +83,9 @@ def checkpoints_opened(
     work = Work(stage)
     with closing(work.ticks()) as ticks:
         for done, total in ticks:
-            yield progress_bar(texts.TWO_RUNS, done, total), None
+            yield progress_bar(words.TWO_RUNS, done, total), None
     found = work.result
-    own = store.keep_edit(Brought(texts.TWO_OWN_NAME.format(name=name), token_urlsafe(), found.own))
+    own = store.keep_edit(Brought(words.TWO_OWN_NAME.format(name=name), token_urlsafe(), found.own))
     yield "", difference_value(store, session, found, name) | {"own": own.key}
 
 
@@ -108,18 +108,18 @@ def _uploaded(store: ModelStore, loaded: LoadedModel, files: Sequence[str], fold
     """The weights of an archive, or of one safetensors file with the settings of an adapter beside it."""
     paths = [Path(file) for file in files]
     if not all(path.is_file() for path in paths):
-        raise InteropError(texts.TWO_GONE)
+        raise InteropError(words.TWO_GONE)
     if sum(path.stat().st_size for path in paths) > store.limits.file_megabytes * 1e6:
-        raise InteropError(texts.TWO_TOO_LARGE.format(most=store.limits.file_megabytes))
+        raise InteropError(words.TWO_TOO_LARGE.format(most=store.limits.file_megabytes))
     weights = [path for path in paths if path.suffix in (".safetensors", ".zip")]
     settings = [path for path in paths if path.suffix == ".json"]
     if len(weights) != 1 or len(settings) > 1 or len(weights) + len(settings) < len(paths):
-        raise InteropError(texts.TWO_FILES)
+        raise InteropError(words.TWO_FILES)
     if weights[0].suffix == ".zip":
         return open_weights(
             loaded, unpack(weights[0], folder / weights[0].name, int(2e6 * store.limits.file_megabytes))
         )
-    inside = folder / texts.TWO_UPLOAD  # as a sentence about a file calls its folder
+    inside = folder / words.TWO_UPLOAD  # as a sentence about a file calls its folder
     inside.mkdir()
     for path, target in ((weights[0], weights[0].name), *((one, CONFIG_FILE) for one in settings)):
         shutil.copyfile(path, inside / target)
@@ -178,7 +178,7 @@ def difference_value(store: ModelStore, session: Session, found: ExplainedDiffer
 def behavior_title(store: ModelStore, session: Session) -> str:
     """What the examples on the page are called."""
     behavior = store.named_behavior(session.behavior)
-    return behavior.title if behavior else texts.YOUR_EXAMPLES
+    return behavior.title if behavior else words.YOUR_EXAMPLES
 
 
 def _site(found: ExplainedDifference, index: int) -> dict[str, Any]:
@@ -226,7 +226,7 @@ def with_nearest(session: Session, value: object) -> Session:
     try:
         settings = read_settings(data["nearest"]["settings"], session.scored.extraction.spec)
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise SettingsError(texts.TWO_NO_RECIPE) from error
+        raise SettingsError(words.TWO_NO_RECIPE) from error
     return session.with_settings(settings)
 
 
@@ -234,12 +234,12 @@ def with_own(store: ModelStore, session: Session, value: object) -> Session:
     """The session with the nearest edit along directions of its own. Raises SettingsError if it is no longer kept."""
     brought = store.kept_edit(str(_fitting(session, value).get("own")))
     if brought is None or brought.edit.provenance.fingerprint != store.model(session.model).fingerprint:
-        raise SettingsError(texts.TWO_FORGOTTEN)
+        raise SettingsError(words.TWO_FORGOTTEN)
     return replace(session, brought=brought)
 
 
 def _fitting(session: Session, value: object) -> Mapping[str, Any]:
     """What was found, if it was found for the examples on the page."""
     if not isinstance(value, Mapping) or value.get("key") != session.scored.key:
-        raise SettingsError(texts.TWO_FORGOTTEN)
+        raise SettingsError(words.TWO_FORGOTTEN)
     return value

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from components.compare.handlers import Request, check_request
-from components.shared import texts
 from components.shared.kept import Kept
 from components.shared.progress import duration, progress_bar
 from components.shared.session import Scored, Session
@@ -22,6 +21,8 @@ from s2e_core.model import LoadedModel, component_label
 from s2e_core.progress import Progress, Stages, in_steps
 from s2e_core.spec import Component, ModelSpec
 from s2e_core.why import N_HEADS, N_NEURONS, Card, CausalMap, Study, causal_map, make_card, open_study, parting, plain
+
+from . import words
 
 FEW_HEADS, FEW_NEURONS = 60, 40
 """Components that are tried where a model answers slowly."""
@@ -45,9 +46,9 @@ def looked_at(
         work = Work(lambda progress: _study(store, loaded, scored, progress))
         for done, total in work.ticks():
             share = f" {done / total:.0%}" if total else ""
-            yield {**name, "busy": f"{texts.WHY_STUDIES}{share} …"}
+            yield {**name, "busy": f"{words.STUDIES}{share} …"}
         study = studies.keep(scored.key, work.result, lambda: _is_full(studies))
-    yield {**name, "busy": texts.WHY_LOOKS}
+    yield {**name, "busy": words.LOOKS}
     written = str(text or "")[:MOST_CHARS].strip()
     others = _other_edits(store, session)
     work_card = Work(
@@ -78,7 +79,7 @@ def card_value(card: Card, spec: ModelSpec, session: Session) -> dict[str, Any]:
 def _titles(store: ModelStore, session: Session) -> dict[str, str]:
     behavior = store.named_behavior(session.behavior)
     title = behavior.title if behavior else session.label
-    return {"behavior": title, "model": session.model, "about": texts.WHY_ABOUT.format(behavior=title)}
+    return {"behavior": title, "model": session.model, "about": words.ABOUT.format(behavior=title)}
 
 
 def _other_edits(store: ModelStore, session: Session) -> dict[str, WeightEdit]:
@@ -122,9 +123,9 @@ def parted(store: ModelStore, session: Session, request: Request) -> Iterator[di
     answer = ""
     for grown in stream:
         (answer,) = grown
-        yield {"busy": texts.WHY_READS}
+        yield {"busy": words.READS}
     if not answer:
-        raise SettingsError(texts.WHY_NO_ANSWER)
+        raise SettingsError(words.NO_ANSWER)
     found = parting(loaded, Example(request.prompt, answer), session.variant)
     yield plain(found) | {"first": found.first, "mean_kl": found.mean_kl}
 
@@ -149,10 +150,10 @@ def caused(store: ModelStore, session: Session) -> Iterator[tuple[str, dict[str,
     work = Work(stage)
 
     for done, total in work.ticks():
-        words = texts.WHY_MAP_RUNS.format(done=done, total=total) if total else texts.WHY_MAP_WAITS
-        yield progress_bar(words, done, total), None
+        said = words.MAP_RUNS.format(done=done, total=total) if total else words.MAP_WAITS
+        yield progress_bar(said, done, total), None
     found = work.result
-    told = texts.WHY_MAP_DONE.format(
+    told = words.MAP_DONE.format(
         count=len(found.g), total=len(found.effects), texts=found.n_texts, time=duration(time.monotonic() - start)
     )
     yield progress_bar(told), map_value(found)

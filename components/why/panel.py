@@ -10,6 +10,7 @@ import gradio as gr
 
 from components.shared import texts
 
+from . import words
 from .why_widget import drawn_by
 
 
@@ -63,58 +64,58 @@ class TwoPanel:
 
 def why_panel(models: Sequence[str], *, any_model: bool) -> WhyPanel:
     """Below the pictures; neither card nor strip is to be seen before it is asked for."""
-    strip, card = drawn_by("strip", "why-strip", texts.WHY_STRIP), drawn_by("card", "why-card", texts.WHY_CARD)
+    strip, card = drawn_by("strip", "why-strip", words.STRIP), drawn_by("card", "why-card", words.CARD)
     hidden = [gr.Button(visible="hidden", elem_id=name) for name in ("why-ask", "stop-why", "why-part")]
     ask, stop, part = hidden
-    with gr.Accordion(texts.WHY_MAP, open=False, elem_id="cause"):
-        gr.Markdown(texts.WHY_MAP_HELP, elem_classes="status")
+    with gr.Accordion(words.MAP, open=False, elem_id="cause"):
+        gr.Markdown(words.MAP_HELP, elem_classes="status")
         with gr.Row(elem_classes="bar"):
-            run = gr.Button(texts.WHY_MAP_RUN, elem_id="map-run", variant="primary", size="sm", scale=0, min_width=140)
+            run = gr.Button(words.MAP_RUN, elem_id="map-run", variant="primary", size="sm", scale=0, min_width=140)
             map_stop = gr.Button(texts.STOP, elem_id="stop-map", size="sm", scale=0, min_width=64, interactive=False)
         status = gr.HTML(elem_id="map-status", elem_classes="status", apply_default_css=False)
-        drawn = drawn_by("map", "why-map", texts.WHY_MAP)
+        drawn = drawn_by("map", "why-map", words.MAP)
     number, text = gr.Number(visible="hidden"), gr.Textbox(visible="hidden")
     beside, two = _beside_panel(), _two_panel(models, any_model=any_model)
     return WhyPanel(card, ask, number, text, stop, strip, part, drawn, run, map_stop, status, beside, two)
 
 
 def _beside_panel() -> BesidePanel:
-    with gr.Accordion(texts.BESIDE, open=False, elem_id="beside"):
-        gr.Markdown(texts.BESIDE_HELP, elem_classes="status")
+    with gr.Accordion(words.BESIDE, open=False, elem_id="beside"):
+        gr.Markdown(words.BESIDE_HELP, elem_classes="status")
         with gr.Row(elem_classes="bar"):
             run = gr.Button(
-                texts.BESIDE_RUN, elem_id="beside-run", variant="primary", size="sm", scale=0, min_width=150
+                words.BESIDE_RUN, elem_id="beside-run", variant="primary", size="sm", scale=0, min_width=150
             )
-            ask = gr.Button(texts.BESIDE_ASK, elem_id="beside-ask", size="sm", scale=0, min_width=130)
+            ask = gr.Button(words.BESIDE_ASK, elem_id="beside-ask", size="sm", scale=0, min_width=130)
             stop = gr.Button(texts.STOP, elem_id="stop-beside", size="sm", scale=0, min_width=64, interactive=False)
         status = gr.HTML(elem_id="beside-status", elem_classes="status", apply_default_css=False)
-        rates = drawn_by("refusals", "why-refusals", texts.BESIDE_RATES)
-        drawn = drawn_by("beside", "why-beside", texts.BESIDE_DRAWN)
+        rates = drawn_by("refusals", "why-refusals", words.BESIDE_RATES)
+        drawn = drawn_by("beside", "why-beside", words.BESIDE_DRAWN)
     return BesidePanel(run, ask, stop, status, drawn, rates)
 
 
 def _two_panel(models: Sequence[str], *, any_model: bool) -> TwoPanel:
-    with gr.Accordion(texts.TWO, open=False, elem_id="checkpoints"):
-        gr.Markdown(texts.TWO_HELP, elem_classes="status")
+    with gr.Accordion(words.TWO, open=False, elem_id="checkpoints"):
+        gr.Markdown(words.TWO_HELP, elem_classes="status")
         with gr.Row(elem_id="two-choice"):
             with gr.Column(scale=1, min_width=260):
                 model = gr.Dropdown(
-                    models, value=None, label=texts.TWO_MODEL, allow_custom_value=any_model, interactive=True,
+                    models, value=None, label=words.TWO_MODEL, allow_custom_value=any_model, interactive=True,
                     elem_id="two-model",
                 )  # fmt: skip
                 with gr.Row(elem_classes="bar"):
                     run = gr.Button(
-                        texts.TWO_RUN, elem_id="two-run", variant="primary", size="sm", scale=0, min_width=140
+                        words.TWO_RUN, elem_id="two-run", variant="primary", size="sm", scale=0, min_width=140
                     )  # fmt: skip
                     stop = gr.Button(
                         texts.STOP, elem_id="stop-two", size="sm", scale=0, min_width=64, interactive=False
                     )  # fmt: skip
             files = gr.File(
-                label=texts.TWO_FILE, elem_id="two-file", file_count="multiple", height=120, interactive=True,
+                label=words.TWO_FILE, elem_id="two-file", file_count="multiple", height=120, interactive=True,
                 scale=2, min_width=260,
             )  # fmt: skip
         status = gr.HTML(elem_id="two-status", elem_classes="status", apply_default_css=False)
-        drawn = drawn_by("checkpoints", "why-two", texts.TWO_DRAWN)
+        drawn = drawn_by("checkpoints", "why-two", words.TWO_DRAWN)
         load, own = (gr.Button(visible="hidden", elem_id=name) for name in ("two-load", "two-load-own"))
     return TwoPanel(model, files, run, stop, status, drawn, load, own)
 

@@ -9,12 +9,12 @@ import gradio as gr
 
 from components.compare.handlers import Request
 from components.page.parts import Page
-from components.shared import texts
 from components.shared.events import MODEL, QUIET, SWEEP, named, wire_stop
 from components.shared.progress import progress_bar
 from components.shared.session import Session
 from components.studio.place import place_of
 
+from . import words
 from .beside import neighbours, refusals
 from .checkpoints import Chosen, checkpoints_opened, with_nearest, with_own
 from .handlers import Studies, caused, looked_at, parted
@@ -86,11 +86,11 @@ def _wire_two(page: Page, panel: TwoPanel) -> None:
             yield told, gr.skip() if value is None else value
 
     def load(session: Session, value: Any) -> tuple[Any, ...]:
-        return place_of(with_nearest(session, value)), progress_bar(texts.TWO_LOADED)
+        return place_of(with_nearest(session, value)), progress_bar(words.TWO_LOADED)
 
     def load_own(session: Session, value: Any) -> tuple[Any, ...]:
         loaded = with_own(store, session, value)
-        return {**place_of(loaded), "mode": "lambda"}, progress_bar(texts.TWO_LOADED)
+        return {**place_of(loaded), "mode": "lambda"}, progress_bar(words.TWO_LOADED)
 
     compared = panel.run.click(
         page.asks(compare), [page.place, panel.model, panel.files], [panel.status, panel.drawn],

@@ -11,6 +11,7 @@ from math import isfinite
 from statistics import correlation
 
 from .estimates import Estimate, correlation_estimate
+from .keeping import keeps
 from .plan import Result
 from .shortlist import Screened
 from .trials import trial_key
@@ -52,11 +53,11 @@ def spearman_interval(a: Sequence[float], b: Sequence[float]) -> Estimate:
 def margin_ranks(
     screened: Sequence[Screened], results: Sequence[Result], floor: float, less_is_better: bool
 ) -> RankCorrelation:
-    """Screened margin with sampled attribute, over the asked edits that keep `floor`, a share of the utility.
+    """Screened margin with sampled attribute, over the asked edits that keep `floor` of the utility (`keeps`).
 
     1 means that the screen puts these edits into the order that the answers do; fewer tokens count as more attribute.
     """
-    kept = [(s, r) for s, r in _pairs(screened, results) if r.kept.value >= floor]
+    kept = [(s, r) for s, r in _pairs(screened, results) if keeps(r, floor)]
     sign = -1 if less_is_better else 1
     return _correlation([s.figures.margin.value for s, _ in kept], [sign * r.attribute.value for _, r in kept])
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -19,7 +18,8 @@ from torch import Tensor
 from s2e_core.errors import InteropError
 from s2e_core.export import CONFIG_FILE, PREFIX, WEIGHTS_FILE, published_prefix
 from s2e_core.model import LoadedModel
-from s2e_core.spec import ModelSpec
+
+from .on_base import OnBase
 
 _A = ".lora_A.weight"
 """End of the names of the factors A."""
@@ -30,22 +30,13 @@ MOST = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class WithAdapter:
+class WithAdapter(OnBase):
     """The weights of a base model as an adapter would change them."""
 
-    base: LoadedModel
     factors: dict[int, tuple[Tensor, Tensor]]
     """B (d, r), with the scale, and A (r, n_inputs), by the index of the site."""
     elsewhere: tuple[str, ...] = field(default=())
     """Modules that the adapter changes and that write nothing to the residual stream, such as q_proj."""
-
-    @property
-    def spec(self) -> ModelSpec:
-        return self.base.spec
-
-    def weight(self, site: int) -> Tensor:
-        """(d, n_components * width), fp32; see `WeightSource.weight`."""
-        return torch.cat(list(self.blocks(site)), dim=1)
 
     def blocks(self, site: int) -> Iterator[Tensor]:
         """Blocks (d, n) of the weight, fp32; see `WeightSource.blocks`."""

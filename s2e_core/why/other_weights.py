@@ -22,35 +22,26 @@ from s2e_core.errors import InteropError
 from s2e_core.export import CONFIG_FILE, RECIPE_FILE, WEIGHTS_FILE, Piece, is_recipe_header, load_edit, locate
 from s2e_core.files import FLOATS, CheckpointError, StoredTensor, open_checkpoint, read_rows, read_shard
 from s2e_core.model import LoadedModel
-from s2e_core.spec import ModelSpec
 from s2e_core.values import WeightEdit, WeightSource
 
 from .lora import is_adapter, open_adapter
+from .on_base import OnBase
 
 SAFETENSORS, ARCHIVE, INDEX_END = ".safetensors", ".zip", ".safetensors.index.json"
 MOST_FILES = 200
 """Files of an archive that are looked at."""
 DAMAGED = (
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError, NotImplementedError, RuntimeError, EOFError,
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, NotImplementedError, RuntimeError, EOFError,
     ValueError,
 )  # fmt: skip
 """What zipfile raises for an archive that is cut off, altered, encrypted or of a kind it does not know."""
 
 
 @dataclass(frozen=True, eq=False)
-class WithEdit:
+class WithEdit(OnBase):
     """The weights of a base model as an edit would change them, with nothing rounded."""
 
-    base: LoadedModel
     edit: WeightEdit
-
-    @property
-    def spec(self) -> ModelSpec:
-        return self.base.spec
-
-    def weight(self, site: int) -> Tensor:
-        """(d, n_components * width), fp32; see `WeightSource.weight`."""
-        return torch.cat(list(self.blocks(site)), dim=1)
 
     def blocks(self, site: int) -> Iterator[Tensor]:
         """Blocks (d, n) of the weight, fp32; see `WeightSource.blocks`."""
@@ -64,20 +55,11 @@ class WithEdit:
 
 
 @dataclass(frozen=True, eq=False)
-class StoredWeights:
+class StoredWeights(OnBase):
     """The weights of a checkpoint of the same architecture, read from its files."""
 
-    base: LoadedModel
     pieces: tuple[tuple[Piece, ...], ...]
     """Stored tensors of every site."""
-
-    @property
-    def spec(self) -> ModelSpec:
-        return self.base.spec
-
-    def weight(self, site: int) -> Tensor:
-        """(d, n_components * width), fp32; see `WeightSource.weight`."""
-        return torch.cat(list(self.blocks(site)), dim=1)
 
     def blocks(self, site: int) -> Iterator[Tensor]:
         """Blocks (d, n) of the weight, fp32; see `WeightSource.blocks`."""
@@ -149,6 +131,10 @@ def unpack(archive: str | Path, folder: str | Path, most_bytes: int) -> Path:
                     raise InteropError(f"{archive.name} unpacks to more than {most_bytes // 1_000_000} MB.")
                 with packed.open(entry) as source, (folder / name).open("wb") as target:
                     shutil.copyfileobj(source, target)
+    except OSError as error:
+        raise InteropError(
+            f"{archive.name} cannot be unpacked here ({error.strerror or error}). Make room, or upload it again."
+        ) from error
     except DAMAGED as error:
         raise InteropError(f"{archive.name} cannot be unpacked. Pack the files again, without a password.") from error
     for name in {RECIPE_FILE} & set(names) if len(names) > 1 else ():

@@ -17,6 +17,7 @@ from s2e_core.measure import (
     Trial,
     spearman,
     spearman_interval,
+    trial_key,
 )
 from s2e_core.measure.sweep_file import Sweep
 
@@ -85,6 +86,14 @@ def race(kind="source"):
 def test_the_margin_is_compared_over_the_asked_edits_that_keep_the_floor():
     found = race().rank_correlation  # ranks 1 2 3 4 and 1 3 2 4; the fifth edit keeps a quarter of the utility
     assert found.count == 4 and found.value == pytest.approx(0.8)
+
+
+def test_where_the_divergence_decides_those_within_its_bound_are_compared(monkeypatch):
+    monkeypatch.setattr("s2e_core.measure.plan.MOST_ERROR", -1.0)  # as if hardly any utility prompt were answered
+    made = race()
+    kl = {trial_key(edit(n)): Estimate(value, value, value, 4) for n, value in enumerate((0.01, 0.2, 0.03, 0.05, 0.06))}
+    found = replace(made, development=replace(made.development, kl=kl)).rank_correlation
+    assert found.count == 3 and found.value == pytest.approx(1.0)  # edits 0, 2 and 3: attribute 1, 2 and 4
 
 
 def test_fewer_tokens_count_as_more_attribute():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import zipfile
 
@@ -174,6 +176,16 @@ def test_a_change_that_is_no_number_any_more_is_a_sentence(plain, tmp_path):
     save_file({name: torch.full_like(tensor, 3e38) for name, tensor in tensors.items()}, tmp_path / "large.safetensors")
     with pytest.raises(S2EError, match="too large to be compared"):
         weight_difference(loaded, open_weights(loaded, tmp_path / "large.safetensors"))
+
+
+def test_a_full_disk_is_no_damaged_archive(plain, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    whole = pack(plain[2] / "edited", tmp_path / "whole.zip")
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    with pytest.raises(InteropError, match=r"\(No space left on device\)\. Make room"):
+        unpack(whole, tmp_path / "out", MANY_BYTES)
 
 
 def test_a_name_in_an_archive_leads_nowhere_else(case, tmp_path):

@@ -160,7 +160,9 @@ def test_where_the_divergence_decides_rule_and_table_say_so(store: ModelStore) -
     assert shown["columns"][-1] == "KL" and [row["cells"][-1][0] for row in shown["rows"] if row["n"] == 4] == ["0.030"]
     assert "KL 0.030" in advice(replace(measured, run_off=RunOff(measured.about, points)))
     broken = replace(measured, points=(original, *(untold(one, 1.0) for one in others)))
-    assert "None of the edits that were tried has a KL of at most 0.05." in advice(broken)
+    assert "None of the edits that were tried has a KL of at most 0.05. Try more settings." in advice(broken)
+    held = HeldOut(measured.about, original, edit=points[4], steering=points[2])
+    assert "of the utility, KL 0.030." in advice(replace(measured, run_off=None, held_out=held))
 
 
 def test_a_divergence_that_is_measured_after_the_answers_reaches_the_points(
