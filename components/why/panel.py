@@ -111,8 +111,8 @@ def _two_panel(models: Sequence[str], *, any_model: bool) -> TwoPanel:
                         texts.STOP, elem_id="stop-two", size="sm", scale=0, min_width=64, interactive=False
                     )  # fmt: skip
             files = gr.File(
-                label=words.TWO_FILE, elem_id="two-file", file_count="multiple", height=120, interactive=True,
-                scale=2, min_width=260,
+                label=words.TWO_FILE, elem_id="two-file", file_count="multiple", height=150, interactive=True,
+                scale=1, min_width=260,
             )  # fmt: skip
         status = gr.HTML(elem_id="two-status", elem_classes="status", apply_default_css=False)
         drawn = drawn_by("checkpoints", "why-two", words.TWO_DRAWN)
