@@ -13,7 +13,7 @@ from .likelihood_search import Fifths, LikelihoodFound, find_by_likelihood, spli
 from .own_pairs import own_pairs
 from .plan import Answer, Outcome, Plan, Question, Result, Share, per_prompt, results
 from .probing import PROBE_FIGURES, PROBE_TOKENS, SOLUTION_TOKENS, Probed, probe
-from .race import PLACEBO_ARM, PROMPT_ARM, STEERING_ARM, Race, placebo, run_race
+from .race import MATCHED_ARM, PLACEBO_ARM, PROMPT_ARM, STEERING_ARM, Race, measure_arms, placebo, run_race
 from .ranks import RankCorrelation, spearman, spearman_interval
 from .ray import RayWorkers
 from .rolls import N_ROLLS, Roll, is_utility, rolls, row_for, shows
@@ -87,6 +87,7 @@ __all__ = [
     "PAPER_GAMMA",
     "PAPER_RHO_ATTN",
     "PAPER_RHO_MLP",
+    "MATCHED_ARM",
     "PLACEBO_ARM",
     "PROBE_FIGURES",
     "PROBE_TOKENS",
@@ -139,6 +140,7 @@ __all__ = [
     "leave_one_out",
     "load_sweep",
     "mean",
+    "measure_arms",
     "multiple_choice",
     "next_token_kl",
     "open_screen",

@@ -32,33 +32,38 @@ def evaluate(
     *,
     labels: Sequence[str] | None = None,
     n_neutral: int | None = 60,
+    neutral: Sequence[Example] | None = None,
     progress: Progress | None = None,
     stop: threading.Event | None = None,
 ) -> tuple[Evaluation, ...]:
     """Every figure of every variant; the untouched model comes first and is added if it is missing.
 
     The prompts of `plan` get the same random seeds for every variant. Divergence and perplexity are measured on the
-    untouched model's greedy answers to `n_neutral` utility prompts, None for all. `labels` name the variants if
+    untouched model's greedy answers to `n_neutral` utility prompts, None for all; `neutral` are these where
+    `neutral_answers` gave them before. `labels` name the variants if
     "original", settings and strength do not say enough. `progress` counts answers and texts. Raises Cancelled if `stop`
     is set or `progress` raises it, BehaviorError if the split has no prompts, SettingsError for two variants of one
     name.
     """
     trials = _trials(variants, labels)
-    neutral = replace(plan, n_utility=n_neutral, samples=1, temperature=0.0)
     questions = plan.questions()
     choices = choice_questions({q.prompt: q.row for q in questions if q.side == "attribute"}.values())
-    n_neutral = sum(question.side == "utility" for question in neutral.questions())
+    if neutral is None:
+        n_texts = sum(question.side == "utility" for question in _neutral_plan(plan, n_neutral).questions())
+    else:
+        n_texts = len(neutral)
     stages = Stages(
         progress,
         answers=len(trials) * len(questions),
-        neutral=n_neutral,
-        kl=len(trials) * n_neutral,
-        perplexity=len(trials) * n_neutral,
+        neutral=n_texts if neutral is None else 0,
+        kl=len(trials) * n_texts,
+        perplexity=len(trials) * n_texts,
         choices=len(trials) * sum(len(q.true) + len(q.false) for q in choices),
     )
     outcomes = _outcomes(loaded, trials, plan, stages, stop)
-    texts = _own_answers(loaded, neutral, stages, stop)
-    damages = _damages(loaded, list(trials.values()), texts, choices, stages, stop)
+    if neutral is None:
+        neutral = neutral_answers(loaded, plan, n_neutral, progress=stages.of("neutral"), stop=stop)
+    damages = _damages(loaded, list(trials.values()), neutral, choices, stages, stop)
     stages.finish()
     return _evaluations(trials, questions, outcomes, damages, plan.less_is_better)
 
@@ -174,15 +179,27 @@ def _outcomes(
     return [Outcome(trial, tuple(answers[Share(t, q)] for q in questions)) for t, trial in enumerate(trials)]
 
 
-def _own_answers(loaded: LoadedModel, plan: Plan, stages: Stages, stop: threading.Event | None) -> list[Example]:
+def neutral_answers(
+    loaded: LoadedModel,
+    plan: Plan,
+    n_neutral: int | None,
+    *,
+    progress: Progress | None = None,
+    stop: threading.Event | None = None,
+) -> list[Example]:
     """Utility prompts with the untouched model's greedy answers: texts that have nothing to do with the behaviour."""
-    rows = {Share(0, n): q.row for n, q in enumerate(plan.questions()) if q.side == "utility"}
-    answers = _ask(loaded, [Original()], plan, list(rows), stages.of("neutral"), stop)
+    greedy = _neutral_plan(plan, n_neutral)
+    rows = {Share(0, n): q.row for n, q in enumerate(greedy.questions()) if q.side == "utility"}
+    answers = _ask(loaded, [Original()], greedy, list(rows), progress or (lambda done, total: None), stop)
     return [
         Example(str(row["prompt"]), answers[share].text, row.get("system"))
         for share, row in rows.items()
         if answers[share].text.strip()
     ]
+
+
+def _neutral_plan(plan: Plan, n_neutral: int | None) -> Plan:
+    return replace(plan, n_utility=n_neutral, samples=1, temperature=0.0)
 
 
 def _ask(

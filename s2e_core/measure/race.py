@@ -17,14 +17,17 @@ import torch
 from s2e_core.errors import SettingsError
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress, Stages, in_steps
-from s2e_core.values import ComponentScores, Edited, Extraction, Original, Prompted, Variant, WeightEdit
+from s2e_core.values import ComponentScores, Edited, Extraction, Original, Prompted, Steered, Variant, WeightEdit
 
 from .asking import Asker, ask_here
 from .choosing import adjust_strengths, choose, pick_finalists
+from .damage import next_token_kl
 from .estimates import Estimate
-from .evaluate import evaluate
+from .evaluate import evaluate, neutral_answers, stoppable
 from .evaluation import Evaluation
-from .plan import Result
+from .keeping import by_utility
+from .matching import steering_at_kl
+from .plan import Plan, Result
 from .ranks import RankCorrelation, kl_ranks, margin_ranks
 from .search import Bench, SearchPlans, ask_development, run_off, screen_stage, search_folder, search_plans
 from .search_plan import SearchPlan
@@ -35,6 +38,8 @@ from .sweep_file import Sweep
 from .trials import Arm, Trial, trial_variant
 
 STEERING_ARM, PROMPT_ARM, PLACEBO_ARM = "steering", "system prompt", "placebo"
+MATCHED_ARM = "steering at the edit's KL"
+"""Steering as strong as the best edit by KL on the harmless texts of the last stage; where the KL decides."""
 TEST_STEPS = 1000
 """Steps of the last stage in the progress of a race."""
 GROUPS = (STEERING_ARM, *SHARES)
@@ -67,6 +72,13 @@ class Race:
         return self.arms[self.best].against[STEERING_ARM]
 
     @property
+    def lead_at_kl(self) -> Estimate | None:
+        """Attribute of the best edit minus that of steering with the same KL; None if there is no such steering."""
+        if self.best is None or MATCHED_ARM not in self.arms:
+            return None
+        return self.arms[self.best].against[MATCHED_ARM]
+
+    @property
     def rank_correlation(self) -> RankCorrelation:
         """Screened margin with sampled attribute, over the asked edits that keep the floor; 1 is the same order."""
         results = sweep_results(self.development)
@@ -96,8 +108,7 @@ def run_race(
     if the behaviour has no held-out prompts, Cancelled if `stop` is set or `progress` raises it.
     """
     plans, first = search_plans(plan.development(), plan.samples), plan.development()
-    if plans.test is None:
-        raise SettingsError(f"{plan.behavior.name} has no held-out prompts (split test), which a race needs. Add some.")
+    _held_out(plan)
     stages = _stages(progress, plan, plans)
     with search_folder(path) as folder:
         bench = Bench(loaded, extraction, folder, asker, stages, stop)
@@ -110,19 +121,54 @@ def run_race(
     results = sweep_results(finals)
     chosen = {group: _choose(results, group, plan.floor, finals.less_is_better) for group in GROUPS}
     best = choose(results, "edit", plan.floor, finals.less_is_better)
-    variants = race_variants(extraction, plan, chosen, best)
-    figures = evaluate(
-        loaded,
-        plans.test,
-        list(variants.values()),
-        labels=list(variants),
+    by_kl = not all(by_utility(result) for result in results)
+    arms = measure_arms(
+        *(loaded, extraction, plan, chosen, best),
+        match=by_kl,
         n_neutral=n_neutral,
         progress=in_steps(stages.of("test"), TEST_STEPS),
         stop=stop,
     )
     stages.finish()
-    arms = {evaluation.label: evaluation for evaluation in figures}
     return Race(plan.floor, chosen, None if best is None else group_of(best), screened, development, finals, arms)
+
+
+def measure_arms(
+    loaded: LoadedModel,
+    extraction: Extraction,
+    plan: SearchPlan,
+    chosen: Mapping[str, Trial | None],
+    best: Trial | None,
+    *,
+    match: bool,
+    n_neutral: int | None = 60,
+    progress: Progress | None = None,
+    stop: threading.Event | None = None,
+) -> dict[str, Evaluation]:
+    """The last stage of a race alone: every figure of all arms on held-out prompts, by arm, "original" first.
+
+    With `match` there is also steering as strong as the best edit by its KL on harmless texts of these prompts, so that
+    the two can be compared at equal divergence. `n_neutral` is that of `evaluate`.
+    """
+    test, watch = _held_out(plan), stoppable(stop, lambda done, total: None)
+    neutral = neutral_answers(loaded, test, n_neutral, stop=stop)
+    variants = race_variants(extraction, plan, chosen, best)
+    if match and best is not None:
+        (divergence,) = next_token_kl(loaded, [trial_variant(best, extraction)], neutral, progress=watch)
+        gamma = steering_at_kl(loaded, extraction.directions, divergence.value, neutral, progress=watch)
+        if gamma:
+            variants[MATCHED_ARM] = Steered(extraction.directions, gamma)
+    figures = evaluate(
+        *(loaded, test, list(variants.values())), labels=list(variants), neutral=neutral, progress=progress, stop=stop
+    )
+    return {evaluation.label: evaluation for evaluation in figures}
+
+
+def _held_out(plan: SearchPlan) -> Plan:
+    test = search_plans(plan.development(), plan.samples).test
+    if test is None:
+        raise SettingsError(f"{plan.behavior.name} has no held-out prompts (split test), which a race needs. Add some.")
+    return test
 
 
 def _stages(progress: Progress | None, plan: SearchPlan, plans: SearchPlans) -> Stages:

@@ -7,11 +7,24 @@ import torch
 
 from s2e_core import Edited, EditSettings, Original, SettingsError, build_edit, extract, load_behavior
 from s2e_core.data import behavior_gate_texts
-from s2e_core.measure import PLACEBO_ARM, PROMPT_ARM, STEERING_ARM, SearchPlan, Trial, placebo, run_race, sweep_results
+from s2e_core.measure import (
+    MATCHED_ARM,
+    PLACEBO_ARM,
+    PROMPT_ARM,
+    STEERING_ARM,
+    SearchPlan,
+    Trial,
+    measure_arms,
+    next_token_kl,
+    placebo,
+    run_race,
+    sweep_results,
+)
+from s2e_core.measure.matching import steering_at_kl
 from s2e_core.measure.race import GROUPS, group_of
 from s2e_core.measure.screen_file import load_screened, save_screened
 from s2e_core.settings import Gate
-from s2e_core.values import Prompted
+from s2e_core.values import Example, Prompted, Steered
 from tests.core.chain import MANY
 
 BUDGET = {"n_trials": 10, "shortlist": 8, "gammas": (0.5, 1.0), "prompts": 3, "finalists": 1, "samples": 1}
@@ -51,6 +64,27 @@ def test_every_arm_that_keeps_the_floor_is_measured_beside_the_untouched_model_a
     for group in chosen:
         assert group_of(race.chosen[group]) == group
     assert race.lead is race.arms[race.best].against[STEERING_ARM]
+
+
+def test_where_the_kl_decides_steering_is_also_measured_at_the_kl_of_the_best_edit(race, llama, extraction, behavior):
+    plan, best = SearchPlan(behavior, floor=0.2, **BUDGET), race.chosen[race.best]
+    arms = measure_arms(llama, extraction, plan, race.chosen, best, match=True, n_neutral=2)
+    assert set(arms) == {*race.arms, MATCHED_ARM} and race.lead_at_kl is None
+    edit, matched = arms[race.best], arms[MATCHED_ARM]
+    assert matched.next_token_kl.value == pytest.approx(edit.next_token_kl.value, rel=0.031)
+    again = replace(race, arms=arms)
+    assert again.lead_at_kl is edit.against[MATCHED_ARM]
+    assert again.lead_at_kl.value == pytest.approx(edit.result.attribute.value - matched.result.attribute.value)
+
+
+def test_steering_is_found_by_its_kl(llama, extraction):
+    texts = [Example("How are you?", "I am well and you are well."), Example("Tell me a word.", "A word is a word.")]
+    for gamma in (0.05, 0.4, 1.5):
+        (measured,) = next_token_kl(llama, [Steered(extraction.directions, gamma)], texts)
+        found = steering_at_kl(llama, extraction.directions, measured.value, texts)
+        (again,) = next_token_kl(llama, [Steered(extraction.directions, found)], texts)
+        assert again.value == pytest.approx(measured.value, rel=0.031)
+    assert steering_at_kl(llama, extraction.directions, 0.0, texts) == 0.0
 
 
 def test_every_choice_is_among_the_run_off_and_of_the_best_no_other_edit_is_better(race):
