@@ -1,50 +1,42 @@
 """The headline: on held-out prompts, every way to get a behaviour against every other, for all behaviours of a model.
 
-`python -m components.trade_off.headline` runs the races on the bundled model, with `--model smollm2` on SmolLM2, and
-writes README's tables, `assets/headline.json` and, for the bundled model, lessons and plots. Knows nothing that the
-races do not say.
+`python -m components.trade_off.headline` runs the races on the bundled model, with `--model smollm2` on SmolLM2. After
+every behaviour it writes `assets/headline.json`, of which README's tables are made, and for the bundled model lessons
+and plots. Knows nothing that the races do not say.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from components.trade_off.figure import trade_off_figure
-from components.trade_off.headline_answers import answer_section
-from components.trade_off.headline_likelihood import describe_likelihood_runs, likelihood_section, run_likelihood
-from components.trade_off.headline_probes import (
-    N_PROBES,
-    describe_probes,
-    probe_count,
-    probe_rows,
-    probe_section,
-    run_probes,
+from components.trade_off.headline_answers import answer_section, first_answers
+from components.trade_off.headline_likelihood import N_TURNS, likelihood_record, likelihood_section, run_likelihood
+from components.trade_off.headline_probes import N_PROBES, probe_count, probe_record, probe_rows, probe_section
+from components.trade_off.headline_records import (
+    Headline,
+    Record,
+    Records,
+    add_to_record,
+    race_record,
+    read_records,
 )
-from components.trade_off.headline_sections import append_section, merge_json, screen_sentence
-from components.trade_off.headline_tables import Headline, headline_tables, sentence
+from components.trade_off.headline_sections import screen_sentence, write_part
+from components.trade_off.headline_tables import headline_tables, sentence
 from components.trade_off.measured import Measured, drop_answers, grown
 from s2e_core import Behavior, extract, list_behaviors, load_behavior, load_model
 from s2e_core.data import ProbeRow, behavior_gate_texts, choose_behaviors_folder
-from s2e_core.measure import (
-    PAPER_GAMMA,
-    STEERING_ARM,
-    SearchPlan,
-    count_edited,
-    run_race,
-    trial_to_json,
-)
+from s2e_core.measure import PAPER_GAMMA, STEERING_ARM, SearchPlan, count_edited, run_race
 from s2e_core.model import LoadedModel
-from s2e_core.settings import EditSettings
-from s2e_core.settings_json import settings_to_json
 
 ROOT = Path(__file__).resolve().parents[2]
+RECORDS = ROOT / "assets" / "headline.json"
 FLOOR = 0.97
 BUNDLED, REAL = "bundled", "smollm2"
 PLANS: Mapping[str, Mapping[str, Any]] = {
@@ -62,135 +54,117 @@ PLANS: Mapping[str, Mapping[str, Any]] = {
 NEUTRAL = {BUNDLED: 60, REAL: 20}
 """Harmless texts on which KL is measured."""
 PLOTTED = ("safety", "truthfulness", "reasoning")
+OPENING_DIALS = ("rho_attn", "rho_mlp", "alpha", "strength", "gate")
+"""Of the settings of an edit, those of a behaviour's description; a search selects nothing by hand."""
 
 
-def run_races(loaded: LoadedModel, model: str, work: Path, names: Sequence[str]) -> list[Headline]:
-    """One race for each behaviour that fits the model; their files go to `work`, from where a run resumes."""
-    folder = choose_behaviors_folder(loaded.source)
-    return [_headline(loaded, load_behavior(n, folder), model, work / n) for n in names or list_behaviors(folder)]
-
-
-def _headline(loaded: LoadedModel, behavior: Behavior, model: str, work: Path) -> Headline:
+def run_one(loaded: LoadedModel, behavior: Behavior, model: str, work: Path) -> Headline:
+    """The race of one behaviour; its files go to `work`, from where a run resumes."""
     extraction = extract(loaded, behavior.contrast, texts=behavior_gate_texts(behavior))
     work.mkdir(parents=True, exist_ok=True)
     race = run_race(
         loaded, extraction, SearchPlan(behavior, floor=FLOOR, **PLANS[model]), path=work, n_neutral=NEUTRAL[model]
     )
-    headline = Headline(behavior, race, extraction)
-    print(f"{behavior.name}: {sentence(headline)}", flush=True)
-    return headline
+    return Headline(behavior, race, extraction)
 
 
-def write_measured(headlines: Iterable[Headline], folder: Path) -> None:
-    """The best edit is what the page opens with; the lesson ends with what was measured."""
-    for headline in headlines:
-        path = folder / headline.behavior.name / "behavior.json"
-        described = json.loads(path.read_text(encoding="utf-8"))
-        steering = headline.race.chosen[STEERING_ARM]
-        if steering is not None:
-            described["gamma"] = steering.gamma
-        best = headline.race.chosen.get(headline.race.best or "")
-        if best is not None and best.settings is not None:
-            described["best"] = _suggested(best.settings)
-        described["measured"] = sentence(headline)
-        path.write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _suggested(settings: EditSettings) -> dict[str, Any]:
-    """The dials of an edit, as a behaviour's description has them; a search selects nothing by hand."""
-    written = settings_to_json(settings)
-    return {name: written[name] for name in ("rho_attn", "rho_mlp", "alpha", "strength", "gate") if name in written}
-
-
-def write_readme(headlines: Sequence[Headline], model: str, readme: Path) -> None:
-    """Replace what stands between the markers of the README by the two tables of a model."""
-    begin, end = f"<!-- headline {model} -->\n", f"<!-- end of headline {model} -->"
-    before, rest = readme.read_text(encoding="utf-8").split(begin)
-    _, after = rest.split(end)
-    readme.write_text(f"{before}{begin}{headline_tables(headlines)}\n{end}{after}", encoding="utf-8")
-
-
-def write_json(headlines: Sequence[Headline], model: str, path: Path) -> None:
-    """All figures of a model's races, beside those of the other model."""
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    known[model] = {headline.behavior.name: describe(headline) for headline in headlines}
-    path.write_text(json.dumps(known, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def write_sections(
-    loaded: LoadedModel, headlines: Sequence[Headline], model: str, probes: Sequence[ProbeRow], root: Path
-) -> None:
-    """How well the screen predicts; for SmolLM2 also the probes, if there are any, and answers that nobody picked."""
-    runs, readme = [(headline.behavior, headline.race) for headline in headlines], root / "README.md"
-    append_section(readme, model, [screen_sentence(runs)])
-    if probes:
-        probed = run_probes(loaded, runs, probes)
-        append_section(readme, model, probe_section(runs, probed))
-        merge_json(root / "assets" / "headline.json", "probes", model, describe_probes(runs, probed))
+def found_of(
+    loaded: LoadedModel, headline: Headline, model: str, probes: Sequence[ProbeRow], turns: Sequence[int]
+) -> Iterator[Record]:
+    """All that is recorded of a behaviour, part by part; of the real model also answers, probes and likelihoods."""
+    behavior, race = headline.behavior, headline.race
+    record = race_record(headline)
+    print(f"{behavior.name}: {sentence(behavior.name, record)}", flush=True)
+    yield record
     if model == REAL:
-        found = [run_likelihood(loaded, headline.behavior) for headline in headlines]
-        append_section(readme, model, likelihood_section(found))
-        merge_json(root / "assets" / "headline.json", "by likelihood", model, describe_likelihood_runs(found))
-        append_section(readme, model, answer_section(loaded, runs))
+        yield {"answers": first_answers(loaded, behavior, race)}
+    if probes:
+        yield {"probes": probe_record(loaded, behavior, race, probes)}
+    if turns:
+        yield {"by likelihood": likelihood_record(run_likelihood(loaded, behavior, turns))}
 
 
-def describe(headline: Headline) -> dict[str, Any]:
-    """One race as values that `json` can write."""
-    race = headline.race
-    return {
-        "floor": race.floor,
-        "best": race.best,
-        "lead": None if race.lead is None else asdict(race.lead),
-        "rank correlation": {
-            "screened margin with attribute": asdict(race.rank_correlation),
-            "screened KL with utility kept": asdict(race.kl_rank_correlation),
-        },
-        "chosen": {group: None if trial is None else trial_to_json(trial) for group, trial in race.chosen.items()},
-        "arms": {
-            arm: {name: asdict(figure) for name, figure in evaluation.figures().items()}
-            for arm, evaluation in race.arms.items()
-        },
-    }
+def write_measured(name: str, record: Record, folder: Path) -> None:
+    """The best edit is what the page opens with; the lesson ends with what was measured."""
+    path = folder / name / "behavior.json"
+    described = json.loads(path.read_text(encoding="utf-8"))
+    chosen = record["chosen"]
+    if chosen[STEERING_ARM] is not None:
+        described["gamma"] = chosen[STEERING_ARM]["gamma"]
+    if record["best"] is not None:
+        settings = chosen[record["best"]]["settings"]
+        described["best"] = {name: settings[name] for name in OPENING_DIALS if name in settings}
+    described["measured"] = sentence(name, record)
+    path.write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def write_plots(headlines: Iterable[Headline], folder: Path) -> None:
-    """One picture for each of the paper's three behaviours. Plotly draws it in an installed Chromium."""
-    for headline in headlines:
-        if headline.behavior.name in PLOTTED:
-            race, size_of = headline.race, partial(count_edited, headline.extraction)
-            measured = Measured(
-                about=drop_answers(race.development),
-                wanted=headline.behavior.positive,
-                points=grown((), race.development, size_of=size_of),
-                floor=FLOOR,
-            )
-            figure = trade_off_figure(measured, action=False)
-            figure.update_layout(title={"text": headline.behavior.title, "x": 0.01, "font": {"size": 16}})
-            figure.write_image(folder / f"trade_off_{headline.behavior.name}.svg", width=820, height=500)
+def readme_part(records: Records) -> list[str]:
+    """All that README says of a model's races."""
+    more = [*probe_section(records), *likelihood_section(records), *answer_section(records)]
+    return [*headline_tables(records), "", screen_sentence(records), *(["", *more] if more else [])]
+
+
+def write_plot(headline: Headline, folder: Path) -> None:
+    """The picture of a race that README shows. Plotly draws it in an installed Chromium."""
+    if headline.behavior.name not in PLOTTED:
+        return
+    race, size_of = headline.race, partial(count_edited, headline.extraction)
+    measured = Measured(
+        about=drop_answers(race.development),
+        wanted=headline.behavior.positive,
+        points=grown((), race.development, size_of=size_of),
+        floor=FLOOR,
+    )
+    figure = trade_off_figure(measured, action=False)
+    figure.update_layout(title={"text": headline.behavior.title, "x": 0.01, "font": {"size": 16}})
+    figure.write_image(folder / f"trade_off_{headline.behavior.name}.svg", width=820, height=500)
+
+
+def turn_count(text: str) -> int:
+    """The value of --turns: a number up to N_TURNS, or 0 for "off". Raises ArgumentTypeError for anything else."""
+    if text == "off":
+        return 0
+    if not text.isdecimal() or not 1 <= int(text) <= N_TURNS:
+        raise argparse.ArgumentTypeError(f'"{text}" is neither a number of turns from 1 to {N_TURNS} nor "off".')
+    return int(text)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", choices=(BUNDLED, REAL), default=BUNDLED)
-    parser.add_argument("--behavior", action="append", default=[], metavar="NAME", help="this one alone, and no tables")
+    parser.add_argument(
+        "--behavior", action="append", default=[], metavar="NAME", help="this one alone; the rest of the tables stays"
+    )
     parser.add_argument("--races", type=Path, help="keep the files of the races here, so that a stopped run resumes")
     parser.add_argument(
         "--probes", type=probe_count, default=N_PROBES, metavar="N|off", help="prompts of others, for SmolLM2 alone"
     )
+    parser.add_argument(
+        "--turns", type=turn_count, default=N_TURNS, metavar="N|off", help="turns by likelihood, for SmolLM2 alone"
+    )
     options = parser.parse_args()
     # Before the races, which take long: the package with the prompts may be missing.
-    probes = probe_rows(options.probes if options.model == REAL and not options.behavior else 0)
+    probes = probe_rows(options.probes if options.model == REAL else 0)
     loaded = load_model(options.model)
+    folder = choose_behaviors_folder(loaded.source)
+    turns = range(options.turns if options.model == REAL else 0)
     with TemporaryDirectory() as scratch:
-        headlines = run_races(loaded, options.model, options.races or Path(scratch), options.behavior)
-    if options.behavior:
-        return
-    write_readme(headlines, options.model, ROOT / "README.md")
-    write_json(headlines, options.model, ROOT / "assets" / "headline.json")
-    write_sections(loaded, headlines, options.model, probes, ROOT)
-    if options.model == BUNDLED:
-        write_measured(headlines, choose_behaviors_folder(loaded.source))
-        write_plots(headlines, ROOT / "assets")
+        for name in options.behavior or list_behaviors(folder):
+            work = (options.races or Path(scratch)) / name
+            headline = run_one(loaded, load_behavior(name, folder), options.model, work)
+            for part in found_of(loaded, headline, options.model, probes, turns):
+                add_to_record(RECORDS, options.model, name, part)
+            if options.model == BUNDLED:
+                write_measured(name, read_records(RECORDS, options.model)[name], folder)
+                write_plot(headline, ROOT / "assets")
+            write_readme(options.model, folder)
+
+
+def write_readme(model: str, folder: Path) -> None:
+    """Make README's part of a model from its records, in the order of its behaviours."""
+    known = read_records(RECORDS, model)
+    ordered = {name: known[name] for name in list_behaviors(folder) if name in known}
+    write_part(ROOT / "README.md", model, readme_part(ordered))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
 """The headline by likelihood: the best edit against the best steering at one bound of KL, on held-out examples.
 
-Knows searches by likelihood and Markdown. Answers of a small model say little about a share of utility; the likelihood
-of given responses and the divergence on harmless texts need no sampled answer.
+Knows searches by likelihood, records and Markdown. Answers of a small model say little about a share of utility; the
+likelihood of given responses and the divergence on harmless texts need no sampled answer.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from s2e_core import Behavior, extract
@@ -25,9 +25,10 @@ from s2e_core.measure import (
 )
 from s2e_core.model import LoadedModel
 
+from .headline_records import Figure, Records
 from .headline_sections import markdown_table
 
-COLUMNS = ("behaviour", "pairs", "steering", "its KL", "edit", "its KL", "lead of the edit")
+COLUMNS = ("behaviour", "turns", "pairs", "steering", "its KL", "edit", "its KL", "lead of the edit")
 Arm = Literal["edit", "steering"]
 N_TURNS = 5
 """As many as there are parts of the examples."""
@@ -65,7 +66,7 @@ def _arms(found: LikelihoodFound) -> dict[Arm, Screened | None]:
 def run_likelihood(loaded: LoadedModel, behavior: Behavior, turns: Sequence[int] = range(N_TURNS)) -> Turns:
     """In each turn three fifths of the examples make the edit, one chooses it under the bound, and one reports."""
     run = Turns(behavior, tuple(_turn(loaded, behavior, turn) for turn in turns))
-    print(f"{behavior.name}, by likelihood: {_interval(run.lead)}", flush=True)
+    print(f"{behavior.name}, by likelihood: {_interval(asdict(run.lead))}", flush=True)
     return run
 
 
@@ -78,55 +79,56 @@ def _turn(loaded: LoadedModel, behavior: Behavior, turn: int) -> LikelihoodFound
     )
 
 
-def likelihood_section(runs: Sequence[Turns]) -> list[str]:
-    """The table with a sentence before it."""
-    bound = runs[0].found[0].bound
+def likelihood_section(records: Records) -> list[str]:
+    """The table with a sentence before it; nothing if no behaviour has figures."""
+    found = {r["title"]: r["by likelihood"] for r in records.values() if "by likelihood" in r}
+    if not found:
+        return []
+    bound = next(iter(found.values()))["bound"]
     return [
         "**At equal divergence.** Rise of the margin between wanted and unwanted responses, in nats a token; both arms "
         f"under a KL of {bound:g} nats a token from the untouched model on harmless texts, each with the largest "
-        f"margin there. In {N_TURNS} turns three fifths of the examples make the vector and the edit, one chooses and "
-        "one reports, so that every pair is reported once, by what was neither made from it nor chosen by it. A lead "
-        "is the difference pair by pair. Where nothing under the bound raises the margin of the choice, the model "
-        "stays untouched and its margin 0.",
+        "margin there. In every turn three fifths of the examples make the vector and the edit, one chooses and one "
+        f"reports: in {N_TURNS} turns every pair is reported once, by what was neither made from it nor chosen by it. "
+        "A lead is the difference pair by pair. Where nothing under the bound raises the margin of the choice, the "
+        "model stays untouched and its margin 0.",
         "",
-        *markdown_table(COLUMNS, [_row(run) for run in runs]),
+        *markdown_table(COLUMNS, [_row(title, one) for title, one in found.items()]),
         "",
     ]
 
 
-def describe_likelihood_runs(runs: Sequence[Turns]) -> dict[str, Any]:
+def likelihood_record(run: Turns) -> dict[str, Any]:
     """The figures as values that `json` can write."""
-    return {run.behavior.name: _describe(run) for run in runs}
-
-
-def _describe(run: Turns) -> dict[str, Any]:
     return {
         "bound": run.found[0].bound,
-        "lead": _figure(run.lead),
-        "steering": _figure(mean(run.margins("steering"))),
-        "edit": _figure(mean(run.margins("edit"))),
-        "turns": [{arm: _describe_one(one) for arm, one in _arms(found).items()} for found in run.found],
+        "turns": len(run.found),
+        "lead": asdict(run.lead),
+        "steering": _describe(run, "steering"),
+        "edit": _describe(run, "edit"),
     }
 
 
-def _describe_one(each: Screened | None) -> dict[str, Any] | None:
-    if each is None:
-        return None
-    figures = {"margin": each.figures.margin, "wanted": each.figures.wanted, "kl": each.figures.kl}
-    return {"trial": each.trial.label, **{name: _figure(figure) for name, figure in figures.items()}}
-
-
-def _row(run: Turns) -> tuple[str, ...]:
-    cells = (*_cells(run, "steering"), *_cells(run, "edit"))
-    return (run.behavior.title, str(run.lead.count), *cells, _interval(run.lead))
-
-
-def _cells(run: Turns, arm: Arm) -> tuple[str, str]:
+def _describe(run: Turns, arm: Arm) -> dict[str, Any] | None:
+    """An arm over all turns: its margin, its lowest and highest KL, and what was chosen; None if nothing was."""
     chosen = run.chosen(arm)
     if not chosen:
+        return None
+    divergences = [each.figures.kl.value for each in chosen]
+    kl = [min(divergences), max(divergences)]
+    return {"margin": asdict(mean(run.margins(arm))), "kl": kl, "what": _names(chosen)}
+
+
+def _row(title: str, one: dict[str, Any]) -> tuple[str, ...]:
+    count = str(one["lead"]["count"])
+    return (title, str(one["turns"]), count, *_cells(one["steering"]), *_cells(one["edit"]), _interval(one["lead"]))
+
+
+def _cells(arm: dict[str, Any] | None) -> tuple[str, str]:
+    if arm is None:
         return "nothing raises the margin", "–"
-    low, high = (pick(each.figures.kl.value for each in chosen) for pick in (min, max))
-    return f"{_interval(mean(run.margins(arm)))}; {_names(chosen)}", f"{low:.3f} to {high:.3f}"
+    low, high = (f"{kl:.3f}" for kl in arm["kl"])
+    return f"{_interval(arm['margin'])}; {arm['what']}", low if low == high else f"{low} to {high}"
 
 
 def _names(chosen: Sequence[Screened]) -> str:
@@ -138,9 +140,5 @@ def _names(chosen: Sequence[Screened]) -> str:
     return f"γ {strengths[0]:.2g} to {strengths[-1]:.2g} ({len(chosen)})"
 
 
-def _interval(figure: Estimate) -> str:
-    return f"{figure.value:+.3f} [{figure.low:+.3f}, {figure.high:+.3f}]"
-
-
-def _figure(figure: Estimate) -> dict[str, float]:
-    return {"value": figure.value, "low": figure.low, "high": figure.high, "count": figure.count}
+def _interval(figure: Figure) -> str:
+    return f"{figure['value']:+.3f} [{figure['low']:+.3f}, {figure['high']:+.3f}]"

@@ -11,14 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from s2e_core import S2EError
+from s2e_core import Behavior, S2EError
 from s2e_core.bundled import PROBES_PACKAGE
 from s2e_core.data import ProbeRow, load_probes
-from s2e_core.measure import PROBE_FIGURES, PROBE_TOKENS, SOLUTION_TOKENS, Estimate, Probed, probe
+from s2e_core.measure import PROBE_FIGURES, PROBE_TOKENS, SOLUTION_TOKENS, Estimate, Race, probe
 from s2e_core.model import LoadedModel
 from s2e_core.values import Original, Variant
 
-from .headline_sections import Run, chosen_variants, markdown_table
+from .headline_records import Figure, Records, chosen_variants
+from .headline_sections import markdown_table
 
 N_PROBES = 40
 """Harmful prompts, and as many harmless ones; word problems are 5 for every 8, since their answers are long."""
@@ -33,6 +34,7 @@ COLUMNS = {
 """Figures of the table, in order, with their headings."""
 WANTED = {"refusal": "harmful refused", "length": "solution tokens"}
 """Figure that measures a behaviour on the probes, by the kind of its attribute prompts."""
+ORIGINAL, ARMS = "original", ("steering", "edit")
 
 
 def probe_count(text: str) -> int:
@@ -55,40 +57,40 @@ def probe_rows(n: int) -> tuple[ProbeRow, ...]:
     return tuple(row for rows in kinds for row in rows)
 
 
-def run_probes(loaded: LoadedModel, runs: Sequence[Run], rows: Sequence[ProbeRow]) -> dict[str, Probed]:
-    """What the untouched model and the winners of all races answer, by "original", "refusal: steering", ..."""
-    variants: dict[str, Variant] = {"original": Original()}
-    for behavior, race in runs:
-        variants |= {f"{behavior.name}: {arm}": variant for arm, variant in chosen_variants(race).items()}
-    return {probed.label: probed for probed in probe(loaded, runs[0][0], variants, rows, progress=_show)}
+def probe_record(loaded: LoadedModel, behavior: Behavior, race: Race, rows: Sequence[ProbeRow]) -> dict[str, Any]:
+    """What the untouched model, the best steering and the best edit answer, and the lead of the edit over steering."""
+    variants: dict[str, Variant] = {ORIGINAL: Original(), **chosen_variants(race)}
+    probed = {one.label: one for one in probe(loaded, behavior, variants, rows, progress=_show)}
+    edit, steering = probed.get("edit"), probed.get("steering")
+    return {
+        "package": PROBES_PACKAGE,
+        "figure": WANTED.get(str(behavior.attribute[0]["kind"])),
+        "figures": {label: _plain(one.figures()) for label, one in probed.items()},
+        "lead": _plain(edit.lead(steering)) if edit and steering else {},
+    }
 
 
 def _show(done: int, total: int) -> None:
     print(f"probes: {done:,} of {total:,} answers", flush=True)
 
 
-def describe_probes(runs: Sequence[Run], probed: Mapping[str, Probed]) -> dict[str, Any]:
-    """All figures, and the lead of each edit over steering, as values that `json` can write."""
-    return {
-        "package": PROBES_PACKAGE,
-        "figures": {label: _plain(one.figures()) for label, one in probed.items()},
-        "lead of the edit over steering": {name: _plain(lead) for name, lead in _leads(runs, probed).items()},
-    }
-
-
-def probe_section(runs: Sequence[Run], probed: Mapping[str, Probed]) -> list[str]:
+def probe_section(records: Records) -> list[str]:
     """The third table, with what was asked, and the leads of the behaviours that the prompts measure."""
-    names = {behavior.name: behavior.title for behavior, _ in runs}
-    rows = [[_arm_title(label, names), *_cells(one.figures())] for label, one in probed.items()]
+    probed = {record["title"]: record["probes"] for record in records.values() if "probes" in record}
+    if not probed:
+        return []
+    first = next(iter(probed.values()))["figures"][ORIGINAL]
+    rows = [["untouched", *_cells(first)]]
+    for title, one in probed.items():
+        rows += [[f"{title}: best {arm}", *_cells(one["figures"][arm])] for arm in ARMS if arm in one["figures"]]
     header = ["", *(title if name == "solution tokens" else f"{title}, %" for name, title in COLUMNS.items())]
-    section = [_introduction(probed["original"].figures()), "", *markdown_table(header, rows)]
-    said = _lead_sentence(runs, probed)
-    return [*section, "", said] if said else section
+    said = _lead_sentence(probed)
+    return [_introduction(first), "", *markdown_table(header, rows), "", *([said, ""] if said else [])]
 
 
-def _introduction(figures: Mapping[str, Estimate]) -> str:
+def _introduction(figures: Mapping[str, Figure]) -> str:
     names = ("harmful refused", "harmless refused", "problems solved")
-    harmful, harmless, problems = (figures[name].count for name in names)
+    harmful, harmless, problems = (int(figures[name]["count"]) for name in names)
     return (
         f"On prompts that others collected, by which nothing was fitted or chosen: {harmful} harmful ones, {harmless} "
         f"harmless ones that look harmful, and {problems} word problems of GSM8K. They are read from the installed "
@@ -97,34 +99,23 @@ def _introduction(figures: Mapping[str, Estimate]) -> str:
     )
 
 
-def _lead_sentence(runs: Sequence[Run], probed: Mapping[str, Probed]) -> str:
+def _lead_sentence(probed: Mapping[str, Mapping[str, Any]]) -> str:
     """The lead over steering in the figure that measures the behaviour itself; "" if no behaviour has one."""
-    leads, parts = _leads(runs, probed), []
-    for behavior, _ in runs:
-        figure = WANTED.get(str(behavior.attribute[0]["kind"]))
-        if figure and figure in leads.get(behavior.name, {}):
-            lead = _interval(figure, leads[behavior.name][figure], sign="+")
-            parts.append(f"{behavior.title} {lead} ({COLUMNS[figure]})")
+    parts = []
+    for title, one in probed.items():
+        if one["figure"] in one["lead"]:
+            name = one["figure"]
+            parts.append(f"{title} {_interval(name, one['lead'][name], sign='+')} ({COLUMNS[name]})")
     return f"The edit minus steering on these prompts: {'; '.join(parts)}." if parts else ""
 
 
-def _leads(runs: Sequence[Run], probed: Mapping[str, Probed]) -> dict[str, dict[str, Estimate]]:
-    pairs = {b.name: (probed.get(f"{b.name}: edit"), probed.get(f"{b.name}: steering")) for b, _ in runs}
-    return {name: edit.lead(steering) for name, (edit, steering) in pairs.items() if edit and steering}
-
-
-def _arm_title(label: str, names: Mapping[str, str]) -> str:
-    name, _, arm = label.partition(": ")
-    return f"{names[name]}: best {arm}" if arm else "untouched"
-
-
-def _cells(figures: Mapping[str, Estimate]) -> list[str]:
+def _cells(figures: Mapping[str, Figure]) -> list[str]:
     return [_interval(name, figures[name]) if name in figures else "–" for name in COLUMNS]
 
 
-def _interval(name: str, figure: Estimate, sign: str = "") -> str:
+def _interval(name: str, figure: Figure, sign: str = "") -> str:
     scale = 1 if name == "solution tokens" else 100
-    value, low, high = (scale * number for number in (figure.value, figure.low, figure.high))
+    value, low, high = (scale * figure[part] for part in ("value", "low", "high"))
     return f"{value:{sign}.1f} [{low:{sign}.1f}, {high:{sign}.1f}]"
 
 

@@ -1,40 +1,28 @@
-"""Sections after the headline's tables in README, and the sentence on how well the screen predicts.
+"""A model's part of README between its markers, and the sentence on how well the screen predicts.
 
-Knows the markers of a model's part; the tables themselves are made in `headline.py`.
+Knows records, markers and Markdown tables; the tables of the races are in `headline_tables.py`.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from s2e_core import Behavior
-from s2e_core.measure import STEERING_ARM, Race, RankCorrelation
-from s2e_core.values import Variant
-
-Run = tuple[Behavior, Race]
-"""A behaviour with its race."""
+from .headline_records import Records
 
 
-def append_section(readme: Path, model: str, lines: Sequence[str]) -> None:
-    """Add lines at the end of a model's part of README, which `write_readme` begins anew."""
-    end = f"<!-- end of headline {model} -->"
-    before, after = readme.read_text(encoding="utf-8").split(end)
-    readme.write_text("\n".join([before.rstrip("\n"), "", *lines, end]) + after, encoding="utf-8")
+def write_part(readme: Path, model: str, lines: Sequence[str]) -> None:
+    """Replace what stands between the markers of a model."""
+    begin, end = f"<!-- headline {model} -->\n", f"<!-- end of headline {model} -->"
+    before, rest = readme.read_text(encoding="utf-8").split(begin)
+    _, after = rest.split(end)
+    readme.write_text("\n".join([f"{before}{begin}{lines[0]}", *lines[1:], end]) + after, encoding="utf-8")
 
 
-def merge_json(path: Path, name: str, model: str, value: Any) -> None:
-    """Write one more entry of a model beside the races: {name: {model: value}}."""
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    known[name] = {**known.get(name, {}), model: value}
-    path.write_text(json.dumps(known, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def screen_sentence(runs: Sequence[Run]) -> str:
+def screen_sentence(records: Records) -> str:
     """How well the screen predicts the sampled answers, for every behaviour."""
-    figures = "; ".join(f"{behavior.title}: {_said(race)}" for behavior, race in runs)
+    figures = "; ".join(f"{record['title']}: {_said(record['rank correlation'])}" for record in records.values())
     return (
         "How well the screen predicts (rank correlation of the screened margin with the sampled attribute over the "
         "asked edits that keep the floor, where 1 is the same order, and of the screened KL with the utility kept over "
@@ -42,22 +30,17 @@ def screen_sentence(runs: Sequence[Run]) -> str:
     )
 
 
-def _said(race: Race) -> str:
-    return f"margin {_figure(race.rank_correlation)}, KL {_figure(race.kl_rank_correlation)}"
+def _said(found: Mapping[str, Mapping[str, Any]]) -> str:
+    margin, kl = found["screened margin with attribute"], found["screened KL with utility kept"]
+    return f"margin {_rank(margin)}, KL {_rank(kl)}"
 
 
-def _figure(found: RankCorrelation) -> str:
-    value = "–" if found.value is None else f"{found.value:.2f}"
-    return f"{value} ({found.count})"
+def _rank(found: Mapping[str, Any]) -> str:
+    value = "–" if found["value"] is None else f"{found['value']:.2f}"
+    return f"{value} ({found['count']})"
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """The lines of a Markdown table."""
     lines = [f"| {' | '.join(cells)} |" for cells in (header, *rows)]
     return [lines[0], "|" + "---|" * len(header), *lines[1:]]
-
-
-def chosen_variants(race: Race) -> dict[str, Variant]:
-    """The best steering and the best edit of a race, as far as there are any, under "steering" and "edit"."""
-    arms = {"steering": race.arms.get(STEERING_ARM), "edit": race.arms.get(race.best or "")}
-    return {name: arm.variant for name, arm in arms.items() if arm is not None}

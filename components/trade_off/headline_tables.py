@@ -1,17 +1,13 @@
 """The headline's two tables for README, and the sentence for the lesson: the figures of races in Markdown and in words.
 
-Knows races; measures nothing and writes no file.
+Knows records; measures nothing and writes no file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from s2e_core.measure import MATCHED_ARM, PLACEBO_ARM, PROMPT_ARM, STEERING_ARM
 
-from s2e_core import Behavior
-from s2e_core.measure import PLACEBO_ARM, STEERING_ARM, Estimate, Evaluation, Race, count_edited, settings_label
-from s2e_core.values import Extraction
-
+from .headline_records import Figure, Record, Records
 from .headline_sections import markdown_table
 
 ORIGINAL_ARM = "original"
@@ -21,6 +17,10 @@ ARM_NAMES = {
     "elastic net": "elastic net (paper)",
     PLACEBO_ARM: "placebo: random components",
 }
+ARM_ORDER = (
+    ORIGINAL_ARM, PROMPT_ARM, STEERING_ARM, MATCHED_ARM, "elastic net", "baked steering", "gated steering",
+    "elastic net + gated steering", PLACEBO_ARM,
+)  # fmt: skip
 MEASURES = {
     "safety": "tricked requests refused, of 100",
     "truthfulness": "facts on record, of 100 stated",
@@ -34,61 +34,55 @@ MEASURES = {
 }
 GOALS = {"safety": "30 or more", "truthfulness": "25 or more", "reasoning": "25 % shorter", "tone": "not behind"}
 
-LEAD_COLUMNS = (
-    "behaviour", "untouched", "best steering", "elastic net (paper)", "best edit", "its lead over steering", "goal",
-)  # fmt: skip
+LEAD, LEAD_AT_KL = "its lead over steering", "its lead at equal KL"
+LEAD_COLUMNS = ("behaviour", "untouched", "best steering", "elastic net (paper)", "best edit", LEAD, LEAD_AT_KL, "goal")
 ARM_COLUMNS = (
     "behaviour", "arm", "attribute", "utility kept, %", "KL", "tricked", "benign refusals", "moved wrong", "flawed",
 )  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False)
-class Headline:
-    """What the race of one behaviour found."""
-
-    behavior: Behavior
-    race: Race
-    extraction: Extraction
-
-    @property
-    def tokens(self) -> bool:
-        return self.race.finals.less_is_better
-
-
-def headline_tables(headlines: Sequence[Headline]) -> str:
+def headline_tables(records: Records) -> list[str]:
     """The table of the leads, and below it, folded away, that of all arms."""
-    leads = markdown_table(LEAD_COLUMNS, [_lead_row(headline) for headline in headlines])
-    arms = markdown_table(ARM_COLUMNS, [row for headline in headlines for row in _arm_rows(headline)])
+    columns: list[tuple[str, ...]] = [LEAD_COLUMNS, *(_lead_row(name, record) for name, record in records.items())]
+    if not any(record["lead at equal KL"] for record in records.values()):
+        n = LEAD_COLUMNS.index(LEAD_AT_KL)
+        columns = [row[:n] + row[n + 1 :] for row in columns]
+    leads = markdown_table(columns[0], columns[1:])
+    arms = markdown_table(ARM_COLUMNS, [row for record in records.values() for row in _arm_rows(record)])
     folded = ["<details>", "<summary>Every arm with every figure</summary>", "", *arms, "", "</details>"]
-    return "\n".join([*leads, "", *folded])
+    return [*leads, "", *folded]
 
 
-def _lead_row(headline: Headline) -> tuple[str, ...]:
+def _lead_row(name: str, record: Record) -> tuple[str, ...]:
     """Fewer tokens are a negative lead."""
-    name, race = headline.behavior.name, headline.race
-    edit = race.best or ""
+    edit = record["best"]
     return (
-        f"{headline.behavior.title}: {MEASURES[name]}",
-        _cell(headline, ORIGINAL_ARM),
-        _cell(headline, STEERING_ARM),
-        _cell(headline, "elastic net"),
-        f"{_cell(headline, edit)}; {edit}: {_what(headline, edit)}" if edit else "none keeps the utility",
-        "none" if headline.race.lead is None else _interval(headline, headline.race.lead, sign="+"),
+        f"{record['title']}: {MEASURES[name]}",
+        _cell(record, ORIGINAL_ARM),
+        _cell(record, STEERING_ARM),
+        _cell(record, "elastic net"),
+        f"{_cell(record, edit)}; {edit}: {record['what'][edit]}" if edit else "none keeps the utility",
+        _lead(record, "lead", "none"),
+        _lead(record, "lead at equal KL", "–"),
         GOALS.get(name, "above 0"),
     )
 
 
-def _arm_rows(headline: Headline) -> list[tuple[str, ...]]:
+def _lead(record: Record, name: str, missing: str) -> str:
+    return _interval(record, record[name], sign="+") if record[name] else missing
+
+
+def _arm_rows(record: Record) -> list[tuple[str, ...]]:
     """One row for each arm of a race, the behaviour named in the first."""
     rows: list[tuple[str, ...]] = []
-    for n, (arm, evaluation) in enumerate(headline.race.arms.items()):
-        figures = evaluation.figures()
-        flawed = sum(figures[flaw].value for flaw in ("empty", "repeated", "off-topic"))
-        best = " **(best edit)**" if arm == headline.race.best else ""
+    for n, (arm, figures) in enumerate(_in_order(record)):
+        flawed = sum(figures[flaw]["value"] for flaw in ("empty", "repeated", "off-topic"))
+        best = " **(best edit)**" if arm == record["best"] else ""
+        gamma = f" ({record['what'][arm]})" if arm == MATCHED_ARM else ""
         cells = (
-            headline.behavior.title if n == 0 else "",
-            f"{ARM_NAMES.get(arm, arm)}{best}",
-            _interval(headline, figures["attribute"]),
+            record["title"] if n == 0 else "",
+            f"{ARM_NAMES.get(arm, arm)}{gamma}{best}",
+            _interval(record, figures["attribute"]),
             _percent(figures["kept"]),
             _three_digits(figures["next-token KL"]),
             _percent(figures.get("robustness")),
@@ -100,51 +94,46 @@ def _arm_rows(headline: Headline) -> list[tuple[str, ...]]:
     return rows
 
 
-def sentence(headline: Headline) -> str:
+def _in_order(record: Record) -> list[tuple[str, dict[str, Figure]]]:
+    """The arms as a race has them: the file sorts them by name."""
+    arms = record["arms"]
+    return [(arm, arms[arm]) for arm in (*ARM_ORDER, *sorted(arms.keys() - set(ARM_ORDER))) if arm in arms]
+
+
+def sentence(name: str, record: Record) -> str:
     """The headline in words, for the lesson on the page."""
-    race = headline.race
-    said = [f"untouched {_cell(headline, ORIGINAL_ARM)}"]
-    if race.best is not None:
-        said.append(f"the best edit found ({race.best}) {_cell(headline, race.best)}")
-    if STEERING_ARM in race.arms:
-        said.append(f"the best steering {_cell(headline, STEERING_ARM)}")
-    count = race.arms[ORIGINAL_ARM].result.attribute.count
-    about = f"Measured on {count} held-out prompts ({MEASURES[headline.behavior.name]}, with the 95 % interval)"
+    said = [f"untouched {_cell(record, ORIGINAL_ARM)}"]
+    if record["best"] is not None:
+        said.append(f"the best edit found ({record['best']}) {_cell(record, record['best'])}")
+    if STEERING_ARM in record["arms"]:
+        said.append(f"the best steering {_cell(record, STEERING_ARM)}")
+    count = record["arms"][ORIGINAL_ARM]["attribute"]["count"]
+    about = f"Measured on {count} held-out prompts ({MEASURES[name]}, with the 95 % interval)"
     return f"{about}: {'; '.join(said)}."
 
 
-def _what(headline: Headline, arm: str) -> str:
-    trial = headline.race.chosen.get(arm)
-    if trial is None:
-        return ""
-    if trial.settings is None:
-        return f"γ {trial.gamma:g}"
-    heads, neurons = count_edited(headline.extraction, trial) or (0, 0)
-    return f"{settings_label(trial.settings, short=True)}; {heads} heads, {neurons:,} neurons"
-
-
-def _cell(headline: Headline, arm: str) -> str:
-    evaluation: Evaluation | None = headline.race.arms.get(arm)
-    if evaluation is None:
+def _cell(record: Record, arm: str) -> str:
+    figures = record["arms"].get(arm)
+    if figures is None:
         return "none keeps the utility"
-    figure = _interval(headline, evaluation.result.attribute)
+    figure = _interval(record, figures["attribute"])
     if arm == ORIGINAL_ARM:
         return figure
-    gamma = f"{_what(headline, arm)}; " if arm == STEERING_ARM else ""
-    return f"{figure} ({gamma}utility {100 * evaluation.result.kept.value:.1f} %)"
+    gamma = f"{record['what'][arm]}; " if arm == STEERING_ARM else ""
+    return f"{figure} ({gamma}utility {100 * figures['kept']['value']:.1f} %)"
 
 
-def _interval(headline: Headline, estimate: Estimate, sign: str = "") -> str:
-    scale = 1 if headline.tokens else 100
-    value, low, high = (scale * number for number in (estimate.value, estimate.low, estimate.high))
+def _interval(record: Record, figure: Figure, sign: str = "") -> str:
+    scale = 1 if record["fewer is better"] else 100
+    value, low, high = (scale * figure[name] for name in ("value", "low", "high"))
     return f"{value:{sign}.1f} [{low:{sign}.1f}, {high:{sign}.1f}]"
 
 
-def _three_digits(estimate: Estimate) -> str:
-    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+def _three_digits(figure: Figure) -> str:
+    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
 
 
-def _percent(estimate: Estimate | None) -> str:
-    if estimate is None:
+def _percent(figure: Figure | None) -> str:
+    if figure is None:
         return "–"
-    return f"{100 * estimate.value:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+    return f"{100 * figure['value']:.1f} [{100 * figure['low']:.1f}, {100 * figure['high']:.1f}]"

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from components.trade_off.headline_likelihood import Turns, describe_likelihood_runs, likelihood_section
+from components.trade_off.headline_likelihood import Turns, likelihood_record, likelihood_section
 from s2e_core import extract, load_model
 from s2e_core.data import behavior_gate_texts, contrast_set, load_behavior
 from s2e_core.measure import find_by_likelihood, mean, split_fifths
@@ -51,11 +51,11 @@ def test_figures_are_those_of_all_pairs(run):
     reported = [split_fifths(run.behavior.contrast, turn).report for turn in (0, 1)]
     pairs = sum(min(len(part.positive), len(part.negative)) for part in reported)
     assert len(edits) == sum(found.pairs for found in run.found) == run.lead.count == pairs
-    described = describe_likelihood_runs([run])["truthfulness"]
-    assert described["edit"]["value"] == mean(edits).value
-    assert described["lead"]["value"] == pytest.approx(mean(edits).value - mean(steered).value)
-    table = "\n".join(likelihood_section([run]))
-    assert f"{mean(edits).value:+.3f}" in table and f"| {run.lead.count} |" in table
+    record = likelihood_record(run)
+    assert record["edit"]["margin"]["value"] == mean(edits).value
+    assert record["lead"]["value"] == pytest.approx(mean(edits).value - mean(steered).value)
+    table = "\n".join(section(record))
+    assert f"{mean(edits).value:+.3f}" in table and f"| Truthfulness | 2 | {run.lead.count} |" in table
 
 
 def test_an_arm_without_a_choice_counts_as_the_untouched_model(run):
@@ -65,4 +65,12 @@ def test_an_arm_without_a_choice_counts_as_the_untouched_model(run):
     assert len(without.margins("steering")) == len(without.margins("edit"))
     neither = Turns(run.behavior, (replace(first, edit=None, steering=None, lead=None),))
     assert neither.lead.value == 0 and neither.lead.count == first.pairs
-    assert "nothing raises the margin" in "\n".join(likelihood_section([neither]))
+    assert "nothing raises the margin" in "\n".join(section(likelihood_record(neither)))
+
+
+def test_behaviours_without_these_figures_have_no_section():
+    assert likelihood_section({"tone": {"title": "Tone"}}) == []
+
+
+def section(record):
+    return likelihood_section({"truthfulness": {"title": "Truthfulness", "by likelihood": record}})
