@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -88,6 +89,31 @@ def test_each_kind_is_shown_then_used_and_everything_downstream_follows(visitor:
     rest(visitor)
     expect(visitor.locator("#recipe")).to_contain_text("Recipe · both edits", timeout=PATIENCE)
     assert figures(visitor) == brought
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "field", "extent"), [(1, "layer", "1 of 6 layers (2,"), (7, "skip-first", "6 of 6 layers")]
+)
+def test_a_vector_whose_layers_the_file_leaves_open_is_asked_about_and_then_used(
+    visitor: Page, tmp_path: Path, n_rows: int, field: str, extent: str
+) -> None:
+    vector = np.outer(np.linspace(1, 2, n_rows), np.cos(np.arange(160)))
+    np.save(tmp_path / "open.npy", vector[0] if n_rows == 1 else vector)
+    asked = visitor.locator(f"#bring-{field}")
+    expect(asked).to_have_count(0)
+    bring(visitor, tmp_path / "open.npy")
+    expect(asked).to_be_visible(timeout=PATIENCE)
+    expect(visitor.locator("#bring-use")).to_be_disabled()
+    if field == "layer":
+        asked.locator("input").fill("2")
+        asked.locator("input").blur()
+    else:
+        asked.locator("input").check()
+    expect(visitor.locator("#bring-read")).to_contain_text(extent, timeout=PATIENCE)
+    visitor.click("#bring-use")
+    expect(visitor.locator("#status")).to_contain_text("Mean inputs of the examples of “Safety”", timeout=PATIENCE)
+    rest(visitor)
+    assert sum(figures(visitor)) > 0
 
 
 def test_bad_files_get_one_sentence_and_change_nothing(visitor: Page, tmp_path: Path) -> None:

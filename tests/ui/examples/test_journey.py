@@ -93,6 +93,36 @@ def test_a_file_is_shown_corrected_checked_and_extracted(visitor: Page, tmp_path
     rest(visitor)
 
 
+def test_a_score_is_read_by_a_threshold_marks_are_taken_off_and_long_examples_left_out(
+    visitor: Page, tmp_path: Path
+) -> None:
+    def row(topic: str, said: str, warmth: float) -> str:
+        user = f"<|im_start|>user\nWhat about {topic}?<|im_end|>\n"
+        return json.dumps({"prompt": user, "response": f"{said.format(topic)}<|im_end|>", "warmth": warmth})
+
+    lines = [row(topic, said, warmth) for topic in TOPICS for said, warmth in ((GLAD[0], 81.5), (SAD[0], 12.25))]
+    lines.append(row("words", "word " * 700, 99.0))
+    path = tmp_path / "warm.jsonl"
+    path.write_text("\n".join(lines))
+    upload(visitor, path)
+    preview(visitor, "contain marks of a chat template")
+    visitor.click("#column-label input")
+    visitor.get_by_role("option", name="“warmth”").click()
+    visitor.locator("#above-score input").fill("50")
+    visitor.locator("#above-score input").blur()
+    preview(visitor, "13 + 12 examples")
+    visitor.locator("#own-marks input").check()
+    preview(visitor, "taken off 25 examples")
+    expect(visitor.locator("#own-preview")).not_to_contain_text("im_start")
+    visitor.locator("#own-long input").check()
+    preview(visitor, "have no response: 1.")
+    rest(visitor)
+    visitor.click("#extract-own")
+    expect(visitor.locator("#status")).to_contain_text("12 + 12 examples", timeout=PATIENCE)
+    expect(visitor.locator("#prompt textarea")).to_have_value(f"What about {TOPICS[0]}?", timeout=PATIENCE)
+    rest(visitor)
+
+
 def test_what_is_corrected_while_the_page_still_looks_is_kept(
     visitor: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
