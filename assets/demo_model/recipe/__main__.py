@@ -1,7 +1,7 @@
 """Makes the demo model: `python -m assets.demo_model.recipe` from the repository root.
 
 Three stages, each of which can be run alone: `train` writes the weights and the tokenizer, `data` the files of the
-behaviours, `measure` the model card. `components.trade_off.headline` measures what edits and steering reach on it.
+behaviours, `measure` the model card. `components.headline` measures what edits and steering reach on it.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ One command at the root of the repository, with fixed seeds:
 The recipe (`recipe/`) writes every training sentence itself, trains for {steps:,} steps of {conversations}
 conversations (AdamW, peak rate {rate}, cosine, question tokens weighted {question_weight}), writes the data of the
 behaviours (`assets/behaviors/`) and measures the table above; `--stage data measure` does so without training.
-`python -m components.trade_off.headline` searches the best edits (the table in the project's README). All but the
+`python -m components.headline` searches the best edits (the table in the project's README). All but the
 training takes about an hour on two CPU cores. Other machines and library versions round differently, so a new run gives
 a model like this one, not the same bytes.
 

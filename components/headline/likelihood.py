@@ -25,8 +25,8 @@ from s2e_core.measure import (
 )
 from s2e_core.model import LoadedModel
 
-from .headline_records import Figure, Records
-from .headline_sections import markdown_table
+from .records import Figure, Records
+from .sections import markdown_table
 
 COLUMNS = ("behaviour", "turns", "pairs", "steering", "its KL", "edit", "its KL", "lead of the edit")
 Arm = Literal["edit", "steering"]

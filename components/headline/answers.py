@@ -15,8 +15,8 @@ from s2e_core.measure import Race
 from s2e_core.model import LoadedModel
 from s2e_core.values import Original, Variant
 
-from .headline_records import Record, Records, chosen_variants
-from .headline_sections import markdown_table
+from .records import Record, Records, chosen_variants
+from .sections import markdown_table
 
 N_PROMPTS = 3
 N_TOKENS = 48

@@ -1,6 +1,6 @@
 """A model's part of README between its markers, and the sentence on how well the screen predicts.
 
-Knows records, markers and Markdown tables; the tables of the races are in `headline_tables.py`.
+Knows records, markers and Markdown tables; the tables of the races are in `tables.py`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .headline_records import Records
+from .records import Records
 
 
 def write_part(readme: Path, model: str, lines: Sequence[str]) -> None:

@@ -18,8 +18,8 @@ from s2e_core.measure import PROBE_FIGURES, PROBE_TOKENS, SOLUTION_TOKENS, Estim
 from s2e_core.model import LoadedModel
 from s2e_core.values import Original, Variant
 
-from .headline_records import Figure, Records, chosen_variants
-from .headline_sections import markdown_table
+from .records import Figure, Records, chosen_variants
+from .sections import markdown_table
 
 N_PROBES = 40
 """Harmful prompts, and as many harmless ones; word problems are 5 for every 8, since their answers are long."""

@@ -9,13 +9,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from components.trade_off import headline, headline_likelihood
-from components.trade_off.headline import found_of, readme_part, turn_count
-from components.trade_off.headline_answers import answer_section, escape_markdown, first_answers, first_prompts
-from components.trade_off.headline_probes import probe_count, probe_record, probe_rows, probe_section
-from components.trade_off.headline_records import Headline, add_to_record, race_record, read_records
-from components.trade_off.headline_sections import screen_sentence, write_part
-from components.trade_off.headline_tables import headline_tables, sentence
+from components.headline import likelihood
+from components.headline.__main__ import turn_count
+from components.headline.answers import answer_section, escape_markdown, first_answers, first_prompts
+from components.headline.probes import probe_count, probe_record, probe_rows, probe_section
+from components.headline.races import found_of
+from components.headline.records import Headline, add_to_record, race_record, read_records
+from components.headline.sections import screen_sentence, write_part
+from components.headline.tables import headline_tables, sentence
+from components.headline.writing import readme_part, write_measured
 from s2e_core import Edited, EditSettings, Original, Steered, build_edit, extract, load_behavior, load_model
 from s2e_core.data import behavior_gate_texts
 from s2e_core.measure import MATCHED_ARM, SearchBudget, SearchPlan, Trial, measure_arms, probe, run_race
@@ -73,7 +75,7 @@ def test_readme_says_what_the_file_has(model):
     known = read_records(ROOT / "assets" / "headline.json", model)
     begin, end = f"<!-- headline {model} -->\n", f"\n<!-- end of headline {model} -->"
     part = (ROOT / "README.md").read_text(encoding="utf-8").split(begin)[1].split(end)[0]
-    order = sorted(known, key=lambda name: part.index(f"| {known[name]['title']}: "))
+    order = sorted(known, key=lambda name: part.index(f"| {known[name]['title']}"))
     assert known and "\n".join(readme_part({name: known[name] for name in order})) == part
 
 
@@ -215,7 +217,7 @@ def test_a_text_stands_in_one_cell_as_it_is():
 
 
 def test_smollm2_gets_all_parts_and_the_bundled_model_the_race_alone(loaded, small, record, monkeypatch):
-    monkeypatch.setattr(headline_likelihood, "search_budget", lambda loaded: SearchBudget(n_trials=8, shortlist=2))
+    monkeypatch.setattr(likelihood, "search_budget", lambda loaded: SearchBudget(n_trials=8, shortlist=2))
     parts = partial(found_of, loaded, small[1])
     assert list(parts("bundled", (), ())) == [record]
     whole = {name: value for part in parts("smollm2", ROWS, (0,)) for name, value in part.items()}
@@ -232,7 +234,7 @@ def test_the_lesson_and_the_opening_edit_are_those_of_the_record(record, tmp_pat
     path = tmp_path / "safety" / "behavior.json"
     path.parent.mkdir()
     path.write_text('{"title": "Safety", "gamma": 9}')
-    headline.write_measured("safety", record, tmp_path)
+    write_measured("safety", record, tmp_path)
     written = json.loads(path.read_text())
     assert written["measured"] == sentence("safety", record)
     settings = record["chosen"][record["best"]]["settings"]

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from s2e_core.measure import MATCHED_ARM, PLACEBO_ARM, PROMPT_ARM, STEERING_ARM
 
-from .headline_records import Figure, Record, Records
-from .headline_sections import markdown_table
+from .records import Figure, Record, Records
+from .sections import markdown_table
 
 ORIGINAL_ARM = "original"
 ARM_NAMES = {

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from components.trade_off.headline_likelihood import Turns, likelihood_record, likelihood_section
+from components.headline.likelihood import Turns, likelihood_record, likelihood_section
 from s2e_core import extract, load_model
 from s2e_core.data import behavior_gate_texts, contrast_set, load_behavior
 from s2e_core.measure import find_by_likelihood, mean, split_fifths

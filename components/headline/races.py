@@ -1,0 +1,64 @@
+"""The race of a behaviour, and everything else that is measured for its record, part by part.
+
+Knows the plans, of which the real model's are smaller; what becomes of a record is in `writing.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from s2e_core import Behavior, extract
+from s2e_core.data import ProbeRow, behavior_gate_texts
+from s2e_core.measure import PAPER_GAMMA, SearchPlan, run_race
+from s2e_core.model import LoadedModel
+
+from .answers import first_answers
+from .likelihood import likelihood_record, run_likelihood
+from .probes import probe_record
+from .records import Headline, Record, race_record
+from .tables import sentence
+
+FLOOR = 0.97
+BUNDLED, REAL = "bundled", "smollm2"
+PLANS: Mapping[str, Mapping[str, Any]] = {
+    BUNDLED: {"n_trials": 300, "shortlist": 48, "finalists": 4, "prompts": 60, "gammas": PAPER_GAMMA},
+    REAL: {
+        "n_trials": 16,
+        "shortlist": 8,
+        "finalists": 1,
+        "prompts": 36,
+        "samples": 3,
+        "gammas": (0.2, 0.4, 0.6, 0.8, 1.1),
+    },
+}
+"""How much is tried: less on the real model, whose answers take far longer."""
+NEUTRAL = {BUNDLED: 60, REAL: 20}
+"""Harmless texts on which KL is measured."""
+
+
+def run_one(loaded: LoadedModel, behavior: Behavior, model: str, work: Path) -> Headline:
+    """The race of one behaviour; its files go to `work`, from where a run resumes."""
+    extraction = extract(loaded, behavior.contrast, texts=behavior_gate_texts(behavior))
+    work.mkdir(parents=True, exist_ok=True)
+    race = run_race(
+        loaded, extraction, SearchPlan(behavior, floor=FLOOR, **PLANS[model]), path=work, n_neutral=NEUTRAL[model]
+    )
+    return Headline(behavior, race, extraction)
+
+
+def found_of(
+    loaded: LoadedModel, headline: Headline, model: str, probes: Sequence[ProbeRow], turns: Sequence[int]
+) -> Iterator[Record]:
+    """All that is recorded of a behaviour, part by part; of the real model also answers, probes and likelihoods."""
+    behavior, race = headline.behavior, headline.race
+    record = race_record(headline)
+    print(f"{behavior.name}: {sentence(behavior.name, record)}", flush=True)
+    yield record
+    if model == REAL:
+        yield {"answers": first_answers(loaded, behavior, race)}
+    if probes:
+        yield {"probes": probe_record(loaded, behavior, race, probes)}
+    if turns:
+        yield {"by likelihood": likelihood_record(run_likelihood(loaded, behavior, turns))}
