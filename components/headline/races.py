@@ -6,6 +6,7 @@ Knows the plans, of which the real model's are smaller; what becomes of a record
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ PLANS: Mapping[str, Mapping[str, Any]] = {
     },
 }
 """How much is tried: less on the real model, whose answers take far longer."""
+LONG_ANSWER = 200
+"""Tokens from which on the real model answers every prompt of the run-off and of the test once, not three times."""
 NEUTRAL = {BUNDLED: 60, REAL: 20}
 """Harmless texts on which KL is measured."""
 
@@ -42,10 +45,15 @@ def run_one(loaded: LoadedModel, behavior: Behavior, model: str, work: Path) -> 
     """The race of one behaviour; its files go to `work`, from where a run resumes."""
     extraction = extract(loaded, behavior.contrast, texts=behavior_gate_texts(behavior))
     work.mkdir(parents=True, exist_ok=True)
-    race = run_race(
-        loaded, extraction, SearchPlan(behavior, floor=FLOOR, **PLANS[model]), path=work, n_neutral=NEUTRAL[model]
-    )
+    race = run_race(loaded, extraction, search_plan(behavior, model), path=work, n_neutral=NEUTRAL[model])
     return Headline(behavior, race, extraction)
+
+
+def search_plan(behavior: Behavior, model: str) -> SearchPlan:
+    """How much is tried for a behaviour of a model."""
+    plan = SearchPlan(behavior, floor=FLOOR, **PLANS[model])
+    is_long = model == REAL and behavior.max_new_tokens >= LONG_ANSWER
+    return replace(plan, samples=1) if is_long else plan
 
 
 def found_of(
