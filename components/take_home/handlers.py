@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
 
 from components.shared import texts
@@ -26,6 +27,7 @@ from s2e_core.interop import CONTROL_VECTOR_NOTE, save_control_vector
 from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress
 from s2e_core.text import readable_size
+from s2e_core.values import Steered
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +38,13 @@ class Parcel:
     report: str
 
 
-def exported(store: ModelStore, session: Session, kind: str, dtype: ExportDtype = "stored") -> Iterator[str | Parcel]:
-    """Status lines while a checkpoint, adapter, recipe or control vector is written and checked, then the parcel."""
+def exported(
+    store: ModelStore, session: Session, kind: str, dtype: ExportDtype = "stored", gamma: float | None = None
+) -> Iterator[str | Parcel]:
+    """Status lines while a checkpoint, adapter, recipe or control vector is written and checked, then the parcel.
+
+    `gamma` is the strength of the steering that its `evaluate.sh` compares with.
+    """
     if kind == "control-vector":
         yield _control_vector(store, session)
         return
@@ -52,11 +59,11 @@ def exported(store: ModelStore, session: Session, kind: str, dtype: ExportDtype 
     format = formats[kind]
     if edit.is_empty:
         raise ExportError(texts.NOTHING_EDITED)
-    name, folder = f"{file_stem(session)}-{format}", new_folder(store)
+    name, folder, steered = f"{file_stem(session)}-{format}", new_folder(store), rival(session, gamma)
 
     def stage(progress: Progress) -> Parcel:
         try:
-            return _packed(loaded, edit, folder, name, format, progress)
+            return _packed(loaded, edit, folder, name, format, steered, progress)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -74,6 +81,13 @@ def file_stem(session: Session) -> str:
     return "-".join(re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-")[:40] for part in parts)
 
 
+def rival(session: Session, gamma: float | None) -> Steered | None:
+    """The steering beside which an export's `evaluate.sh` measures the edit; None if the edit is not along it alone."""
+    if not gamma or not isfinite(gamma) or session.under is not None or not session.made_here(session.edit):
+        return None
+    return Steered(session.scored.directions, gamma)
+
+
 def new_folder(store: ModelStore) -> Path:
     """An empty folder of its own below the server's file cache."""
     store.work.mkdir(parents=True, exist_ok=True)
@@ -88,25 +102,38 @@ def _control_vector(store: ModelStore, session: Session) -> Parcel:
     return Parcel(path, f"{CONTROL_VECTOR_NOTE}{foreign}")
 
 
-def written(loaded: LoadedModel, edit: WeightEdit, files: Path, format: ExportFormat, progress: Progress) -> Path:
+def written(
+    loaded: LoadedModel,
+    edit: WeightEdit,
+    files: Path,
+    format: ExportFormat,
+    steered: Steered | None,
+    progress: Progress,
+) -> Path:
     """A checkpoint, or an adapter of any kind, in a new folder."""
     if format == "adapter":
-        return export_adapter(loaded, edit, files, progress=progress)
+        return export_adapter(loaded, edit, files, steered=steered, progress=progress)
     if format == "gguf-lora":
         return export_gguf_lora(loaded, edit, files, progress=progress)
     if format == "mlx":
         return export_mlx(loaded, edit, files, progress=progress)
     dtype: ExportDtype = "stored" if format == "checkpoint" else "float32"
-    return export_checkpoint(loaded, edit, files, dtype=dtype, progress=progress)
+    return export_checkpoint(loaded, edit, files, dtype=dtype, steered=steered, progress=progress)
 
 
 def _packed(
-    loaded: LoadedModel, edit: WeightEdit, folder: Path, name: str, format: ExportFormat, progress: Progress
+    loaded: LoadedModel,
+    edit: WeightEdit,
+    folder: Path,
+    name: str,
+    format: ExportFormat,
+    steered: Steered | None,
+    progress: Progress,
 ) -> Parcel:
     if format == "recipe":
         path = save_edit(edit, folder / f"{name.removesuffix('-recipe')}.safetensors")
         return Parcel(path, f"The recipe is ready: {readable_size(path.stat().st_size)}.")
-    files = written(loaded, edit, folder / name, format, progress)
+    files = written(loaded, edit, folder / name, format, steered, progress)
     found = verify_export(loaded, edit, files, progress=progress)
     path = zipped(files, folder / f"{name}.zip", progress)
     shutil.rmtree(files)

@@ -23,7 +23,7 @@ from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress
 
 from . import push_words as words
-from .handlers import file_stem, new_folder, written
+from .handlers import file_stem, new_folder, rival, written
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +34,8 @@ class Form:
     what: Literal["checkpoint", "adapter"] = "checkpoint"
     private: bool = True
     dtype: ExportDtype = "stored"
+    gamma: float | None = None
+    """Strength of the steering that `evaluate.sh` compares with."""
 
     @property
     def format(self) -> ExportFormat:
@@ -57,7 +59,9 @@ def pushed(store: ModelStore, session: Session, form: Form, token: str | None) -
     def stage(progress: Progress) -> str:
         folder = new_folder(store)
         try:
-            files = written(loaded, edit, folder / file_stem(session), form.format, progress)
+            files = written(
+                loaded, edit, folder / file_stem(session), form.format, rival(session, form.gamma), progress
+            )
             verdict = _checked(loaded, edit, files, progress)
             phases.append(words.uploading)
             address = push_to_hub(files, form.repository.strip(), token, private=form.private, progress=progress)

@@ -23,16 +23,22 @@ def wire_push(page: Page, panel: PushPanel) -> None:
     outputs = [panel.token, panel.status]
 
     def send(
-        session: Session, repository: str, what: Any, private: bool, dtype: ExportDtype, token: str
+        session: Session,
+        repository: str,
+        what: Any,
+        private: bool,
+        dtype: ExportDtype,
+        gamma: float | None,
+        token: str,
     ) -> Iterator[tuple[str, str]]:
         yield "", words.writing(0, 0)
-        form = Form(repository or "", "adapter" if what == "adapter" else "checkpoint", bool(private), dtype)
+        form = Form(repository or "", "adapter" if what == "adapter" else "checkpoint", bool(private), dtype, gamma)
         for said in pushed(page.store, session, form, token):
             yield "", said
 
     run = panel.push.click(
         page.asks(send),
-        [page.place, panel.repository, panel.what, panel.private, page.take.dtype, panel.token],
+        [page.place, panel.repository, panel.what, panel.private, page.take.dtype, page.compare.gamma, panel.token],
         outputs,
         trigger_mode="once",
         js=named(panel.stop, "push", "push"),

@@ -37,8 +37,8 @@ def wire_take_home(page: Page) -> None:
         view = resting_view(store, session, dtype, reported=reported)
         return tuple(view[name] for name in RESTING)
 
-    def send(kind: str, session: Session, dtype: ExportDtype) -> Iterator[tuple[Any, Any, str]]:
-        for step in exported(store, session, "control-vector" if kind == "vector" else kind, dtype):
+    def send(kind: str, session: Session, dtype: ExportDtype, gamma: float | None) -> Iterator[tuple[Any, Any, str]]:
+        for step in exported(store, session, "control-vector" if kind == "vector" else kind, dtype, gamma):
             report, file = (step, gr.skip()) if isinstance(step, str) else (step.report, str(step.path))
             yield report, file, session.made
 
@@ -49,8 +49,8 @@ def wire_take_home(page: Page) -> None:
     )  # fmt: skip
 
     def sending(kind: str) -> Callable[..., Iterator[Any]]:
-        def steps(session: Session, dtype: ExportDtype) -> Iterator[Any]:
-            yield from send(kind, session, dtype)
+        def steps(session: Session, dtype: ExportDtype, gamma: float | None) -> Iterator[Any]:
+            yield from send(kind, session, dtype, gamma)
 
         return steps
 
@@ -62,7 +62,11 @@ def wire_take_home(page: Page) -> None:
         file, fetch = ready_file(kind)
         outputs = [take.report, file, reported]
         sent = button.click(
-            page.asks(sending(kind)), [page.place, take.dtype], outputs, js=named(take.stop, kind), **MODEL
+            page.asks(sending(kind)),
+            [page.place, take.dtype, page.compare.gamma],
+            outputs,
+            js=named(take.stop, kind),
+            **MODEL,
         )
         sent.success(None, js=fetch)
         sent.failure(lambda: texts.NO_FILE, None, take.report, **QUIET)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -28,11 +29,11 @@ from components.shared.errors import BUG, guarded
 from components.shared.limits import Limits
 from components.shared.model_names import BUNDLED_LABEL, model_sources
 from components.shared.opening import opening
-from components.shared.session import OWN, Session
+from components.shared.session import OWN, Session, Under
 from components.shared.store import ModelStore
 from components.shared.work import Work
 from components.studio.place import place_of
-from components.take_home.handlers import Parcel, exported
+from components.take_home.handlers import Parcel, exported, rival
 from s2e_core import (
     Cancelled,
     ContrastDataError,
@@ -46,6 +47,7 @@ from s2e_core import (
     steering_directions,
     swapped,
 )
+from s2e_core.export.evaluating import STEERING_FILE
 from s2e_core.measure import KL_BOUND
 from tests.ui.edits import with_nothing_edited, with_strength
 from tests.ui.running import first_session, shared_store
@@ -352,7 +354,7 @@ def test_every_limit_is_told_to_the_visitor() -> None:
 
 
 def parcel(session: Session, kind: str, dtype: str = "stored") -> Parcel:
-    *status, last = exported(shared_store(), session, kind, dtype)  # type: ignore[arg-type]
+    *status, last = exported(shared_store(), session, kind, dtype, 0.5)  # type: ignore[arg-type]
     assert all(isinstance(step, str) for step in status) and isinstance(last, Parcel)
     return last
 
@@ -375,6 +377,22 @@ def test_an_export_is_one_uncompressed_archive_of_one_folder_and_says_that_it_wa
         assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
         assert {Path(name).parts[0] for name in archive.namelist()} == {made.path.stem}
     assert [path.name for path in made.path.parent.iterdir()] == [made.path.name]
+
+
+def test_what_lm_eval_runs_beside_an_export_is_steered_as_the_page_says() -> None:
+    session = strong_session()
+    for kind, gamma in (("adapter", 0.7), ("checkpoint", 0.7), ("adapter", None), ("adapter", float("nan"))):
+        *_, made = exported(shared_store(), session, kind, "stored", gamma)
+        with zipfile.ZipFile(made.path) as archive:
+            inside = {Path(*Path(name).parts[1:]).as_posix(): name for name in archive.namelist()}
+            script = archive.read(inside["evaluate.sh"]).decode()
+            assert ("--model steered" in script) == (STEERING_FILE in inside) == (gamma == 0.7)
+            if gamma == 0.7:
+                vectors = torch.load(io.BytesIO(archive.read(inside[STEERING_FILE])), weights_only=True)
+    directions = session.scored.directions
+    norms = sorted(float(one["steering_vector"].norm()) for one in vectors.values())
+    assert norms == pytest.approx(sorted(0.7 * float(norm) for norm in directions.norm), rel=1e-5)
+    assert rival(replace(session, under=Under("Tone", session.edit)), 0.7) is None
 
 
 def test_the_sizes_on_the_buttons_are_those_of_the_files() -> None:
