@@ -16,6 +16,7 @@ from s2e_core.measure import PAPER_GAMMA, SearchPlan, run_race
 from s2e_core.model import LoadedModel
 
 from .answers import first_answers
+from .greedy import greedy_record
 from .likelihood import likelihood_record, run_likelihood
 from .probes import probe_record
 from .records import Headline, Record, race_record
@@ -66,6 +67,8 @@ def found_of(
     yield record
     if model == REAL:
         yield {"answers": first_answers(loaded, behavior, race)}
+        variants = {arm: evaluation.variant for arm, evaluation in race.arms.items()}
+        yield {"greedy": greedy_record(loaded, behavior, variants, race.best)}
     if probes:
         yield {"probes": probe_record(loaded, behavior, race, probes)}
     if turns:

@@ -124,7 +124,12 @@ def _cell(record: Record, arm: str) -> str:
 
 
 def _interval(record: Record, figure: Figure, sign: str = "") -> str:
-    scale = 1 if record["fewer is better"] else 100
+    return format_figure(figure, record["fewer is better"], sign)
+
+
+def format_figure(figure: Figure, is_tokens: bool, sign: str = "") -> str:
+    """A figure with its interval: tokens, or a share of 100."""
+    scale = 1 if is_tokens else 100
     value, low, high = (scale * figure[name] for name in ("value", "low", "high"))
     return f"{value:{sign}.1f} [{low:{sign}.1f}, {high:{sign}.1f}]"
 

@@ -15,6 +15,7 @@ from s2e_core import list_behaviors
 from s2e_core.measure import STEERING_ARM, count_edited
 
 from .answers import answer_section
+from .greedy import greedy_section
 from .likelihood import likelihood_section
 from .probes import probe_section
 from .records import Headline, Record, Records, read_records
@@ -38,7 +39,7 @@ def write_readme(model: str, folder: Path) -> None:
 def readme_part(records: Records) -> list[str]:
     """All that README says of a model's races. A behaviour whose race was not run has the other figures alone."""
     raced = {name: record for name, record in records.items() if "arms" in record}
-    more = [*probe_section(records), *likelihood_section(records), *answer_section(records)]
+    more = [*greedy_section(records), *probe_section(records), *likelihood_section(records), *answer_section(records)]
     return [*headline_tables(raced), "", screen_sentence(raced), *(["", *more] if more else [])]
 
 

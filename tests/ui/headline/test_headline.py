@@ -2,7 +2,7 @@
 
 import json
 from argparse import ArgumentTypeError
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +12,7 @@ import pytest
 from components.headline import likelihood
 from components.headline.__main__ import turn_count
 from components.headline.answers import answer_section, escape_markdown, first_answers, first_prompts
+from components.headline.greedy import greedy_record, greedy_section
 from components.headline.probes import probe_count, probe_record, probe_rows, probe_section
 from components.headline.races import found_of
 from components.headline.records import Headline, add_to_record, race_record, read_records
@@ -20,7 +21,7 @@ from components.headline.tables import headline_tables, sentence
 from components.headline.writing import readme_part, write_measured
 from s2e_core import Edited, EditSettings, Original, Steered, build_edit, extract, load_behavior, load_model
 from s2e_core.data import behavior_gate_texts
-from s2e_core.measure import MATCHED_ARM, SearchBudget, SearchPlan, Trial, measure_arms, probe, run_race
+from s2e_core.measure import MATCHED_ARM, Plan, SearchBudget, SearchPlan, Trial, evaluate, measure_arms, probe, run_race
 
 ROOT = Path(__file__).resolve().parents[3]
 ROWS = (
@@ -115,6 +116,25 @@ def test_the_lead_at_equal_kl_has_a_column_where_there_is_one(loaded, small, rec
     assert cells["its lead at equal KL"].startswith(f"{100 * lead.value:+.1f} [")
     (matched,) = [line for line in rest if "steering at the edit's KL" in line]
     assert f"(γ {arms[MATCHED_ARM].variant.gamma:.3g})" in matched
+
+
+def test_greedy_answers_of_the_winners_are_compared_prompt_by_prompt(loaded, small, record):
+    behavior, race = small[1].behavior, small[1].race
+    variants = {arm: evaluation.variant for arm, evaluation in race.arms.items()}
+    found = greedy_record(loaded, behavior, variants, race.best)
+    assert set(found["arms"]) == {"original", "steering", race.best} and found["lead at equal KL"] is None
+    plan = Plan(behavior, "test", n_attribute=None, n_utility=None, temperature=0.0)
+    arms = {
+        one.label: one for one in evaluate(loaded, plan, list(variants.values()), labels=list(variants), n_neutral=1)
+    }
+    for arm, figures in found["arms"].items():
+        assert figures["attribute"] == asdict(arms[arm].result.attribute)
+    assert found["lead"] == asdict(arms[race.best].against["steering"])
+    header, _, row = greedy_section({"safety": record | {"greedy": found}})[2:5]
+    cells = dict(zip(header.split(" | "), row.split(" | "), strict=True))
+    best = found["arms"][race.best]["attribute"]
+    assert cells["best edit"].startswith(f"{100 * best['value']:.1f} [") and cells["steering at the edit's KL"] == "–"
+    assert greedy_section({"safety": record}) == []
 
 
 def test_what_is_measured_again_replaces_the_same_part_alone(tmp_path):
@@ -221,9 +241,16 @@ def test_smollm2_gets_all_parts_and_the_bundled_model_the_race_alone(loaded, sma
     parts = partial(found_of, loaded, small[1])
     assert list(parts("bundled", (), ())) == [record]
     whole = {name: value for part in parts("smollm2", ROWS, (0,)) for name, value in part.items()}
-    assert whole.keys() - record.keys() == {"answers", "probes", "by likelihood"}
+    assert whole.keys() - record.keys() == {"answers", "greedy", "probes", "by likelihood"}
     said = "\n".join(readme_part({"safety": whole}))
-    parts = ("| behaviour |", "How well", "On prompts that others", "**At equal divergence.**", "<!-- answers -->")
+    parts = (
+        "| behaviour |",
+        "How well",
+        "**At temperature 0**",
+        "On prompts that others",
+        "**At equal divergence.**",
+        "<!-- answers -->",
+    )
     assert [said.index(part) for part in parts] == sorted(said.index(part) for part in parts)
     assert said.endswith("<!-- end of answers -->") and not any(
         part in "\n".join(readme_part({"safety": record})) for part in parts[2:]
