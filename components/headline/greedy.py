@@ -6,11 +6,11 @@ Knows races, records and Markdown. The races sample at temperature 1; the page a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from s2e_core import Behavior
-from s2e_core.measure import MATCHED_ARM, STEERING_ARM, Plan, evaluate
+from s2e_core.measure import MATCHED_ARM, STEERING_ARM, greedy_answers
 from s2e_core.model import LoadedModel
 from s2e_core.values import Variant
 
@@ -26,17 +26,12 @@ def greedy_record(
 ) -> dict[str, Any]:
     """Attribute and flawed answers of every arm in `variants` that is untouched, steered or the best edit."""
     arms = (ORIGINAL_ARM, STEERING_ARM, MATCHED_ARM, best or "")
-    asked = {arm: variants[arm] for arm in arms if arm in variants}
-    # Its divergence is known from the race: one utility prompt, since a measurement has some.
-    plan = replace(Plan(behavior, "test", n_attribute=None, n_utility=1), temperature=0.0)
-    found = {one.label: one for one in evaluate(loaded, plan, list(asked.values()), labels=list(asked), n_neutral=1)}
-    leads = found[best].against if best in found else {}
+    found = greedy_answers(loaded, behavior, {arm: variants[arm] for arm in arms if arm in variants})
+    edit = found.get(best or "")
+    leads = {arm: edit.lead(other) for arm, other in found.items()} if edit else {}
     return {
         "arms": {
-            arm: {
-                "attribute": asdict(one.result.attribute),
-                "flawed": sum(flaw.value for flaw in one.result.flaws.values()),
-            }
+            arm: {"attribute": asdict(one.attribute), "flawed": sum(one.flawed) / len(one.flawed)}
             for arm, one in found.items()
         },
         "lead": asdict(leads[STEERING_ARM]) if STEERING_ARM in leads else None,

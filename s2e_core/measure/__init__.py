@@ -7,6 +7,7 @@ from .damage import ChoiceQuestion, MultipleChoice, multiple_choice, next_token_
 from .estimates import RESAMPLES, Estimate, difference, mean, share
 from .evaluate import evaluate
 from .evaluation import HOW, Evaluation
+from .greedy import Greedy, greedy_answers
 from .keeping import WHY_KL, bar, by_utility, keeps, keeps_safely
 from .likelihood import TextSpan, encode_text, token_log_probs
 from .likelihood_search import Fifths, LikelihoodFound, find_by_likelihood, split_fifths
@@ -88,6 +89,7 @@ __all__ = [
     "PAPER_RHO_ATTN",
     "PAPER_RHO_MLP",
     "MATCHED_ARM",
+    "Greedy",
     "PLACEBO_ARM",
     "PROBE_FIGURES",
     "PROBE_TOKENS",
@@ -139,6 +141,7 @@ __all__ = [
     "keeps_safely",
     "leave_one_out",
     "load_sweep",
+    "greedy_answers",
     "mean",
     "measure_arms",
     "multiple_choice",
