@@ -19,8 +19,18 @@ from components.headline.records import Headline, add_to_record, race_record, re
 from components.headline.sections import screen_sentence, write_part
 from components.headline.tables import headline_tables, sentence
 from components.headline.writing import readme_part, write_measured
-from s2e_core import Edited, EditSettings, Original, Steered, build_edit, extract, load_behavior, load_model
-from s2e_core.data import behavior_gate_texts
+from s2e_core import (
+    Edited,
+    EditSettings,
+    Original,
+    Steered,
+    build_edit,
+    extract,
+    list_behaviors,
+    load_behavior,
+    load_model,
+)
+from s2e_core.data import CHAT_BEHAVIORS, behavior_gate_texts
 from s2e_core.measure import MATCHED_ARM, Plan, SearchBudget, SearchPlan, Trial, evaluate, measure_arms, probe, run_race
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -71,13 +81,13 @@ def winners(loaded):
     return SimpleNamespace(best="elastic net", arms=arms), SimpleNamespace(best=None, arms=alone)
 
 
-@pytest.mark.parametrize("model", ["bundled", "smollm2"])
-def test_readme_says_what_the_file_has(model):
+@pytest.mark.parametrize(("model", "behaviors"), [("bundled", None), ("smollm2", CHAT_BEHAVIORS)])
+def test_readme_says_what_the_file_has(model, behaviors):
     known = read_records(ROOT / "assets" / "headline.json", model)
     begin, end = f"<!-- headline {model} -->\n", f"\n<!-- end of headline {model} -->"
     part = (ROOT / "README.md").read_text(encoding="utf-8").split(begin)[1].split(end)[0]
-    order = sorted(known, key=lambda name: part.index(f"| {known[name]['title']}"))
-    assert known and "\n".join(readme_part({name: known[name] for name in order})) == part
+    ordered = {name: known[name] for name in list_behaviors(behaviors) if name in known}
+    assert known and "\n".join(readme_part(ordered)) == part
 
 
 def test_a_record_has_every_figure_of_every_arm_and_can_be_written(small, record):
