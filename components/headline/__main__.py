@@ -2,7 +2,7 @@
 
 `python -m components.headline` runs the races on the bundled model, with `--model smollm2` on SmolLM2. After
 every behaviour it writes `assets/headline.json`, of which README's tables are made, and for the bundled model lessons
-and plots. Knows nothing that the races do not say.
+and plots.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from s2e_core.data import choose_behaviors_folder
 
 from .likelihood import N_TURNS
 from .probes import N_PROBES, probe_count, probe_rows
-from .races import BUNDLED, REAL, found_of, run_one
+from .races import BUNDLED, REAL, measure_parts, race_behavior
 from .records import add_to_record, read_records
 from .writing import RECORDS, ROOT, write_measured, write_plot, write_readme
 
@@ -34,14 +34,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", choices=(BUNDLED, REAL), default=BUNDLED)
     parser.add_argument(
-        "--behavior", action="append", default=[], metavar="NAME", help="this one alone; the rest of the tables stays"
+        "--behavior",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="measure this one; other rows stay",
     )
     parser.add_argument("--races", type=Path, help="keep the files of the races here, so that a stopped run resumes")
     parser.add_argument(
-        "--probes", type=probe_count, default=N_PROBES, metavar="N|off", help="prompts of others, for SmolLM2 alone"
+        "--probes",
+        type=probe_count,
+        default=N_PROBES,
+        metavar="N|off",
+        help="prompts of other people (SmolLM2 only)",
     )
     parser.add_argument(
-        "--turns", type=turn_count, default=N_TURNS, metavar="N|off", help="turns by likelihood, for SmolLM2 alone"
+        "--turns",
+        type=turn_count,
+        default=N_TURNS,
+        metavar="N|off",
+        help="turns by likelihood (SmolLM2 only)",
     )
     options = parser.parse_args()
     # Before the races, which take long: the package with the prompts may be missing.
@@ -52,8 +64,8 @@ def main() -> None:
     with TemporaryDirectory() as scratch:
         for name in options.behavior or list_behaviors(folder):
             work = (options.races or Path(scratch)) / name
-            headline = run_one(loaded, load_behavior(name, folder), options.model, work)
-            for part in found_of(loaded, headline, options.model, probes, turns):
+            headline = race_behavior(loaded, load_behavior(name, folder), options.model, work)
+            for part in measure_parts(loaded, headline, options.model, probes, turns):
                 add_to_record(RECORDS, options.model, name, part)
             if options.model == BUNDLED:
                 write_measured(name, read_records(RECORDS, options.model)[name], folder)

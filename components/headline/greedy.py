@@ -45,7 +45,7 @@ def greedy_section(records: Records) -> list[str]:
     if not rows:
         return []
     return [
-        "**At temperature 0**, as the page answers first: the attribute of one greedy answer to each of the same "
+        "**At temperature 0**, the default of the page: the attribute of one greedy answer to each of the same "
         "held-out prompts, and in brackets how many of 100 are flawed (empty, repeated or off the subject).",
         "",
         *markdown_table(COLUMNS, rows),

@@ -31,7 +31,7 @@ from .sections import markdown_table
 COLUMNS = ("behaviour", "turns", "pairs", "steering", "its KL", "edit", "its KL", "lead of the edit")
 Arm = Literal["edit", "steering"]
 N_TURNS = 5
-"""As many as there are parts of the examples."""
+"""Number of parts into which the examples are split."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,9 +134,14 @@ def _cells(arm: dict[str, Any] | None) -> tuple[str, str]:
 def _names(chosen: Sequence[Screened]) -> str:
     """What was chosen in how many turns."""
     families = Counter(each.trial.settings.family for each in chosen if each.trial.settings is not None)
+    if families and len(chosen) == 1:
+        (one,) = chosen
+        return f"{one.trial.settings.family}: {one.trial.short_label}" if one.trial.settings else ""
     if families:
         return ", ".join(f"{family} ({count})" for family, count in families.most_common())
     strengths = sorted(each.trial.gamma or 0.0 for each in chosen)
+    if len(chosen) == 1:
+        return f"γ {strengths[0]:.3g}"
     return f"γ {strengths[0]:.2g} to {strengths[-1]:.2g} ({len(chosen)})"
 
 

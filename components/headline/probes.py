@@ -20,6 +20,7 @@ from s2e_core.values import Original, Variant
 
 from .records import Figure, Records, chosen_variants
 from .sections import markdown_table
+from .tables import ORIGINAL_ARM, format_figure
 
 N_PROBES = 40
 """Harmful prompts, and as many harmless ones; word problems are 5 for every 8, since their answers are long."""
@@ -34,7 +35,7 @@ COLUMNS = {
 """Figures of the table, in order, with their headings."""
 WANTED = {"refusal": "harmful refused", "length": "solution tokens"}
 """Figure that measures a behaviour on the probes, by the kind of its attribute prompts."""
-ORIGINAL, ARMS = "original", ("steering", "edit")
+ARMS = ("steering", "edit")
 
 
 def probe_count(text: str) -> int:
@@ -59,7 +60,7 @@ def probe_rows(n: int) -> tuple[ProbeRow, ...]:
 
 def probe_record(loaded: LoadedModel, behavior: Behavior, race: Race, rows: Sequence[ProbeRow]) -> dict[str, Any]:
     """What the untouched model, the best steering and the best edit answer, and the lead of the edit over steering."""
-    variants: dict[str, Variant] = {ORIGINAL: Original(), **chosen_variants(race)}
+    variants: dict[str, Variant] = {ORIGINAL_ARM: Original(), **chosen_variants(race)}
     probed = {one.label: one for one in probe(loaded, behavior, variants, rows, progress=_show)}
     edit, steering = probed.get("edit"), probed.get("steering")
     return {
@@ -79,7 +80,7 @@ def probe_section(records: Records) -> list[str]:
     probed = {record["title"]: record["probes"] for record in records.values() if "probes" in record}
     if not probed:
         return []
-    first = next(iter(probed.values()))["figures"][ORIGINAL]
+    first = next(iter(probed.values()))["figures"][ORIGINAL_ARM]
     rows = [["untouched", *_cells(first)]]
     for title, one in probed.items():
         rows += [[f"{title}: best {arm}", *_cells(one["figures"][arm])] for arm in ARMS if arm in one["figures"]]
@@ -114,9 +115,7 @@ def _cells(figures: Mapping[str, Figure]) -> list[str]:
 
 
 def _interval(name: str, figure: Figure, sign: str = "") -> str:
-    scale = 1 if name == "solution tokens" else 100
-    value, low, high = (scale * figure[part] for part in ("value", "low", "high"))
-    return f"{value:{sign}.1f} [{low:{sign}.1f}, {high:{sign}.1f}]"
+    return format_figure(figure, name == "solution tokens", sign)
 
 
 def _plain(figures: Mapping[str, Estimate]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from .greedy import greedy_record
 from .likelihood import likelihood_record, run_likelihood
 from .probes import probe_record
 from .records import Headline, Record, race_record
-from .tables import sentence
+from .tables import headline_sentence
 
 FLOOR = 0.97
 BUNDLED, REAL = "bundled", "smollm2"
@@ -37,12 +37,12 @@ PLANS: Mapping[str, Mapping[str, Any]] = {
 }
 """How much is tried: less on the real model, whose answers take far longer."""
 LONG_ANSWER = 200
-"""Tokens from which on the real model answers every prompt of the run-off and of the test once, not three times."""
+"""Longest answer, in tokens, from which on the real model answers each prompt once and not three times."""
 NEUTRAL = {BUNDLED: 60, REAL: 20}
 """Harmless texts on which KL is measured."""
 
 
-def run_one(loaded: LoadedModel, behavior: Behavior, model: str, work: Path) -> Headline:
+def race_behavior(loaded: LoadedModel, behavior: Behavior, model: str, work: Path) -> Headline:
     """The race of one behaviour; its files go to `work`, from where a run resumes."""
     extraction = extract(loaded, behavior.contrast, texts=behavior_gate_texts(behavior))
     work.mkdir(parents=True, exist_ok=True)
@@ -57,13 +57,13 @@ def search_plan(behavior: Behavior, model: str) -> SearchPlan:
     return replace(plan, samples=1) if is_long else plan
 
 
-def found_of(
+def measure_parts(
     loaded: LoadedModel, headline: Headline, model: str, probes: Sequence[ProbeRow], turns: Sequence[int]
 ) -> Iterator[Record]:
     """All that is recorded of a behaviour, part by part; of the real model also answers, probes and likelihoods."""
     behavior, race = headline.behavior, headline.race
     record = race_record(headline)
-    print(f"{behavior.name}: {sentence(behavior.name, record)}", flush=True)
+    print(f"{behavior.name}: {headline_sentence(behavior.name, record)}", flush=True)
     yield record
     if model == REAL:
         yield {"answers": first_answers(loaded, behavior, race)}

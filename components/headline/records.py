@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from s2e_core import Behavior
+from s2e_core.files import write_whole
 from s2e_core.measure import STEERING_ARM, Race, count_edited, settings_label, trial_to_json
 from s2e_core.values import Edited, Extraction, Steered, Variant
 
 Record = dict[str, Any]
 Records = Mapping[str, Record]
 """Records by the names of behaviours, in the order of the tables."""
+OF_WINNERS = ("answers", "greedy", "probes")
+"""Parts of a record that were measured of the winners of its race."""
 Figure = Mapping[str, float]
 """An estimate as the file has it: value, low, high, count."""
 
@@ -63,16 +66,27 @@ def chosen_variants(race: Race) -> dict[str, Variant]:
 
 def read_records(path: Path, model: str) -> dict[str, Record]:
     """The records of a model; none if there is no file."""
-    known: dict[str, dict[str, Record]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return known.get(model, {})
+    return _read(path).get(model, {})
 
 
 def add_to_record(path: Path, model: str, name: str, found: Record) -> None:
-    """Write what was found of a behaviour over what its record had of the same, and keep the rest of the file."""
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    """Replace the parts in `found`, and keep the other parts of the record and the file.
+
+    With a new race goes what was measured of the winners of the last one.
+    """
+    known = _read(path)
     records = known.setdefault(model, {})
-    records[name] = {**records.get(name, {}), **found}
-    path.write_text(json.dumps(known, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
+    kept = records.get(name, {})
+    if "arms" in found:
+        kept = {part: value for part, value in kept.items() if part not in OF_WINNERS}
+    records[name] = {**kept, **found}
+    text = json.dumps(known, indent=1, ensure_ascii=False) + "\n"
+    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def _read(path: Path) -> dict[str, dict[str, Record]]:
+    known: dict[str, dict[str, Record]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return known
 
 
 def _what(headline: Headline, arm: str) -> str:

@@ -5,7 +5,7 @@ Knows records; measures nothing and writes no file.
 
 from __future__ import annotations
 
-from s2e_core.measure import MATCHED_ARM, PLACEBO_ARM, PROMPT_ARM, STEERING_ARM
+from s2e_core.measure import MATCHED_ARM, PLACEBO_ARM, STEERING_ARM
 
 from .records import Figure, Record, Records
 from .sections import markdown_table
@@ -17,10 +17,6 @@ ARM_NAMES = {
     "elastic net": "elastic net (paper)",
     PLACEBO_ARM: "placebo: random components",
 }
-ARM_ORDER = (
-    ORIGINAL_ARM, PROMPT_ARM, STEERING_ARM, MATCHED_ARM, "elastic net", "baked steering", "gated steering",
-    "elastic net + gated steering", PLACEBO_ARM,
-)  # fmt: skip
 MEASURES = {
     "safety": "tricked requests refused, of 100",
     "truthfulness": "facts on record, of 100 stated",
@@ -75,7 +71,7 @@ def _lead(record: Record, name: str, missing: str) -> str:
 def _arm_rows(record: Record) -> list[tuple[str, ...]]:
     """One row for each arm of a race, the behaviour named in the first."""
     rows: list[tuple[str, ...]] = []
-    for n, (arm, figures) in enumerate(_in_order(record)):
+    for n, (arm, figures) in enumerate(record["arms"].items()):
         flawed = sum(figures[flaw]["value"] for flaw in ("empty", "repeated", "off-topic"))
         best = " **(best edit)**" if arm == record["best"] else ""
         gamma = f" ({record['what'][arm]})" if arm == MATCHED_ARM else ""
@@ -94,13 +90,7 @@ def _arm_rows(record: Record) -> list[tuple[str, ...]]:
     return rows
 
 
-def _in_order(record: Record) -> list[tuple[str, dict[str, Figure]]]:
-    """The arms as a race has them: the file sorts them by name."""
-    arms = record["arms"]
-    return [(arm, arms[arm]) for arm in (*ARM_ORDER, *sorted(arms.keys() - set(ARM_ORDER))) if arm in arms]
-
-
-def sentence(name: str, record: Record) -> str:
+def headline_sentence(name: str, record: Record) -> str:
     """The headline in words, for the lesson on the page."""
     said = [f"untouched {_cell(record, ORIGINAL_ARM)}"]
     if record["best"] is not None:
@@ -139,6 +129,4 @@ def _three_digits(figure: Figure) -> str:
 
 
 def _percent(figure: Figure | None) -> str:
-    if figure is None:
-        return "–"
-    return f"{100 * figure['value']:.1f} [{100 * figure['low']:.1f}, {100 * figure['high']:.1f}]"
+    return "–" if figure is None else format_figure(figure, is_tokens=False)

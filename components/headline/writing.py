@@ -20,13 +20,13 @@ from .likelihood import likelihood_section
 from .probes import probe_section
 from .records import Headline, Record, Records, read_records
 from .sections import screen_sentence, write_part
-from .tables import headline_tables, sentence
+from .tables import headline_sentence, headline_tables
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDS = ROOT / "assets" / "headline.json"
 PLOTTED = ("safety", "truthfulness", "reasoning")
 OPENING_DIALS = ("rho_attn", "rho_mlp", "alpha", "strength", "gate")
-"""Of the settings of an edit, those of a behaviour's description; a search selects nothing by hand."""
+"""Settings of an edit that a behaviour's description contains; a search selects nothing by hand."""
 
 
 def write_readme(model: str, folder: Path) -> None:
@@ -40,7 +40,8 @@ def readme_part(records: Records) -> list[str]:
     """All that README says of a model's races. A behaviour whose race was not run has the other figures alone."""
     raced = {name: record for name, record in records.items() if "arms" in record}
     more = [*greedy_section(records), *probe_section(records), *likelihood_section(records), *answer_section(records)]
-    return [*headline_tables(raced), "", screen_sentence(raced), *(["", *more] if more else [])]
+    races = [*headline_tables(raced), "", screen_sentence(raced)] if raced else []
+    return [*races, *(["", *more] if more else [])]
 
 
 def write_measured(name: str, record: Record, folder: Path) -> None:
@@ -52,8 +53,10 @@ def write_measured(name: str, record: Record, folder: Path) -> None:
         described["gamma"] = chosen[STEERING_ARM]["gamma"]
     if record["best"] is not None:
         settings = chosen[record["best"]]["settings"]
-        described["best"] = {name: settings[name] for name in OPENING_DIALS if name in settings}
-    described["measured"] = sentence(name, record)
+        described["best"] = {dial: settings[dial] for dial in OPENING_DIALS if dial in settings}
+    else:
+        described.pop("best", None)
+    described["measured"] = headline_sentence(name, record)
     path.write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -21,7 +21,7 @@ from components.shared.session import OWN, Session
 from components.shared.store import ModelStore
 from components.studio.place import place_of
 from components.take_home.copying import as_command, as_python
-from components.take_home.handlers import rival
+from components.take_home.handlers import compared_steering
 from s2e_core import ExportError
 from s2e_core.export import ExportDtype, ExportFormat, export_size
 from s2e_core.model import LoadedModel
@@ -123,8 +123,9 @@ def _sized(label: str, loaded: LoadedModel, session: Session, format: ExportForm
         return gr.update(value=label, interactive=False)
     if session.under is not None:
         label = f"{label} · {texts.BOTH_EDITS}"
+    steered = compared_steering(session, 1.0)  # its file is as large for any strength
     try:
-        size = readable_size(export_size(loaded, session.taken, format, rival(session, 1.0)))
+        size = readable_size(export_size(loaded, session.taken, format, steered))
     except ExportError:
         return gr.update(value=label, interactive=True)
     return gr.update(value=f"{label} · {size}", interactive=True)

@@ -59,7 +59,7 @@ def exported(
     format = formats[kind]
     if edit.is_empty:
         raise ExportError(texts.NOTHING_EDITED)
-    name, folder, steered = f"{file_stem(session)}-{format}", new_folder(store), rival(session, gamma)
+    name, folder, steered = f"{file_stem(session)}-{format}", new_folder(store), compared_steering(session, gamma)
 
     def stage(progress: Progress) -> Parcel:
         try:
@@ -81,8 +81,11 @@ def file_stem(session: Session) -> str:
     return "-".join(re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-")[:40] for part in parts)
 
 
-def rival(session: Session, gamma: float | None) -> Steered | None:
-    """The steering beside which an export's `evaluate.sh` measures the edit; None if the edit is not along it alone."""
+def compared_steering(session: Session, gamma: float | None) -> Steered | None:
+    """The steering that an export's `evaluate.sh` compares with.
+
+    None without a strength, or if the edit was not made from the directions on the page alone.
+    """
     if not gamma or not isfinite(gamma) or session.under is not None or not session.made_here(session.edit):
         return None
     return Steered(session.scored.directions, gamma)

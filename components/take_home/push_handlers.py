@@ -23,7 +23,7 @@ from s2e_core.model import LoadedModel
 from s2e_core.progress import Progress
 
 from . import push_words as words
-from .handlers import file_stem, new_folder, rival, written
+from .handlers import compared_steering, file_stem, new_folder, written
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ def pushed(store: ModelStore, session: Session, form: Form, token: str | None) -
         folder = new_folder(store)
         try:
             files = written(
-                loaded, edit, folder / file_stem(session), form.format, rival(session, form.gamma), progress
+                loaded, edit, folder / file_stem(session), form.format, compared_steering(session, form.gamma), progress
             )
             verdict = _checked(loaded, edit, files, progress)
             phases.append(words.uploading)

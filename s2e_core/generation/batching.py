@@ -51,9 +51,12 @@ class BatchRow(NamedTuple):
 def rows_that_fit(loaded: LoadedModel, tokens: int) -> int:
     """The number of rows of `tokens` tokens that one batch may have, at least 1."""
     size = 4 if loaded.dtype == torch.float32 else 2
-    # An upper bound: grouped queries store fewer keys and values than there are heads, sliding windows fewer tokens.
-    states = 2 * sum(loaded.spec.sites[i].n_inputs for i in loaded.spec.of_kind("heads"))
-    row = states * tokens * size + 4 * 4 * loaded.model.config.get_text_config().vocab_size
+    config = loaded.model.config.get_text_config()
+    heads, shared = (getattr(config, name, None) for name in ("num_attention_heads", "num_key_value_heads"))
+    # Grouped queries share keys and values. An upper bound: sliding windows store fewer tokens.
+    share = min(1.0, shared / heads) if isinstance(heads, int) and isinstance(shared, int) and heads > 0 else 1.0
+    states = 2 * share * sum(loaded.spec.sites[i].n_inputs for i in loaded.spec.of_kind("heads"))
+    row = int(states * tokens * size) + 4 * 4 * config.vocab_size
     return max(1, min(MAX_BATCH_ROWS, BATCH_BYTES // row))
 
 

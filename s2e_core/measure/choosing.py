@@ -6,10 +6,10 @@ Knows figures, floors and luck; no model and no prompt.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from math import sqrt
 from typing import TypeVar
 
 from .keeping import by_utility, divergence, keeps, keeps_safely, loss
+from .matching import strength_factor
 from .plan import Result
 from .shapes import scaled
 from .suggest import KL_BOUND
@@ -26,10 +26,8 @@ STRONGER = 1.15
 """Factor at which the best finalist is tried as well: the strengths that were tried are far apart."""
 AIM = 0.9
 """Share of the bound of KL that a strength is brought to where the KL decides."""
-LEAST_STEP, LARGEST_STEP = 1.05, 2.0
-"""Factors on a strength below which it is not worth another measurement, and beyond which the KL is not foretold."""
-LEAST_KL = 1e-6
-"""Smallest KL that is told from rounding."""
+LEAST_STEP = 1.05
+"""Factor on a strength below which it is not worth another measurement."""
 Group = TypeVar("Group", bound=Hashable)
 
 
@@ -121,9 +119,8 @@ def _stronger(result: Result) -> float:
 
 
 def _to_bound(result: Result) -> float:
-    """The factor that should bring the KL near the bound: it grows with the square of the strength, or faster."""
-    factor = sqrt(AIM * KL_BOUND / max(divergence(result), LEAST_KL))
-    return min(LARGEST_STEP, max(1 / LARGEST_STEP, factor))
+    """The factor that should bring the KL near the bound."""
+    return strength_factor(AIM * KL_BOUND, divergence(result))
 
 
 def choose(measured: Sequence[Result], arm: Arm, floor: float, less_is_better: bool) -> Trial | None:

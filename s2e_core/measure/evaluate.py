@@ -22,6 +22,7 @@ from .damage import ChoiceQuestion, MultipleChoice, multiple_choice, next_token_
 from .estimates import Estimate, difference, estimate, ratio
 from .evaluation import Evaluation
 from .plan import Answer, Outcome, Plan, Question, Share, per_prompt, results
+from .sweep import order_shares
 from .trials import Trial
 
 
@@ -39,8 +40,8 @@ def evaluate(
     """Every figure of every variant; the untouched model comes first and is added if it is missing.
 
     The prompts of `plan` get the same random seeds for every variant. Divergence and perplexity are measured on the
-    untouched model's greedy answers to `n_neutral` utility prompts, None for all; `neutral` are these where
-    `neutral_answers` gave them before. `labels` name the variants if
+    untouched model's greedy answers to `n_neutral` utility prompts, None for all; `neutral` passes these
+    answers if they are known already, and `n_neutral` is ignored then. `labels` name the variants if
     "original", settings and strength do not say enough. `progress` counts answers and texts. Raises Cancelled if `stop`
     is set or `progress` raises it, BehaviorError if the split has no prompts, SettingsError for two variants of one
     name.
@@ -174,7 +175,7 @@ def _outcomes(
     loaded: LoadedModel, trials: Mapping[Trial, Variant], plan: Plan, stages: Stages, stop: threading.Event | None
 ) -> list[Outcome]:
     questions = range(len(plan.questions()))
-    shares = [Share(t, q) for t in range(len(trials)) for q in questions]
+    shares = order_shares(len(trials), plan.questions())
     answers = _ask(loaded, list(trials.values()), plan, shares, stages.of("answers"), stop)
     return [Outcome(trial, tuple(answers[Share(t, q)] for q in questions)) for t, trial in enumerate(trials)]
 

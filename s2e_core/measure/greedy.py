@@ -1,6 +1,6 @@
 """One greedy answer of every variant to every attribute prompt: the behaviour as a person sees it at temperature 0.
 
-Knows prompts, answers and scores. It needs no utility prompt, which a small model may not answer rightly even once.
+Knows prompts, answers and scores. No utility prompt is asked: a small model may not answer one of them rightly.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from s2e_core.values import Variant
 from .asking import ask
 from .estimates import Estimate, difference, estimate
 from .plan import Answer, Plan, Share
+from .sweep import order_shares
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +42,11 @@ def greedy_answers(
 ) -> dict[str, Greedy]:
     """What every variant answers to all attribute prompts of a split, by the variants' names.
 
-    Raises BehaviorError if the split has no prompts.
+    Raises BehaviorError if the split lacks prompts of a side.
     """
     plan = Plan(behavior, split, n_attribute=None, temperature=0.0)
     questions = [question for question in plan.questions() if question.side == "attribute"]
-    shares = [Share(t, q) for t in range(len(variants)) for q in range(len(questions))]
+    shares = order_shares(len(variants), questions)
     answers: dict[Share, Answer] = {}
     for batch in ask(loaded, list(variants.values()), plan, questions, shares):
         answers.update(batch)

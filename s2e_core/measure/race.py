@@ -39,7 +39,7 @@ from .trials import Arm, Trial, trial_variant
 
 STEERING_ARM, PROMPT_ARM, PLACEBO_ARM = "steering", "system prompt", "placebo"
 MATCHED_ARM = "steering at the edit's KL"
-"""Steering as strong as the best edit by KL on the harmless texts of the last stage; where the KL decides."""
+"""Steering as strong as the best edit by its KL on held-out harmless texts. Only measured if the KL decides."""
 TEST_STEPS = 1000
 """Steps of the last stage in the progress of a race."""
 GROUPS = (STEERING_ARM, *SHARES)
@@ -108,7 +108,7 @@ def run_race(
     if the behaviour has no held-out prompts, Cancelled if `stop` is set or `progress` raises it.
     """
     plans, first = search_plans(plan.development(), plan.samples), plan.development()
-    _held_out(plan)
+    require_test_plan(plan)
     stages = _stages(progress, plan, plans)
     with search_folder(path) as folder:
         bench = Bench(loaded, extraction, folder, asker, stages, stop)
@@ -123,7 +123,11 @@ def run_race(
     best = choose(results, "edit", plan.floor, finals.less_is_better)
     by_kl = not all(by_utility(result) for result in results)
     arms = measure_arms(
-        *(loaded, extraction, plan, chosen, best),
+        loaded,
+        extraction,
+        plan,
+        chosen,
+        best,
         match=by_kl,
         n_neutral=n_neutral,
         progress=in_steps(stages.of("test"), TEST_STEPS),
@@ -150,21 +154,25 @@ def measure_arms(
     With `match` there is also steering as strong as the best edit by its KL on harmless texts of these prompts, so that
     the two can be compared at equal divergence. `n_neutral` is that of `evaluate`.
     """
-    test, watch = _held_out(plan), stoppable(stop, lambda done, total: None)
-    neutral = neutral_answers(loaded, test, n_neutral, stop=stop)
+    test, names = require_test_plan(plan), ("neutral", "match", "arms")
+    stages = Stages(progress, **dict.fromkeys(names, TEST_STEPS))
+    shown = {name: in_steps(stages.of(name), TEST_STEPS) for name in names}
+    neutral = neutral_answers(loaded, test, n_neutral, progress=shown["neutral"], stop=stop)
     variants = race_variants(extraction, plan, chosen, best)
     if match and best is not None:
+        watch = stoppable(stop, shown["match"])
         (divergence,) = next_token_kl(loaded, [trial_variant(best, extraction)], neutral, progress=watch)
         gamma = steering_at_kl(loaded, extraction.directions, divergence.value, neutral, progress=watch)
-        if gamma:
+        if gamma is not None:
             variants[MATCHED_ARM] = Steered(extraction.directions, gamma)
-    figures = evaluate(
-        *(loaded, test, list(variants.values())), labels=list(variants), neutral=neutral, progress=progress, stop=stop
-    )
+    arms, labels = list(variants.values()), list(variants)
+    figures = evaluate(loaded, test, arms, labels=labels, neutral=neutral, progress=shown["arms"], stop=stop)
+    stages.finish()
     return {evaluation.label: evaluation for evaluation in figures}
 
 
-def _held_out(plan: SearchPlan) -> Plan:
+def require_test_plan(plan: SearchPlan) -> Plan:
+    """What the last stage asks. Raises SettingsError if the behaviour has no held-out prompts."""
     test = search_plans(plan.development(), plan.samples).test
     if test is None:
         raise SettingsError(f"{plan.behavior.name} has no held-out prompts (split test), which a race needs. Add some.")

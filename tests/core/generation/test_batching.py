@@ -199,6 +199,13 @@ def test_fewer_rows_fit_the_longer_they_are_and_one_always_does(family):
     assert fitting[0] > fitting[1] > fitting[2] == 1
 
 
+def test_more_rows_fit_where_heads_share_keys_and_values():
+    shared, own = (in_memory(tiny_model("llama", vocab_size=VOCABULARY, num_key_value_heads=n)) for n in (1, 4))
+    assert shared.model.config.num_attention_heads == 4
+    many, few = (rows_that_fit(loaded, 100_000) for loaded in (shared, own))
+    assert few > 1 and many == pytest.approx(4 * few, rel=0.1)
+
+
 def test_prompts_are_padded_on_the_left():
     ids, mask = pad_left([(5, 6, 7), (8,)])
     assert ids.tolist() == [[5, 6, 7], [0, 0, 8]]

@@ -77,6 +77,15 @@ def test_where_the_kl_decides_steering_is_also_measured_at_the_kl_of_the_best_ed
     assert again.lead_at_kl.value == pytest.approx(edit.result.attribute.value - matched.result.attribute.value)
 
 
+def test_a_race_measures_it_by_itself_where_shares_of_utility_are_not_told(
+    llama, extraction, behavior, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("s2e_core.measure.plan.MOST_ERROR", -1.0)
+    race = run_race(llama, extraction, SearchPlan(behavior, floor=0.2, **BUDGET), path=tmp_path, n_neutral=2)
+    assert race.best is not None and MATCHED_ARM in race.arms
+    assert race.lead_at_kl is race.arms[race.best].against[MATCHED_ARM]
+
+
 def test_steering_is_found_by_its_kl(llama, extraction):
     texts = [Example("How are you?", "I am well and you are well."), Example("Tell me a word.", "A word is a word.")]
     for gamma in (0.05, 0.4, 1.5):
@@ -84,7 +93,9 @@ def test_steering_is_found_by_its_kl(llama, extraction):
         found = steering_at_kl(llama, extraction.directions, measured.value, texts)
         (again,) = next_token_kl(llama, [Steered(extraction.directions, found)], texts)
         assert again.value == pytest.approx(measured.value, rel=0.031)
-    assert steering_at_kl(llama, extraction.directions, 0.0, texts) == 0.0
+    assert steering_at_kl(llama, extraction.directions, measured.value, texts, start=10.0) is not None
+    for out_of_reach in (0.0, 1000.0):
+        assert steering_at_kl(llama, extraction.directions, out_of_reach, texts) is None
 
 
 def test_every_choice_is_among_the_run_off_and_of_the_best_no_other_edit_is_better(race):

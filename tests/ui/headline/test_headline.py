@@ -14,10 +14,10 @@ from components.headline.__main__ import turn_count
 from components.headline.answers import answer_section, escape_markdown, first_answers, first_prompts
 from components.headline.greedy import greedy_record, greedy_section
 from components.headline.probes import probe_count, probe_record, probe_rows, probe_section
-from components.headline.races import found_of
+from components.headline.races import measure_parts, search_plan
 from components.headline.records import Headline, add_to_record, race_record, read_records
 from components.headline.sections import screen_sentence, write_part
-from components.headline.tables import headline_tables, sentence
+from components.headline.tables import headline_sentence, headline_tables
 from components.headline.writing import readme_part, write_measured
 from s2e_core import (
     Edited,
@@ -110,18 +110,19 @@ def test_the_tables_say_what_the_record_has(small, record):
     assert sum("**(best edit)**" in line for line in lines) == 1
     arms = lines[lines.index("<summary>Every arm with every figure</summary>") :]
     assert sum(line.startswith("| ") for line in arms) == 1 + len(race.arms)
-    assert f"the best edit found ({race.best}) {100 * best.value:.1f} [" in sentence("safety", record)
+    assert f"the best edit found ({race.best}) {100 * best.value:.1f} [" in headline_sentence("safety", record)
 
 
 def test_the_lead_at_equal_kl_has_a_column_where_there_is_one(loaded, small, record):
     plan, found = small
     assert "its lead at equal KL" not in headline_tables({"safety": record})[0]
-    best = found.race.chosen[found.race.best]
-    chosen = {found.race.best: best, "steering": Trial(gamma=0.4)}
+    best = Trial(EditSettings(0.2, 0.3, 0.5))  # changes harmless texts, too
+    chosen = {"elastic net": best, "steering": Trial(gamma=0.4)}
     arms = measure_arms(loaded, found.extraction, plan, chosen, best, match=True, n_neutral=2)
-    known = race_record(Headline(found.behavior, replace(found.race, arms=arms), found.extraction))
+    race = replace(found.race, arms=arms, best="elastic net", chosen={**found.race.chosen, **chosen})
+    known = race_record(Headline(found.behavior, race, found.extraction))
     header, _, row, *rest = headline_tables({"safety": known})
-    lead = arms[found.race.best].against[MATCHED_ARM]
+    lead = arms["elastic net"].against[MATCHED_ARM]
     cells = dict(zip(header.split(" | "), row.split(" | "), strict=True))
     assert cells["its lead at equal KL"].startswith(f"{100 * lead.value:+.1f} [")
     (matched,) = [line for line in rest if "steering at the edit's KL" in line]
@@ -139,20 +140,28 @@ def test_greedy_answers_of_the_winners_are_compared_prompt_by_prompt(loaded, sma
     }
     for arm, figures in found["arms"].items():
         assert figures["attribute"] == asdict(arms[arm].result.attribute)
+        assert figures["flawed"] == pytest.approx(sum(flaw.value for flaw in arms[arm].result.flaws.values()))
     assert found["lead"] == asdict(arms[race.best].against["steering"])
+    matched = greedy_record(loaded, behavior, variants | {MATCHED_ARM: variants["steering"]}, race.best)
+    assert matched["lead at equal KL"] == found["lead"]
     header, _, row = greedy_section({"safety": record | {"greedy": found}})[2:5]
     cells = dict(zip(header.split(" | "), row.split(" | "), strict=True))
     best = found["arms"][race.best]["attribute"]
-    assert cells["best edit"].startswith(f"{100 * best['value']:.1f} [") and cells["steering at the edit's KL"] == "–"
+    flawed = f" ({100 * found['arms'][race.best]['flawed']:.0f})"
+    assert cells["best edit"].startswith(f"{100 * best['value']:.1f} [") and cells["best edit"].endswith(flawed)
+    assert cells["steering at the edit's KL"] == "–"
     assert greedy_section({"safety": record}) == []
 
 
 def test_what_is_measured_again_replaces_the_same_part_alone(tmp_path):
     path = tmp_path / "headline.json"
-    add_to_record(path, "smollm2", "tone", {"best": "gate", "answers": [1]})
-    add_to_record(path, "smollm2", "tone", {"best": None})
+    likelihoods = {"by likelihood": {"turns": 5}}
+    for part in ({"best": "gate", "arms": {}}, {"answers": [1]}, likelihoods, {"answers": [2]}):
+        add_to_record(path, "smollm2", "tone", part)
     add_to_record(path, "bundled", "tone", {"best": "sum"})
-    assert read_records(path, "smollm2") == {"tone": {"best": None, "answers": [1]}}
+    assert read_records(path, "smollm2") == {"tone": {"best": "gate", "arms": {}, "answers": [2], **likelihoods}}
+    add_to_record(path, "smollm2", "tone", {"best": None, "arms": {}})  # these answers were not those of its winners
+    assert read_records(path, "smollm2") == {"tone": {"best": None, "arms": {}, **likelihoods}}
     assert read_records(path, "bundled") == {"tone": {"best": "sum"}} and read_records(tmp_path / "none", "a") == {}
 
 
@@ -248,7 +257,7 @@ def test_a_text_stands_in_one_cell_as_it_is():
 
 def test_smollm2_gets_all_parts_and_the_bundled_model_the_race_alone(loaded, small, record, monkeypatch):
     monkeypatch.setattr(likelihood, "search_budget", lambda loaded: SearchBudget(n_trials=8, shortlist=2))
-    parts = partial(found_of, loaded, small[1])
+    parts = partial(measure_parts, loaded, small[1])
     assert list(parts("bundled", (), ())) == [record]
     whole = {name: value for part in parts("smollm2", ROWS, (0,)) for name, value in part.items()}
     assert whole.keys() - record.keys() == {"answers", "greedy", "probes", "by likelihood"}
@@ -267,12 +276,27 @@ def test_smollm2_gets_all_parts_and_the_bundled_model_the_race_alone(loaded, sma
     )
 
 
+def test_long_answers_are_asked_once_of_the_real_model_alone():
+    long, short = (load_behavior(name, CHAT_BEHAVIORS) for name in ("brevity", "cheerfulness"))
+    assert [search_plan(each, "smollm2").samples for each in (long, short)] == [1, 3]
+    assert search_plan(long, "bundled").samples == search_plan(short, "bundled").samples == 2
+
+
+def test_without_a_race_there_are_the_other_figures_alone():
+    figure = {"value": 0.5, "low": 0.25, "high": 0.75, "count": 3}
+    one = {
+        "title": "Tone",
+        "by likelihood": {"bound": 0.05, "turns": 1, "steering": None, "edit": None, "lead": figure},
+    }
+    assert readme_part({"tone": one})[1].startswith("**At equal divergence.**")
+
+
 def test_the_lesson_and_the_opening_edit_are_those_of_the_record(record, tmp_path):
     path = tmp_path / "safety" / "behavior.json"
     path.parent.mkdir()
     path.write_text('{"title": "Safety", "gamma": 9}')
     write_measured("safety", record, tmp_path)
     written = json.loads(path.read_text())
-    assert written["measured"] == sentence("safety", record)
+    assert written["measured"] == headline_sentence("safety", record)
     settings = record["chosen"][record["best"]]["settings"]
     assert written["best"]["alpha"] == settings["alpha"] and "only" not in written["best"]

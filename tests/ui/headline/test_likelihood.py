@@ -68,6 +68,14 @@ def test_an_arm_without_a_choice_counts_as_the_untouched_model(run):
     assert "nothing raises the margin" in "\n".join(section(likelihood_record(neither)))
 
 
+def test_after_one_turn_the_row_says_what_was_chosen(run):
+    (found,) = (one for one in run.found[:1])
+    record = likelihood_record(Turns(run.behavior, (found,)))
+    assert found.edit is not None and record["turns"] == 1
+    assert record["edit"]["what"] == f"{found.edit.trial.settings.family}: {found.edit.trial.short_label}"
+    assert record["edit"]["kl"] == [found.edit.figures.kl.value] * 2
+
+
 def test_behaviours_without_these_figures_have_no_section():
     assert likelihood_section({"tone": {"title": "Tone"}}) == []
 

@@ -33,7 +33,7 @@ from components.shared.session import OWN, Session, Under
 from components.shared.store import ModelStore
 from components.shared.work import Work
 from components.studio.place import place_of
-from components.take_home.handlers import Parcel, exported, rival
+from components.take_home.handlers import Parcel, compared_steering, exported
 from s2e_core import (
     Cancelled,
     ContrastDataError,
@@ -392,7 +392,7 @@ def test_what_lm_eval_runs_beside_an_export_is_steered_as_the_page_says() -> Non
     directions = session.scored.directions
     norms = sorted(float(one["steering_vector"].norm()) for one in vectors.values())
     assert norms == pytest.approx(sorted(0.7 * float(norm) for norm in directions.norm), rel=1e-5)
-    assert rival(replace(session, under=Under("Tone", session.edit)), 0.7) is None
+    assert compared_steering(replace(session, under=Under("Tone", session.edit)), 0.7) is None
 
 
 def test_the_sizes_on_the_buttons_are_those_of_the_files() -> None:
