@@ -22,6 +22,12 @@ from tests.families import saved_folder  # noqa: E402
 torch.set_num_threads(1)  # the models are too small to share their work
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Three workers for two cores: tests that drive a browser wait for it half of their time."""
+    return max(1, (os.cpu_count() or 1) * 3 // 2)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that drive a browser or a real model come first, so that all workers end at about the same time."""
     long = {item.path for item in items if {"page", "smollm2"} & set(getattr(item, "fixturenames", ()))}
