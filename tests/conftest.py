@@ -24,7 +24,7 @@ torch.set_num_threads(1)  # the models are too small to share their work
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Three workers for two cores: tests that drive a browser wait for it half of their time."""
+    """Three workers for two cores: tests that drive a browser wait for it."""
     return max(1, (os.cpu_count() or 1) * 3 // 2)
 
 

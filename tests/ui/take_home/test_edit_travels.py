@@ -68,6 +68,7 @@ def test_with_peft(visitor: Page, loaded: LoadedModel, tmp_path: Path) -> None:
     original, edited = said(visitor)
     prompt, length = asked(visitor, loaded)
     adapter = download(visitor, "adapter", tmp_path)
+    assert "--model steered" in (adapter / "evaluate.sh").read_text()  # at the γ of the page
     base = AutoModelForCausalLM.from_pretrained(loaded.source, dtype=torch.float32)
     model = PeftModel.from_pretrained(base, adapter)
     ids = torch.tensor([prompt])

@@ -78,6 +78,7 @@ def left_behind() -> list[Path]:
         (Form(ID), "model.safetensors"),
         (Form(ID, dtype="float32"), "model.safetensors"),
         (Form(f" {ID} ", "adapter"), "adapter_model.safetensors"),
+        (Form(ID, "adapter", gamma=0.5), "recipe/steering.pt"),
     ],
 )
 def test_what_was_chosen_arrives_private_with_card_and_recipe_and_a_link(
@@ -86,6 +87,7 @@ def test_what_was_chosen_arrives_private_with_card_and_recipe_and_a_link(
     before = left_behind()
     *lines, last = said_by(form)
     files = hub.repositories[ID].files
+    assert ("recipe/steering.pt" in files) == (form.gamma is not None)
     assert named in files and b"edited with Steer2Edit" in files["README.md"]
     assert files["recipe/steer2edit.safetensors"] == recipe_bytes(first_session().edit)
     assert hub.repositories[ID].private and "Only you can see it." in last
