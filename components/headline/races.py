@@ -27,17 +27,17 @@ BUNDLED, REAL = "bundled", "smollm2"
 PLANS: Mapping[str, Mapping[str, Any]] = {
     BUNDLED: {"n_trials": 300, "shortlist": 48, "finalists": 4, "prompts": 60, "gammas": PAPER_GAMMA},
     REAL: {
-        "n_trials": 16,
-        "shortlist": 8,
-        "finalists": 1,
+        "n_trials": 24,
+        "shortlist": 12,
+        "finalists": 2,
         "prompts": 36,
-        "samples": 3,
+        "samples": 2,
         "gammas": (0.2, 0.4, 0.6, 0.8, 1.1),
     },
 }
 """How much is tried: less on the real model, whose answers take far longer."""
 LONG_ANSWER = 200
-"""Longest answer, in tokens, from which on the real model answers each prompt once and not three times."""
+"""Longest answer, in tokens, from which on the real model answers each prompt once and not twice."""
 NEUTRAL = {BUNDLED: 60, REAL: 20}
 """Harmless texts on which KL is measured."""
 

@@ -133,6 +133,9 @@ def add_find(sub: argparse.ArgumentParser) -> None:
         help=f"answers per prompt in the final rounds {_default('samples')}",
     )
     sub.add_argument(
+        "--held-out", type=parse_positive, metavar="N", help=f"held-out prompts of each side {_default('held_out')}"
+    )
+    sub.add_argument(
         "--kl", type=parse_kl, metavar="NATS", help="by likelihood alone: largest KL on harmless texts (default 0.05)"
     )
     sub.add_argument(
@@ -150,14 +153,15 @@ def add_find(sub: argparse.ArgumentParser) -> None:
 
 
 def _default(name: str) -> str:
-    return f"(default {getattr(SearchBudget(), name)}, or {getattr(SHORT_BUDGET, name)} for a large model on a CPU)"
+    usual = getattr(SearchBudget(), name)
+    return f"(default {usual or 'all'}, or {getattr(SHORT_BUDGET, name)} for a large model on a CPU)"
 
 
 def _with_budget(options: argparse.Namespace, loaded: LoadedModel) -> argparse.Namespace:
     """The options with what the model can afford for those that were not given."""
     budget = search_budget(loaded)
     usual = {"trials": budget.n_trials, "gammas": budget.gammas, "finalists": budget.finalists}
-    usual |= {name: getattr(budget, name) for name in ("shortlist", "prompts", "samples")}
+    usual |= {name: getattr(budget, name) for name in ("shortlist", "prompts", "samples", "held_out")}
     given = {name: value for name, value in vars(options).items() if value is not None}
     return argparse.Namespace(**{**vars(options), **usual, **given})
 
@@ -206,6 +210,7 @@ def _plan(options: argparse.Namespace, behavior: Behavior, contrast: ContrastSet
         behavior, floor=options.floor, n_trials=options.trials, shortlist=options.shortlist, contrast=contrast,
         prompts=options.prompts, samples=options.samples, temperature=options.temperature, seed=options.seed,
         finalists=options.finalists, gammas=options.gammas, max_new_tokens=options.max_new_tokens,
+        held_out=options.held_out,
     )  # fmt: skip
 
 

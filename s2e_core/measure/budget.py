@@ -27,10 +27,13 @@ class SearchBudget:
     prompts: int = SearchPlan.prompts
     finalists: int = SearchPlan.finalists
     samples: int = SearchPlan.samples
+    held_out: int | None = SearchPlan.held_out
     gammas: Sequence[float] = STEERING
 
 
-SHORT_BUDGET = SearchBudget(n_trials=16, shortlist=6, prompts=24, finalists=2, samples=2, gammas=FEW_GAMMAS)
+SHORT_BUDGET = SearchBudget(
+    n_trials=16, shortlist=6, prompts=24, finalists=2, samples=2, held_out=36, gammas=FEW_GAMMAS
+)
 
 
 def is_slow(loaded: LoadedModel) -> bool:

@@ -107,7 +107,8 @@ def run_race(
     same kind. `path` is a folder for the files of the sweeps, from which a stopped race resumes. Raises SettingsError
     if the behaviour has no held-out prompts, Cancelled if `stop` is set or `progress` raises it.
     """
-    plans, first = search_plans(plan.development(), plan.samples), plan.development()
+    first = plan.development()
+    plans = search_plans(first, plan)
     require_test_plan(plan)
     stages = _stages(progress, plan, plans)
     with search_folder(path) as folder:
@@ -173,7 +174,7 @@ def measure_arms(
 
 def require_test_plan(plan: SearchPlan) -> Plan:
     """What the last stage asks. Raises SettingsError if the behaviour has no held-out prompts."""
-    test = search_plans(plan.development(), plan.samples).test
+    test = search_plans(plan.development(), plan).test
     if test is None:
         raise SettingsError(f"{plan.behavior.name} has no held-out prompts (split test), which a race needs. Add some.")
     return test

@@ -69,7 +69,8 @@ def find_edit(
        none, at the floor at least; where shares of utility cannot be told, the KL on harmless texts decides (`keeps`).
        As long as it is chosen anew, an arm's choice is asked again a little stronger; if none keeps the floor, its
        finalists at less strength.
-    4. Whole test split, `samples` answers each with new random seeds: the untouched model and the two that were chosen.
+    4. Test split, whole or `held_out` of each side, `samples` answers each with new random seeds: the untouched model
+       and the two that were chosen.
        Nothing is chosen by these figures: they are what to report.
 
     Both arms pass through the same stages and rules. `asker` says who answers; `progress` counts answers, and each
@@ -79,7 +80,7 @@ def find_edit(
     keep one of them for the screen.
     """
     first = plan.development()
-    plans, fixed = search_plans(first, plan.samples), plan.fixed_trials()
+    plans, fixed = search_plans(first, plan), plan.fixed_trials()
     stages = plans.stages(progress, plan, plan.n_asked)
     less_is_better = first.less_is_better
     with search_folder(path) as folder:
@@ -191,10 +192,12 @@ class SearchPlans:
         )
 
 
-def search_plans(development: Plan, samples: int) -> SearchPlans:
-    whole = replace(development, n_attribute=None, n_utility=None, samples=samples if development.temperature else 1)
+def search_plans(development: Plan, plan: SearchPlan) -> SearchPlans:
+    samples, held_out = plan.samples if development.temperature else 1, plan.held_out
+    whole = replace(development, n_attribute=None, n_utility=None, samples=samples)
     finals = replace(whole, seed=development.seed + NEW_SEEDS)
-    test = replace(whole, split="test", seed=development.seed + 2 * NEW_SEEDS)
+    seed = development.seed + 2 * NEW_SEEDS
+    test = replace(whole, split="test", n_attribute=held_out, n_utility=held_out, seed=seed)
     return SearchPlans(development, finals, _held_out_plan(test, finals))
 
 

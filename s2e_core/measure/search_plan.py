@@ -72,6 +72,8 @@ class SearchPlan:
     """Number of trials of each arm that are measured again."""
     samples: int = 2
     """Number of answers to each prompt in the run-off and on held-out prompts."""
+    held_out: int | None = None
+    """Number of held-out prompts of each side; None for all."""
     temperature: float = 1.0
     seed: int = 0
     max_new_tokens: int | None = None
@@ -83,10 +85,12 @@ class SearchPlan:
                 f"The floor is {self.floor:g}; it is the share of utility to keep, above 0 and at most 1 "
                 "(0.97 is 97 %)."
             )
-        if self.n_trials < 0 or min(self.finalists, self.prompts, self.samples, self.shortlist) < 1:
+        counts = self.finalists, self.prompts, self.samples, self.shortlist
+        if self.n_trials < 0 or min(*counts, 1 if self.held_out is None else self.held_out) < 1:
             raise SettingsError(
                 f"{self.n_trials} trials, {self.shortlist} of them asked {self.prompts} prompts, with {self.finalists} "
-                f"finalists and {self.samples} samples were requested; at least 0 trials and 1 of all else are needed."
+                f"finalists, {self.samples} samples and {self.held_out or 'all'} held-out prompts were requested; "
+                "at least 0 trials and 1 of all else are needed."
             )
 
     @property

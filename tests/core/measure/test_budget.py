@@ -19,4 +19,5 @@ def test_a_large_model_on_a_cpu_tries_less_of_everything_but_never_nothing(bundl
     SearchPlan(load_behavior("tone"), **short)
     gammas = short.pop("gammas")
     assert 3 <= len(gammas) < len(usual["gammas"]) and set(gammas) <= set(usual["gammas"])
+    assert usual.pop("held_out") is None and short.pop("held_out") >= 30
     assert all(1 <= value <= usual[name] for name, value in short.items()) and short["n_trials"] < usual["n_trials"]

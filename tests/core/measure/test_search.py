@@ -368,6 +368,15 @@ def test_a_behaviour_whose_prompts_know_no_split_has_nothing_held_out(llama, ext
     assert find_edit(llama, extraction, plan).held_out is None
 
 
+def test_a_search_can_report_on_a_part_of_the_held_out_prompts(llama, extraction, behavior):
+    plan = SearchPlan(behavior, floor=0.01, current=EditSettings(0.3, 0.3, 0.5), **{**BUDGET, "n_trials": 0})
+    whole, part = (find_edit(llama, extraction, each) for each in (plan, replace(plan, held_out=2)))
+    assert whole.held_out is not None and part.held_out is not None
+    asked = [{q.prompt: q.side for q in found.held_out.questions}.values() for found in (whole, part)]
+    assert [list(sides).count("attribute") for sides in asked] == [6, 2]
+    assert sweep_results(part.finals) == sweep_results(whole.finals)
+
+
 def test_the_plan_knows_how_far_below_the_floor_a_trial_may_lie(behavior):
     plan = SearchPlan(behavior, floor=0.9, prompts=36)
     assert plan.near == pytest.approx(0.9 - 0.05)
@@ -383,7 +392,7 @@ def test_the_plan_knows_how_far_below_the_floor_a_trial_may_lie(behavior):
     "wrong",
     [
         {"floor": 0.0}, {"floor": 1.5}, {"n_trials": -1}, {"shortlist": 0}, {"finalists": 0}, {"prompts": 0},
-        {"samples": 0},
+        {"samples": 0}, {"held_out": 0},
     ],
 )  # fmt: skip
 def test_a_floor_or_budget_out_of_range_is_refused(behavior, wrong):
