@@ -2,7 +2,7 @@
 // to a harmless one it changes.
 
 import {familyOf} from '../studio/settings.js';
-import {DIRECTIONS, asking, compared, everyCount, familySettings, isNear} from './steps.js';
+import {DIRECTIONS, asking, compared, everyCount, familySettings, isNear, siteVariant} from './steps.js';
 
 const HARDER = 2;        // times the behaviour's own steering strength
 const USUAL = 1;         // a whole steering vector
@@ -47,6 +47,6 @@ export const cost = {
       values: ({notes, say}) => ({gated: changed(say, notes.ask_harmless.edited),
         baked: changed(say, notes.ask_baked.edited), steered: changed(say, notes.ask_harmless.steered)})},
     {key: 'knows', kind: 'question', options: () => ['steering', 'baked', 'gate'], answer: () => 'gate'},
-    {key: 'play', kind: 'play', target: '#prompt'},
+    {key: 'play', kind: 'play', target: '#prompt', variant: siteVariant},
   ],
 };

@@ -1,6 +1,6 @@
 // Lesson 1: a behaviour is a direction. No push changes nothing; a push along the arrow changes the answers.
 
-import {DIRECTIONS, asking, compared, countRight, countTruth, counts} from './steps.js';
+import {DIRECTIONS, asking, compared, countRight, countTruth, counts, siteVariant} from './steps.js';
 
 const columns = now => ({original: now.columns[0], edited: now.columns[1]});
 /** What the push did: '' where it brought more, 'same' where nothing is clear, 'easy' where the original shows it already. */
@@ -34,6 +34,6 @@ export const direction = {
       variant: came, retry: context => came(context) ? 'ask_on' : '',
       values: ({notes, said}) => ({original: said(notes.ask_on.original), edited: said(notes.ask_on.edited)})},
     {key: 'sides', kind: 'question', target: '#swap', options: () => ['stays', 'turns', 'vanishes'], answer: () => 'turns'},
-    {key: 'play', kind: 'play', target: '#prompt'},
+    {key: 'play', kind: 'play', target: '#prompt', variant: siteVariant},
   ],
 };

@@ -1,6 +1,6 @@
 // Lesson 5: fooled by luck, by length, by attribution. What a count of answers, a long answer and a large g do not show.
 
-import {DIRECTIONS, asking, compared, countRight, countTruth, counts, lengths, ranked} from './steps.js';
+import {DIRECTIONS, asking, compared, countRight, countTruth, counts, lengths, ranked, siteVariant} from './steps.js';
 
 const both = now => ({original: now.columns[0], edited: now.columns[1]});
 /** The edited component with the largest |g|; the weakest neuron where nothing is edited. */
@@ -57,6 +57,6 @@ export const fooled = {
       })},
     {key: 'evidence', kind: 'question', options: () => ['once', 'attribution', 'placebo', 'longer'],
       answer: () => 'placebo'},
-    {key: 'play', kind: 'play', target: '#take-apart'},
+    {key: 'play', kind: 'play', target: '#take-apart', variant: siteVariant},
   ],
 };

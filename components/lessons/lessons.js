@@ -32,6 +32,7 @@ const isReady = () => new Promise(next => {
   again();
 });
 
+/** Starts the lessons; `keep` of what it promises loads all languages, for a page that shall need no network. */
 export const start = async ({root, server, languages}) => {
   let say = null, lesson = null, playing = null, turn = 0;
   const room = rooms(server);
@@ -39,9 +40,11 @@ export const start = async ({root, server, languages}) => {
   const menuRoot = make('div');
   root.prepend(menuRoot);
 
+  const catalogues = {};
+  const catalogue = async language =>
+    catalogues[language] ??= await (await fetch(new URL(`${language}.json`, import.meta.url))).json();
   const speak = async language => {
-    const url = new URL(`${language}.json`, import.meta.url), answer = await fetch(url);
-    say = words(language, await answer.json());
+    say = words(language, await catalogue(language));
     try { sessionStorage.setItem(LANGUAGE, language); } catch { /* asked again next time */ }
     drawMenu();
     playing?.redraw();
@@ -116,6 +119,7 @@ export const start = async ({root, server, languages}) => {
 
   await speak(firstLanguage());
   const {searchParams} = address(), number = Math.trunc(+searchParams.get('lesson')), code = searchParams.get('room');
-  if (code) room.join(code.toUpperCase());
+  if (code && room.offered) room.join(code.toUpperCase());
   if (number >= 1 && number <= LESSONS.length) open(number);
+  return {keep: () => Promise.all(Object.keys(languages).map(catalogue))};
 };

@@ -53,14 +53,18 @@ const roomPart = ({say, room, entries, teach, join, leaveRoom}) => {
     row(which, say.say('room.open'), () => told(teach(+which.value))), row(code, say.say('room.join'), enter), problem];
 };
 
+const roomFold = (root, options) => {
+  const isOpen = root.querySelector('.lesson-room')?.open ?? Boolean(options.room.now());
+  const fold = make('details', {className: 'lesson-room'}, make('summary', {}, options.say.say('room.title')), ...roomPart(options));
+  fold.open = isOpen;
+  return fold;
+};
+
 /** Draws the menu; `open`, `speak`, `teach` and `join` are what can be done. */
 export const menu = (root, options) => {
   const {say, languages, entries, open, speak} = options;
-  const fold = root.querySelector('.lesson-room')?.open ?? Boolean(options.room.now());
-  const room = make('details', {className: 'lesson-room'}, make('summary', {}, say.say('room.title')), ...roomPart(options));
-  room.open = fold;
   root.lang = say.language;
   const head = make('div', {className: 'lessons-head'}, make('h2', {}, say.say('ui.lessons')), languageChoice(say, languages, speak));
   const list = make('ol', {className: 'lesson-list'}, ...entries.map((one, n) => entry(say, one, n + 1, open)));
-  root.replaceChildren(head, make('p', {className: 'status'}, say.say('ui.what')), list, room);
+  root.replaceChildren(head, make('p', {className: 'status'}, say.say('ui.what')), list, ...(options.room.offered ? [roomFold(root, options)] : []));
 };

@@ -12,7 +12,7 @@ const write = room => {
 
 /** {code, key, voter} or null, and what can be asked about it; an answer with `error` is a sentence. */
 export const rooms = server => {
-  let room = read();
+  let room = server.open_room ? read() : null;   // a page without a server has no rooms
   const keep = next => { room = next; write(next); return next; };
   const asked = async (question, step, more = {}) => {
     try {
@@ -22,6 +22,7 @@ export const rooms = server => {
     }
   };
   return {
+    offered: Boolean(server.open_room),
     now: () => room,
     isTeacher: () => Boolean(room?.key),
     open: async lesson => {

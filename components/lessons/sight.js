@@ -85,6 +85,8 @@ export const focusOn = component => studio().focus(component);
 export const openFold = id => { const fold = find(`#${id}`); if (fold) fold.open = true; };
 export const wordOn = id => find(`#${id}`)?.textContent.trim() ?? '';
 export const place = () => studio().place();
+/** Whether the page has measurements that need a server; the static site lacks them. */
+export const measures = () => Boolean(find('#take-apart'));
 
 // ---- pointing ----------------------------------------------------------------------------------------------------------
 

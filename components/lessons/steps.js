@@ -37,6 +37,9 @@ export const countTruth = ({about}, column, reference) =>
   about.measure === 'length' ? compared(column, reference, 'length') : String(column.count);
 export const countRight = (predicted, truth) => predicted === truth || (isNear(+predicted, +truth) && /\d/.test(truth));
 
+/** For a last step, whose text names what the static site lacks. */
+export const siteVariant = ({page}) => page.measures() ? '' : 'site';
+
 /** Global numbers of a kind from the largest |g| down. */
 export const ranked = (facts, kind) => {
   const all = facts.kinds[kind].sites.flatMap(site => Array.from({length: facts.sites[site].n}, (_, n) => facts.offset[site] + n));

@@ -13,7 +13,9 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from components import compare, studio
+from components import compare, lessons, studio
+from components.lessons.lessons_widget import TEXTS, languages
+from components.lessons.questions import about
 from components.shared import texts
 from components.shared.choices import Choice, opened
 from components.shared.session import Session
@@ -25,11 +27,10 @@ from components.tab_model.files import runs_in_tab, scripts, turn, write_model
 from components.tab_model.questions import words
 from components.tab_model.vectors import moments, vectors
 from s2e_core import Behavior, SettingsError, swapped
-from s2e_core.model import LoadedModel
 from s2e_core.why import Chance
 
 HERE = Path(__file__).parent
-STUDIO, COMPARE = (Path(package.__path__[0]) for package in (studio, compare))
+STUDIO, COMPARE, LESSONS = (Path(package.__path__[0]) for package in (studio, compare, lessons))
 ARMS = {"swap": texts.SWAP, "steered": texts.STEERED, "prompted": texts.PROMPTED, "placebo": texts.PLACEBO}
 STYLE = Path(__file__).parents[2] / "assets" / "style.css"
 WIDGETS = ("text_columns", "rolls")
@@ -60,7 +61,7 @@ def build(store: ModelStore, out: Path, *, progress: Callable[[str], None] = lam
         for swap in (False, True):
             session = _session(store, behavior, swap)
             found = store.chances.read(loaded, session.scored, lambda done, total: None)
-            _write_behavior(out / "behaviors", behavior, session, loaded, found.chance)
+            _write_behavior(out / "behaviors", store, behavior, session, found.chance)
 
 
 def _session(store: ModelStore, behavior: Behavior, swap: bool) -> Session:
@@ -69,7 +70,8 @@ def _session(store: ModelStore, behavior: Behavior, swap: bool) -> Session:
     return opened(store, Choice(store.first_model, behavior.name, swap), scored)
 
 
-def _write_behavior(folder: Path, behavior: Behavior, session: Session, loaded: LoadedModel, chance: Chance) -> None:
+def _write_behavior(folder: Path, store: ModelStore, behavior: Behavior, session: Session, chance: Chance) -> None:
+    loaded = store.model(session.model)
     extraction, name = session.scored.extraction, f"{behavior.name}{SWAPPED if session.swapped else ''}"
     sides = (behavior.positive, behavior.negative)
     has_system = behavior.system_prompt and not session.swapped
@@ -83,6 +85,7 @@ def _write_behavior(folder: Path, behavior: Behavior, session: Session, loaded: 
         "negative": sides[not session.swapped],
         "swapped": session.swapped,
         "system": turn(loaded, behavior.system_prompt) if has_system else None,
+        "about": about(store, session),
     }
     _write_json(folder / f"{name}.json", data)
     # The prompts that a gate is fitted on have no sides.
@@ -91,8 +94,9 @@ def _write_behavior(folder: Path, behavior: Behavior, session: Session, loaded: 
 
 
 def _write_scripts(out: Path) -> None:
-    own = HERE.glob("*.js")
-    for folder, files in (("studio", STUDIO.glob("*.js")), ("tab_model", scripts()), ("site", own)):
+    taught = (*LESSONS.glob("*.js"), *TEXTS.glob("*.json"))
+    folders = {"studio": STUDIO.glob("*.js"), "tab_model": scripts(), "lessons": taught, "site": HERE.glob("*.js")}
+    for folder, files in folders.items():
         (out / folder).mkdir()
         for path in files:
             shutil.copyfile(path, out / folder / path.name)
@@ -103,10 +107,11 @@ def _write_scripts(out: Path) -> None:
 
 
 def _write_page(out: Path, behaviors: tuple[Behavior, ...]) -> None:
-    styles = [STYLE, *sorted(STUDIO.glob("*.css")), HERE / "site.css"]
+    styles = [STYLE, *sorted(STUDIO.glob("*.css")), *sorted(LESSONS.glob("*.css")), HERE / "site.css"]
     (out / "style.css").write_text("\n".join(path.read_text(encoding="utf-8") for path in styles), encoding="utf-8")
     page = Template((HERE / "page.html").read_text(encoding="utf-8"))
-    shown = {"title": texts.TITLE, "legend": texts.LEGEND.replace("**", ""), "rolls": texts.ROLLS, **ARMS}
+    words_ = {"run": texts.RUN, "rolls": texts.ROLLS, "follow": texts.FOLLOW}
+    shown = {"title": texts.TITLE, "legend": texts.LEGEND.replace("**", ""), **words_, **ARMS}
     filled = page.substitute({name: html.escape(word) for name, word in shown.items()})
     (out / "index.html").write_text(filled, encoding="utf-8")
     site: dict[str, Any] = {
@@ -114,6 +119,7 @@ def _write_page(out: Path, behaviors: tuple[Behavior, ...]) -> None:
         "behaviors": [{"name": each.name, "title": each.title} for each in behaviors],
         "told": texts.TOOLTIPS,
         "words": words(),
+        "languages": languages(),
     }
     _write_json(out / "site.json", site)
 

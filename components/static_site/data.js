@@ -67,6 +67,7 @@ export const siteData = () => {
     solve: async place => packed(await editOf(place)),
     stop: () => true,
     ahead: () => null,
+    about: async place => (await behavior(place)).about,
   };
   return {behavior, editOf, keep, server};
 };

@@ -36,7 +36,7 @@ export const offer = (behavior, chosen) => {
   field('swap').checked = behavior.swapped;
   field('prompted').disabled = !behavior.system;
   if (!behavior.system) field('prompted').checked = false;
-  document.querySelector('#lesson').textContent = `Wanted: ${behavior.positive}, rather than ${behavior.negative}. ${behavior.swapped ? '' : behavior.lesson}`;
+  document.querySelector('#wanted').textContent = `Wanted: ${behavior.positive}, rather than ${behavior.negative}. ${behavior.swapped ? '' : behavior.lesson}`;
   document.querySelector('#examples .gallery').replaceChildren(...behavior.examples.map(({prompt, label}) =>
     make('button', {type: 'button', className: 'gallery-item', title: prompt, textContent: label, onclick: () => { field('prompt').value = prompt; chosen(); }})));
 };

@@ -2,6 +2,7 @@
 
 import {make} from '../studio/dom.js';
 import {elasticNet} from '../studio/method.js';
+import {start as startLessons} from '../lessons/lessons.js';
 import {start} from '../studio/studio.js';
 import {fromFragment} from '../studio/url.js';
 import {writer} from '../tab_model/live.js';
@@ -56,17 +57,23 @@ const open = async () => {
     failed: sentence => { say(sentence); outdated(); },
   };
   const write = writer({model, data, words, question, show});
+  const follows = () => document.querySelector('#follow input').checked;
   const holder = placeHolder(moved => {
     place = moved;
     write.stopRolls();
+    if (!follows()) { outdated(); return; }
     document.querySelector('.rolls').classList.add('outdated');
     write.texts(place);
   });
+  let typing = 0;
+  /** Texts now; judged answers follow, unless by then they shall not. */
   const asked = () => {
     if (!place) return;
     outdated();
+    write.stopRolls();
     write.texts(place);
-    write.rolls(place);
+    clearTimeout(typing);
+    typing = setTimeout(() => { if (follows()) write.rolls(place); }, TYPING_MS);
   };
 
   // ---- behaviours ------------------------------------------------------------------------------------------------------
@@ -102,17 +109,20 @@ const open = async () => {
   const first = wanted();
   holder.props.value = await prepare(first?.behavior ?? names[0], first ?? {}).catch(() => prepare(names[0]));   // a forged address
   const trigger = event => {
-    if (event === 'rested' && place) write.rolls(place);
+    if (event === 'rested' && place && follows()) write.rolls(place);
     const found = event === 'restore' && wanted();
     if (found) turnTo(found.behavior, found);
   };
   await start({props: holder.props, trigger, watch: holder.watch, server: data.server, told: site.told});
-  let typing = 0;
   for (const id of ['prompt', 'length', 'temperature', 'seed', 'steered', 'gamma', 'prompted', 'placebo']) document.getElementById(id).addEventListener('input', () => {
     outdated();
     clearTimeout(typing);
-    typing = setTimeout(asked, TYPING_MS);
+    if (follows()) typing = setTimeout(asked, TYPING_MS);
   });
+  document.querySelector('#prompt input').addEventListener('keydown', ({key}) => { if (key === 'Enter') asked(); });
+  document.querySelector('#run').addEventListener('click', asked);
+  document.querySelector('#ask-eight').addEventListener('click', () => { if (place) write.rolls(place); });
+  document.querySelector('#follow input').addEventListener('change', () => { if (follows() && document.querySelector('.outdated')) asked(); });
   document.querySelector('#ask-alone').addEventListener('click', () => { if (place) write.rolls(window.steer2edit.alone(place)); });
   document.querySelector('#swap input').addEventListener('change', ({target}) => { if (place) turnTo(place.behavior, {swapped: target.checked, ask: askedNow()}); });
   document.querySelector('#components-csv').addEventListener('click', async () => {
@@ -122,6 +132,9 @@ const open = async () => {
   });
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', ({matches}) => document.body.classList.toggle('dark', matches));
 
+  const lessons = await startLessons({root: document.querySelector('.lessons'), server: data.server, languages: site.languages});
+
+  await lessons.keep();
   for (const name of names) await data.keep(name);
   document.body.dataset.kept = 'all';   // from here on the page needs no network
 };

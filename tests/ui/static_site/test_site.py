@@ -25,31 +25,10 @@ from components.studio.place import read_settings
 from components.take_home.table import ranked_table
 from s2e_core import SettingsError, swapped
 from tests.ui.browser import PHONE, watched_page
-from tests.ui.running import shared_store, store_beside
-from tests.ui.tab_model.serving import served_folder
 from tests.ui.tab_model.shown import shown_texts, shows_what_the_server_writes
 
 LENGTH = 24
 """Tokens of an answer, for a busy machine."""
-
-
-@pytest.fixture(scope="module")
-def store() -> ModelStore:
-    """Two behaviours, which is enough to change between them."""
-    made, names = store_beside(), ("safety", "tone")
-    fewer = {
-        folder: tuple(one for one in found if one.name in names) for folder, found in shared_store()._behaviors.items()
-    }
-    made.__dict__["_behaviors"] = fewer
-    return made
-
-
-@pytest.fixture(scope="module")
-def site(store: ModelStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("static") / "site"
-    build(store, folder)
-    with served_folder(folder) as address:
-        yield address
 
 
 @pytest.fixture
@@ -177,6 +156,9 @@ def test_once_it_is_loaded_the_page_needs_no_network(page: Page, store: ModelSto
     page.click("#advanced > summary")
     page.select_option("#family select", "baked")
     check(page, store)
+    page.select_option(".lesson-language select", "de")
+    page.click(".lesson-entry >> nth=0")
+    page.wait_for_selector("#lesson[lang=de] .primary")
     assert not asked
 
 
@@ -252,7 +234,7 @@ def test_the_sides_can_be_swapped_and_the_address_says_so(page: Page, site: str,
     check(page, store)
     assert prompt_on(page) == prompt
     assert page.evaluate("() => [...window.steer2edit.state().facts.g]") == [-g for g in before]
-    assert "Wanted: helps, rather than refuses." in page.inner_text("#lesson")
+    assert "Wanted: helps, rather than refuses." in page.inner_text("#wanted")
     assert page.is_disabled("#prompted input"), "its system prompt asks for the other side"
     page.click("#advanced > summary")
     page.select_option("#family select", "baked")
