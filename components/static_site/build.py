@@ -22,9 +22,8 @@ from components.shared.session import Session
 from components.shared.store import ModelStore
 from components.studio.by_chance import chance_values
 from components.studio.facts import facts
-from components.tab_model.behavior import behavior_data
-from components.tab_model.files import runs_in_tab, scripts, turn, write_model
-from components.tab_model.questions import words
+from components.tab_model.files import runs_in_tab, scripts, write_model
+from components.tab_model.questions import asked_data, words
 from components.tab_model.vectors import moments, vectors
 from s2e_core import Behavior, SettingsError, swapped
 from s2e_core.why import Chance
@@ -73,18 +72,12 @@ def _session(store: ModelStore, behavior: Behavior, swap: bool) -> Session:
 def _write_behavior(folder: Path, store: ModelStore, behavior: Behavior, session: Session, chance: Chance) -> None:
     loaded = store.model(session.model)
     extraction, name = session.scored.extraction, f"{behavior.name}{SWAPPED if session.swapped else ''}"
-    sides = (behavior.positive, behavior.negative)
-    has_system = behavior.system_prompt and not session.swapped
     data = {
         # The store's key is one of a running server; an address of the site must hold after the next build as well.
         "facts": {**facts(session, TABLE_ROWS), "key": f"{name} {loaded.fingerprint}"},
         "chance": chance_values(chance),
         "vectors": vectors(extraction),
-        **behavior_data(behavior),
-        "positive": sides[session.swapped],
-        "negative": sides[not session.swapped],
-        "swapped": session.swapped,
-        "system": turn(loaded, behavior.system_prompt) if has_system else None,
+        **asked_data(loaded, behavior, session.swapped),
         "about": about(store, session),
     }
     _write_json(folder / f"{name}.json", data)

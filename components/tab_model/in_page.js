@@ -7,7 +7,6 @@ import {openTabModel} from './tab_model.js';
 
 const LONG_MS = 300;   // after so long, a Stop button can end it
 const STOP = 'stop-run', BUTTONS = {run: 'compare', 'ask-eight': 'rolls'};
-const SERVER_ALONE = ['prompted', 'placebo'];
 
 const isOn = id => document.querySelector(`#${id} input`)?.checked === true;
 const widget = kind => document.querySelector({compare: '#texts .texts', rolls: '#rolls .rolls'}[kind]);
@@ -21,7 +20,9 @@ const question = longest => {
     if (value === '' || !(+value >= +min && +value <= +max)) return null;
     numbers[name] = +value;
   }
-  return Number.isInteger(numbers.length) && Number.isInteger(numbers.seed) ? {prompt, ...numbers, isSteered: isOn('steered')} : null;
+  return Number.isInteger(numbers.length) && Number.isInteger(numbers.seed) ? {
+    prompt, ...numbers, isSteered: isOn('steered'), isPrompted: isOn('prompted'), isPlacebo: isOn('placebo'),
+  } : null;
 };
 
 /** Runs that take long are known to the Stop button; `halt` is told those that it ends. */
@@ -86,7 +87,8 @@ export const inPage = ({server, scripts, model: weights}) => {
     if (passing || !model || !state || known.key !== state.facts.key || known.tab?.turn.join() !== opened || state.place.under) return false;
     const {file, settings, edit, waiting} = state, isFitted = file || settings.gate || settings.protect;
     if (isFitted && !edit.right && !waiting) return false;
-    return !SERVER_ALONE.some(isOn) && !window.steer2edit.isAsked(STOP, kind) && question(known.tab.longest) !== null;
+    const canPrompt = known.tab.system || !isOn('prompted');   // the server says why not
+    return canPrompt && !window.steer2edit.isAsked(STOP, kind) && question(known.tab.longest) !== null;
   };
   const pass = (_, kind) => {
     passing = true;

@@ -13,6 +13,8 @@ from components.shared.session import Session
 from components.shared.store import ModelStore
 from components.studio.facts import solved
 from components.studio.place import session_of
+from s2e_core import Behavior
+from s2e_core.model import LoadedModel
 
 from .behavior import behavior_data, own_data
 from .files import runs_in_tab, turn
@@ -43,8 +45,8 @@ def tab_questions(store: ModelStore) -> Mapping[str, Callable[[Any], Any]]:
 
 
 def _runs(store: ModelStore, session: Session) -> bool:
-    """Whether the tab can write what the server would; sides that are swapped are judged by the server alone."""
-    return runs_in_tab(store.model(session.model)) and not session.swapped
+    """Whether the tab can write what the server would."""
+    return runs_in_tab(store.model(session.model))
 
 
 def _tab(store: ModelStore, session: Session) -> dict[str, Any]:
@@ -55,5 +57,23 @@ def _tab(store: ModelStore, session: Session) -> dict[str, Any]:
         "turn": turn(loaded),
         "weights": loaded.fingerprint,
         "longest": store.limits.prompt_chars,
-        **(own_data() if behavior is None else behavior_data(behavior)),
+        **asked_data(loaded, behavior, session.swapped),
+    }
+
+
+def asked_data(loaded: LoadedModel, behavior: Behavior | None, swapped: bool) -> dict[str, Any]:
+    """What is asked and how it is judged, with the sides perhaps swapped; None stands for a visitor's own examples.
+
+    "system" is the turn of the chat template with the behaviour's system prompt, null if there is none for these sides.
+    """
+    if behavior is None:
+        return {**own_data(), "swapped": swapped, "system": None}
+    sides = (behavior.positive, behavior.negative)
+    has_system = behavior.system_prompt and not swapped
+    return {
+        **behavior_data(behavior),
+        "positive": sides[swapped],
+        "negative": sides[not swapped],
+        "swapped": swapped,
+        "system": turn(loaded, behavior.system_prompt) if has_system else None,
     }

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,9 +21,8 @@ from playwright.sync_api import Error as PlaywrightError
 
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--no-first-run", "--process-per-site",
+    "--no-first-run",
 )  # fmt: skip
-"""The last one lets the pages of an app share a process, and so the scripts that it has compiled."""
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 EVENTS = """
     // Events and questions that the page has sent to its server and not yet heard the end of; one more as long as the
@@ -87,50 +85,16 @@ def open_browser() -> Iterator[Browser]:
         if os.environ.get("S2E_REQUIRE_BROWSER") == "1":
             pytest.fail("S2E_REQUIRE_BROWSER=1, but no Chromium is installed; install the package chromium.")
         pytest.skip("No Chromium on this machine; install the package chromium to run the browser tests.")
-    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as profile:
-        browser = _launch(playwright, path, profile)
+    with sync_playwright() as playwright:
+        browser = _launch(playwright, path)
         try:
             yield browser
         finally:
             browser.close()
 
 
-def _launch(playwright: Playwright, path: str, profile: str) -> Browser:
-    """The browser's own context, its first, has a profile on disk: only there are compiled scripts kept."""
-    own = playwright.chromium.launch_persistent_context(
-        profile, executable_path=path, args=list(FLAGS), viewport=DESKTOP
-    )
-    own.add_init_script(EVENTS)
-    assert own.browser is not None
-    return own.browser
-
-
-@contextmanager
-def _context(browser: Browser, watch: Watch, options: Mapping[str, Any]) -> Iterator[BrowserContext]:
-    """The browser's own context, left empty afterwards; a new one for other `options`, or while that one is in use."""
-    own = browser.contexts[0]
-    blank, *others = own.pages
-    if options or others:
-        context = browser.new_context(**{"viewport": DESKTOP, **options})
-        context.add_init_script(EVENTS)
-        try:
-            yield context
-        finally:
-            watch.is_over = True
-            context.close()
-        return
-    try:
-        yield own
-    finally:
-        watch.is_over = True
-        own.set_offline(False)
-        for page in own.pages[1:]:
-            page.close()
-        own.clear_cookies()
-        with_protocol = own.new_cdp_session(blank)
-        for origin in watch.origins:
-            with_protocol.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
-        with_protocol.detach()
+def _launch(playwright: Playwright, path: str) -> Browser:
+    return playwright.chromium.launch(executable_path=path, args=list(FLAGS))
 
 
 @dataclass(eq=False)
@@ -138,7 +102,6 @@ class Watch:
     """What went wrong on the pages of one context so far, as sentences."""
 
     complaints: list[str] = field(default_factory=list)
-    origins: set[str] = field(default_factory=set)
     is_over: bool = False
     """Set before the context is closed: what a page says of questions that are cut off there is no complaint."""
 
@@ -149,8 +112,6 @@ class Watch:
 
     def _request(self, url: str) -> None:
         parts = urlsplit(url)
-        if parts.scheme in ("http", "https"):
-            self.origins.add(f"{parts.scheme}://{parts.netloc}")
         if parts.scheme not in ("data", "blob", "file") and parts.hostname not in ("127.0.0.1", "localhost"):
             self._complain(f"foreign request: {url}")
 
@@ -176,20 +137,22 @@ def watched_page(browser: Browser, **options: Any) -> Iterator[Page]:
 
     `options` are those of playwright's `new_context`, such as `viewport`, `has_touch` or `color_scheme`.
     """
+    context: BrowserContext = browser.new_context(**{"viewport": DESKTOP, **options})
     watch = Watch()
-    with _context(browser, watch, options) as context:
-        context.on("page", watch.attach)
-        context.set_default_timeout(PATIENCE)
-        try:
-            page = context.new_page()
-            yield page
-            with suppress(PlaywrightError):
-                page.evaluate("0")  # what was said before is heard
-        except Exception as error:
-            error.add_note(f"{state(page)}; complaints: {watch.complaints}")
-            raise
-        finally:
-            context.remove_listener("page", watch.attach)
+    context.on("page", watch.attach)
+    context.add_init_script(EVENTS)
+    context.set_default_timeout(PATIENCE)
+    try:
+        page = context.new_page()
+        yield page
+        with suppress(PlaywrightError):
+            page.evaluate("0")  # what was said before is heard
+    except Exception as error:
+        error.add_note(f"{state(page)}; complaints: {watch.complaints}")
+        raise
+    finally:
+        watch.is_over = True
+        context.close()
     assert not watch.complaints, "\n".join(watch.complaints)
 
 

@@ -54,30 +54,12 @@ def first_session() -> Session:
     return opened(store, choice, store.scored(store.first_model, behavior.contrast, behavior))
 
 
-@functools.cache
-def _usual_port() -> int:
-    return _bound_port(0)
-
-
-def _free_port() -> int:
-    """The same as before, if it is free: compiled scripts are kept by address."""
-    try:
-        return _bound_port(_usual_port())
-    except OSError:
-        return _bound_port(0)
-
-
-def _bound_port(port: int) -> int:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", port))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def running_app(store: ModelStore, demo: gr.Blocks | None = None) -> Iterator[str]:
     """The address of the page, by default a new one on the store, until the context ends."""
-    port = _free_port()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     demo = demo or app.build(store)
     demo.launch(
         prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", server_port=port,

@@ -51,7 +51,9 @@ def test_the_first_lesson_tells_what_this_page_counted(page: Page, site: str) ->
     student.next()
     page.keyboard.press("Escape")
     expect(page.locator("#lesson")).to_be_hidden()
-    assert page.is_checked("#follow input") and told(page) == shown
+    assert page.is_checked("#follow input")
+    expect(page.locator(".rolls:not(.outdated)[aria-busy=false]")).to_be_visible()
+    assert told(page) == shown
 
 
 def test_without_run_on_every_change_a_dial_brings_no_answers(page: Page, site: str) -> None:

@@ -131,23 +131,48 @@ def test_what_the_tab_cannot_write_the_server_writes(
 ) -> None:
     with visiting(browser, address) as page:
         del served_texts[:]
-        page.check("#placebo input")
-        at_rest(page)
-        assert "texts" in served_texts and not by_the_tab(page)
-        *_, expected = compared(
-            store, session_of(store, place(page)), Request(page.input_value("#prompt textarea"), LENGTH, placebo=True)
-        )
-        assert shown_texts(page) == expected["columns"]
-        page.uncheck("#placebo input")
-        at_rest(page)
-        assert by_the_tab(page) and len(shown_texts(page)) == 2
-        del served_texts[:]
-        page.check("#swap input")
-        expect(page.locator("#swap input")).to_be_checked()
-        rest(page)
+        page.click("#advanced > summary")
+        page.click("#keep-under")
         set_slider(page, "strength", 2)
         rest(page)
+        page.click("#ask-eight")
+        rest(page)
         assert "texts" in served_texts and not by_the_tab(page)
+        *_, expected = compared(
+            store, session_of(store, place(page)), Request(page.input_value("#prompt textarea"), LENGTH)
+        )
+        assert shown_texts(page) == expected["columns"] and "on top of" in expected["columns"][1]["title"]
+        page.click("#under button")
+        rest(page)
+        page.click("#ask-eight")
+        at_rest(page)
+        assert by_the_tab(page) and len(shown_texts(page)) == 2
+
+
+def test_a_system_prompt_a_placebo_and_swapped_sides_are_written_by_the_tab(
+    browser: Browser, address: str, store: ModelStore, served_texts: list[str]
+) -> None:
+    with visiting(browser, address) as page:
+        del served_texts[:]
+        page.check("#placebo input")
+        page.check("#prompted input")
+        page.click("#ask-eight")
+        check(page, store, placebo=True, prompted=True)
+        assert not served_texts and by_the_tab(page) and len(shown_texts(page)) == 4
+        page.uncheck("#placebo input")
+        page.uncheck("#prompted input")
+        page.check("#swap input")
+        expect(page.locator("#swap input")).to_be_checked()
+        page.wait_for_function("() => window.steer2edit.place().swapped === true")
+        at_rest(page)
+        page.fill("#length input", str(LENGTH))  # other sides bring their own
+        page.press("#length input", "Tab")
+        set_slider(page, "strength", 2)
+        rest(page)
+        page.click("#ask-eight")
+        check(page, store)
+        assert by_the_tab(page)
+        assert len(served_texts) <= 2, "the first texts of other sides may come before their vectors"
 
 
 def test_long_answers_of_the_tab_can_be_stopped(browser: Browser, address: str) -> None:
