@@ -8,7 +8,7 @@ import {roomCard} from './room_card.js';
 const SETTLED_MS = 450;   // an action counts once nothing has moved for so long
 const HANDS_ON = ['look', 'act', 'play'];
 const OWN_PACE = ['claim', 'play'];   // the steps at which the page is the person's own
-const ASK = '#ask-eight';
+const ASK = '#ask-eight', ASKING = [ASK, '#alone'];   // what brings judged answers
 
 /** Progress of a lesson in this tab. */
 const KEPT = 'steer2edit lesson';
@@ -22,7 +22,7 @@ export const progress = lesson => read(lesson.key)?.at ?? 0;
 export const play = ({lesson, say, about, card, room, onEnd, onNext}) => {
   const {steps} = lesson, here = page.look().facts.key, kept = read(lesson.key);
   const resumed = kept && kept.here === here && kept.at < steps.length ? kept : null;
-  let at = resumed?.at ?? 0, before = null, timer = 0, endRoom = () => {}, feedback = '', right = false, moved = false;
+  let at = resumed?.at ?? 0, before = null, timer = 0, endRoom = () => {}, feedback = '', right = false, moved = false, pressed = false;
   const notes = resumed?.notes ?? {}, chosen = resumed?.chosen ?? {};
   // Answers come when the lesson asks for them: else the page would show a result before anybody has predicted it.
   const followed = page.look().ticked('follow');
@@ -67,6 +67,7 @@ export const play = ({lesson, say, about, card, room, onEnd, onNext}) => {
     at = next;
     feedback = '';
     right = false;
+    pressed = false;
     const step = steps[at];
     write(lesson.key, {at, notes, chosen, here});
     page.tick('follow', followed && OWN_PACE.includes(step.kind));
@@ -166,6 +167,7 @@ export const play = ({lesson, say, about, card, room, onEnd, onNext}) => {
     const step = steps[at], now = page.look();
     if (!now || moved) return;
     if (now.facts.key !== here && step.kind !== 'play') { moved = true; page.pointNowhere(); draw(); return; }
+    if (ASKING.includes(step.target) && !pressed) return;   // answers that were still on their way are not the person's own
     if (!['look', 'act'].includes(step.kind) || timer || !step.done(now, before, context())) return;
     timer = setTimeout(() => {   // nothing tells when a dial has come to rest, so it is looked at again
       timer = 0;
@@ -177,7 +179,7 @@ export const play = ({lesson, say, about, card, room, onEnd, onNext}) => {
       forth();
     }, SETTLED_MS);
   };
-  const unwatch = page.watch(check), unhear = page.whenAsked(() => { asked = true; page.veil(''); });
+  const unwatch = page.watch(check), unhear = page.whenAsked(() => { asked = true; pressed = true; page.veil(''); });
   enter(at);
   return {
     redraw: draw, restart: () => { moved = false; write(lesson.key, null); },
