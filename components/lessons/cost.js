@@ -12,6 +12,9 @@ const direction = (one, other) => isNear(one, other) ? 'same' : one > other ? 'm
 const isFull = column => column.changed === column.total;
 const changed = (say, column) => say.say('ui.count', {count: say.number(column.changed), total: say.number(column.total)});
 
+/** The step needs the steered column, whoever has unticked it. */
+const withSteering = {enter: ({page}) => page.tick('steered', true), done: now => now.ticked('steered')};
+
 export const cost = {
   key: 'cost',
   settings: facts => familySettings(facts, 'gated'),
@@ -19,7 +22,7 @@ export const cost = {
     {key: 'claim', kind: 'claim'},
     {key: 'own', kind: 'predict', options: () => DIRECTIONS, values: ({about}) => ({prompt: about.prompt})},
     {key: 'steer', kind: 'act', target: '#steered', done: now => now.ticked('steered')},
-    asking('ask', {note: now => ({original: now.columns[0], edited: now.columns[1], steered: now.columns[2]})}),
+    asking('ask', {...withSteering, note: now => ({original: now.columns[0], edited: now.columns[1], steered: now.columns[2]})}),
     {key: 'gain', kind: 'conclude', of: 'own', target: '#rolls',
       truth: ({notes, about}) => compared(notes.ask.steered, notes.ask.edited, about.measure),
       values: ({notes, said}) => ({original: said(notes.ask.original), edited: said(notes.ask.edited),
@@ -28,8 +31,8 @@ export const cost = {
       values: ({about, say}) => ({prompt: about.harmless, gamma: say.number(hard(about))})},
     {key: 'harder', kind: 'act', target: '#gamma', values: ({about, say}) => ({gamma: say.number(hard(about))}),
       done: (now, before, {about}) => now.gamma >= hard(about)},
-    asking('ask_harmless', {enter: ({page, about}) => page.ask(about.harmless),
-      done: (now, before, {about}) => now.prompt === about.harmless,
+    asking('ask_harmless', {enter: ({page, about}) => { page.tick('steered', true); page.ask(about.harmless); },
+      done: (now, before, {about}) => now.ticked('steered') && now.prompt === about.harmless,
       note: now => ({edited: now.columns[1], steered: now.columns[2]})}),
     {key: 'spill', kind: 'conclude', of: 'price', target: '#rolls', right: (one, other) => isNear(+one, +other),
       truth: ({notes}) => String(notes.ask_harmless.steered.changed),

@@ -78,8 +78,8 @@ export const play = ({lesson, say, about, card, room, onEnd, onNext}) => {
   };
   const guide = step => {
     const takesFocus = Boolean(step.target) && HANDS_ON.includes(step.kind);
-    if (step.target) page.pointAt(step.target, {focus: step.focus, takesFocus}); else page.pointNowhere();
-    if (!takesFocus) card.focus();
+    const found = step.target ? page.pointAt(step.target, {focus: step.focus, takesFocus}) : page.pointNowhere();
+    if (!takesFocus || !found) card.focus();
   };
   const forth = () => enter(at + 1);
   const back = () => enter(Math.max(0, at - 1));
@@ -165,7 +165,8 @@ export const play = ({lesson, say, about, card, room, onEnd, onNext}) => {
 
   const check = () => {
     const step = steps[at], now = page.look();
-    if (!now || moved) return;
+    if (!now || moved && now.facts.key !== here) return;
+    if (moved) { moved = false; draw(); guide(step); return; }   // back where the lesson was
     if (now.facts.key !== here && step.kind !== 'play') { moved = true; page.pointNowhere(); draw(); return; }
     if (ASKING.includes(step.target) && !pressed) return;   // answers that were still on their way are not the person's own
     if (!['look', 'act'].includes(step.kind) || timer || !step.done(now, before, context())) return;

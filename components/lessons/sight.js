@@ -95,15 +95,16 @@ const FOCUSABLE = 'input:not([type=hidden]), select, textarea, button, [tabindex
 export const pointNowhere = () => {
   for (const one of document.querySelectorAll('[data-lesson-target]')) delete one.dataset.lessonTarget;
 };
-/** Rings a control and scrolls to it; `takesFocus` also gives it the focus, `focus` names what inside of it takes keys. */
+/** Rings a control and scrolls to it, if there is one, and says so; `takesFocus` also gives it the focus, `focus` names what inside of it takes keys. */
 export const pointAt = (selector, {focus, takesFocus}) => {
   pointNowhere();
   const node = find(selector);
-  if (!node) return;
+  if (!node) return false;
   node.dataset.lessonTarget = '';
   const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
   const inner = () => node.querySelector('input[type=range]') ?? node.querySelector(FOCUSABLE);
   const goal = focus ? find(focus) : node.matches(FOCUSABLE) ? node : inner();
   if (takesFocus) goal?.focus({preventScroll: true});
   node.scrollIntoView({block: 'center', behavior: calm ? 'auto' : 'smooth'});
+  return true;
 };

@@ -50,31 +50,37 @@ const open = async () => {
   const model = await openTabModel({scripts: here('tab_model/'), model: here('model/'), turn});
   say('');
   let place = null;
-  const outdated = () => { for (const one of document.querySelectorAll('.texts, .rolls')) one.classList.add('outdated'); };
+  /** What is shown is of an earlier question or edit, and nothing is on its way. */
+  const outdate = selector => {
+    for (const one of document.querySelectorAll(selector)) { one.classList.add('outdated'); one.setAttribute('aria-busy', 'false'); }
+  };
   const shown = draw => value => { say(''); draw(value); };
   const show = {
     texts: shown(widget('texts', textsWidget)), rolls: shown(widget('rolls', rollsWidget)),
-    failed: sentence => { say(sentence); outdated(); },
+    failed: sentence => { say(sentence); outdate('.texts, .rolls'); },
   };
   const write = writer({model, data, words, question, show});
   const follows = () => document.querySelector('#follow input').checked;
+  let typing = 0, alone = null;   // the edit of which one component was asked alone
+  const stopRolls = () => { clearTimeout(typing); write.stopRolls(); outdate('.rolls'); };
+  const halt = () => { stopRolls(); write.stopTexts(); outdate('.texts'); };
   const holder = placeHolder(moved => {
     place = moved;
-    write.stopRolls();
-    if (!follows()) { outdated(); return; }
-    document.querySelector('.rolls').classList.add('outdated');
+    if (!follows()) { halt(); return; }
+    stopRolls();
     write.texts(place);
   });
-  let typing = 0;
   /** Texts now; judged answers follow, unless by then they shall not. */
   const asked = () => {
     if (!place) return;
-    outdated();
-    write.stopRolls();
-    write.texts(place);
     clearTimeout(typing);
+    outdate('.texts');
+    write.texts(place);
+    if (!follows()) return;
+    stopRolls();
     typing = setTimeout(() => { if (follows()) write.rolls(place); }, TYPING_MS);
   };
+  const roll = ofPlace => { clearTimeout(typing); write.rolls(ofPlace); };
 
   // ---- behaviours ------------------------------------------------------------------------------------------------------
 
@@ -91,7 +97,7 @@ const open = async () => {
   };
   const prepare = async (name, wanted) => {
     const next = await placeAt(name, wanted);
-    offer(await data.behavior(next), asked);
+    offer(await data.behavior(next), () => { halt(); asked(); });
     fill(wanted?.ask);
     for (const [each, button] of buttons) button.setAttribute('aria-pressed', String(each === name));
     return next;
@@ -109,21 +115,24 @@ const open = async () => {
   const first = wanted();
   holder.props.value = await prepare(first?.behavior ?? names[0], first ?? {}).catch(() => prepare(names[0]));   // a forged address
   const trigger = event => {
-    if (event === 'rested' && place && follows()) write.rolls(place);
+    if (event === 'rested' && place && follows() && alone !== place.made) write.rolls(place);
     const found = event === 'restore' && wanted();
     if (found) turnTo(found.behavior, found);
   };
   await start({props: holder.props, trigger, watch: holder.watch, server: data.server, told: site.told});
   for (const id of ['prompt', 'length', 'temperature', 'seed', 'steered', 'gamma', 'prompted', 'placebo']) document.getElementById(id).addEventListener('input', () => {
-    outdated();
-    clearTimeout(typing);
+    halt();
     if (follows()) typing = setTimeout(asked, TYPING_MS);
   });
   document.querySelector('#prompt input').addEventListener('keydown', ({key}) => { if (key === 'Enter') asked(); });
   document.querySelector('#run').addEventListener('click', asked);
-  document.querySelector('#ask-eight').addEventListener('click', () => { if (place) write.rolls(place); });
+  document.querySelector('#ask-eight').addEventListener('click', () => { if (place) roll(place); });
   document.querySelector('#follow input').addEventListener('change', () => { if (follows() && document.querySelector('.outdated')) asked(); });
-  document.querySelector('#ask-alone').addEventListener('click', () => { if (place) write.rolls(window.steer2edit.alone(place)); });
+  document.querySelector('#ask-alone').addEventListener('click', () => {
+    if (!place) return;
+    alone = place.made;
+    roll(window.steer2edit.alone(place));
+  });
   document.querySelector('#swap input').addEventListener('change', ({target}) => { if (place) turnTo(place.behavior, {swapped: target.checked, ask: askedNow()}); });
   document.querySelector('#components-csv').addEventListener('click', async () => {
     if (!place) return;

@@ -75,7 +75,8 @@ def check_likelihood_options(options: argparse.Namespace) -> None:
         wrong = [f"--{name}" for name in ("kl", "harmless") if getattr(options, name) is not None]
         reason = "is for examples without measured prompts, and the prompts of the behaviour are measured"
     else:
-        wrong = [f"--{name}" for name in ("output", "ray", "workers") if getattr(options, name) is not None]
+        names = ("output", "ray", "workers", "held_out")
+        wrong = [f"--{name.replace('_', '-')}" for name in names if getattr(options, name) is not None]
         reason = "is for answers, and without a behaviour no answer is measured"
     if wrong:
         raise SettingsError(f"{wrong[0]} {reason}. Leave it out.")

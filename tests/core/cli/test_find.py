@@ -110,6 +110,7 @@ def test_the_object_of_a_search_by_likelihood_has_its_figures(own, tmp_path, cap
         ([], "No examples were named"),
         (["--contrast", "OWN", "-o", "folder"], "--output is for answers"),
         (["--contrast", "OWN", "--ray"], "--ray is for answers"),
+        (["--contrast", "OWN", "--held-out", "9"], "--held-out is for answers"),
         (["--behavior", "tone", "--kl", "0.1"], "--kl is for examples without measured prompts"),
         (["--behavior", "tone", "--harmless", "OWN"], "--harmless is for examples"),
         (["--contrast", "gone.jsonl"], "gone.jsonl does not exist"),

@@ -38,6 +38,8 @@ def test_the_first_lesson_tells_what_this_page_counted(page: Page, site: str) ->
     expect(page.locator("#texts")).to_have_attribute("data-veil", re.compile("Ask 8 times"))
     student.walk(lambda text, options: 1, until="conclude")
     assert told(page)[0] == told(page)[1] and "Your prediction was right" in student.text
+    page.wait_for_timeout(700)
+    expect(page.locator(".rolls:not(.outdated)")).to_be_visible()  # also when the texts were written anew
     before = student.step
     student.next()
     student.goes_on(before)
