@@ -91,6 +91,7 @@ def test_a_visitor_fetches_stops_and_reads(hub: HubServer, store: ModelStore, pa
         expect(page.locator("#fetch-status")).to_contain_text("Downloading the data set: 0.", timeout=PATIENCE)
         page.click("#stop-fetch")
         expect(page.locator("#fetch-status")).to_contain_text("No data set was read", timeout=PATIENCE)
+        rest(page)  # the stop is over, too
         hub.seconds_a_block = 0
         page.click("#fetch")
         expect(page.locator("#fetch-status")).to_contain_text(f"data/train.jsonl of {ID}", timeout=PATIENCE)
