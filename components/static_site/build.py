@@ -103,8 +103,8 @@ def _write_page(out: Path, behaviors: tuple[Behavior, ...]) -> None:
     styles = [STYLE, *sorted(STUDIO.glob("*.css")), *sorted(LESSONS.glob("*.css")), HERE / "site.css"]
     (out / "style.css").write_text("\n".join(path.read_text(encoding="utf-8") for path in styles), encoding="utf-8")
     page = Template((HERE / "page.html").read_text(encoding="utf-8"))
-    words_ = {"run": texts.RUN, "rolls": texts.ROLLS, "follow": texts.FOLLOW}
-    shown = {"title": texts.TITLE, "legend": texts.LEGEND.replace("**", ""), **words_, **ARMS}
+    labels = {"run": texts.RUN, "rolls": texts.ROLLS, "follow": texts.FOLLOW}
+    shown = {"title": texts.TITLE, "legend": texts.LEGEND.replace("**", ""), **labels, **ARMS}
     filled = page.substitute({name: html.escape(word) for name, word in shown.items()})
     (out / "index.html").write_text(filled, encoding="utf-8")
     site: dict[str, Any] = {

@@ -133,7 +133,10 @@ def add_find(sub: argparse.ArgumentParser) -> None:
         help=f"answers per prompt in the final rounds {_default('samples')}",
     )
     sub.add_argument(
-        "--held-out", type=parse_positive, metavar="N", help=f"held-out prompts of each side {_default('held_out')}"
+        "--held-out",
+        type=parse_positive,
+        metavar="N",
+        help=f"held-out prompts of the behaviour {_default('held_out')}; all harmless ones are asked",
     )
     sub.add_argument(
         "--kl", type=parse_kl, metavar="NATS", help="by likelihood alone: largest KL on harmless texts (default 0.05)"

@@ -69,9 +69,8 @@ def find_edit(
        none, at the floor at least; where shares of utility cannot be told, the KL on harmless texts decides (`keeps`).
        As long as it is chosen anew, an arm's choice is asked again a little stronger; if none keeps the floor, its
        finalists at less strength.
-    4. Test split, whole or `held_out` of each side, `samples` answers each with new random seeds: the untouched model
-       and the two that were chosen.
-       Nothing is chosen by these figures: they are what to report.
+    4. Test split, of the attribute whole or `held_out` prompts, `samples` answers each with new random seeds: the
+       untouched model and the two that were chosen. Nothing is chosen by these figures: they are what to report.
 
     Both arms pass through the same stages and rules. `asker` says who answers; `progress` counts answers, and each
     measurement of the screen as one. `path` is a folder for the files of the sweeps: a search that was stopped resumes
@@ -193,11 +192,11 @@ class SearchPlans:
 
 
 def search_plans(development: Plan, plan: SearchPlan) -> SearchPlans:
-    samples, held_out = plan.samples if development.temperature else 1, plan.held_out
+    samples = plan.samples if development.temperature else 1
     whole = replace(development, n_attribute=None, n_utility=None, samples=samples)
     finals = replace(whole, seed=development.seed + NEW_SEEDS)
     seed = development.seed + 2 * NEW_SEEDS
-    test = replace(whole, split="test", n_attribute=held_out, n_utility=held_out, seed=seed)
+    test = replace(whole, split="test", n_attribute=plan.held_out, seed=seed)
     return SearchPlans(development, finals, _held_out_plan(test, finals))
 
 

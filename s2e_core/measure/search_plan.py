@@ -73,7 +73,7 @@ class SearchPlan:
     samples: int = 2
     """Number of answers to each prompt in the run-off and on held-out prompts."""
     held_out: int | None = None
-    """Number of held-out prompts of each side; None for all."""
+    """Number of held-out prompts of the attribute; None for all. Those of the utility are always all asked."""
     temperature: float = 1.0
     seed: int = 0
     max_new_tokens: int | None = None

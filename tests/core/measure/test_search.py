@@ -374,6 +374,7 @@ def test_a_search_can_report_on_a_part_of_the_held_out_prompts(llama, extraction
     assert whole.held_out is not None and part.held_out is not None
     asked = [{q.prompt: q.side for q in found.held_out.questions}.values() for found in (whole, part)]
     assert [list(sides).count("attribute") for sides in asked] == [6, 2]
+    assert len({list(sides).count("utility") for sides in asked}) == 1, "a share of utility needs all"
     finals = [[r.attribute.value for r in sweep_results(found.finals)] for found in (whole, part)]
     assert finals[0] == finals[1]
 

@@ -84,13 +84,13 @@ class Student:
         else:
             page.click(f"#{target}")
 
-    def walk(self, choose: Choose, until: str = "play") -> list[tuple[str, str]]:
-        """(kind, text) of every step to the one of kind `until`, which is left as it is."""
+    def walk(self, choose: Choose, until: str = "play", target: str = "") -> list[tuple[str, str]]:
+        """(kind, text) of every step to the one of kind `until`, or that points at `target`, which is left as it is."""
         seen = []
         for _ in range(MOST_STEPS):
             before, kind = self.step, self.kind
             seen.append((kind, self.text))
-            if kind == until:
+            if kind == until or (target and self.target == target):
                 return seen
             if kind in ("claim", "conclude"):
                 self.next()
